@@ -1,0 +1,316 @@
+//! Canonical bytes: a small value model over deterministic CBOR (RFC 8949 section 4.2.1) with a strict decoder, and a
+//! reader and writer for fixed big-endian layouts. Knows nothing about what the bytes mean.
+
+use minicbor::data::Type;
+use minicbor::{Decoder, Encoder};
+use thiserror::Error;
+
+/// Deepest nesting of arrays and maps that any document may have.
+pub const MAX_DEPTH: usize = 8;
+
+/// Why bytes are not the canonical encoding of anything that we read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CodecFault {
+    #[error("not well-formed CBOR at byte {0}")]
+    Malformed(usize),
+    #[error("CBOR of a kind that is not allowed at byte {0}")]
+    Forbidden(usize),
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    #[error("not the canonical encoding")]
+    NotCanonical,
+    #[error("{0} bytes follow the end")]
+    Trailing(usize),
+    #[error("ends {0} bytes early")]
+    Truncated(usize),
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
+/// What a canonical document may hold: no floats, no tags, no indefinite lengths.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Uint(u64),
+    /// A negative number; its CBOR argument is −1 − n.
+    Int(i64),
+    Bytes(Vec<u8>),
+    Text(String),
+    Array(Vec<Value>),
+    /// Kept in canonical order of the encoded keys.
+    Map(Vec<(Value, Value)>),
+}
+
+impl Value {
+    /// A map in canonical order, whatever the order of `pairs`.
+    pub fn map(pairs: Vec<(Value, Value)>) -> Value {
+        let mut keyed: Vec<(Vec<u8>, (Value, Value))> = pairs.into_iter().map(|pair| (pair.0.encode(), pair)).collect();
+        keyed.sort_by(|a, b| a.0.cmp(&b.0));
+        Value::Map(keyed.into_iter().map(|(_, pair)| pair).collect())
+    }
+
+    /// A map with text keys.
+    pub fn text_map<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+        Value::map(pairs.into_iter().map(|(key, value)| (Value::Text(key.to_owned()), value)).collect())
+    }
+
+    pub fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    pub fn bytes(bytes: &[u8]) -> Value {
+        Value::Bytes(bytes.to_vec())
+    }
+
+    /// The value under a text key of a map.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        match self {
+            Value::Map(pairs) => {
+                pairs.iter().find(|(k, _)| matches!(k, Value::Text(text) if text == key)).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The value under an unsigned key of a map.
+    pub fn at(&self, key: u64) -> Option<&Value> {
+        match self {
+            Value::Map(pairs) => pairs.iter().find(|(k, _)| *k == Value::Uint(key)).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    pub fn as_uint(&self) -> Option<u64> {
+        if let Value::Uint(number) = self { Some(*number) } else { None }
+    }
+
+    pub fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = self { Some(text) } else { None }
+    }
+
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Value::Bool(flag) = self { Some(*flag) } else { None }
+    }
+
+    pub fn as_array(&self) -> Option<&[Value]> {
+        if let Value::Array(items) = self { Some(items) } else { None }
+    }
+
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes);
+        write_value(&mut encoder, self);
+        bytes
+    }
+
+    /// Reads exactly one canonical value; anything else, even one trailing byte, is refused.
+    pub fn decode(bytes: &[u8]) -> Result<Value, CodecFault> {
+        let mut decoder = Decoder::new(bytes);
+        let value = read_value(&mut decoder, 0)?;
+        let used = decoder.position();
+        if used != bytes.len() {
+            return Err(CodecFault::Trailing(bytes.len().saturating_sub(used)));
+        }
+        if value.encode() != bytes {
+            return Err(CodecFault::NotCanonical);
+        }
+        Ok(value)
+    }
+}
+
+fn write_value(encoder: &mut Encoder<&mut Vec<u8>>, value: &Value) {
+    // Writing to a Vec cannot fail; the result carries Infallible.
+    let written: Result<(), minicbor::encode::Error<std::convert::Infallible>> = (|| match value {
+        Value::Null => encoder.null().map(drop),
+        Value::Bool(flag) => encoder.bool(*flag).map(drop),
+        Value::Uint(number) => encoder.u64(*number).map(drop),
+        Value::Int(number) => encoder.i64(*number).map(drop),
+        Value::Bytes(bytes) => encoder.bytes(bytes).map(drop),
+        Value::Text(text) => encoder.str(text).map(drop),
+        Value::Array(items) => {
+            encoder.array(u64::try_from(items.len()).unwrap_or(u64::MAX))?;
+            items.iter().for_each(|item| write_value(encoder, item));
+            Ok(())
+        }
+        Value::Map(pairs) => {
+            encoder.map(u64::try_from(pairs.len()).unwrap_or(u64::MAX))?;
+            for (key, value) in pairs {
+                write_value(encoder, key);
+                write_value(encoder, value);
+            }
+            Ok(())
+        }
+    })();
+    debug_assert!(written.is_ok());
+}
+
+fn read_value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecFault> {
+    if depth > MAX_DEPTH {
+        return Err(CodecFault::TooDeep);
+    }
+    let at = decoder.position();
+    let malformed = |_| CodecFault::Malformed(at);
+    match decoder.datatype().map_err(malformed)? {
+        Type::Null => decoder.null().map(|()| Value::Null).map_err(malformed),
+        Type::Bool => decoder.bool().map(Value::Bool).map_err(malformed),
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 => decoder.u64().map(Value::Uint).map_err(malformed),
+        Type::I8 | Type::I16 | Type::I32 | Type::I64 => decoder.i64().map(Value::Int).map_err(malformed),
+        Type::Bytes => decoder.bytes().map(|bytes| Value::Bytes(bytes.to_vec())).map_err(malformed),
+        Type::String => decoder.str().map(|text| Value::Text(text.to_owned())).map_err(malformed),
+        Type::Array => {
+            let count = decoder.array().map_err(malformed)?.ok_or(CodecFault::Forbidden(at))?;
+            let mut items = Vec::new();
+            for _ in 0..count {
+                items.push(read_value(decoder, depth.saturating_add(1))?);
+            }
+            Ok(Value::Array(items))
+        }
+        Type::Map => {
+            let count = decoder.map().map_err(malformed)?.ok_or(CodecFault::Forbidden(at))?;
+            read_map(decoder, count, depth).map(Value::Map)
+        }
+        _ => Err(CodecFault::Forbidden(at)),
+    }
+}
+
+fn read_map(decoder: &mut Decoder<'_>, count: u64, depth: usize) -> Result<Vec<(Value, Value)>, CodecFault> {
+    let mut pairs: Vec<(Value, Value)> = Vec::new();
+    let mut previous: Option<&[u8]> = None;
+    for _ in 0..count {
+        let start = decoder.position();
+        let key = read_value(decoder, depth.saturating_add(1))?;
+        let encoded = decoder.input().get(start..decoder.position()).ok_or(CodecFault::Malformed(start))?;
+        if previous.is_some_and(|before| before >= encoded) {
+            return Err(CodecFault::NotCanonical);
+        }
+        previous = Some(encoded);
+        pairs.push((key, read_value(decoder, depth.saturating_add(1))?));
+    }
+    Ok(pairs)
+}
+
+/// Reads a fixed big-endian layout from the front of a slice; [`Reader::finish`] insists that nothing is left.
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], CodecFault> {
+        let (head, tail) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or_else(|| CodecFault::Truncated(count.saturating_sub(self.rest.len())))?;
+        self.rest = tail;
+        Ok(head)
+    }
+
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecFault> {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.take(N)?);
+        Ok(bytes)
+    }
+
+    pub fn u8(&mut self) -> Result<u8, CodecFault> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    pub fn u16(&mut self) -> Result<u16, CodecFault> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub fn u32(&mut self) -> Result<u32, CodecFault> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub fn u64(&mut self) -> Result<u64, CodecFault> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// A length (u32) and that many bytes, at most `limit`.
+    pub fn counted(&mut self, limit: usize) -> Result<&'a [u8], CodecFault> {
+        let length = usize::try_from(self.u32()?).map_err(|_| CodecFault::Invalid("length"))?;
+        if length > limit {
+            return Err(CodecFault::Invalid("length over limit"));
+        }
+        self.take(length)
+    }
+
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub fn finish(self) -> Result<(), CodecFault> {
+        if self.rest.is_empty() { Ok(()) } else { Err(CodecFault::Trailing(self.rest.len())) }
+    }
+}
+
+/// Appends a length (u32) and the bytes. The length always fits: every document has a far lower limit.
+pub fn put_counted(target: &mut Vec<u8>, bytes: &[u8]) {
+    target.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    target.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refused(bytes: &[u8], expected: CodecFault) {
+        assert_eq!(Value::decode(bytes), Err(expected));
+    }
+
+    #[test]
+    fn refuses_what_is_not_canonical() {
+        refused(&[0x18, 0x05], CodecFault::NotCanonical); // 5 in two bytes
+        refused(&[0xa2, 0x02, 0x00, 0x01, 0x00], CodecFault::NotCanonical); // keys out of order
+        refused(&[0xa2, 0x01, 0x00, 0x01, 0x00], CodecFault::NotCanonical); // key twice
+        refused(&[0x9f, 0xff], CodecFault::Forbidden(0)); // indefinite
+        refused(&[0xf9, 0x00, 0x00], CodecFault::Forbidden(0)); // float
+        refused(&[0xc0, 0x00], CodecFault::Forbidden(0)); // tag
+        refused(&[0x00, 0x00], CodecFault::Trailing(1));
+        refused(&[0x81; 12], CodecFault::TooDeep);
+        refused(&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], CodecFault::Malformed(9));
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<u64>().prop_map(Value::Uint),
+            (i64::MIN..0).prop_map(Value::Int),
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
+            "[a-z]{0,30}".prop_map(Value::Text),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+                prop::collection::btree_map("[a-z]{0,6}".prop_map(Value::Text), inner, 0..6)
+                    .prop_map(|map| Value::map(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(value in value()) {
+            prop_assert_eq!(Value::decode(&value.encode()), Ok(value));
+        }
+
+        #[test]
+        fn whatever_decodes_encodes_to_the_same_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(value) = Value::decode(&bytes) {
+                prop_assert_eq!(value.encode(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The coded answers: rejections that go on the log, refusals at the door, and the catalogue that explains every code
+//! in both languages. Decides nothing.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+/// A stable number; shown as `MZ-nnnn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(pub u16);
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MZ-{:04}", self.0)
+    }
+}
+
+/// A record was executed and a rule rejected it. Deterministic: the code is its outcome on the log.
+/// `detail` names the values that disagree; it is for people and is not hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub code: Code,
+    pub detail: String,
+}
+
+impl Rejection {
+    pub fn new(code: u16, detail: impl Into<String>) -> Self {
+        Self { code: Code(code), detail: detail.into() }
+    }
+}
+
+/// A transaction was refused before the log: nothing was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: Code,
+    pub detail: String,
+}
+
+impl Refusal {
+    pub fn new(code: u16, detail: impl Into<String>) -> Self {
+        Self { code: Code(code), detail: detail.into() }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Title, explanation and fix of a code in one language.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    pub title: String,
+    pub explain: String,
+    pub fix: String,
+}
+
+/// One entry of the catalogue.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogueEntry {
+    /// Stable name in snake case.
+    pub name: String,
+    /// refusal, rejection, verdict or fault.
+    pub family: String,
+    /// HTTP status of the API's answer.
+    pub http: u16,
+    /// Exit status of the command line.
+    pub exit: u8,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+    /// Whether the answer is final: nothing was or will be recorded otherwise.
+    pub definite: bool,
+    /// Version that introduced the code.
+    pub since: String,
+    /// Names of the values that a message shows.
+    pub fields: Vec<String>,
+    pub zh: Text,
+    pub en: Text,
+}
+
+/// The catalogue, by code. Its only source is errors.toml.
+pub fn catalogue() -> &'static BTreeMap<Code, CatalogueEntry> {
+    static CATALOGUE: OnceLock<BTreeMap<Code, CatalogueEntry>> = OnceLock::new();
+    CATALOGUE.get_or_init(|| {
+        let raw: BTreeMap<String, CatalogueEntry> = toml::from_str(include_str!("../errors.toml")).unwrap_or_default();
+        raw.into_iter().filter_map(|(key, entry)| Some((Code(key.strip_prefix("MZ-")?.parse().ok()?), entry))).collect()
+    })
+}

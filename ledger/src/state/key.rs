@@ -1,0 +1,109 @@
+//! Key strings of the state tree and their hashes. One function per kind of key; parts hold no `/`.
+
+use crate::crypto::{Hash, KeyId, sha256};
+use crate::transaction::RecordId;
+
+/// SHA-256 of a key string.
+pub type Key = Hash;
+
+fn key(text: &str) -> Key {
+    sha256(&[text.as_bytes()])
+}
+
+/// How a record id is written: 1 to 16 characters `[A-Za-z0-9._-]` zero-padded, else 32 hex digits.
+pub fn id_text(id: &RecordId) -> String {
+    let end = id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+    let (name, _) = id.split_at(end);
+    let plain =
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    match std::str::from_utf8(name) {
+        Ok(text) if plain => text.to_owned(),
+        _ => hex::encode(id),
+    }
+}
+
+/// Reads what [`id_text`] writes. 32 hex digits are bytes, everything shorter is a name.
+pub fn parse_id(text: &str) -> Option<RecordId> {
+    if text.len() == 32 {
+        return hex::decode(text).ok()?.try_into().ok();
+    }
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    if text.is_empty() || text.len() > 16 || !plain {
+        return None;
+    }
+    let mut id = [0; 16];
+    for (target, byte) in id.iter_mut().zip(text.bytes()) {
+        *target = byte;
+    }
+    Some(id)
+}
+
+/// The one leaf of a record, and of the object that it made.
+pub fn record(agency: &str, id: &RecordId) -> Key {
+    key(&format!("record/{agency}/{}", id_text(id)))
+}
+
+pub fn agency(id: &str) -> Key {
+    key(&format!("agency/{id}"))
+}
+
+pub fn officer_key(id: &KeyId) -> Key {
+    key(&format!("key/{}", hex::encode(id)))
+}
+
+pub fn recipient(scope: &str, person: &[u8; 16]) -> Key {
+    key(&format!("recipient/{scope}/{}", hex::encode(person)))
+}
+
+pub fn code(kind: &str, code: &str) -> Key {
+    key(&format!("code/{kind}/{}", code.replace('/', "%2F")))
+}
+
+pub fn nullifier(scope: &str, digest: &Hash) -> Key {
+    key(&format!("nullifier/{scope}/{}", hex::encode(digest)))
+}
+
+/// `mode` is live or historical.
+pub fn totals(mode: &str, currency: &str) -> Key {
+    key(&format!("totals/{mode}/{currency}"))
+}
+
+pub fn rule(name: &str) -> Key {
+    key(&format!("rule/{name}"))
+}
+
+pub fn set_current() -> Key {
+    key("set/current")
+}
+
+/// Trail of all objects of a kind, for instance `programmes`, `agencies`, or `accounts/<agency>.<programme id>`.
+pub fn registry(name: &str) -> Key {
+    key(&format!("registry/{name}"))
+}
+
+pub fn finding(subject: &str, index: u64, code: u16) -> Key {
+    key(&format!("finding/{subject}/{index}/{code}"))
+}
+
+/// Trail of the findings about a subject.
+pub fn findings(subject: &str) -> Key {
+    key(&format!("findings/{subject}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_and_read_back() {
+        for text in ["PAY-2026-0381", "a", "0123456789abcdef"] {
+            let id = parse_id(text).expect("valid name");
+            assert_eq!(id_text(&id), text);
+        }
+        let random = [0xfe; 16];
+        assert_eq!(parse_id(&id_text(&random)), Some(random));
+        for wrong in ["", "seventeen-letters", "a/b", "名"] {
+            assert_eq!(parse_id(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The state: one trait to read a key, an overlay that gathers changes, what a leaf's value looks like. The tree over
+//! the leaves is in `tree`, the running of records in `execute`.
+
+pub mod key;
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+use thiserror::Error;
+
+use crate::crypto::Hash;
+use crate::merkle::{Frontier, leaf_hash};
+use key::Key;
+
+/// A local failure to read the state: never a verdict on a record or block.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StateFault {
+    #[error("state store: {0}")]
+    Store(String),
+    #[error("value under a state key cannot be decoded: {0}")]
+    Value(String),
+    #[error("broken invariant: {0}")]
+    Invariant(&'static str),
+}
+
+/// What is kept under one key: the current value's CBOR and, for a subject, the frontier of its trail.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stored {
+    /// Deterministic CBOR of the current value.
+    pub current: Vec<u8>,
+    /// None for keys that have no trail.
+    pub trail: Option<Frontier>,
+}
+
+impl Stored {
+    /// The value of the state leaf: {1: current value} or {1: current value, 2: trail count, 3: trail root}.
+    pub fn leaf_value(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.current.len().saturating_add(48));
+        match &self.trail {
+            None => {
+                bytes.extend_from_slice(&[0xa1, 0x01]);
+                bytes.extend_from_slice(&self.current);
+            }
+            Some(trail) => {
+                bytes.extend_from_slice(&[0xa3, 0x01]);
+                bytes.extend_from_slice(&self.current);
+                bytes.push(0x02);
+                bytes.extend_from_slice(&crate::codec::Value::Uint(trail.size()).encode());
+                bytes.extend_from_slice(&[0x03, 0x58, 0x20]);
+                bytes.extend_from_slice(&trail.root());
+            }
+        }
+        bytes
+    }
+}
+
+/// An entry of a trail: entry index u64be ‖ entry hash.
+pub fn trail_entry(index: u64, entry_hash: &Hash) -> [u8; 40] {
+    let mut bytes = [0; 40];
+    let (head, tail) = bytes.split_at_mut(8);
+    head.copy_from_slice(&index.to_be_bytes());
+    tail.copy_from_slice(entry_hash);
+    bytes
+}
+
+/// Reads a key of the state. The one trait between rules and stores.
+pub trait Snapshot {
+    fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault>;
+}
+
+/// The empty state, before genesis.
+pub struct Nothing;
+
+impl Snapshot for Nothing {
+    fn read(&self, _: &Key) -> Result<Option<Stored>, StateFault> {
+        Ok(None)
+    }
+}
+
+/// One appended trail entry, for the store that serves trails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrailAppend {
+    pub trail: Key,
+    pub position: u64,
+    pub entry: [u8; 40],
+}
+
+/// Changes gathered above a snapshot. Overlays stack: a record's above its block's, a block's above its parent's.
+pub struct Overlay<'a> {
+    base: &'a dyn Snapshot,
+    changes: BTreeMap<Key, Stored>,
+    appends: Vec<TrailAppend>,
+}
+
+impl Snapshot for Overlay<'_> {
+    fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault> {
+        match self.changes.get(key) {
+            Some(stored) => Ok(Some(stored.clone())),
+            None => self.base.read(key),
+        }
+    }
+}
+
+impl<'a> Overlay<'a> {
+    pub fn new(base: &'a dyn Snapshot) -> Self {
+        Self { base, changes: BTreeMap::new(), appends: Vec::new() }
+    }
+
+    /// The typed current value under a key.
+    pub fn get<T: for<'b> Decode<'b, ()>>(&self, key: &Key) -> Result<Option<T>, StateFault> {
+        let Some(stored) = self.read(key)? else { return Ok(None) };
+        minicbor::decode(&stored.current).map(Some).map_err(|error| StateFault::Value(error.to_string()))
+    }
+
+    pub fn exists(&self, key: &Key) -> Result<bool, StateFault> {
+        Ok(self.changes.contains_key(key) || self.base.read(key)?.is_some())
+    }
+
+    /// Sets the current value, leaving the trail as it is.
+    pub fn put<T: Encode<()>>(&mut self, key: Key, value: &T) -> Result<(), StateFault> {
+        let current = minicbor::to_vec(value).map_err(|error| StateFault::Value(error.to_string()))?;
+        let trail = self.read(&key)?.and_then(|stored| stored.trail);
+        self.changes.insert(key, Stored { current, trail });
+        Ok(())
+    }
+
+    /// Appends a log entry to the trail under `key`, which must hold a value; a value without a trail gets one.
+    pub fn append_to_trail(&mut self, key: Key, index: u64, entry_hash: &Hash) -> Result<(), StateFault> {
+        let mut stored = self.read(&key)?.ok_or(StateFault::Invariant("trail of a key that does not exist"))?;
+        let mut trail = stored.trail.take().unwrap_or_default();
+        let entry = trail_entry(index, entry_hash);
+        self.appends.push(TrailAppend { trail: key, position: trail.size(), entry });
+        trail.append(leaf_hash(&entry));
+        stored.trail = Some(trail);
+        self.changes.insert(key, stored);
+        Ok(())
+    }
+
+    pub fn changes(&self) -> &BTreeMap<Key, Stored> {
+        &self.changes
+    }
+
+    /// Ends the overlay and hands over what it gathered.
+    pub fn into_parts(self) -> (BTreeMap<Key, Stored>, Vec<TrailAppend>) {
+        (self.changes, self.appends)
+    }
+
+    /// Takes over what an overlay above this one gathered.
+    pub fn absorb(&mut self, parts: (BTreeMap<Key, Stored>, Vec<TrailAppend>)) {
+        self.changes.extend(parts.0);
+        self.appends.extend(parts.1);
+    }
+}
