@@ -1,1 +1,11 @@
-//! client
+//! Everybody's tool: builds, signs and submits records, queries nodes and verifies whatever they answer.
+
+pub mod audit;
+pub mod command;
+pub mod context;
+pub mod explain;
+pub mod import;
+pub mod keys;
+pub mod node_api;
+pub mod output;
+pub mod submit;

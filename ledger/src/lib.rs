@@ -5,14 +5,25 @@
 //! `entry`, `header` leaves of the log · `merkle` the one shape of tree · `batch` how transactions reach a block ·
 //! `authority`, `certificate` who decides · `state` what the records add up to · `outcome` codes.
 
+#![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects))]
+
 pub mod authority;
 pub mod batch;
+pub mod block;
 pub mod certificate;
 pub mod codec;
 pub mod crypto;
+pub mod door;
 pub mod entry;
 pub mod header;
 pub mod merkle;
 pub mod outcome;
+pub mod proof;
+pub mod prove;
+pub mod receipt;
+pub mod records;
+pub mod seal;
 pub mod state;
 pub mod transaction;
+pub mod verify;

@@ -1,1 +1,17 @@
-//! node
+//! An agency's process. Everything worldly is here: sockets, disk, clock, keys. All rules live in the pure crates.
+
+pub mod api;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod devnet;
+pub mod engine;
+pub mod executor;
+pub mod keys;
+pub mod mempool;
+pub mod network;
+pub mod node;
+pub mod ops;
+pub mod signer;
+pub mod store;
+pub mod sync;

@@ -1,7 +1,9 @@
 //! The state: one trait to read a key, an overlay that gathers changes, what a leaf's value looks like. The tree over
 //! the leaves is in `tree`, the running of records in `execute`.
 
+pub mod execute;
 pub mod key;
+pub mod tree;
 
 use std::collections::BTreeMap;
 

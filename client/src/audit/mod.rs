@@ -1,0 +1,1 @@
+//! Follow a trail, fold the money, judge completeness: with ledger rules only.

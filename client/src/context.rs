@@ -1,0 +1,1 @@
+//! Named networks with a pinned genesis hash.

@@ -1,0 +1,1 @@
+//! Explains codes, offline.

@@ -1,0 +1,1 @@
+//! Imports of public data sets: one file per source format.

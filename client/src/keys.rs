@@ -1,0 +1,1 @@
+//! Officer keys, encrypted at rest.

@@ -1,0 +1,1 @@
+//! Build, sign, send, wait; the definite answer.

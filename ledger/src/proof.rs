@@ -1,0 +1,1 @@
+//! Proofs as they travel: state, header and trail proofs with their JSON form.

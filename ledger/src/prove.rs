@@ -1,0 +1,1 @@
+//! Builds every proof from a view of log and state.

@@ -1,0 +1,1 @@
+//! Receipts in the tlog-proof format: form and check.

@@ -1,0 +1,1 @@
+//! Record types, their schema and rules: one file per mechanism.

@@ -1,0 +1,1 @@
+//! Checkpoints and the agencies' seals on them.

@@ -1,0 +1,1 @@
+//! Runs the records of a block and says what changed.

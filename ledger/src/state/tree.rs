@@ -1,0 +1,1 @@
+//! The indexed Merkle tree over the state's leaves.

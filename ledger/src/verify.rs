@@ -1,0 +1,1 @@
+//! What an outsider runs: receipt, entry, checkpoint, seals, authority set, genesis.

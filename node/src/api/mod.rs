@@ -1,0 +1,1 @@
+//! The HTTP API: submit, query, proofs, errors as problem+json.

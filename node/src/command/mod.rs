@@ -1,0 +1,1 @@
+//! The command line of mingzhang-node: one file per top-level command.

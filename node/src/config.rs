@@ -1,0 +1,1 @@
+//! The node's local configuration file: only what cannot change a verdict.

@@ -1,0 +1,1 @@
+//! A whole network of agencies on one machine, without Docker.

@@ -1,0 +1,1 @@
+//! The one loop: an input in, its effects out, in order.

@@ -1,0 +1,1 @@
+//! Key files of a node, encrypted at rest.

@@ -1,0 +1,1 @@
+//! Admitted transactions: bounded, fair by agency, packed into signed batches.

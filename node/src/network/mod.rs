@@ -1,0 +1,1 @@
+//! libp2p: registered peers only, direct streams for what must arrive, gossip for batches and final headers.

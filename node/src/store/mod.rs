@@ -1,0 +1,1 @@
+//! RocksDB, the only store: schema, one atomic batch per final block, durable votes.

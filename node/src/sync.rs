@@ -1,0 +1,1 @@
+//! Serves and fetches blocks.
