@@ -3,6 +3,7 @@
 
 pub mod execute;
 pub mod key;
+pub mod memory;
 pub mod tree;
 
 use std::collections::BTreeMap;
