@@ -1,6 +1,8 @@
 //! The authority set: who decides blocks, under which consensus parameters, and the only quorum arithmetic of the
 //! project. How they decide is the consensus crate's matter.
 
+use thiserror::Error;
+
 use crate::codec::{CodecFault, Value};
 use crate::crypto::{Hash, PublicKey, sha256};
 
@@ -36,6 +38,35 @@ pub struct Parameters {
     pub heartbeat_ms: u64,
     pub max_unfinal: u64,
     pub seal_interval_ms: u64,
+}
+
+/// Least and most of each parameter, in the order of [`Parameters::named`]. A batch must hold the largest transaction.
+const RANGES: [(u64, u64); 16] = [
+    (10, 60_000),
+    (1, 100_000),
+    (64 * 1024, 16 * 1024 * 1024),
+    (1, 16_384),
+    (20 * 1024, 1024 * 1024),
+    (50, 300_000),
+    (50, 300_000),
+    (50, 300_000),
+    (1_000, 3_600_000),
+    (10, 10_000),
+    (100, 60_000),
+    (10, 60_000),
+    (100, 60_000),
+    (10_000, 86_400_000),
+    (1, 1_024),
+    (100, 60_000),
+];
+
+/// Why a set of parameters cannot govern a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ParameterFault {
+    #[error("consensus parameter {name} is {value}, allowed are {least} to {most}")]
+    Range { name: &'static str, value: u64, least: u64, most: u64 },
+    #[error("consensus parameter {smaller} is greater than {larger}")]
+    Order { smaller: &'static str, larger: &'static str },
 }
 
 impl Default for Parameters {
@@ -82,6 +113,26 @@ impl Parameters {
             ("max_unfinal", self.max_unfinal),
             ("seal_interval", self.seal_interval_ms),
         ]
+    }
+
+    /// Whether every value lies in its range and fits the others.
+    pub fn check(&self) -> Result<(), ParameterFault> {
+        for ((name, value), (least, most)) in self.named().into_iter().zip(RANGES) {
+            if value < least || value > most {
+                return Err(ParameterFault::Range { name, value, least, most });
+            }
+        }
+        for (smaller, larger, fits) in [
+            ("turn_timeout_min", "turn_timeout", self.turn_timeout_min_ms <= self.turn_timeout_ms),
+            ("turn_timeout", "turn_timeout_max", self.turn_timeout_ms <= self.turn_timeout_max_ms),
+            ("max_batch_records", "max_block_records", self.max_batch_records <= self.max_block_records),
+            ("max_batch_bytes", "max_block_bytes", self.max_batch_bytes <= self.max_block_bytes),
+        ] {
+            if !fits {
+                return Err(ParameterFault::Order { smaller, larger });
+            }
+        }
+        Ok(())
     }
 
     /// Changes the parameter of that name; false if there is none.
@@ -236,6 +287,20 @@ mod tests {
             assert!(members - tolerated_faults(members) >= quorum(members));
             assert!(2 * quorum(members) - members > tolerated_faults(members));
         }
+    }
+
+    #[test]
+    fn parameters_stay_in_range_and_in_order() {
+        assert_eq!(Parameters::default().check(), Ok(()));
+        for ((name, _), (least, most)) in Parameters::default().named().into_iter().zip(RANGES) {
+            for outside in [least - 1, most + 1] {
+                let mut parameters = Parameters::default();
+                assert!(parameters.set(name, outside));
+                assert_eq!(parameters.check(), Err(ParameterFault::Range { name, value: outside, least, most }));
+            }
+        }
+        let parameters = Parameters { turn_timeout_ms: 299, ..Parameters::default() };
+        assert!(matches!(parameters.check(), Err(ParameterFault::Order { smaller: "turn_timeout_min", .. })));
     }
 
     #[test]
