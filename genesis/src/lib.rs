@@ -1,1 +1,17 @@
-//! genesis
+//! Who founds a network, and under which rules: the genesis document, its checks, its hash. Pure: where files, keys
+//! and clocks come from is the caller's matter. In reading order:
+//!
+//! `document` the file as written · `check` what a document must fulfil · `genesis` the checked document, its hash and
+//! origin.
+
+#![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects))]
+
+mod check;
+pub mod document;
+mod genesis;
+#[cfg(test)]
+mod sample;
+
+pub use check::ROLES;
+pub use genesis::{Genesis, GenesisFault, MAX_GENESIS_BYTES, origin};
