@@ -23,6 +23,7 @@ pub mod proof;
 pub mod prove;
 pub mod receipt;
 pub mod records;
+pub mod rules;
 pub mod seal;
 pub mod state;
 pub mod transaction;

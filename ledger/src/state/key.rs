@@ -51,6 +51,11 @@ pub fn officer_key(id: &KeyId) -> Key {
     key(&format!("key/{}", hex::encode(id)))
 }
 
+/// A person's keys and roles within an agency.
+pub fn officer(agency: &str, person: &[u8; 16]) -> Key {
+    key(&format!("officer/{agency}/{}", hex::encode(person)))
+}
+
 pub fn recipient(scope: &str, person: &[u8; 16]) -> Key {
     key(&format!("recipient/{scope}/{}", hex::encode(person)))
 }

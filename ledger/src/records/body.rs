@@ -1,0 +1,240 @@
+//! The body of a record: typed reading of what the door has validated, and the validation itself. What the values mean
+//! is the mechanisms' matter.
+
+use std::borrow::Cow;
+
+use super::calendar::Day;
+use super::object::{Person, Ref};
+use super::role::Role;
+use super::schema::{COMMON, Field, FieldKind, RecordType};
+use crate::codec::Value;
+use crate::crypto::{Hash, KeyId};
+use crate::state::StateFault;
+
+/// A record as the rules see it: its envelope's content, with the dates that execution gives it.
+#[derive(Debug, Clone)]
+pub struct Record<'t> {
+    pub kind: &'static RecordType,
+    pub reference: Ref,
+    pub transaction_id: Hash,
+    pub key_id: KeyId,
+    pub body: Cow<'t, Value>,
+    /// Calendar day of the block that recorded it.
+    pub recorded: Day,
+    /// Its stated date, else `recorded`.
+    pub effective: Day,
+}
+
+impl Record<'_> {
+    /// A required field. Its absence is a fault of ours: the door lets no such body pass.
+    pub fn need<T: FromValue>(&self, name: &str) -> Result<T, StateFault> {
+        need(&self.body, name)
+    }
+
+    /// An optional field.
+    pub fn find<T: FromValue>(&self, name: &str) -> Option<T> {
+        find(&self.body, name)
+    }
+}
+
+/// A required field of a map: of a body, or of a map inside one.
+pub fn need<T: FromValue>(map: &Value, name: &str) -> Result<T, StateFault> {
+    find(map, name).ok_or_else(|| StateFault::Value(format!("body field {name}, which the schema requires")))
+}
+
+/// An optional field of a map.
+pub fn find<T: FromValue>(map: &Value, name: &str) -> Option<T> {
+    T::from_value(map.get(name)?)
+}
+
+/// What a body's value can be read as.
+pub trait FromValue: Sized {
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+impl FromValue for u64 {
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_uint()
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_text().map(str::to_owned)
+    }
+}
+
+impl FromValue for Value {
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(value.clone())
+    }
+}
+
+impl<const N: usize> FromValue for [u8; N] {
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_bytes()?.try_into().ok()
+    }
+}
+
+/// Bytes of any length. (A list of `u64` is `Vec<u64>`; `Vec<u8>` is not a list.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob(pub Vec<u8>);
+
+impl FromValue for Blob {
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_bytes().map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
+impl FromValue for Person {
+    fn from_value(value: &Value) -> Option<Self> {
+        FromValue::from_value(value).map(Self)
+    }
+}
+
+impl FromValue for Day {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::parse(value.as_text()?)
+    }
+}
+
+impl FromValue for Role {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_code(value.as_text()?)
+    }
+}
+
+impl FromValue for Ref {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value.as_array()? {
+            [agency, id] => Some(Self { agency: agency.as_text()?.to_owned(), id: id.as_bytes()?.try_into().ok()? }),
+            _ => None,
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Vec<T> {
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(T::from_value).collect()
+    }
+}
+
+/// How a reference is encoded in a body.
+pub fn ref_value(reference: &Ref) -> Value {
+    Value::Array(vec![Value::text(&reference.agency), Value::bytes(&reference.id)])
+}
+
+/// A reference found in a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub field: &'static str,
+    pub kind: FieldKind,
+    pub reference: Ref,
+}
+
+/// Every reference of a body, in the order of the schema, inside lists and maps too.
+pub fn references(kind: &RecordType, body: &Value) -> Vec<Reference> {
+    let mut found = Vec::new();
+    visit_body(kind, body, &mut |field, kind, value| {
+        if matches!(kind, FieldKind::Ref(_) | FieldKind::Waiting)
+            && let Some(reference) = Ref::from_value(value)
+        {
+            found.push(Reference { field, kind, reference });
+        }
+    });
+    found
+}
+
+/// Every agency that a body names as such.
+pub fn agencies(kind: &RecordType, body: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    visit_body(kind, body, &mut |_, kind, value| {
+        if kind == FieldKind::Agency
+            && let Some(agency) = value.as_text()
+        {
+            found.push(agency.to_owned());
+        }
+    });
+    found
+}
+
+/// The recipients that a body names: their trails are joined.
+pub fn recipients(kind: &RecordType, body: &Value) -> Vec<Person> {
+    let mut found = Vec::new();
+    visit_body(kind, body, &mut |_, kind, value| {
+        if kind == FieldKind::Recipient
+            && let Some(person) = Person::from_value(value)
+        {
+            found.push(person);
+        }
+    });
+    found
+}
+
+/// The sum of the moving amounts of a body, for the limit of a role.
+pub fn amount(kind: &RecordType, body: &Value) -> u64 {
+    let mut sum = 0u64;
+    visit_body(kind, body, &mut |_, kind, value| {
+        if kind == FieldKind::Amount {
+            sum = sum.saturating_add(value.as_uint().unwrap_or(0));
+        }
+    });
+    sum
+}
+
+/// Calls `visit` with every scalar of a body that the schema describes.
+fn visit_body<'v>(kind: &RecordType, body: &'v Value, visit: &mut dyn FnMut(&'static str, FieldKind, &'v Value)) {
+    for field in kind.fields.iter().chain(COMMON) {
+        if let Some(value) = body.get(field.name) {
+            visit_value(field, field.kind, value, visit);
+        }
+    }
+}
+
+fn visit_value<'v>(
+    field: &'static Field,
+    kind: FieldKind,
+    value: &'v Value,
+    visit: &mut dyn FnMut(&'static str, FieldKind, &'v Value),
+) {
+    match kind {
+        FieldKind::List(item) => {
+            for value in value.as_array().unwrap_or_default() {
+                visit_value(field, *item, value, visit);
+            }
+        }
+        FieldKind::Map(fields) => {
+            for inner in fields {
+                if let Some(value) = value.get(inner.name) {
+                    visit_value(inner, inner.kind, value, visit);
+                }
+            }
+        }
+        FieldKind::Id
+        | FieldKind::Ref(_)
+        | FieldKind::Waiting
+        | FieldKind::Hash
+        | FieldKind::Date
+        | FieldKind::Time
+        | FieldKind::Minor
+        | FieldKind::Amount
+        | FieldKind::Count
+        | FieldKind::Currency
+        | FieldKind::Code
+        | FieldKind::Declared
+        | FieldKind::OneOf(_)
+        | FieldKind::Text
+        | FieldKind::Person
+        | FieldKind::Recipient
+        | FieldKind::Role
+        | FieldKind::Agency
+        | FieldKind::Bytes(_)
+        | FieldKind::Bool => visit(field.name, kind, value),
+    }
+}

@@ -1,0 +1,273 @@
+//! The order of checks of section 8, over one record: the frame's general rules and, between them, the mechanism's. And
+//! the public function that says whose trails a record joins.
+
+use std::collections::BTreeSet;
+
+use super::body::{self, Record};
+use super::object::RecordLeaf;
+use super::object::{Mode, Object, Ref, Subject};
+use super::role::Role;
+use super::scene::{Scene, Verdict, reject};
+use super::schema::{FieldKind, Unique};
+use super::waiting::Need;
+use crate::state::{Overlay, StateFault};
+
+/// All rules over the scene's record, in their order; then it takes effect, or waits for the needs that are returned.
+pub(crate) fn run(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
+    check(scene)?;
+    let needs = match scene.mode {
+        Mode::Live => (scene.record.kind.approvers)(scene)?,
+        Mode::Historical | Mode::Strict => Vec::new(),
+    };
+    if needs.is_empty() {
+        take_effect(scene)?;
+    } else {
+        (scene.record.kind.propose)(scene)?;
+    }
+    Ok(needs)
+}
+
+/// The record takes effect: its codes are claimed, its mechanism acts.
+pub(crate) fn take_effect(scene: &mut Scene<'_>) -> Verdict {
+    for (kind, code) in unique_codes(&scene.record) {
+        scene.claim_code(kind, &code)?;
+    }
+    (scene.record.kind.take_effect)(scene)
+}
+
+/// All rules over the scene's record.
+pub(crate) fn check(scene: &mut Scene<'_>) -> Verdict {
+    let kind = scene.record.kind;
+    codes_are_free(scene)?;
+    references_exist(scene)?;
+    modes_agree(scene)?;
+    if scene.mode == Mode::Live {
+        auditor_stays_out(scene)?;
+        (kind.belongs)(scene)?;
+        role_covers(scene)?;
+        (kind.entitled)(scene)?;
+    }
+    key_is_valid(scene)?;
+    if scene.mode == Mode::Live {
+        delegation_holds(scene)?;
+    }
+    (kind.check)(scene)?;
+    dates_are_possible(scene)?;
+    (kind.sequence)(scene)
+}
+
+/// The codes of a body that must be unique: (kind, name within it).
+fn unique_codes(record: &Record<'_>) -> Vec<(&'static str, String)> {
+    let fields = record.kind.fields.iter();
+    fields
+        .filter_map(|field| {
+            let code = record.find::<String>(field.name)?;
+            match field.unique? {
+                Unique::Network(kind) => Some((kind, code)),
+                Unique::Agency(kind) => Some((kind, format!("{}.{code}", record.reference.agency))),
+            }
+        })
+        .collect()
+}
+
+/// 3001.
+fn codes_are_free(scene: &mut Scene<'_>) -> Verdict {
+    for (kind, code) in unique_codes(&scene.record) {
+        if let Some(holder) = scene.code(kind, &code)?
+            && holder != scene.record.reference
+        {
+            return reject(3001, format!("{kind} {code} is held by {holder}"));
+        }
+    }
+    Ok(())
+}
+
+/// 3002.
+fn references_exist(scene: &mut Scene<'_>) -> Verdict {
+    let references = body::references(scene.record.kind, &scene.record.body);
+    for found in &references {
+        let Some(leaf) = scene.leaf(&found.reference)? else {
+            return reject(3002, format!("{}: {} does not exist", found.field, found.reference));
+        };
+        let FieldKind::Ref(kinds) = found.kind else { continue };
+        let right_kind = kinds.is_empty() || leaf.object.as_ref().is_some_and(|object| kinds.contains(&object.kind()));
+        if !right_kind {
+            return reject(3002, format!("{}: {} is a {}", found.field, found.reference, leaf.record_type));
+        }
+        if !kinds.is_empty() && !leaf.in_effect() {
+            return reject(3002, format!("{}: {} is not in effect", found.field, found.reference));
+        }
+    }
+    for agency in body::agencies(scene.record.kind, &scene.record.body) {
+        if !scene.draft.exists(&crate::state::key::agency(&agency))? {
+            return reject(3002, format!("agency {agency} does not exist"));
+        }
+    }
+    declared_subject_is_its_refs(scene, &references)
+}
+
+fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Reference]) -> Verdict {
+    let Some(subject) = scene.record.find::<Ref>("subject") else { return Ok(()) };
+    let others = references.iter().filter(|found| !matches!(found.field, "subject" | "import" | "on_behalf_of"));
+    let mut named = BTreeSet::new();
+    for found in others {
+        if let Some(leaf) = scene.leaf(&found.reference)? {
+            named.extend(subjects_of_leaf(&found.reference, leaf));
+        }
+    }
+    if named.is_empty() || named.contains(&Subject::Record(subject.clone())) {
+        return Ok(());
+    }
+    reject(3002, format!("subject {subject} is not what the record refers to"))
+}
+
+/// 3012: live and historical never meet, and only an importer writes history.
+fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
+    let mode = scene.mode;
+    if !scene.record.kind.crosses_modes {
+        for found in body::references(scene.record.kind, &scene.record.body) {
+            if matches!(found.field, "import" | "on_behalf_of") {
+                continue;
+            }
+            if let Some(leaf) = scene.leaf(&found.reference)?
+                && leaf.mode != mode
+                && !may_cross(leaf)
+            {
+                let detail = format!("{} is {}, the record {}", found.reference, leaf.mode.name(), mode.name());
+                return reject(3012, detail);
+            }
+        }
+    }
+    if mode == Mode::Live {
+        return Ok(());
+    }
+    let import = scene.record.need::<Ref>("import")?;
+    if import.agency != scene.record.reference.agency {
+        return reject(3012, format!("import {import} belongs to another agency"));
+    }
+    if !scene.signer.holds(Role::Importer, scene.today()) {
+        return reject(3012, "only an importer writes historical subjects");
+    }
+    Ok(())
+}
+
+/// An import itself is written live and named by history; a record that waits for its approval is reached by `approve`.
+fn may_cross(leaf: &RecordLeaf) -> bool {
+    matches!(leaf.object, Some(Object::Import(_)))
+}
+
+/// 3702.
+fn auditor_stays_out(scene: &mut Scene<'_>) -> Verdict {
+    if scene.signer.holds(Role::Auditor, scene.today()) && !scene.record.kind.by_auditor {
+        return reject(3702, format!("an auditor writes no {}", scene.record.kind.name));
+    }
+    Ok(())
+}
+
+/// 3003: one of the roles that the table names, in force, within its scope and limit.
+fn role_covers(scene: &mut Scene<'_>) -> Verdict {
+    let record = &scene.record;
+    if record.kind.submitters.is_empty() {
+        return Ok(());
+    }
+    let amount_minor = body::amount(record.kind, &record.body);
+    let mut named: Vec<Ref> = Vec::new();
+    for subject in subjects(&scene.draft, record)? {
+        if let Subject::Record(reference) = subject {
+            named.push(reference);
+        }
+    }
+    named.extend(body::references(record.kind, &record.body).into_iter().map(|found| found.reference));
+    let today = scene.today();
+    let signer = &scene.signer;
+    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, amount_minor, &named)) {
+        return Ok(());
+    }
+    let wanted: Vec<_> = record.kind.submitters.iter().map(|role| role.code()).collect();
+    let held: Vec<_> = signer.grants.iter().map(|grant| grant.role.code()).collect();
+    reject(3003, format!("wants {}; in force: {}", wanted.join(" or "), held.join(", ")))
+}
+
+/// 3005.
+fn key_is_valid(scene: &mut Scene<'_>) -> Verdict {
+    if scene.signer.revoked {
+        return reject(3005, format!("key {} is revoked", hex::encode(scene.signer.key_id)));
+    }
+    Ok(())
+}
+
+/// 3006: an act on another's behalf cites a delegation in force; whether its role covers the act was 3003.
+fn delegation_holds(scene: &mut Scene<'_>) -> Verdict {
+    let Some(reference) = scene.record.find::<Ref>("on_behalf_of") else { return Ok(()) };
+    let Some(Object::Delegation(delegation)) = scene.object(&reference)? else {
+        return reject(3006, format!("{reference} is no delegation"));
+    };
+    let today = scene.today();
+    if delegation.to_officer != scene.signer.person || reference.agency != scene.signer.agency {
+        return reject(3006, format!("{reference} is another's delegation"));
+    }
+    if today < delegation.valid_from || delegation.valid_until < today {
+        let detail = format!("{today} is outside {} to {}", delegation.valid_from, delegation.valid_until);
+        return reject(3006, detail);
+    }
+    Ok(())
+}
+
+/// 3007 and 3008.
+fn dates_are_possible(scene: &mut Scene<'_>) -> Verdict {
+    let (effective, recorded) = (scene.record.effective, scene.record.recorded);
+    let stated = scene.record.find("stated_date").unwrap_or(effective);
+    if effective > recorded {
+        scene.reject_or_flag(3007, format!("effective {effective}, recorded {recorded}"))?;
+    } else if stated > effective {
+        scene.reject_or_flag(3007, format!("stated {stated}, released {effective}"))?;
+    }
+    if scene.mode == Mode::Live {
+        let window_days = scene.parameter("backdating_days")?;
+        if effective < recorded.minus(window_days) {
+            return reject(3008, format!("effective {effective}, recorded {recorded}, window {window_days} days"));
+        }
+    }
+    Ok(())
+}
+
+/// Whose trails a record joins, judged on the state before it: the subjects in its content, and those stored with what
+/// its references name. Only subjects that exist.
+pub fn subjects(state: &Overlay<'_>, record: &Record<'_>) -> Result<BTreeSet<Subject>, StateFault> {
+    let mut subjects = BTreeSet::new();
+    let mut scopes = BTreeSet::new();
+    for found in body::references(record.kind, &record.body) {
+        if let Some(leaf) = state.get::<RecordLeaf>(&found.reference.key())? {
+            subjects.extend(subjects_of_leaf(&found.reference, &leaf));
+        }
+    }
+    let people = body::recipients(record.kind, &record.body);
+    if !people.is_empty() {
+        for subject in &subjects {
+            if let Subject::Record(reference) = subject
+                && let Some(leaf) = state.get::<RecordLeaf>(&reference.key())?
+                && let Some(scope) = leaf.object.as_ref().and_then(Object::recipient_scope)
+            {
+                scopes.insert(scope.to_owned());
+            }
+        }
+    }
+    for person in people {
+        for scope in &scopes {
+            let recipient = Subject::Recipient { scope: scope.clone(), person: person.0 };
+            if state.exists(&recipient.key())? {
+                subjects.insert(recipient);
+            }
+        }
+    }
+    Ok(subjects)
+}
+
+/// The subjects that a reference to this leaf names.
+fn subjects_of_leaf(reference: &Ref, leaf: &RecordLeaf) -> Vec<Subject> {
+    let mut subjects = leaf.subjects.clone();
+    if leaf.object.as_ref().is_some_and(|object| object.kind().has_trail()) {
+        subjects.push(Subject::Record(reference.clone()));
+    }
+    subjects
+}

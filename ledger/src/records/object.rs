@@ -1,0 +1,227 @@
+//! What stands in the state: the leaf of every record, the object that it made, and whose trails it joins. Each kind's
+//! payload is defined by its mechanism.
+
+use minicbor::{Decode, Encode};
+
+use super::calendar::Day;
+use super::governance::Proposal;
+use super::import::Import;
+use super::registry::{Delegation, Party, RoleGrant};
+use super::waiting::Waiting;
+use crate::crypto::{Hash, KeyId};
+use crate::state::key::{self, Key};
+use crate::transaction::RecordId;
+
+/// A record, named by its agency and its id; written `agency/id`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(array)]
+pub struct Ref {
+    #[n(0)]
+    pub agency: String,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub id: RecordId,
+}
+
+impl Ref {
+    pub fn new(agency: &str, id: &RecordId) -> Self {
+        Self { agency: agency.to_owned(), id: *id }
+    }
+
+    /// The key of the record's leaf.
+    pub fn key(&self) -> Key {
+        key::record(&self.agency, &self.id)
+    }
+
+    /// `agency.id`: the form inside keys, where a slash would divide.
+    pub fn key_part(&self) -> String {
+        format!("{}.{}", self.agency, key::id_text(&self.id))
+    }
+}
+
+impl std::fmt::Display for Ref {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.agency, key::id_text(&self.id))
+    }
+}
+
+/// Something with a trail that a record joins.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Subject {
+    /// A programme, account, case, tender or data set: the leaf of the record that made it.
+    #[n(0)]
+    Record(#[n(0)] Ref),
+    /// A registered recipient.
+    #[n(1)]
+    Recipient {
+        #[n(0)]
+        scope: String,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        person: [u8; 16],
+    },
+    /// An officer key.
+    #[n(2)]
+    OfficerKey(#[cbor(n(0), with = "minicbor::bytes")] KeyId),
+}
+
+impl Subject {
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Record(reference) => reference.key(),
+            Self::Recipient { scope, person } => key::recipient(scope, person),
+            Self::OfficerKey(id) => key::officer_key(id),
+        }
+    }
+}
+
+/// Under which regime a record stands (records page, section 10). Live and historical never meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Mode {
+    #[default]
+    #[n(0)]
+    Live,
+    /// Imported history: R/F rules flag.
+    #[n(1)]
+    Historical,
+    /// Imported history, judged as if it were live: R/F rules reject.
+    #[n(2)]
+    Strict,
+}
+
+impl Mode {
+    /// `live` or `historical`: the namespace of totals; a strict import is history too, in a namespace of its own.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Historical => "historical",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+/// The value of `record/<agency>/<id>`: what became of the record, and the object that it made.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordLeaf {
+    /// Index of the entry in the log.
+    #[n(0)]
+    pub index: u64,
+    /// 0 applied; else the number of the rule that rejected the record.
+    #[n(1)]
+    pub outcome: u16,
+    #[n(2)]
+    pub record_type: String,
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub transaction_id: Hash,
+    #[n(4)]
+    pub mode: Mode,
+    /// Key and persons (the delegator too) who submitted it.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub key_id: KeyId,
+    #[n(6)]
+    pub persons: Vec<Person>,
+    /// Calendar day of its block.
+    #[n(7)]
+    pub recorded: Day,
+    #[n(8)]
+    pub effective: Day,
+    /// Codes of the flags raised on it.
+    #[n(9)]
+    pub flags: Vec<u16>,
+    /// Whose trails a record that refers to this one joins.
+    #[n(10)]
+    pub subjects: Vec<Subject>,
+    #[n(11)]
+    pub object: Option<Object>,
+    /// Its approvals, if it needs or needed any.
+    #[n(12)]
+    pub waiting: Option<Waiting>,
+}
+
+impl RecordLeaf {
+    /// Applied and, if it needed approval, approved.
+    pub fn in_effect(&self) -> bool {
+        self.outcome == 0 && self.waiting.as_ref().is_none_or(Waiting::is_effective)
+    }
+}
+
+/// A pseudonym of 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Person(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+
+/// The object that a record made. Numbers of variants are for ever: registry 0–9, fund 10–29, tender 30–49, case 50–59,
+/// data 60–69, exchange 70–79, everywhere and import 80–89.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Object {
+    #[n(0)]
+    Party(#[n(0)] Party),
+    #[n(1)]
+    Delegation(#[n(0)] Delegation),
+    #[n(2)]
+    RoleGrant(#[n(0)] RoleGrant),
+    #[n(3)]
+    Proposal(#[n(0)] Proposal),
+    #[n(80)]
+    Import(#[n(0)] Import),
+}
+
+/// The kind of an object, for references and queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Party,
+    Delegation,
+    RoleGrant,
+    Proposal,
+    Programme,
+    Account,
+    Movement,
+    Import,
+}
+
+impl Kind {
+    /// Whether objects of this kind have a trail of their own.
+    pub fn has_trail(self) -> bool {
+        match self {
+            Self::Programme | Self::Account => true,
+            Self::Party | Self::Delegation | Self::RoleGrant | Self::Proposal | Self::Movement | Self::Import => false,
+        }
+    }
+
+    /// Whether flags about an object's movements are filed under it.
+    pub fn has_findings(self) -> bool {
+        self.has_trail() && self != Self::Account
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Party => "party",
+            Self::Delegation => "delegation",
+            Self::RoleGrant => "role_grant",
+            Self::Proposal => "proposal",
+            Self::Programme => "programme",
+            Self::Account => "account",
+            Self::Movement => "movement",
+            Self::Import => "import",
+        }
+    }
+}
+
+impl Object {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Party(_) => Kind::Party,
+            Self::Delegation(_) => Kind::Delegation,
+            Self::RoleGrant(_) => Kind::RoleGrant,
+            Self::Proposal(_) => Kind::Proposal,
+            Self::Import(_) => Kind::Import,
+        }
+    }
+
+    /// The scope of pseudonyms that a programme names: recipients in its records are looked up under it.
+    pub fn recipient_scope(&self) -> Option<&str> {
+        match self {
+            Self::Party(_) | Self::Delegation(_) | Self::RoleGrant(_) | Self::Proposal(_) | Self::Import(_) => None,
+        }
+    }
+}

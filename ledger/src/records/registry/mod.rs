@@ -1,0 +1,11 @@
+//! Registry: who may act. Officers and their keys, roles, delegations, parties and payees. Agencies come and go by
+//! vote, which is in `governance`.
+
+mod object;
+
+pub use object::{Agency, Delegation, Grant, Key16, Officer, OfficerKey, Party, Recipient, RoleGrant};
+
+use super::schema::RecordType;
+
+/// The record types of this mechanism.
+pub const TYPES: &[RecordType] = &[];

@@ -1,0 +1,299 @@
+//! The scene of one record: everything that a rule may see, and the only way in which it may change the state. Which
+//! rules run, and in which order, is in `judge`; what becomes of the changes is decided by `state::execute`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minicbor::{Decode, Encode};
+
+use super::body::Record;
+use super::calendar::Day;
+use super::object::{Mode, Object, RecordLeaf, Ref, Subject};
+use super::signer::Signer;
+use crate::outcome::Rejection;
+use crate::state::execute::{BlockContext, Network};
+use crate::state::{Overlay, Snapshot, StateFault, key};
+
+/// Why a step stopped: a rule rejected the record, or this machine could not read its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halt {
+    Rejected(Rejection),
+    Fault(StateFault),
+}
+
+impl From<StateFault> for Halt {
+    fn from(fault: StateFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Rejection> for Halt {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// The answer of a rule.
+pub type Verdict<T = ()> = Result<T, Halt>;
+
+/// Rejects with a code and the values that disagree.
+pub fn reject<T>(code: u16, detail: impl Into<String>) -> Verdict<T> {
+    Err(Rejection::new(code, detail).into())
+}
+
+/// A rule's hit that did not reject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    pub code: u16,
+    /// The figures that disagree; part of the state.
+    pub detail: String,
+}
+
+/// Sums of one mode and currency: the value of `totals/<mode>/<currency>`. Debits equal credits at every height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Totals {
+    #[n(0)]
+    pub debits_posted: u64,
+    #[n(1)]
+    pub credits_posted: u64,
+    #[n(2)]
+    pub debits_pending: u64,
+    #[n(3)]
+    pub credits_pending: u64,
+}
+
+impl Totals {
+    pub fn balances(&self) -> bool {
+        self.debits_posted == self.credits_posted && self.debits_pending == self.credits_pending
+    }
+}
+
+/// What the rules of one record see and do.
+pub struct Scene<'a> {
+    /// Changes to keys other than record leaves; for those use [`Scene::object`], [`Scene::put`] and [`Scene::create`].
+    pub draft: Overlay<'a>,
+    pub network: &'a Network,
+    pub block: &'a BlockContext,
+    /// Index of the log entry that is being executed.
+    pub index: u64,
+    /// The record whose rules run: at an approval, the record that waited.
+    pub record: Record<'a>,
+    /// Who submitted `record`, as registered now.
+    pub signer: Signer,
+    pub mode: Mode,
+    flags: Vec<Flag>,
+    touched: BTreeSet<Subject>,
+    registries: BTreeSet<String>,
+    totals: BTreeMap<String, Totals>,
+    leaves: BTreeMap<Ref, Cached>,
+    created: Option<Object>,
+}
+
+/// A record leaf read once, and whether it must be written.
+struct Cached {
+    leaf: Option<RecordLeaf>,
+    changed: bool,
+}
+
+/// What a scene leaves behind for the frame.
+pub(crate) struct Outcome<'a> {
+    pub draft: Overlay<'a>,
+    pub flags: Vec<Flag>,
+    pub touched: BTreeSet<Subject>,
+    pub registries: BTreeSet<String>,
+    /// The object that the record made, to be kept in its leaf.
+    pub created: Option<Object>,
+    pub signer: Signer,
+    pub mode: Mode,
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn new(base: &'a dyn Snapshot, network: &'a Network, block: &'a BlockContext, cast: Cast<'a>) -> Self {
+        Self {
+            draft: Overlay::new(base),
+            network,
+            block,
+            index: cast.index,
+            record: cast.record,
+            signer: cast.signer,
+            mode: cast.mode,
+            flags: Vec::new(),
+            touched: BTreeSet::new(),
+            registries: BTreeSet::new(),
+            totals: BTreeMap::new(),
+            leaves: BTreeMap::new(),
+            created: None,
+        }
+    }
+
+    /// The calendar day of the block.
+    pub fn today(&self) -> Day {
+        Day::at(self.block.time_ms, self.network.utc_offset_minutes)
+    }
+
+    /// A rule parameter in force at the block's time.
+    pub fn parameter(&self, name: &'static str) -> Result<u64, StateFault> {
+        crate::rules::parameter(&self.draft, name, self.block.time_ms)
+    }
+
+    // ---- objects ----
+
+    /// The leaf of an earlier record.
+    pub fn leaf(&mut self, reference: &Ref) -> Result<Option<&RecordLeaf>, StateFault> {
+        if !self.leaves.contains_key(reference) {
+            let leaf = self.draft.get(&reference.key())?;
+            self.leaves.insert(reference.clone(), Cached { leaf, changed: false });
+        }
+        Ok(self.leaves.get(reference).and_then(|cached| cached.leaf.as_ref()))
+    }
+
+    /// The object that an earlier record made. Within the record that makes it, see [`Scene::created`].
+    pub fn object(&mut self, reference: &Ref) -> Result<Option<Object>, StateFault> {
+        if *reference == self.record.reference && self.created.is_some() {
+            return Ok(self.created.clone());
+        }
+        Ok(self.leaf(reference)?.and_then(|leaf| leaf.object.clone()))
+    }
+
+    /// Replaces the object of an earlier record. Its subject's trails must be joined: its reference stands in the body,
+    /// or [`Scene::touch`] names it; `execute` asserts this.
+    pub fn put(&mut self, reference: &Ref, object: Object) -> Result<(), StateFault> {
+        if *reference == self.record.reference && self.created.is_some() {
+            self.created = Some(object);
+            return Ok(());
+        }
+        self.leaf(reference)?;
+        match self.leaves.get_mut(reference) {
+            Some(Cached { leaf: Some(leaf), changed }) => {
+                leaf.object = Some(object);
+                *changed = true;
+                Ok(())
+            }
+            _ => Err(StateFault::Invariant("an object is put where there is no record")),
+        }
+    }
+
+    /// Makes the record's own object, kept in its leaf.
+    pub fn create(&mut self, object: Object) {
+        self.created = Some(object);
+    }
+
+    pub fn created(&self) -> Option<&Object> {
+        self.created.as_ref()
+    }
+
+    /// Changes an earlier record's leaf beside its object.
+    pub(crate) fn change_leaf(
+        &mut self,
+        reference: &Ref,
+        change: impl FnOnce(&mut RecordLeaf),
+    ) -> Result<(), StateFault> {
+        self.leaf(reference)?;
+        match self.leaves.get_mut(reference) {
+            Some(Cached { leaf: Some(leaf), changed }) => {
+                change(leaf);
+                *changed = true;
+                Ok(())
+            }
+            _ => Err(StateFault::Invariant("a leaf is changed where there is no record")),
+        }
+    }
+
+    // ---- trails and registries ----
+
+    /// The record joins the trail of a subject that neither its body nor a reference names.
+    pub fn touch(&mut self, subject: Subject) {
+        self.touched.insert(subject);
+    }
+
+    /// The record joins a registry trail, for instance `programmes` or `accounts/<agency>.<programme id>`.
+    pub fn enter_registry(&mut self, name: String) {
+        self.registries.insert(name);
+    }
+
+    // ---- codes, nullifiers, totals ----
+
+    /// The record that holds a code in this mode, if any. Codes of imports are unique within their import.
+    pub fn code(&self, kind: &str, code: &str) -> Result<Option<Ref>, StateFault> {
+        self.draft.get(&key::code(kind, &self.code_name(code)))
+    }
+
+    /// The record of this scene takes a code.
+    pub fn claim_code(&mut self, kind: &str, code: &str) -> Result<(), StateFault> {
+        let key = key::code(kind, &self.code_name(code));
+        let holder = self.record.reference.clone();
+        self.draft.put(key, &holder)
+    }
+
+    fn code_name(&self, code: &str) -> String {
+        match (self.mode, self.record.find::<Ref>("import")) {
+            (Mode::Historical | Mode::Strict, Some(import)) => {
+                format!("{}:{}:{code}", self.mode.name(), import.key_part())
+            }
+            (Mode::Live | Mode::Historical | Mode::Strict, _) => code.to_owned(),
+        }
+    }
+
+    /// Totals of this mode and a currency, to be changed in place; written and asserted to balance after the record.
+    pub fn totals(&mut self, currency: &str) -> Result<&mut Totals, StateFault> {
+        if !self.totals.contains_key(currency) {
+            let totals = self.draft.get(&key::totals(self.mode.name(), currency))?.unwrap_or_default();
+            self.totals.insert(currency.to_owned(), totals);
+        }
+        self.totals.get_mut(currency).ok_or(StateFault::Invariant("totals that were just read are missing"))
+    }
+
+    // ---- hits of rules ----
+
+    /// The hit of an R/F rule: rejects in live and strict, flags in historical subjects.
+    pub fn reject_or_flag(&mut self, code: u16, detail: impl Into<String>) -> Verdict {
+        match self.mode {
+            Mode::Live | Mode::Strict => reject(code, detail),
+            Mode::Historical => {
+                self.flag(code, detail);
+                Ok(())
+            }
+        }
+    }
+
+    /// The hit of an F rule: recorded as a finding, and the record goes on.
+    pub fn flag(&mut self, code: u16, detail: impl Into<String>) {
+        self.flags.push(Flag { code, detail: detail.into() });
+    }
+
+    pub fn flags(&self) -> &[Flag] {
+        &self.flags
+    }
+
+    /// Writes what the scene cached and hands everything over.
+    pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
+        for (reference, cached) in &self.leaves {
+            if let Cached { leaf: Some(leaf), changed: true } = cached {
+                self.draft.put(reference.key(), leaf)?;
+            }
+        }
+        for (currency, totals) in &self.totals {
+            if !totals.balances() {
+                return Err(StateFault::Invariant("debits differ from credits"));
+            }
+            self.draft.put(key::totals(self.mode.name(), currency), totals)?;
+        }
+        Ok(Outcome {
+            draft: self.draft,
+            flags: self.flags,
+            touched: self.touched,
+            registries: self.registries,
+            created: self.created,
+            signer: self.signer,
+            mode: self.mode,
+        })
+    }
+}
+
+/// Who and what enters a scene.
+pub(crate) struct Cast<'a> {
+    pub index: u64,
+    pub record: Record<'a>,
+    pub signer: Signer,
+    pub mode: Mode,
+}

@@ -1,0 +1,75 @@
+//! Who signed a record: key, person, agency and roles as the registry knows them at a block's time.
+
+use super::calendar::Day;
+use super::object::{Person, Ref};
+use super::registry::{Agency, Grant, Officer, OfficerKey};
+use super::role::Role;
+use crate::crypto::KeyId;
+use crate::state::{Overlay, StateFault, key};
+
+/// The submitter of a record. Roles are judged with [`Signer::holds`].
+#[derive(Debug, Clone)]
+pub struct Signer {
+    pub key_id: KeyId,
+    pub agency: String,
+    pub person: Person,
+    /// The officer on whose behalf the signer acts, with the delegation's own bounds in `grants`.
+    pub behalf_of: Option<Person>,
+    /// Whether the key was revoked or suspended before the block's time.
+    pub revoked: bool,
+    /// Roles that the agency may hold; empty once it is retired.
+    pub agency_roles: Vec<Role>,
+    pub grants: Vec<Grant>,
+}
+
+impl Signer {
+    /// Reads who a registered key belongs to. None: no such key for that agency.
+    pub fn load(state: &Overlay<'_>, key_id: KeyId, agency: &str, time_ms: u64) -> Result<Option<Self>, StateFault> {
+        let Some(registered) = state.get::<OfficerKey>(&key::officer_key(&key_id))? else { return Ok(None) };
+        let Some(office) = state.get::<Agency>(&key::agency(agency))? else { return Ok(None) };
+        if registered.agency != agency || registered.active_from > time_ms || office.active_from > time_ms {
+            return Ok(None);
+        }
+        let officer = state.get::<Officer>(&key::officer(agency, &registered.person.0))?.unwrap_or_default();
+        let retired = office.retired_from.is_some_and(|from| from <= time_ms);
+        let in_force = |grant: &Grant| grant.revoked_from.is_none_or(|from| from > time_ms);
+        Ok(Some(Self {
+            key_id,
+            agency: agency.to_owned(),
+            person: registered.person,
+            behalf_of: None,
+            revoked: registered.revoked_from.is_some_and(|from| from <= time_ms),
+            agency_roles: if retired { Vec::new() } else { office.roles },
+            grants: officer.grants.into_iter().filter(in_force).collect(),
+        }))
+    }
+
+    /// The signer's grants of a role that are in force on a day and that the agency may hold.
+    pub fn grants_of(&self, role: Role, day: Day) -> impl Iterator<Item = &Grant> {
+        let allowed = role == Role::Admin || self.agency_roles.contains(&role);
+        self.grants.iter().filter(move |grant| {
+            allowed
+                && grant.role == role
+                && grant.valid_from <= day
+                && grant.valid_until.is_none_or(|until| day <= until)
+        })
+    }
+
+    /// Whether the signer holds a role on a day, whatever its scope and limit.
+    pub fn holds(&self, role: Role, day: Day) -> bool {
+        self.grants_of(role, day).next().is_some()
+    }
+
+    /// Whether a role in force covers an act of this amount on these subjects.
+    pub fn covers(&self, role: Role, day: Day, amount_minor: u64, subjects: &[Ref]) -> bool {
+        self.grants_of(role, day).any(|grant| {
+            grant.max_minor.is_none_or(|limit| amount_minor <= limit)
+                && grant.scope.as_ref().is_none_or(|scope| subjects.contains(scope))
+        })
+    }
+
+    /// The signer, and the person on whose behalf it acts.
+    pub fn persons(&self) -> Vec<Person> {
+        std::iter::once(self.person).chain(self.behalf_of).collect()
+    }
+}
