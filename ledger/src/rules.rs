@@ -27,6 +27,8 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter_row("hold_expiry", [60_000, 30 * DAY_MS, 366 * DAY_MS], "ms"),
     parameter_row("parameter_notice", [0, DAY_MS, 366 * DAY_MS], "ms"),
     parameter_row("backdating_days", [0, 30, 3_660], "days"),
+    // Working days in which an applicant answers the one correction notice.
+    parameter_row("correction_days", [1, 30, 3_660], "working days"),
     parameter_row("publicity_days", [0, 7, 366], "days"),
     parameter_row("quiet_days", [0, 15, 366], "days"),
     parameter_row("idle_days", [1, 365, 3_660], "days"),

@@ -27,6 +27,7 @@
 
 pub mod body;
 pub mod calendar;
+pub mod case;
 pub mod document;
 pub mod governance;
 pub mod import;
@@ -41,6 +42,7 @@ pub mod signer;
 pub mod testing;
 pub mod view;
 pub mod waiting;
+pub mod working_day;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -48,7 +50,7 @@ use std::sync::OnceLock;
 use schema::RecordType;
 
 /// The tables of all mechanisms.
-const TABLES: &[&[RecordType]] = &[registry::TYPES, governance::TYPES, waiting::TYPES, document::TYPES];
+const TABLES: &[&[RecordType]] = &[registry::TYPES, governance::TYPES, waiting::TYPES, document::TYPES, case::TYPES];
 
 /// Every record type, in the order of the tables.
 pub fn all() -> impl Iterator<Item = &'static RecordType> {

@@ -4,6 +4,7 @@
 use minicbor::{Decode, Encode};
 
 use super::calendar::Day;
+use super::case::{Case, Licence, Matter};
 use super::governance::Proposal;
 use super::import::Import;
 use super::registry::{Delegation, Party, RoleGrant};
@@ -162,6 +163,12 @@ pub enum Object {
     RoleGrant(#[n(0)] RoleGrant),
     #[n(3)]
     Proposal(#[n(0)] Proposal),
+    #[n(50)]
+    Matter(#[n(0)] Matter),
+    #[n(51)]
+    Case(#[n(0)] Case),
+    #[n(52)]
+    Licence(#[n(0)] Licence),
     #[n(80)]
     Import(#[n(0)] Import),
 }
@@ -176,6 +183,9 @@ pub enum Kind {
     Programme,
     Account,
     Movement,
+    Matter,
+    Case,
+    Licence,
     Import,
 }
 
@@ -183,8 +193,15 @@ impl Kind {
     /// Whether objects of this kind have a trail of their own.
     pub fn has_trail(self) -> bool {
         match self {
-            Self::Programme | Self::Account => true,
-            Self::Party | Self::Delegation | Self::RoleGrant | Self::Proposal | Self::Movement | Self::Import => false,
+            Self::Programme | Self::Account | Self::Case => true,
+            Self::Party
+            | Self::Delegation
+            | Self::RoleGrant
+            | Self::Proposal
+            | Self::Movement
+            | Self::Matter
+            | Self::Licence
+            | Self::Import => false,
         }
     }
 
@@ -202,6 +219,9 @@ impl Kind {
             Self::Programme => "programme",
             Self::Account => "account",
             Self::Movement => "movement",
+            Self::Matter => "matter",
+            Self::Case => "case",
+            Self::Licence => "licence",
             Self::Import => "import",
         }
     }
@@ -214,6 +234,9 @@ impl Object {
             Self::Delegation(_) => Kind::Delegation,
             Self::RoleGrant(_) => Kind::RoleGrant,
             Self::Proposal(_) => Kind::Proposal,
+            Self::Matter(_) => Kind::Matter,
+            Self::Case(_) => Kind::Case,
+            Self::Licence(_) => Kind::Licence,
             Self::Import(_) => Kind::Import,
         }
     }
@@ -221,7 +244,14 @@ impl Object {
     /// The scope of pseudonyms that a programme names: recipients in its records are looked up under it.
     pub fn recipient_scope(&self) -> Option<&str> {
         match self {
-            Self::Party(_) | Self::Delegation(_) | Self::RoleGrant(_) | Self::Proposal(_) | Self::Import(_) => None,
+            Self::Party(_)
+            | Self::Delegation(_)
+            | Self::RoleGrant(_)
+            | Self::Proposal(_)
+            | Self::Matter(_)
+            | Self::Case(_)
+            | Self::Licence(_)
+            | Self::Import(_) => None,
         }
     }
 }
