@@ -35,11 +35,13 @@ pub mod judge;
 pub mod object;
 pub mod registry;
 pub mod role;
+pub mod scan;
 pub mod scene;
 pub mod schema;
 pub mod signer;
 #[cfg(test)]
 pub mod testing;
+pub mod validate;
 pub mod view;
 pub mod waiting;
 pub mod working_day;

@@ -10,7 +10,7 @@ use super::calendar::Day;
 use super::object::{Mode, Object, RecordLeaf, Ref, Subject};
 use super::signer::Signer;
 use crate::outcome::Rejection;
-use crate::state::execute::{BlockContext, Network};
+use crate::state::execute::{BlockContext, Effect, Network};
 use crate::state::{Overlay, Snapshot, StateFault, key};
 
 /// Why a step stopped: a rule rejected the record, or this machine could not read its state.
@@ -87,11 +87,15 @@ pub struct Scene<'a> {
     totals: BTreeMap<String, Totals>,
     leaves: BTreeMap<Ref, Cached>,
     created: Option<Object>,
+    /// The waiting record that ends if this record is rejected from here on.
+    pub(crate) ends_on_failure: Option<Ref>,
 }
 
 /// A record leaf read once, and whether it must be written.
 struct Cached {
     leaf: Option<RecordLeaf>,
+    /// The object as it was read, kept once it is replaced.
+    before: Option<Object>,
     changed: bool,
 }
 
@@ -105,6 +109,8 @@ pub(crate) struct Outcome<'a> {
     pub created: Option<Object>,
     pub signer: Signer,
     pub mode: Mode,
+    /// Earlier objects that the record changed.
+    pub effects: Vec<Effect>,
 }
 
 impl<'a> Scene<'a> {
@@ -123,6 +129,7 @@ impl<'a> Scene<'a> {
             totals: BTreeMap::new(),
             leaves: BTreeMap::new(),
             created: None,
+            ends_on_failure: None,
         }
     }
 
@@ -142,7 +149,7 @@ impl<'a> Scene<'a> {
     pub fn leaf(&mut self, reference: &Ref) -> Result<Option<&RecordLeaf>, StateFault> {
         if !self.leaves.contains_key(reference) {
             let leaf = self.draft.get(&reference.key())?;
-            self.leaves.insert(reference.clone(), Cached { leaf, changed: false });
+            self.leaves.insert(reference.clone(), Cached { leaf, before: None, changed: false });
         }
         Ok(self.leaves.get(reference).and_then(|cached| cached.leaf.as_ref()))
     }
@@ -164,8 +171,11 @@ impl<'a> Scene<'a> {
         }
         self.leaf(reference)?;
         match self.leaves.get_mut(reference) {
-            Some(Cached { leaf: Some(leaf), changed }) => {
-                leaf.object = Some(object);
+            Some(Cached { leaf: Some(leaf), before, changed }) => {
+                let replaced = leaf.object.replace(object);
+                if before.is_none() {
+                    *before = replaced;
+                }
                 *changed = true;
                 Ok(())
             }
@@ -182,6 +192,10 @@ impl<'a> Scene<'a> {
         self.created.as_ref()
     }
 
+    pub(crate) fn take_created(&mut self) -> Option<Object> {
+        self.created.take()
+    }
+
     /// Changes an earlier record's leaf beside its object.
     pub(crate) fn change_leaf(
         &mut self,
@@ -190,7 +204,7 @@ impl<'a> Scene<'a> {
     ) -> Result<(), StateFault> {
         self.leaf(reference)?;
         match self.leaves.get_mut(reference) {
-            Some(Cached { leaf: Some(leaf), changed }) => {
+            Some(Cached { leaf: Some(leaf), changed, .. }) => {
                 change(leaf);
                 *changed = true;
                 Ok(())
@@ -267,9 +281,13 @@ impl<'a> Scene<'a> {
 
     /// Writes what the scene cached and hands everything over.
     pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
+        let mut effects = Vec::new();
         for (reference, cached) in &self.leaves {
-            if let Cached { leaf: Some(leaf), changed: true } = cached {
+            if let Cached { leaf: Some(leaf), changed: true, before } = cached {
                 self.draft.put(reference.key(), leaf)?;
+                if let Some(after) = leaf.object.clone().filter(|after| Some(after) != before.as_ref()) {
+                    effects.push(Effect { reference: reference.clone(), before: before.clone(), after });
+                }
             }
         }
         for (currency, totals) in &self.totals {
@@ -286,6 +304,7 @@ impl<'a> Scene<'a> {
             created: self.created,
             signer: self.signer,
             mode: self.mode,
+            effects,
         })
     }
 }

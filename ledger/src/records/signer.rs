@@ -1,7 +1,8 @@
 //! Who signed a record: key, person, agency and roles as the registry knows them at a block's time.
 
+use super::body::Record;
 use super::calendar::Day;
-use super::object::{Person, Ref};
+use super::object::{Object, Person, RecordLeaf, Ref};
 use super::registry::{Agency, Grant, Officer, OfficerKey};
 use super::role::Role;
 use crate::crypto::KeyId;
@@ -17,12 +18,30 @@ pub struct Signer {
     pub behalf_of: Option<Person>,
     /// Whether the key was revoked or suspended before the block's time.
     pub revoked: bool,
-    /// Roles that the agency may hold; empty once it is retired.
+    /// Roles that the agency may hold.
     pub agency_roles: Vec<Role>,
+    /// Grants not revoked; none once the agency is retired.
     pub grants: Vec<Grant>,
 }
 
 impl Signer {
+    /// The submitter of a record. On another's behalf: with that officer's grants of the delegated role, within the
+    /// delegation's scope. Whether the delegation holds is 3006.
+    pub fn of(state: &Overlay<'_>, record: &Record<'_>, time_ms: u64) -> Result<Option<Self>, StateFault> {
+        let agency = &record.reference.agency;
+        let Some(mut signer) = Self::load(state, record.key_id, agency, time_ms)? else { return Ok(None) };
+        let Some(reference) = record.find::<Ref>("on_behalf_of") else { return Ok(Some(signer)) };
+        let leaf: Option<RecordLeaf> = state.get(&reference.key())?;
+        if let Some(Object::Delegation(delegation)) = leaf.and_then(|leaf| leaf.object) {
+            let lender = grants_in_force(state, agency, &delegation.from_person, time_ms)?;
+            let lent = lender.into_iter().filter(|grant| grant.role == delegation.role);
+            signer.grants =
+                lent.map(|grant| Grant { scope: delegation.scope.clone().or(grant.scope.clone()), ..grant }).collect();
+            signer.behalf_of = Some(delegation.from_person);
+        }
+        Ok(Some(signer))
+    }
+
     /// Reads who a registered key belongs to. None: no such key for that agency.
     pub fn load(state: &Overlay<'_>, key_id: KeyId, agency: &str, time_ms: u64) -> Result<Option<Self>, StateFault> {
         let Some(registered) = state.get::<OfficerKey>(&key::officer_key(&key_id))? else { return Ok(None) };
@@ -30,17 +49,16 @@ impl Signer {
         if registered.agency != agency || registered.active_from > time_ms || office.active_from > time_ms {
             return Ok(None);
         }
-        let officer = state.get::<Officer>(&key::officer(agency, &registered.person.0))?.unwrap_or_default();
         let retired = office.retired_from.is_some_and(|from| from <= time_ms);
-        let in_force = |grant: &Grant| grant.revoked_from.is_none_or(|from| from > time_ms);
+        let grants = if retired { Vec::new() } else { grants_in_force(state, agency, &registered.person, time_ms)? };
         Ok(Some(Self {
             key_id,
             agency: agency.to_owned(),
             person: registered.person,
             behalf_of: None,
             revoked: registered.revoked_from.is_some_and(|from| from <= time_ms),
-            agency_roles: if retired { Vec::new() } else { office.roles },
-            grants: officer.grants.into_iter().filter(in_force).collect(),
+            agency_roles: office.roles,
+            grants,
         }))
     }
 
@@ -72,4 +90,9 @@ impl Signer {
     pub fn persons(&self) -> Vec<Person> {
         std::iter::once(self.person).chain(self.behalf_of).collect()
     }
+}
+
+fn grants_in_force(state: &Overlay<'_>, agency: &str, person: &Person, time_ms: u64) -> Result<Vec<Grant>, StateFault> {
+    let officer: Officer = state.get(&key::officer(agency, &person.0))?.unwrap_or_default();
+    Ok(officer.grants.into_iter().filter(|grant| grant.revoked_from.is_none_or(|from| from > time_ms)).collect())
 }

@@ -1,12 +1,20 @@
 //! Two persons, two records: a record that waits for approval, and the pair `approve`, `reject` that ends the waiting.
 //! What then takes effect is the mechanism's matter.
 
+use std::borrow::Cow;
+
 use minicbor::{Decode, Encode};
 
-use super::object::Person;
+use super::body::{self, Record};
+use super::judge;
+use super::object::{Person, RecordLeaf, Ref, Subject};
 use super::role::Role;
-use super::schema::RecordType;
-use crate::crypto::KeyId;
+use super::scene::{Halt, Scene, Verdict, reject};
+use super::schema::{Area, Field, FieldKind, RecordType};
+use super::signer::Signer;
+use crate::codec::Value;
+use crate::crypto::{Hash, KeyId};
+use crate::state::StateFault;
 
 /// One approval that a record needs.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -18,6 +26,27 @@ pub struct Need {
     /// The role that the approver must hold.
     #[n(1)]
     pub role: Role,
+}
+
+impl Need {
+    pub fn of(agency: &str, role: Role) -> Self {
+        Self { agency: Some(agency.to_owned()), role }
+    }
+
+    /// From any agency but the proposer's.
+    pub fn of_another_agency(role: Role) -> Self {
+        Self { agency: None, role }
+    }
+
+    fn fits_agency(&self, agency: &str, proposer: &str) -> bool {
+        self.agency.as_deref().map_or(agency != proposer, |wanted| wanted == agency)
+    }
+}
+
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.role.code(), self.agency.as_deref().unwrap_or("another agency"))
+    }
 }
 
 /// One approval given.
@@ -83,4 +112,225 @@ impl Waiting {
 }
 
 /// The record types of this mechanism.
-pub const TYPES: &[RecordType] = &[];
+pub const TYPES: &[RecordType] = &[
+    RecordType {
+        name: "approve",
+        zh: "批准",
+        area: Area::Everywhere,
+        fields: &[Field::need("waiting", FieldKind::Waiting), Field::need("digest", FieldKind::Hash)],
+        belongs: two_admins,
+        entitled: second_person,
+        check: exact_and_in_time,
+        take_effect: approve,
+        crosses_modes: true,
+        ..RecordType::BASE
+    },
+    RecordType {
+        name: "reject",
+        zh: "退回",
+        area: Area::Everywhere,
+        fields: &[
+            Field::need("waiting", FieldKind::Waiting),
+            Field::need("digest", FieldKind::Hash),
+            Field::need("reason", FieldKind::Text),
+        ],
+        belongs: two_admins,
+        entitled: second_person,
+        check: exact_and_in_time,
+        take_effect: send_back,
+        crosses_modes: true,
+        ..RecordType::BASE
+    },
+];
+
+/// The record that an `approve` or `reject` names, and its waiting. 3002 if it never waited.
+fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, RecordLeaf, Waiting)> {
+    let reference: Ref = scene.record.need("waiting")?;
+    let leaf = scene.leaf(&reference)?.cloned();
+    let Some(leaf) = leaf else { return reject(3002, format!("{reference} does not exist")) };
+    match leaf.waiting.clone() {
+        Some(waiting) if leaf.outcome == 0 => Ok((reference, leaf, waiting)),
+        _ => reject(3002, format!("{reference} does not wait for approval")),
+    }
+}
+
+/// Whether the signer, or who lent it the role, has already acted on the record.
+fn has_acted(signer: &Signer, leaf: &RecordLeaf, waiting: &Waiting) -> bool {
+    let persons = signer.persons();
+    let acted =
+        |key: &KeyId, others: &[Person]| *key == signer.key_id || others.iter().any(|person| persons.contains(person));
+    acted(&leaf.key_id, &leaf.persons) || waiting.approvals.iter().any(|given| acted(&given.key_id, &given.persons))
+}
+
+/// 3013: a registry act needs two admins, not one twice.
+fn two_admins(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, leaf, waiting) = named(scene)?;
+    let admins = waiting.outstanding().any(|(_, need)| need.role == Role::Admin);
+    if waiting.is_open() && admins && has_acted(&scene.signer, &leaf, &waiting) {
+        return reject(3013, format!("{reference} has this person's signature already"));
+    }
+    Ok(())
+}
+
+/// 3003 and 3004: another key and person than all before, of the agency and in the role that is still needed.
+fn second_person(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, leaf, waiting) = named(scene)?;
+    if !waiting.is_open() {
+        return Ok(());
+    }
+    if has_acted(&scene.signer, &leaf, &waiting) {
+        return reject(3004, format!("{reference} has this person's signature already"));
+    }
+    let fitting: Vec<Need> = waiting
+        .outstanding()
+        .filter(|(_, need)| need.fits_agency(&scene.signer.agency, &reference.agency))
+        .map(|(_, need)| need.clone())
+        .collect();
+    if fitting.is_empty() {
+        let wanted: Vec<_> = waiting.outstanding().map(|(_, need)| need.to_string()).collect();
+        return reject(3004, format!("{} approves nothing here; wanted: {}", scene.signer.agency, wanted.join(", ")));
+    }
+    if matching_need(scene, &reference, &leaf, &waiting)?.is_none() {
+        let wanted: Vec<_> = fitting.iter().map(Need::to_string).collect();
+        return reject(3003, format!("wants {}", wanted.join(" or ")));
+    }
+    Ok(())
+}
+
+/// The first outstanding need that the signer can meet: agency, role in force, its limit and scope.
+fn matching_need(
+    scene: &Scene<'_>,
+    reference: &Ref,
+    leaf: &RecordLeaf,
+    waiting: &Waiting,
+) -> Result<Option<u32>, StateFault> {
+    let body = body_of(waiting)?;
+    let kind = kind_of(leaf)?;
+    let amount_minor = body::amount(kind, &body);
+    let mut named: Vec<Ref> = body::references(kind, &body).into_iter().map(|found| found.reference).collect();
+    for subject in &leaf.subjects {
+        if let Subject::Record(subject) = subject {
+            named.push(subject.clone());
+        }
+    }
+    let (signer, today) = (&scene.signer, scene.today());
+    Ok(waiting
+        .outstanding()
+        .find(|(_, need)| {
+            need.fits_agency(&signer.agency, &reference.agency) && signer.covers(need.role, today, amount_minor, &named)
+        })
+        .map(|(number, _)| number))
+}
+
+fn kind_of(leaf: &RecordLeaf) -> Result<&'static RecordType, StateFault> {
+    super::record_type(&leaf.record_type).ok_or(StateFault::Invariant("a stored record has an unknown type"))
+}
+
+fn body_of(waiting: &Waiting) -> Result<Value, StateFault> {
+    Value::decode(&waiting.body).map_err(|fault| StateFault::Value(fault.to_string()))
+}
+
+/// 3204 and 3205: exactly that record, still waiting.
+fn exact_and_in_time(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, leaf, waiting) = named(scene)?;
+    let digest: Hash = scene.record.need("digest")?;
+    if digest != leaf.transaction_id {
+        let (named, recorded) = (hex::encode(digest), hex::encode(leaf.transaction_id));
+        return reject(3204, format!("digest {named}, {reference} is {recorded}"));
+    }
+    if !waiting.is_open() {
+        return reject(3205, format!("{reference} waits no more"));
+    }
+    if scene.block.time_ms > waiting.valid_until {
+        return reject(3205, format!("time {}, valid until {}", scene.block.time_ms, waiting.valid_until));
+    }
+    Ok(())
+}
+
+/// All rules run again over the waiting record; with the last approval it takes effect. A failure ends it: the frame
+/// voids it when this record is rejected.
+fn approve(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, leaf, mut waiting) = named(scene)?;
+    let need = matching_need(scene, &reference, &leaf, &waiting)?
+        .ok_or(StateFault::Invariant("an approval without a need passed its checks"))?;
+    waiting.approvals.push(Approval {
+        need,
+        agency: scene.signer.agency.clone(),
+        key_id: scene.signer.key_id,
+        persons: scene.signer.persons(),
+    });
+    let complete = waiting.outstanding().next().is_none();
+    scene.ends_on_failure = Some(reference.clone());
+    inside(scene, &reference, |scene| {
+        judge::check(scene)?;
+        if complete { judge::take_effect(scene) } else { Ok(()) }
+    })?;
+    scene.ends_on_failure = None;
+    if complete {
+        waiting.stage = Stage::Effective;
+        waiting.body = Vec::new();
+    }
+    scene.change_leaf(&reference, |leaf| leaf.waiting = Some(waiting))?;
+    Ok(())
+}
+
+fn send_back(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, ..) = named(scene)?;
+    end(scene, &reference)
+}
+
+/// Ends a waiting record without effect: rejected, failed, cancelled or expired. 3205 if it waits no more.
+pub fn end(scene: &mut Scene<'_>, reference: &Ref) -> Verdict {
+    let waits = scene.leaf(reference)?.and_then(|leaf| leaf.waiting.as_ref()).is_some_and(Waiting::is_open);
+    if !waits {
+        return reject(3205, format!("{reference} waits no more"));
+    }
+    inside(scene, reference, |scene| (scene.record.kind.void)(scene))?;
+    scene.change_leaf(reference, |leaf| {
+        if let Some(waiting) = &mut leaf.waiting {
+            waiting.stage = Stage::Void;
+            waiting.body = Vec::new();
+        }
+    })?;
+    Ok(())
+}
+
+/// Ends a waiting record whose approval failed. Giving back what was reserved cannot be rejected.
+pub(crate) fn void(scene: &mut Scene<'_>, reference: &Ref) -> Result<(), StateFault> {
+    match end(scene, reference) {
+        Ok(()) => Ok(()),
+        Err(Halt::Fault(fault)) => Err(fault),
+        Err(Halt::Rejected(_)) => Err(StateFault::Invariant("a waiting record cannot be voided")),
+    }
+}
+
+/// Runs a step with the waiting record on the scene instead of the one that ends its waiting.
+fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'_>) -> Verdict) -> Verdict {
+    let leaf = scene.leaf(reference)?.cloned().ok_or(StateFault::Invariant("a waiting record has no leaf"))?;
+    let waiting = leaf.waiting.as_ref().ok_or(StateFault::Invariant("a waiting record does not wait"))?;
+    let record = Record {
+        kind: kind_of(&leaf)?,
+        reference: reference.clone(),
+        transaction_id: leaf.transaction_id,
+        key_id: leaf.key_id,
+        body: Cow::Owned(body_of(waiting)?),
+        recorded: leaf.recorded,
+        effective: leaf.effective,
+    };
+    let signer = Signer::of(&scene.draft, &record, scene.block.time_ms)?
+        .ok_or(StateFault::Invariant("the key of a waiting record is not registered"))?;
+    let outer = (
+        std::mem::replace(&mut scene.record, record),
+        std::mem::replace(&mut scene.signer, signer),
+        std::mem::replace(&mut scene.mode, leaf.mode),
+    );
+    step(scene)?;
+    if let Some(object) = scene.take_created() {
+        if object.kind().has_trail() {
+            scene.touch(Subject::Record(reference.clone()));
+        }
+        scene.put(reference, object)?;
+    }
+    (scene.record, scene.signer, scene.mode) = outer;
+    Ok(())
+}

@@ -1,6 +1,27 @@
-//! Runs the records of a block and says what changed.
+//! Runs the records of a block and says what changed: the door applied again inside the block, then every record in
+//! order, each whole or not at all. Which rules a record meets is in `records`; the tree over the result in `tree`.
 
-use crate::crypto::Hash;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+
+use super::key::{self, Key};
+use super::{Overlay, Snapshot, StateFault, Stored, TrailAppend};
+use crate::crypto::{Hash, PublicKey};
+use crate::door;
+use crate::entry::record_entry;
+use crate::merkle::leaf_hash;
+use crate::outcome::Refusal;
+use crate::records::body::Record;
+use crate::records::calendar::Day;
+use crate::records::judge;
+use crate::records::object::{Mode, Object, RecordLeaf, Ref, Subject};
+use crate::records::scene::{Cast, Flag, Halt, Outcome, Scene};
+use crate::records::signer::Signer;
+use crate::records::waiting::{self, Need};
+use crate::transaction::{RecordId, Transaction};
 
 /// What execution must know about the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,4 +43,303 @@ pub struct BlockContext {
     pub time_ms: u64,
     /// Log index of the block's first record.
     pub first_index: u64,
+}
+
+/// A transaction offered to a block.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub transaction: Arc<Transaction>,
+    /// The key under which the signature was already verified, so that it need not be verified again.
+    pub verified_with: Option<PublicKey>,
+}
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordOutcome {
+    pub index: u64,
+    pub transaction_id: Hash,
+    pub agency: String,
+    pub record_id: RecordId,
+    pub record_type: String,
+    /// 0 applied; else the number of the rule that rejected it.
+    pub outcome: u16,
+    pub flags: Vec<u16>,
+    /// The values that disagree, for people; not hashed.
+    pub detail: String,
+}
+
+/// What a block's records add up to.
+#[derive(Debug, Clone, Default)]
+pub struct Execution {
+    /// The log entries of the records, in order.
+    pub entries: Vec<Vec<u8>>,
+    pub records: Vec<RecordOutcome>,
+    /// Positions of the candidates that the door inside the block refused, and why.
+    pub left_out: Vec<(usize, Refusal)>,
+    pub changes: BTreeMap<Key, Stored>,
+    pub appends: Vec<TrailAppend>,
+}
+
+/// The value of `finding/<subject>/<index>/<code>`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Finding {
+    #[n(0)]
+    pub index: u64,
+    #[n(1)]
+    pub code: u16,
+    /// The figures that disagree.
+    #[n(2)]
+    pub detail: String,
+}
+
+/// The value of keys that exist for their trail alone: registries, findings about a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Listing {}
+
+/// The door inside the block over all candidates, then every record in order.
+pub fn execute(
+    state: &dyn Snapshot,
+    network: &Network,
+    block: &BlockContext,
+    candidates: &[Candidate],
+) -> Result<Execution, StateFault> {
+    let mut draft = Overlay::new(state);
+    let mut execution = Execution::default();
+    let mut index = block.first_index;
+    for (position, candidate) in candidates.iter().enumerate() {
+        let transaction = &*candidate.transaction;
+        if let Err(refusal) = door::inside_block(&draft, network, block.time_ms, candidate)? {
+            execution.left_out.push((position, refusal));
+            continue;
+        }
+        let run = run(&draft, network, block, (transaction, index))?;
+        execution.entries.push(record_entry(run.record.outcome, transaction.bytes()));
+        execution.records.push(run.record);
+        draft.absorb(run.parts);
+        index = index.saturating_add(1);
+    }
+    (execution.changes, execution.appends) = draft.into_parts();
+    Ok(execution)
+}
+
+/// One record, run over a state.
+struct Run {
+    record: RecordOutcome,
+    parts: (BTreeMap<Key, Stored>, Vec<TrailAppend>),
+    effects: Vec<Effect>,
+}
+
+/// One object that a record made or changed, for the view of a dry run.
+#[derive(Debug, Clone)]
+pub struct Effect {
+    pub reference: Ref,
+    pub before: Option<Object>,
+    pub after: Object,
+}
+
+/// Runs one record without a block around it: the same code, nothing kept. The door is the caller's matter.
+pub fn simulate(
+    state: &dyn Snapshot,
+    network: &Network,
+    block: &BlockContext,
+    transaction: &Transaction,
+) -> Result<(RecordOutcome, Vec<Effect>), StateFault> {
+    let draft = Overlay::new(state);
+    let run = run(&draft, network, block, (transaction, block.first_index))?;
+    Ok((run.record, run.effects))
+}
+
+fn run(
+    base: &Overlay<'_>,
+    network: &Network,
+    block: &BlockContext,
+    (transaction, index): (&Transaction, u64),
+) -> Result<Run, StateFault> {
+    let payload = transaction.payload();
+    let kind = crate::records::record_type(&payload.record_type)
+        .ok_or(StateFault::Invariant("a record of unknown type passed the door"))?;
+    let recorded = Day::at(block.time_ms, network.utc_offset_minutes);
+    let mut record = Record {
+        kind,
+        reference: Ref::new(&payload.agency, &payload.record_id),
+        transaction_id: transaction.id(),
+        key_id: transaction.key_id(),
+        body: Cow::Borrowed(&payload.body),
+        recorded,
+        effective: recorded,
+    };
+    record.effective = record.find("effective_date").unwrap_or(recorded);
+    let signer = Signer::of(base, &record, block.time_ms)?
+        .ok_or(StateFault::Invariant("a record of an unregistered key passed the door"))?;
+    let mode = mode_of(base, &record)?;
+    let subjects = judge::subjects(base, &record)?;
+    let mut scene =
+        Scene::new(base, network, block, Cast { index, record: record.clone(), signer: signer.clone(), mode });
+    let verdict = judge::run(&mut scene);
+    let (rejection, needs) = match verdict {
+        Ok(needs) => (None, needs),
+        Err(Halt::Fault(fault)) => return Err(fault),
+        Err(Halt::Rejected(rejection)) => {
+            let ends = scene.ends_on_failure.take();
+            scene = Scene::new(base, network, block, Cast { index, record: record.clone(), signer, mode });
+            if let Some(reference) = ends {
+                waiting::void(&mut scene, &reference)?;
+            }
+            (Some(rejection), Vec::new())
+        }
+    };
+    let (code, detail) = rejection.map_or((0, String::new()), |rejection| (rejection.code.0, rejection.detail));
+    let ending = Ending { record: &record, transaction, index, code, needs, subjects };
+    let valid_until = block.time_ms.saturating_add(scene.parameter("hold_expiry")?);
+    close(base, scene.finish()?, ending, valid_until).map(|(flags, parts, effects)| Run {
+        record: RecordOutcome {
+            index,
+            transaction_id: transaction.id(),
+            agency: payload.agency.clone(),
+            record_id: payload.record_id,
+            record_type: payload.record_type.clone(),
+            outcome: code,
+            flags,
+            detail,
+        },
+        parts,
+        effects,
+    })
+}
+
+/// Live, or the mode of the import that the record names.
+fn mode_of(state: &Overlay<'_>, record: &Record<'_>) -> Result<Mode, StateFault> {
+    let Some(import) = record.find::<Ref>("import") else { return Ok(Mode::Live) };
+    let leaf: Option<RecordLeaf> = state.get(&import.key())?;
+    Ok(match leaf.and_then(|leaf| leaf.object) {
+        Some(Object::Import(import)) if import.strict => Mode::Strict,
+        _ => Mode::Historical,
+    })
+}
+
+/// What is known of a record once its rules have run.
+struct Ending<'r> {
+    record: &'r Record<'r>,
+    transaction: &'r Transaction,
+    index: u64,
+    code: u16,
+    needs: Vec<Need>,
+    subjects: BTreeSet<Subject>,
+}
+
+type Closed = (Vec<u16>, (BTreeMap<Key, Stored>, Vec<TrailAppend>), Vec<Effect>);
+
+/// Writes the record's own leaf, its trails, registries and findings, and asserts what must hold.
+fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_until: u64) -> Result<Closed, StateFault> {
+    let Outcome { mut draft, flags, touched, registries, created, signer, mode, mut effects } = outcome;
+    let Ending { record, transaction, index, code, needs, subjects } = ending;
+    let mut joined = subjects;
+    joined.extend(touched);
+    let codes: Vec<u16> = flags.iter().map(|flag| flag.code).collect();
+    let waiting = (!needs.is_empty()).then(|| waiting::Waiting {
+        stage: waiting::Stage::Waiting,
+        valid_until,
+        needs,
+        approvals: Vec::new(),
+        body: record.body.encode(),
+    });
+    let leaf = RecordLeaf {
+        index,
+        outcome: code,
+        record_type: record.kind.name.to_owned(),
+        transaction_id: record.transaction_id,
+        mode,
+        key_id: record.key_id,
+        persons: signer.persons(),
+        recorded: record.recorded,
+        effective: record.effective,
+        flags: codes.clone(),
+        subjects: joined.iter().cloned().collect(),
+        object: created,
+        waiting,
+    };
+    draft.put(record.reference.key(), &leaf)?;
+    if let Some(object) = leaf.object {
+        if object.kind().has_trail() {
+            joined.insert(Subject::Record(record.reference.clone()));
+        }
+        effects.push(Effect { reference: record.reference.clone(), before: None, after: object });
+    }
+    joined.insert(Subject::OfficerKey(record.key_id));
+    let keys: BTreeSet<Key> = joined.iter().map(Subject::key).collect();
+    assert_only_joined_subjects_change(base, &draft, &keys)?;
+    let entry_hash = leaf_hash(&record_entry(code, transaction.bytes()));
+    for key in &keys {
+        draft.append_to_trail(*key, index, &entry_hash)?;
+    }
+    for name in registries {
+        append_to_listing(&mut draft, key::registry(&name), index, &entry_hash)?;
+    }
+    if !flags.is_empty() {
+        file_findings(&mut draft, &flags, &finding_subjects(base, &joined, record)?, (index, &entry_hash))?;
+    }
+    Ok((codes, draft.into_parts(), effects))
+}
+
+/// No subject's value changes unless the record is appended to its trail.
+fn assert_only_joined_subjects_change(
+    base: &Overlay<'_>,
+    draft: &Overlay<'_>,
+    joined: &BTreeSet<Key>,
+) -> Result<(), StateFault> {
+    for (key, stored) in draft.changes() {
+        if stored.trail.is_some() && !joined.contains(key) {
+            let before = base.read(key)?;
+            if before.is_none_or(|before| before.current != stored.current) {
+                return Err(StateFault::Invariant("a subject changes whose trail the record does not join"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn append_to_listing(draft: &mut Overlay<'_>, key: Key, index: u64, entry_hash: &Hash) -> Result<(), StateFault> {
+    if !draft.exists(&key)? {
+        draft.put(key, &Listing {})?;
+    }
+    draft.append_to_trail(key, index, entry_hash)
+}
+
+/// Under which names findings are filed: the programmes, cases, tenders and data sets concerned, else the agency.
+fn finding_subjects(
+    state: &Overlay<'_>,
+    joined: &BTreeSet<Subject>,
+    record: &Record<'_>,
+) -> Result<Vec<String>, StateFault> {
+    let mut names = Vec::new();
+    for subject in joined {
+        let Subject::Record(reference) = subject else { continue };
+        let leaf: Option<RecordLeaf> = state.get(&reference.key())?;
+        let own = *reference == record.reference;
+        if own || leaf.and_then(|leaf| leaf.object).is_some_and(|object| object.kind().has_findings()) {
+            names.push(reference.key_part());
+        }
+    }
+    if names.is_empty() {
+        names.push(record.reference.agency.clone());
+    }
+    Ok(names)
+}
+
+fn file_findings(
+    draft: &mut Overlay<'_>,
+    flags: &[Flag],
+    subjects: &[String],
+    (index, entry_hash): (u64, &Hash),
+) -> Result<(), StateFault> {
+    for subject in subjects {
+        for flag in flags {
+            let finding = Finding { index, code: flag.code, detail: flag.detail.clone() };
+            draft.put(key::finding(subject, index, flag.code), &finding)?;
+        }
+        append_to_listing(draft, key::findings(subject), index, entry_hash)?;
+    }
+    Ok(())
 }

@@ -1,0 +1,125 @@
+//! Bodies against the schema, as the door does: 1004, 1011, 1012, and 1010 by way of `scan`. Needs no state.
+
+use super::calendar::Day;
+use super::role::Role;
+use super::scan;
+use super::schema::{COMMON, Field, FieldKind, MAX_CODE_BYTES, MAX_LIST_ITEMS, MAX_TEXT_BYTES, RecordType};
+use crate::codec::Value;
+use crate::outcome::Refusal;
+
+/// Longest agency id in bytes.
+pub const MAX_AGENCY_BYTES: usize = 32;
+
+/// An agency id: 1 to 32 characters `[a-z0-9_-]`, so that it can stand in keys and, with a dot, before a record id.
+pub fn agency_id(id: &str) -> Result<(), Refusal> {
+    let plain =
+        id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'));
+    if id.is_empty() || id.len() > MAX_AGENCY_BYTES || !plain {
+        return Err(wrong("agency", "1 to 32 characters of a-z, 0-9, - and _"));
+    }
+    Ok(())
+}
+
+/// A whole body: every field known, of its kind and in range, none missing.
+pub fn body(kind: &RecordType, body: &Value) -> Result<(), Refusal> {
+    map(body, &[kind.fields, COMMON])?;
+    let historical = body.get("import").is_some();
+    for name in ["defaults", "stated_date"] {
+        if body.get(name).is_some() && !historical {
+            return Err(wrong(name, "only records of an import have it"));
+        }
+    }
+    Ok(())
+}
+
+fn map(value: &Value, tables: &[&'static [Field]]) -> Result<(), Refusal> {
+    let Value::Map(pairs) = value else { return Err(wrong("body", "a map")) };
+    let known = |name: &str| tables.iter().copied().flatten().find(|field| field.name == name);
+    for (key, value) in pairs {
+        let name = key.as_text().unwrap_or_default();
+        let field = known(name).ok_or_else(|| wrong(name, "no such field"))?;
+        check(field, field.kind, value)?;
+    }
+    for field in tables.iter().copied().flatten().filter(|field| field.required) {
+        if value.get(field.name).is_none() {
+            return Err(wrong(field.name, "it is required"));
+        }
+    }
+    Ok(())
+}
+
+fn wrong(field: &str, wanted: &str) -> Refusal {
+    Refusal::new(1004, format!("{field}: {wanted}"))
+}
+
+fn check(field: &Field, kind: FieldKind, value: &Value) -> Result<(), Refusal> {
+    let name = field.name;
+    let must = |holds: bool, wanted: &str| if holds { Ok(()) } else { Err(wrong(name, wanted)) };
+    let text = || value.as_text().ok_or_else(|| wrong(name, "text"));
+    match kind {
+        FieldKind::Id | FieldKind::Person | FieldKind::Recipient => must(is_bytes(value, 16), "16 bytes"),
+        FieldKind::Hash => must(is_bytes(value, 32), "32 bytes"),
+        FieldKind::Bytes(limit) => {
+            must(value.as_bytes().is_some_and(|bytes| bytes.len() <= limit), &format!("at most {limit} bytes"))
+        }
+        FieldKind::Ref(_) | FieldKind::Waiting => reference(name, value),
+        FieldKind::Date => match Day::parse(text()?) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(1012, format!("{name}: {} is no calendar date YYYY-MM-DD", shown(text()?)))),
+        },
+        FieldKind::Time | FieldKind::Minor | FieldKind::Count => must(value.as_uint().is_some(), "an unsigned number"),
+        FieldKind::Amount => match value.as_uint() {
+            None => Err(wrong(name, "an unsigned number of minor units")),
+            Some(0) => Err(Refusal::new(1011, format!("{name}: an amount that moves cannot be zero"))),
+            Some(_) => Ok(()),
+        },
+        FieldKind::Currency => match iso_currency::Currency::from_code(text()?) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(1011, format!("{name}: {} is no ISO 4217 currency", shown(text()?)))),
+        },
+        FieldKind::Code => code(name, text()?).and_then(|()| scan::check(name, text()?)),
+        FieldKind::Declared => code(name, text()?),
+        FieldKind::OneOf(codes) => must(codes.contains(&text()?), &format!("one of {}", codes.join(", "))),
+        FieldKind::Role => must(Role::from_code(text()?).is_some(), "a role"),
+        FieldKind::Text => {
+            let limit = format!("1 to {MAX_TEXT_BYTES} bytes without control characters");
+            let plain = !text()?.is_empty() && text()?.len() <= MAX_TEXT_BYTES && !text()?.contains(char::is_control);
+            must(plain, &limit)?;
+            scan::check(name, text()?)
+        }
+        FieldKind::Agency => agency_id(text()?).map_err(|_| wrong(name, "an agency id")),
+        FieldKind::Bool => must(value.as_bool().is_some(), "true or false"),
+        FieldKind::List(item) => {
+            let items = value.as_array().ok_or_else(|| wrong(name, "a list"))?;
+            must(items.len() <= MAX_LIST_ITEMS, &format!("at most {MAX_LIST_ITEMS} items"))?;
+            items.iter().try_for_each(|value| check(field, *item, value))
+        }
+        FieldKind::Map(fields) => map(value, &[fields]),
+    }
+}
+
+fn is_bytes(value: &Value, length: usize) -> bool {
+    value.as_bytes().is_some_and(|bytes| bytes.len() == length)
+}
+
+fn reference(name: &str, value: &Value) -> Result<(), Refusal> {
+    match value.as_array() {
+        Some([agency, id]) if is_bytes(id, 16) => {
+            agency_id(agency.as_text().unwrap_or_default()).map_err(|_| wrong(name, "[agency, id]"))
+        }
+        _ => Err(wrong(name, "[agency, id of 16 bytes]")),
+    }
+}
+
+fn code(name: &str, code: &str) -> Result<(), Refusal> {
+    let plain = code.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if code.is_empty() || code.len() > MAX_CODE_BYTES || !plain {
+        return Err(wrong(name, "1 to 64 characters of printable ASCII"));
+    }
+    Ok(())
+}
+
+/// At most 40 characters of a value, for a message.
+fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}
