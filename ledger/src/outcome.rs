@@ -92,3 +92,32 @@ pub fn catalogue() -> &'static BTreeMap<Code, CatalogueEntry> {
         raw.into_iter().filter_map(|(key, entry)| Some((Code(key.strip_prefix("MZ-")?.parse().ok()?), entry))).collect()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_explained_in_both_languages() {
+        let raw: BTreeMap<String, CatalogueEntry> =
+            toml::from_str(include_str!("../errors.toml")).expect("errors.toml is a catalogue");
+        assert_eq!(raw.len(), catalogue().len(), "every key is MZ- and a number");
+        for (code, entry) in catalogue() {
+            let (family, exits): (&str, &[u8]) = match code.0 / 1000 {
+                1 | 2 => ("refusal", &[2, 4, 5, 6, 7]),
+                3 => ("rejection", &[3]),
+                4 => ("verdict", &[8, 9]),
+                5 => ("fault", &[1, 2, 4, 7]),
+                other => panic!("{code}: no family {other}"),
+            };
+            assert_eq!(entry.family, family, "{code}");
+            assert!(exits.contains(&entry.exit), "{code}: exit {}", entry.exit);
+            assert!((100..600).contains(&entry.http), "{code}: http {}", entry.http);
+            for text in [&entry.zh, &entry.en] {
+                assert!(![&text.title, &text.explain, &text.fix].iter().any(|part| part.is_empty()), "{code}");
+            }
+            let han = |text: &str| text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter));
+            assert!(han(&entry.zh.explain) && !han(&entry.en.explain), "{code}: languages mixed up");
+        }
+    }
+}

@@ -8,6 +8,8 @@ mod licence;
 mod matter;
 mod object;
 mod review;
+#[cfg(test)]
+mod tests;
 mod transition;
 
 pub use object::{Case, CaseState, Decision, Licence, LicenceState, Matter};
