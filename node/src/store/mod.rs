@@ -1,1 +1,142 @@
-//! RocksDB, the only store: schema, one atomic batch per final block, durable votes.
+//! RocksDB, the only store. One atomic batch per final block (`commit`), vote records that are on disk before the vote
+//! leaves (`votes`, [`Durable`]), views at one height for execution, proofs and the API (`view`, `query`), and what
+//! waits to become final (`pool`, `seals`). Layout in `schema`; opening and founding in `open`; what to trust after an
+//! unclean stop in `recovery`; `check` computes everything again. Rules are the ledger's, times are given by callers.
+
+mod check;
+mod commit;
+pub mod disk;
+mod durable;
+mod fault;
+mod leaf;
+mod log;
+mod open;
+mod pool;
+mod query;
+mod recovery;
+pub mod schema;
+mod seals;
+mod tip;
+mod upper;
+mod view;
+mod votes;
+mod write;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::state::key::Key;
+use rocksdb::{ColumnFamily, DB};
+use tokio::sync::watch;
+
+pub use check::Checked;
+pub use commit::{Committed, ExecutedBlock, FinalBlock};
+pub use durable::Durable;
+pub use fault::StoreFault;
+pub use leaf::Leaf;
+pub use log::Log;
+pub use open::{Foundation, Settings};
+pub use pool::Admission;
+pub use query::{Location, StoredEpoch};
+pub use recovery::Recovery;
+pub use schema::{Column, Memory};
+pub use seals::{Seal, SealPosition};
+pub use tip::Tip;
+pub use view::View;
+pub use write::Written;
+
+/// The database of one node. Shared by reference; every method may be called from any thread, none from an async task
+/// that must not block.
+pub struct Store {
+    db: DB,
+    path: PathBuf,
+    genesis_hash: Hash,
+    order: write::Order,
+    /// Held by the one commit at a time.
+    committing: Mutex<()>,
+    tip: RwLock<Arc<Tip>>,
+    /// The set that decides the next block.
+    set: RwLock<Arc<AuthoritySet>>,
+    upper: RwLock<upper::Upper>,
+    leaves: Mutex<leaf::LeafCache>,
+    /// Turn of the current epoch through which the vote records are dropped.
+    settled_turn: Mutex<u64>,
+    /// Ids in [`Column::Admitted`].
+    admitted: Mutex<BTreeSet<Hash>>,
+    final_height: watch::Sender<u64>,
+    sealed_size: watch::Sender<u64>,
+    recovery: Recovery,
+}
+
+impl Store {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Genesis hash: `chain` in every vote.
+    pub fn genesis_hash(&self) -> Hash {
+        self.genesis_hash
+    }
+
+    /// The last final block.
+    pub fn tip(&self) -> Arc<Tip> {
+        self.tip.read().expect("no holder of this lock panics").clone()
+    }
+
+    /// The authority set that decides the next block.
+    pub fn set(&self) -> Arc<AuthoritySet> {
+        self.set.read().expect("no holder of this lock panics").clone()
+    }
+
+    /// The height of the last final block, and a wake-up whenever it grows.
+    pub fn watch_height(&self) -> watch::Receiver<u64> {
+        self.final_height.subscribe()
+    }
+
+    /// The size of the newest checkpoint with a quorum of seals, 0 if there is none, and a wake-up whenever it grows.
+    pub fn watch_sealed(&self) -> watch::Receiver<u64> {
+        self.sealed_size.subscribe()
+    }
+
+    /// What the opening found out about the last stop.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    pub(crate) fn column(&self, column: Column) -> &ColumnFamily {
+        self.db.cf_handle(column.name()).expect("every column is made at opening")
+    }
+
+    /// The newest value under a key. Views read their own snapshots instead.
+    fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
+        Ok(self.db.get_cf(self.column(column), key)?)
+    }
+
+    /// The leaf as the last final block left it.
+    fn current_leaf(&self, key: &Key) -> Result<Option<Arc<Leaf>>, StoreFault> {
+        if let Some(leaf) = self.cached_leaf(key, self.tip().height) {
+            return Ok(Some(leaf));
+        }
+        let Some(bytes) = self.db.get_pinned_cf(self.column(Column::Leaves), key)? else { return Ok(None) };
+        let leaf = Leaf::decode(&bytes);
+        leaf.map(|leaf| Some(Arc::new(leaf)))
+            .map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))
+    }
+
+    fn cached_leaf(&self, key: &Key, height: u64) -> Option<Arc<Leaf>> {
+        self.leaves.lock().expect("no holder of this lock panics").get(key, height)
+    }
+
+    fn fill_leaf(&self, key: &Key, height: u64, leaf: &Arc<Leaf>) {
+        self.leaves.lock().expect("no holder of this lock panics").fill(key, height, leaf);
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Store").field("path", &self.path).field("height", &self.tip().height).finish()
+    }
+}

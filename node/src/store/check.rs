@@ -1,0 +1,144 @@
+//! `store check`: computes log root, state root and every trail again from what is stored, and names the first thing
+//! that differs. Reads only. Whether the entries are right is `replay`'s question, not this one.
+
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::entry::{self, Entry};
+use mingzhang_ledger::merkle::{Frontier, leaf_hash};
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::trail_entry;
+use mingzhang_ledger::state::tree::SENTINEL;
+
+use super::Store;
+use super::fault::StoreFault;
+use super::leaf::Leaf;
+use super::log::hashes_of;
+use super::schema::{Column, GROUP};
+use super::view::View;
+
+/// What a check that found nothing wrong went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checked {
+    pub height: u64,
+    pub entries: u64,
+    pub leaves: u64,
+    pub trails: u64,
+    pub trail_entries: u64,
+}
+
+impl Store {
+    /// Recomputes everything that the tip commits to. `Corrupt` names what differs.
+    pub fn check(&self) -> Result<Checked, StoreFault> {
+        let view = self.view()?;
+        let mut checked = Checked { height: view.tip().height, ..Checked::default() };
+        check_log(&view, &mut checked)?;
+        check_state(&view, &mut checked)?;
+        Ok(checked)
+    }
+}
+
+/// Every entry against its stored hash, every header against the log before it and the header before it.
+fn check_log(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault> {
+    let mut log = Frontier::default();
+    let mut parent = entry::genesis_id(&view.store().genesis_hash());
+    let mut next_height = 1;
+    for item in view.scan(Column::Entries, &0u64.to_be_bytes()) {
+        let (key, bytes) = item?;
+        let index = log.size();
+        if key[..] != index.to_be_bytes() {
+            return Err(StoreFault::corrupt(format!("log entry {index}"), "it is missing"));
+        }
+        let hash = leaf_hash(&bytes);
+        if view.log().hashes(0, index, 1)? != [hash] {
+            return Err(StoreFault::corrupt(format!("log entry {index}"), "its hash is not the stored one"));
+        }
+        let decoded =
+            Entry::decode(&bytes).map_err(|error| StoreFault::corrupt(format!("log entry {index}"), error))?;
+        match decoded {
+            Entry::Genesis { .. } => {}
+            Entry::Record { transaction, .. } => check_location(view, index, next_height, &transaction.id())?,
+            Entry::Header(header) => {
+                let agrees = header.height == next_height
+                    && header.log_root == log.root()
+                    && header.own_index() == index
+                    && header.parent == parent
+                    && view.header(next_height)? == Some(header);
+                if !agrees {
+                    return Err(StoreFault::corrupt(format!("header {next_height}"), "it does not fit the log"));
+                }
+                (parent, next_height) = (hash, next_height + 1);
+            }
+        }
+        log.append(hash);
+        checked.entries += 1;
+    }
+    if log.root() != view.tip().tree_root() || next_height != view.tip().height + 1 {
+        return Err(StoreFault::corrupt("the log", "its root is not the tip's"));
+    }
+    Ok(())
+}
+
+fn check_location(view: &View<'_>, index: u64, height: u64, id: &Hash) -> Result<(), StoreFault> {
+    match view.location(id)? {
+        Some(location) if (location.index, location.height) == (index, height) => Ok(()),
+        Some(_) | None => Err(StoreFault::corrupt(format!("index of transaction {}", hex::encode(id)), "it is wrong")),
+    }
+}
+
+/// Every leaf against its stored hash and its neighbours, every trail against its leaf, all hashes against the root.
+fn check_state(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault> {
+    let mut expected: Option<Key> = Some(SENTINEL);
+    for item in view.scan(Column::Leaves, &SENTINEL) {
+        let (key, bytes) = item?;
+        let name = || format!("state leaf {}", hex::encode(&key));
+        let key: Key = key[..].try_into().map_err(|_| StoreFault::corrupt(name(), "its key is not 32 bytes long"))?;
+        let leaf = Leaf::decode(&bytes).map_err(|error| StoreFault::corrupt(name(), error))?;
+        if expected != Some(key) {
+            return Err(StoreFault::corrupt(name(), "the leaf before it does not lead to it"));
+        }
+        if leaf_hash_at(view, leaf.index)? != Some(leaf.hash(&key)) {
+            return Err(StoreFault::corrupt(name(), "its hash is not the stored one"));
+        }
+        if let Some(trail) = &leaf.stored.trail {
+            check_trail(view, &key, trail, checked)?;
+        }
+        expected = (leaf.next != SENTINEL).then_some(leaf.next);
+        checked.leaves += 1;
+    }
+    let mut tree = Frontier::default();
+    for item in view.scan(Column::LeafHashes, &0u64.to_be_bytes()) {
+        for hash in hashes_of(&item?.1)? {
+            tree.append(hash);
+        }
+    }
+    let tip = view.tip();
+    if expected.is_some() || checked.leaves != tip.state_size || tree.root() != tip.state_root {
+        return Err(StoreFault::corrupt("the state tree", "its size or root is not the tip's"));
+    }
+    Ok(())
+}
+
+fn leaf_hash_at(view: &View<'_>, index: u64) -> Result<Option<Hash>, StoreFault> {
+    let Some(group) = view.get(Column::LeafHashes, &(index / GROUP).to_be_bytes())? else { return Ok(None) };
+    let place = usize::try_from(index % GROUP).expect("below GROUP");
+    Ok(hashes_of(&group)?.get(place).copied())
+}
+
+fn check_trail(view: &View<'_>, key: &Key, trail: &Frontier, checked: &mut Checked) -> Result<(), StoreFault> {
+    let mut found = Frontier::default();
+    loop {
+        let indices = view.trail_indices(key, found.size(), usize::MAX)?;
+        if indices.is_empty() {
+            break;
+        }
+        for index in indices {
+            let hash = view.log().hashes(0, index, 1)?[0];
+            found.append(leaf_hash(&trail_entry(index, &hash)));
+        }
+    }
+    if found != *trail {
+        return Err(StoreFault::corrupt(format!("trail of {}", hex::encode(key)), "it does not lead to its root"));
+    }
+    checked.trails += 1;
+    checked.trail_entries += found.size();
+    Ok(())
+}

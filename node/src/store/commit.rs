@@ -1,0 +1,299 @@
+//! The write of one final block: entries, log nodes, transaction index, state, trails, header, certificate and all
+//! pruning in one atomic, unsynced batch, idempotent by height. Its batches were stored with the votes and go in the
+//! same write, so a tail that a crash loses is executed and written again. Executing is the executor's matter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::batch::{LanePosition, Reference, batches_preimage};
+use mingzhang_ledger::certificate::FinalCert;
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::header::Header;
+use mingzhang_ledger::merkle::{Frontier, leaf_hash};
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::tree::{SENTINEL, TreeUpdate};
+use mingzhang_ledger::state::{Stored, TrailAppend};
+use rocksdb::WriteBatch;
+
+use super::Store;
+use super::fault::StoreFault;
+use super::leaf::Leaf;
+use super::log::{LogWriter, hashes_of};
+use super::schema::{self, Column, GROUP, KEPT_PREIMAGES, meta};
+use super::tip::Tip;
+use super::upper::Undo;
+use super::write::Written;
+
+/// What execution made of one block: all that its commit writes, except the certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutedBlock {
+    pub header: Header,
+    /// Lane positions after the block, one per authority of the block's own epoch; none where a joiner replays the log
+    /// and does not know them.
+    pub positions: Vec<LanePosition>,
+    pub references: Vec<Reference>,
+    /// Record entries in order, without the header.
+    pub entries: Vec<Vec<u8>>,
+    /// Transaction ids, one per entry.
+    pub transactions: Vec<Hash>,
+    pub changes: BTreeMap<Key, Stored>,
+    pub appends: Vec<TrailAppend>,
+    pub tree: TreeUpdate,
+    /// Right edge of the log after the header's own leaf.
+    pub log: Frontier,
+    /// The set that decides the next block, in a boundary block only.
+    pub next_set: Option<Arc<AuthoritySet>>,
+}
+
+/// An executed block and the certificate that makes it final: its own, or that of a descendant.
+#[derive(Debug, Clone)]
+pub struct FinalBlock {
+    pub executed: Arc<ExecutedBlock>,
+    pub certificate: FinalCert,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// The block was written by this call; [`Store::sync_through`] waits for the disk.
+    Now(Written),
+    /// It was there already.
+    Before,
+}
+
+/// The parts of a write that change the state.
+pub(super) struct StateWrite {
+    pub undo: Undo,
+    /// New contents of every changed leaf.
+    leaves: Vec<(Key, Arc<Leaf>)>,
+}
+
+impl Store {
+    /// Writes a final block. Heights come in order; one that is written already is compared and left alone.
+    pub fn commit(&self, block: &FinalBlock) -> Result<Committed, StoreFault> {
+        let _one_at_a_time = self.committing.lock().expect("no holder of this lock panics");
+        let (header, executed) = (&block.executed.header, &block.executed);
+        let tip = self.tip();
+        if header.height <= tip.height {
+            let stored = self.get(Column::Headers, &header.height.to_be_bytes())?;
+            return match stored.as_deref() == Some(&header.encode()[..]) {
+                true => Ok(Committed::Before),
+                false => Err(StoreFault::OtherBlock { height: header.height, what: "the header of that height" }),
+            };
+        }
+        check_continues(&tip, executed)?;
+        let next = self.next_tip(&tip, block);
+
+        let mut batch = WriteBatch::default();
+        self.write_log(executed, &mut batch)?;
+        let state = self.write_state(header.height, &executed.changes, &executed.tree, &mut batch)?;
+        self.write_trails(&executed.appends, &mut batch);
+        self.write_block(block, &tip, &mut batch);
+        self.prune(block, &mut batch)?;
+        batch.put_cf(self.column(Column::Meta), meta::TIP, next.encode());
+
+        // Memory goes first: whoever sees the new block on disk finds what it overwrote.
+        self.adopt(header.height, &executed.tree, state)?;
+        let written = self.write(batch)?;
+        self.forget_transactions(&executed.transactions);
+        if let Some(set) = &executed.next_set {
+            *self.set.write().expect("no holder of this lock panics") = set.clone();
+            self.settle_votes(0);
+        } else if block.certificate.block == header.id() {
+            self.settle_votes(block.certificate.turn);
+        }
+        *self.tip.write().expect("no holder of this lock panics") = Arc::new(next);
+        self.final_height.send_replace(header.height);
+        Ok(Committed::Now(written))
+    }
+
+    fn next_tip(&self, tip: &Tip, block: &FinalBlock) -> Tip {
+        let (header, executed) = (&block.executed.header, &block.executed);
+        let own = block.certificate.block == header.id();
+        let (epoch, turn, lanes) = match &executed.next_set {
+            Some(set) => (set.epoch, 0, vec![LanePosition::default(); set.members.len()]),
+            None if executed.positions.is_empty() => (header.epoch, header.turn, tip.lanes.clone()),
+            None => (header.epoch, header.turn, executed.positions.clone()),
+        };
+        Tip {
+            height: header.height,
+            id: header.id(),
+            time_ms: header.time_ms,
+            epoch,
+            turn: if own && executed.next_set.is_none() { block.certificate.turn } else { turn },
+            state_size: header.state_size,
+            state_root: header.state_root,
+            log: executed.log.clone(),
+            lanes,
+        }
+    }
+
+    fn write_log(&self, executed: &ExecutedBlock, batch: &mut WriteBatch) -> Result<(), StoreFault> {
+        let header = &executed.header;
+        let bytes = header.encode();
+        let (entries, transactions) = (self.column(Column::Entries), self.column(Column::Transactions));
+        let mut log = LogWriter::new(self);
+        let all = executed.entries.iter().map(Vec::as_slice).chain([&bytes[..]]);
+        for (index, entry) in (header.first_index..).zip(all) {
+            batch.put_cf(entries, index.to_be_bytes(), entry);
+            log.append(index, leaf_hash(entry))?;
+        }
+        for (index, id) in (header.first_index..).zip(&executed.transactions) {
+            batch.put_cf(transactions, id, [index.to_be_bytes(), header.height.to_be_bytes()].concat());
+        }
+        log.write(batch)
+    }
+
+    /// Leaves, leaf hashes, and what they overwrite.
+    pub(super) fn write_state(
+        &self,
+        height: u64,
+        changes: &BTreeMap<Key, Stored>,
+        tree: &TreeUpdate,
+        batch: &mut WriteBatch,
+    ) -> Result<StateWrite, StoreFault> {
+        let mut state =
+            StateWrite { undo: Undo { height, ..Undo::default() }, leaves: Vec::with_capacity(changes.len() * 2) };
+        let column = self.column(Column::Leaves);
+        let only_linked = tree.links.keys().filter(|key| !changes.contains_key(*key));
+        for key in changes.keys().chain(only_linked) {
+            let before = self.current_leaf(key)?;
+            let leaf = Arc::new(changed_leaf(key, before.as_deref(), changes, tree)?);
+            batch.put_cf(column, key, leaf.encode());
+            state.undo.leaves.insert(*key, before);
+            state.leaves.push((*key, leaf));
+        }
+        self.write_leaf_hashes(tree, &mut state.undo, batch)?;
+        Ok(state)
+    }
+
+    fn write_leaf_hashes(&self, tree: &TreeUpdate, undo: &mut Undo, batch: &mut WriteBatch) -> Result<(), StoreFault> {
+        let column = self.column(Column::LeafHashes);
+        let mut changed = tree.nodes.range(..(1, 0)).map(|((_, index), hash)| (*index, *hash)).peekable();
+        while let Some((first, _)) = changed.peek().copied() {
+            let group = first / GROUP;
+            let stored = self.get(Column::LeafHashes, &group.to_be_bytes())?;
+            let mut hashes = stored.map_or(Ok(Vec::new()), |bytes| hashes_of(&bytes))?;
+            while let Some((index, hash)) = changed.next_if(|(index, _)| index / GROUP == group) {
+                let place = usize::try_from(index % GROUP).expect("below GROUP");
+                let length = hashes.len();
+                match hashes.get_mut(place) {
+                    Some(known) => {
+                        undo.hashes.insert(index, *known);
+                        *known = hash;
+                    }
+                    None if place == length => hashes.push(hash),
+                    None => return Err(StoreFault::corrupt(format!("leaf hash group {group}"), "it has a gap")),
+                }
+            }
+            batch.put_cf(column, group.to_be_bytes(), hashes.concat());
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_trails(&self, appends: &[TrailAppend], batch: &mut WriteBatch) {
+        let column = self.column(Column::Trails);
+        for append in appends {
+            // The entry hash is the log's: only the index is kept.
+            batch.put_cf(column, schema::trail(&append.trail, append.position), &append.entry[..8]);
+        }
+    }
+
+    fn write_block(&self, block: &FinalBlock, tip: &Tip, batch: &mut WriteBatch) {
+        let (header, executed) = (&block.executed.header, &block.executed);
+        let height = header.height.to_be_bytes();
+        batch.put_cf(self.column(Column::Headers), height, header.encode());
+        batch.put_cf(self.column(Column::HeaderAt), header.own_index().to_be_bytes(), height);
+        let members = self.set().members.len();
+        let mut certificate = u16::try_from(members).expect("at most MAX_MEMBERS").to_be_bytes().to_vec();
+        certificate.extend_from_slice(&block.certificate.encode(members));
+        batch.put_cf(self.column(Column::Certificates), block.certificate.height.to_be_bytes(), certificate);
+        if !executed.positions.is_empty() {
+            let preimage = batches_preimage(&executed.positions, &executed.references);
+            batch.put_cf(self.column(Column::Preimages), height, preimage);
+        }
+        if let Some(old) = tip.height.checked_sub(KEPT_PREIMAGES) {
+            batch.delete_cf(self.column(Column::Preimages), old.to_be_bytes());
+        }
+        if let Some(set) = &executed.next_set {
+            let mut epoch = height.to_vec();
+            epoch.extend_from_slice(&set.encode());
+            batch.put_cf(self.column(Column::Epochs), set.epoch.to_be_bytes(), epoch);
+        }
+    }
+
+    /// Drops the batches of the block, its admitted transactions, and the vote records that finality has settled.
+    fn prune(&self, block: &FinalBlock, batch: &mut WriteBatch) -> Result<(), StoreFault> {
+        let (header, executed) = (&block.executed.header, &block.executed);
+        for reference in &executed.references {
+            batch.delete_cf(self.column(Column::Batches), schema::batch(header.epoch, reference));
+        }
+        for id in self.admitted_among(&executed.transactions) {
+            batch.delete_cf(self.column(Column::Admitted), id);
+        }
+        let votes = self.column(Column::Votes);
+        if executed.next_set.is_some() {
+            let end = schema::vote(header.epoch.saturating_add(1), 0, 0);
+            batch.delete_range_cf(votes, schema::vote(0, 0, 0), end);
+            let batches = self.column(Column::Batches);
+            batch.delete_range_cf(batches, 0u64.to_be_bytes(), header.epoch.saturating_add(1).to_be_bytes());
+        } else if block.certificate.block == header.id() {
+            // Few and short-lived: single deletes are cheaper to read past than a range over them.
+            for key in self.settled_votes(header.epoch, block.certificate.turn)? {
+                batch.delete_cf(votes, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over into memory what is about to be on disk.
+    pub(super) fn adopt(&self, height: u64, tree: &TreeUpdate, state: StateWrite) -> Result<(), StoreFault> {
+        let StateWrite { undo, leaves } = state;
+        self.upper.write().expect("no holder of this lock panics").apply(tree, undo)?;
+        self.leaves.lock().expect("no holder of this lock panics").advance(height, leaves.into_iter());
+        Ok(())
+    }
+}
+
+/// The leaf after the block, from what it was, its new value and its new link.
+fn changed_leaf(
+    key: &Key,
+    before: Option<&Leaf>,
+    changes: &BTreeMap<Key, Stored>,
+    tree: &TreeUpdate,
+) -> Result<Leaf, StoreFault> {
+    let link = tree.links.get(key).map(|link| (link.index, link.next));
+    let place = link.or(before.map(|leaf| (leaf.index, leaf.next)));
+    let value = changes.get(key).or(before.map(|leaf| &leaf.stored));
+    let sentinel = Stored::default();
+    let value = value.or((*key == SENTINEL).then_some(&sentinel));
+    match (place, value) {
+        (Some((index, next)), Some(stored)) => Ok(Leaf { index, next, stored: stored.clone() }),
+        (None, _) | (_, None) => Err(StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), "it is missing")),
+    }
+}
+
+/// Asserted before the write, as the header was compared after execution: the block continues the tip in every respect.
+fn check_continues(tip: &Tip, executed: &ExecutedBlock) -> Result<(), StoreFault> {
+    let header = &executed.header;
+    if Some(header.height) != tip.height.checked_add(1) {
+        return Err(StoreFault::Height { height: header.height, tip: tip.height });
+    }
+    let agreements = [
+        (header.parent == tip.id, "parent"),
+        (header.first_index == tip.tree_size(), "first_index"),
+        (header.epoch == tip.epoch, "epoch"),
+        (usize::try_from(header.entry_count) == Ok(executed.entries.len()), "entry_count"),
+        (executed.transactions.len() == executed.entries.len(), "transaction ids"),
+        (header.tree_size() == executed.log.size(), "log size"),
+        (header.state_size == executed.tree.size, "state_size"),
+        (header.state_root == executed.tree.root, "state_root"),
+        (header.is_boundary() == executed.next_set.is_some(), "next set"),
+        (executed.next_set.as_ref().is_none_or(|set| set.hash() == header.next_set_hash), "next_set_hash"),
+    ];
+    match agreements.iter().find(|(holds, _)| !holds) {
+        Some((_, what)) => Err(StoreFault::OtherBlock { height: header.height, what }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,166 @@
+//! One leaf of the state as it lies on disk, and a bounded cache of leaves. The tree over them is the ledger's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mingzhang_ledger::codec::{CodecFault, Reader};
+use mingzhang_ledger::merkle::Frontier;
+use mingzhang_ledger::state::Stored;
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::tree::{self, Neighbour, SENTINEL};
+
+/// Marks a leaf without a trail in the byte that otherwise counts a frontier's peaks.
+const NO_TRAIL: u8 = 0xff;
+/// Leaves that the cache holds in each of its two halves.
+const CACHE_HALF: usize = 32_768;
+
+/// What stands under one state key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    pub index: u64,
+    /// The next greater key, or the sentinel.
+    pub next: Key,
+    pub stored: Stored,
+}
+
+impl Leaf {
+    pub fn neighbour(&self, key: &Key) -> Neighbour {
+        Neighbour { key: *key, index: self.index, next: self.next }
+    }
+
+    /// The leaf's hash in the state tree.
+    pub fn hash(&self, key: &Key) -> mingzhang_ledger::crypto::Hash {
+        let value = if *key == SENTINEL { Vec::new() } else { self.stored.leaf_value() };
+        tree::leaf_hash(key, &self.next, &value)
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.stored.current.len() + 96);
+        bytes.extend_from_slice(&self.index.to_be_bytes());
+        bytes.extend_from_slice(&self.next);
+        match &self.stored.trail {
+            None => bytes.push(NO_TRAIL),
+            Some(trail) => put_frontier(&mut bytes, trail),
+        }
+        bytes.extend_from_slice(&self.stored.current);
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecFault> {
+        let mut reader = Reader::new(bytes);
+        let (index, next) = (reader.u64()?, reader.array()?);
+        let trail = match reader.u8()? {
+            NO_TRAIL => None,
+            peaks => Some(read_frontier(&mut reader, peaks)?),
+        };
+        let current = reader.take(reader.remaining())?.to_vec();
+        Ok(Self { index, next, stored: Stored { current, trail } })
+    }
+}
+
+/// Number of peaks u8 ‖ size u64 ‖ peaks.
+pub(super) fn put_frontier(target: &mut Vec<u8>, frontier: &Frontier) {
+    let peaks = u8::try_from(frontier.peaks().len()).expect("a size of 64 bits has at most 64 peaks");
+    target.push(peaks);
+    target.extend_from_slice(&frontier.size().to_be_bytes());
+    for peak in frontier.peaks() {
+        target.extend_from_slice(peak);
+    }
+}
+
+/// Reads what follows the number of peaks.
+pub(super) fn read_frontier(reader: &mut Reader<'_>, peaks: u8) -> Result<Frontier, CodecFault> {
+    let size = reader.u64()?;
+    let peaks = (0..peaks).map(|_| reader.array()).collect::<Result<Vec<_>, _>>()?;
+    Frontier::from_parts(size, peaks).ok_or(CodecFault::Invalid("frontier"))
+}
+
+/// Leaves read or written lately, for views of the newest height. An entry says since when it holds, so that a view
+/// which is one block behind does not see the future. Two halves: a full one becomes the old one, which is dropped next.
+#[derive(Debug, Default)]
+pub(super) struct LeafCache {
+    height: u64,
+    young: HashMap<Key, (u64, Arc<Leaf>)>,
+    old: HashMap<Key, (u64, Arc<Leaf>)>,
+}
+
+impl LeafCache {
+    /// The leaf as it stands at `height`, if that is known here.
+    pub fn get(&mut self, key: &Key, height: u64) -> Option<Arc<Leaf>> {
+        if let Some((since, leaf)) = self.young.get(key) {
+            return (*since <= height).then(|| leaf.clone());
+        }
+        let (since, leaf) = self.old.remove(key)?;
+        let known = (since <= height).then(|| leaf.clone());
+        self.insert(*key, since, leaf);
+        known
+    }
+
+    /// A view at `height` read this from disk.
+    pub fn fill(&mut self, key: &Key, height: u64, leaf: &Arc<Leaf>) {
+        if height == self.height {
+            self.insert(*key, height, leaf.clone());
+        }
+    }
+
+    /// A block of this height is being written.
+    pub fn advance(&mut self, height: u64, leaves: impl Iterator<Item = (Key, Arc<Leaf>)>) {
+        self.height = height;
+        for (key, leaf) in leaves {
+            self.insert(key, height, leaf);
+        }
+    }
+
+    fn insert(&mut self, key: Key, since: u64, leaf: Arc<Leaf>) {
+        if self.young.len() >= CACHE_HALF {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, (since, leaf));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(index: u64, trail: usize) -> Leaf {
+        let trail = (trail > 0).then(|| Frontier::of(vec![[7; 32]; trail]));
+        Leaf { index, next: [3; 32], stored: Stored { current: vec![1, 2, 3], trail } }
+    }
+
+    #[test]
+    fn leaves_round_trip_and_every_truncation_shows() {
+        for trail in [0, 1, 2, 7, 1_000] {
+            let leaf = leaf(9, trail);
+            let bytes = leaf.encode();
+            assert_eq!(Leaf::decode(&bytes), Ok(leaf));
+            assert!(Leaf::decode(&bytes[..40]).is_err());
+        }
+    }
+
+    #[test]
+    fn the_cache_never_shows_the_future() {
+        let mut cache = LeafCache::default();
+        cache.advance(5, [([1; 32], Arc::new(leaf(1, 0)))].into_iter());
+        assert!(cache.get(&[1; 32], 5).is_some());
+        assert!(cache.get(&[1; 32], 4).is_none());
+        cache.fill(&[2; 32], 4, &Arc::new(leaf(2, 0)));
+        assert!(cache.get(&[2; 32], 5).is_none(), "a view behind the tip fills nothing");
+        cache.fill(&[2; 32], 5, &Arc::new(leaf(2, 0)));
+        cache.advance(6, [([1; 32], Arc::new(leaf(1, 3)))].into_iter());
+        assert_eq!(cache.get(&[2; 32], 6).map(|leaf| leaf.index), Some(2));
+        assert!(cache.get(&[1; 32], 5).is_none());
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let mut cache = LeafCache::default();
+        let shared = Arc::new(leaf(1, 0));
+        for number in 0..(3 * CACHE_HALF as u64) {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_be_bytes());
+            cache.fill(&key, 0, &shared);
+        }
+        assert!(cache.young.len() + cache.old.len() <= 2 * CACHE_HALF);
+    }
+}

@@ -1,0 +1,231 @@
+//! Opening and founding: an empty directory gets the genesis state; another genesis, another layout, a second process
+//! and damage are refused with one sentence. What an unclean stop means is decided in `recovery`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+
+use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::batch::LanePosition;
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::entry;
+use mingzhang_ledger::merkle::{Frontier, leaf_hash, subtree_root};
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::memory::MemoryState;
+use mingzhang_ledger::state::{Stored, TrailAppend};
+use rayon::prelude::*;
+use rocksdb::{DB, IteratorMode, WriteBatch};
+use tokio::sync::watch;
+
+use super::Store;
+use super::fault::StoreFault;
+use super::leaf::LeafCache;
+use super::log::{LogWriter, hashes_of};
+use super::recovery::{self, Findings};
+use super::schema::{self, Column, GROUP, Memory, meta};
+use super::tip::Tip;
+use super::upper::Upper;
+use super::write::Order;
+
+/// Groups of leaf hashes that are hashed together when the upper levels are rebuilt.
+const REBUILD_GROUPS: usize = 16_384;
+/// Names the process that holds the directory, for the sentence that refuses a second one.
+const PROCESS_FILE: &str = "PROCESS";
+
+/// Local settings of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    pub memory: Memory,
+}
+
+/// What a network begins with: height 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foundation {
+    pub genesis_hash: Hash,
+    pub set: AuthoritySet,
+    pub state: BTreeMap<Key, Stored>,
+    /// Trail entries that name the genesis entry.
+    pub appends: Vec<TrailAppend>,
+}
+
+impl Store {
+    /// Opens the database in `path`, or founds it there if the directory holds none.
+    pub fn open(path: &Path, foundation: &Foundation, settings: &Settings) -> Result<Self, StoreFault> {
+        let not_opened = |reason: String| StoreFault::NotOpened { path: path.to_owned(), reason };
+        std::fs::create_dir_all(path).map_err(|error| not_opened(error.to_string()))?;
+        let options = schema::database_options(&settings.memory);
+        let exists =
+            DB::list_cf(&options, path).is_ok_and(|names| names.iter().any(|name| name == Column::Meta.name()));
+        let findings = if exists { recovery::inspect(path, &settings.memory)? } else { Findings::default() };
+        let db = DB::open_cf_descriptors(&options, path, schema::columns(&settings.memory));
+        let db = db.map_err(|error| open_fault(path, &error))?;
+        std::fs::write(path.join(PROCESS_FILE), std::process::id().to_string())
+            .map_err(|error| not_opened(error.to_string()))?;
+
+        let store = Self::empty(db, path, foundation, &findings);
+        match store.get(Column::Meta, meta::GENESIS)? {
+            None => store.found(foundation)?,
+            Some(genesis) => store.check_identity(&genesis, foundation)?,
+        }
+        store.restore_votes(&findings)?;
+        store.load()
+    }
+
+    fn empty(db: DB, path: &Path, foundation: &Foundation, findings: &Findings) -> Self {
+        let tip = genesis_tip(foundation, 0, [0; 32]);
+        Self {
+            db,
+            path: path.to_owned(),
+            genesis_hash: foundation.genesis_hash,
+            order: Order::after(findings.highest),
+            committing: Mutex::new(()),
+            tip: RwLock::new(Arc::new(tip)),
+            set: RwLock::new(Arc::new(foundation.set.clone())),
+            upper: RwLock::default(),
+            leaves: Mutex::new(LeafCache::default()),
+            settled_turn: Mutex::new(0),
+            admitted: Mutex::new(BTreeSet::new()),
+            final_height: watch::Sender::new(0),
+            sealed_size: watch::Sender::new(0),
+            recovery: findings.decide(),
+        }
+    }
+
+    /// Writes height 0 in one synced batch.
+    fn found(&self, foundation: &Foundation) -> Result<(), StoreFault> {
+        let genesis = |error: &dyn std::fmt::Display| StoreFault::Genesis { reason: error.to_string() };
+        let tree = MemoryState::default().apply(&foundation.state).map_err(|error| genesis(&error))?;
+        let leaf = entry::genesis_entry(&foundation.genesis_hash);
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.column(Column::Entries), 0u64.to_be_bytes(), &leaf);
+        let mut log = LogWriter::new(self);
+        log.append(0, leaf_hash(&leaf))?;
+        log.write(&mut batch)?;
+        // Dropped, not adopted: loading reads it back from disk like any other state.
+        drop(self.write_state(0, &foundation.state, &tree, &mut batch)?);
+        self.write_trails(&foundation.appends, &mut batch);
+        let epoch = [&0u64.to_be_bytes()[..], &foundation.set.encode()].concat();
+        batch.put_cf(self.column(Column::Epochs), foundation.set.epoch.to_be_bytes(), epoch);
+        let tip = genesis_tip(foundation, tree.size, tree.root);
+        let meta = self.column(Column::Meta);
+        batch.put_cf(meta, meta::TIP, tip.encode());
+        batch.put_cf(meta, meta::GENESIS, foundation.genesis_hash);
+        batch.put_cf(meta, meta::VERSION, schema::VERSION.to_be_bytes());
+        self.write_synced(batch)
+    }
+
+    fn check_identity(&self, genesis: &[u8], foundation: &Foundation) -> Result<(), StoreFault> {
+        let version = self.get(Column::Meta, meta::VERSION)?.unwrap_or_default();
+        let version = version.try_into().map_or(0, u32::from_be_bytes);
+        if version != schema::VERSION {
+            return Err(StoreFault::Version { version, supported: schema::VERSION });
+        }
+        let stored: Hash =
+            genesis.try_into().map_err(|_| StoreFault::corrupt("the genesis hash", "it is not 32 bytes long"))?;
+        if stored != foundation.genesis_hash {
+            return Err(StoreFault::OtherGenesis { store: stored, genesis: foundation.genesis_hash });
+        }
+        Ok(())
+    }
+
+    /// Votes that the tolerant reading showed and the strict opening lost are written again before anything is signed.
+    fn restore_votes(&self, findings: &Findings) -> Result<(), StoreFault> {
+        let mut batch = WriteBatch::default();
+        for (key, value) in &findings.votes {
+            if self.get(Column::Votes, key)?.is_none() {
+                batch.put_cf(self.column(Column::Votes), key, value);
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { self.write_synced(batch) }
+    }
+
+    /// Brings the parts into memory that are kept there, and asserts that they agree with the tip.
+    fn load(self) -> Result<Self, StoreFault> {
+        let bytes =
+            self.get(Column::Meta, meta::TIP)?.ok_or_else(|| StoreFault::corrupt("the tip", "it is missing"))?;
+        let tip = Tip::decode(&bytes).map_err(|error| StoreFault::corrupt("the tip", error))?;
+        *self.upper.write().expect("no holder of this lock panics") = self.rebuild_upper()?;
+        self.leaves.lock().expect("no holder of this lock panics").advance(tip.height, std::iter::empty());
+        let ids = self.admitted()?.into_iter().map(|admission| admission.transaction_id).collect();
+        *self.admitted.lock().expect("no holder of this lock panics") = ids;
+        self.final_height.send_replace(tip.height);
+        self.sealed_size.send_replace(self.get_u64(meta::SEALED)?.unwrap_or(0));
+
+        let view = self.view()?;
+        let epoch = view.stored_epoch(tip.epoch)?;
+        let epoch = epoch.ok_or_else(|| StoreFault::corrupt(format!("epoch {}", tip.epoch), "it is missing"))?;
+        if subtree_root(&view.log(), 0, tip.tree_size())? != tip.tree_root() {
+            return Err(StoreFault::corrupt("the log", "its hashes do not lead to the tip's root"));
+        }
+        if subtree_root(&view, 0, tip.state_size)? != tip.state_root {
+            return Err(StoreFault::corrupt("the state tree", "its hashes do not lead to the tip's root"));
+        }
+        drop(view);
+        *self.set.write().expect("no holder of this lock panics") = Arc::new(epoch.set);
+        *self.tip.write().expect("no holder of this lock panics") = Arc::new(tip);
+        Ok(self)
+    }
+
+    fn rebuild_upper(&self) -> Result<Upper, StoreFault> {
+        let mut roots = Vec::new();
+        let mut pending = Vec::with_capacity(REBUILD_GROUPS);
+        let mut groups = self.db.iterator_cf(self.column(Column::LeafHashes), IteratorMode::Start);
+        loop {
+            let next = groups.next().transpose()?;
+            let ended = next.is_none();
+            pending.extend(next.map(|(_, hashes)| hashes));
+            if ended || pending.len() == REBUILD_GROUPS {
+                let hashed: Result<Vec<Option<Hash>>, StoreFault> =
+                    pending.par_drain(..).map(|group| complete_root(&group)).collect();
+                roots.extend(hashed?.into_iter().flatten());
+            }
+            if ended {
+                return Ok(Upper::from_groups(roots));
+            }
+        }
+    }
+
+    /// Ends in good order: what was written is in table files, and the next opening knows that nothing is missing.
+    pub fn close(&self) -> Result<(), StoreFault> {
+        self.flush()?;
+        let mut batch = WriteBatch::default();
+        let number = self.next_number();
+        batch.put_cf(self.column(Column::Meta), meta::CLEAN, number.to_be_bytes());
+        self.write_synced(batch)
+    }
+}
+
+/// Root of a group, if it is complete.
+fn complete_root(group: &[u8]) -> Result<Option<Hash>, StoreFault> {
+    let hashes = hashes_of(group)?;
+    Ok((hashes.len() as u64 == GROUP).then(|| Frontier::of(hashes).root()))
+}
+
+fn genesis_tip(foundation: &Foundation, state_size: u64, state_root: Hash) -> Tip {
+    let id = entry::genesis_id(&foundation.genesis_hash);
+    Tip {
+        height: 0,
+        id,
+        time_ms: 0,
+        epoch: foundation.set.epoch,
+        turn: 0,
+        state_size,
+        state_root,
+        log: Frontier::of([id]),
+        lanes: vec![LanePosition::default(); foundation.set.members.len()],
+    }
+}
+
+/// Says in one sentence why RocksDB did not open the directory.
+pub(super) fn open_fault(path: &Path, error: &rocksdb::Error) -> StoreFault {
+    let text = error.to_string();
+    if text.contains("LOCK") || text.contains("lock hold by") {
+        let pid = std::fs::read_to_string(path.join(PROCESS_FILE)).unwrap_or_else(|_| "unknown".into());
+        return StoreFault::InUse { path: path.to_owned(), pid };
+    }
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StoreFault::corrupt(format!("data directory {}", path.display()), text),
+        _ if text.contains("No space left") => StoreFault::DiskFull { path: path.to_owned(), free_per_mille: 0 },
+        _ => StoreFault::NotOpened { path: path.to_owned(), reason: text },
+    }
+}

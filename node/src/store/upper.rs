@@ -1,0 +1,177 @@
+//! The upper levels of the state tree, in memory: one hash per [`GROUP`] leaves and all above. Rebuilt at start from
+//! the groups on disk. And for the last blocks what they overwrote, so that proofs can be made against a sealed header
+//! behind the tip.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::merkle::node_hash;
+use mingzhang_ledger::state::StateFault;
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::tree::TreeUpdate;
+
+use super::leaf::Leaf;
+use super::schema::GROUP_LEVEL;
+
+/// Most blocks behind the tip for which the overwritten parts are kept.
+const KEPT_BLOCKS: usize = 64;
+/// Blocks that are kept however large they are: more than pass between a block and its quorum of seals.
+const ALWAYS_KEPT_BLOCKS: usize = 4;
+/// Most bytes of overwritten parts.
+const KEPT_BYTES: usize = 96 << 20;
+
+/// What one block overwrote in the state.
+#[derive(Debug, Default)]
+pub(super) struct Undo {
+    /// The block that overwrote it.
+    pub height: u64,
+    /// Leaves before the block; none for keys that it created.
+    pub leaves: HashMap<Key, Option<Arc<Leaf>>>,
+    /// Leaf hashes before the block, by index.
+    pub hashes: HashMap<u64, Hash>,
+    /// Nodes at and above [`GROUP_LEVEL`] before the block.
+    pub nodes: HashMap<(u32, u64), Hash>,
+}
+
+impl Undo {
+    fn bytes(&self) -> usize {
+        let leaves: usize =
+            self.leaves.values().map(|leaf| leaf.as_ref().map_or(0, |l| l.stored.current.len() + 200)).sum();
+        leaves + self.leaves.len() * 64 + self.hashes.len() * 64 + self.nodes.len() * 72
+    }
+}
+
+/// Complete nodes at and above [`GROUP_LEVEL`], and the undo ring.
+#[derive(Debug, Default)]
+pub(super) struct Upper {
+    /// `levels[0]` is [`GROUP_LEVEL`].
+    levels: Vec<Vec<Hash>>,
+    ring: VecDeque<(usize, Arc<Undo>)>,
+    ring_bytes: usize,
+}
+
+impl Upper {
+    /// Builds all levels above from the roots of the complete groups.
+    pub fn from_groups(groups: Vec<Hash>) -> Self {
+        let mut levels = vec![groups];
+        while let Some(below) = levels.last().filter(|below| below.len() > 1) {
+            let above = below.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+            levels.push(above);
+        }
+        Self { levels, ..Self::default() }
+    }
+
+    fn current(&self, level: u32, index: u64) -> Option<Hash> {
+        let level = usize::try_from(level.checked_sub(GROUP_LEVEL)?).ok()?;
+        self.levels.get(level)?.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// The node as it was at `height`, which must be kept.
+    pub fn node(&self, level: u32, index: u64, height: u64) -> Result<Hash, StateFault> {
+        if self.ring.back().is_some_and(|(_, newest)| newest.height > height) {
+            let oldest = self.ring.front().map_or(0, |(_, oldest)| oldest.height);
+            if oldest > height + 1 {
+                return Err(StateFault::Store(format!("height {height} is not kept any more")));
+            }
+            let later = self.ring.iter().filter(|(_, undo)| undo.height > height);
+            for (_, undo) in later {
+                if let Some(hash) = undo.nodes.get(&(level, index)) {
+                    return Ok(*hash);
+                }
+            }
+        }
+        self.current(level, index).ok_or(StateFault::Invariant("a node was asked for that is not complete"))
+    }
+
+    /// Fills in the nodes that `update` overwrites, then applies it and keeps `undo`.
+    pub fn apply(&mut self, update: &TreeUpdate, mut undo: Undo) -> Result<(), StateFault> {
+        for ((level, index), hash) in update.nodes.range((GROUP_LEVEL, 0)..) {
+            if let Some(before) = self.current(*level, *index) {
+                undo.nodes.insert((*level, *index), before);
+            }
+            let depth = usize::try_from(level - GROUP_LEVEL).expect("a tree of u64 leaves has at most 64 levels");
+            if self.levels.len() <= depth {
+                self.levels.resize(depth + 1, Vec::new());
+            }
+            let nodes = &mut self.levels[depth];
+            let position = usize::try_from(*index).map_err(|_| StateFault::Invariant("index"))?;
+            let length = nodes.len();
+            match nodes.get_mut(position) {
+                Some(node) => *node = *hash,
+                None if position == length => nodes.push(*hash),
+                None => return Err(StateFault::Invariant("a level of the state tree has a gap")),
+            }
+        }
+        self.keep(undo);
+        Ok(())
+    }
+
+    fn keep(&mut self, undo: Undo) {
+        let bytes = undo.bytes();
+        self.ring_bytes += bytes;
+        self.ring.push_back((bytes, Arc::new(undo)));
+        while self.ring.len() > KEPT_BLOCKS || (self.ring.len() > ALWAYS_KEPT_BLOCKS && self.ring_bytes > KEPT_BYTES) {
+            let Some((bytes, _)) = self.ring.pop_front() else { break };
+            self.ring_bytes -= bytes;
+        }
+    }
+
+    /// What the blocks in (height, newest] overwrote, oldest first; none if some of it is not kept any more.
+    pub fn since(&self, height: u64, newest: u64) -> Option<Vec<Arc<Undo>>> {
+        let wanted = (height + 1)..=newest;
+        let found: Vec<_> =
+            self.ring.iter().filter(|(_, undo)| wanted.contains(&undo.height)).map(|(_, undo)| undo.clone()).collect();
+        (found.len() as u64 == newest.saturating_sub(height)).then_some(found)
+    }
+
+    /// The lowest height at which a view can be taken when the newest is `tip`.
+    pub fn oldest(&self, tip: u64) -> u64 {
+        self.ring.front().map_or(tip, |(_, undo)| undo.height.saturating_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn update(nodes: &[((u32, u64), u8)]) -> TreeUpdate {
+        let nodes: BTreeMap<_, _> = nodes.iter().map(|(place, byte)| (*place, [*byte; 32])).collect();
+        TreeUpdate { nodes, ..TreeUpdate::default() }
+    }
+
+    fn undo(height: u64) -> Undo {
+        Undo { height, ..Undo::default() }
+    }
+
+    #[test]
+    fn older_heights_see_the_older_node() {
+        let mut upper = Upper::default();
+        upper.apply(&update(&[((4, 0), 1)]), undo(1)).expect("first");
+        upper.apply(&update(&[((4, 0), 2), ((4, 1), 3), ((5, 0), 4)]), undo(2)).expect("second");
+        upper.apply(&update(&[((4, 1), 5)]), undo(3)).expect("third");
+        let at = |level, index, height| upper.node(level, index, height).map(|hash| hash[0]);
+        assert_eq!((at(4, 0, 1), at(4, 0, 2), at(4, 1, 2), at(4, 1, 3)), (Ok(1), Ok(2), Ok(3), Ok(5)));
+        assert_eq!(upper.since(1, 3).map(|kept| kept.len()), Some(2));
+        assert_eq!(upper.since(3, 3).map(|kept| kept.len()), Some(0));
+    }
+
+    #[test]
+    fn the_ring_is_bounded_and_says_what_it_lacks() {
+        let mut upper = Upper::default();
+        for height in 1..=(KEPT_BLOCKS as u64 + 10) {
+            upper.apply(&update(&[((4, 0), 1)]), undo(height)).expect("applies");
+        }
+        let tip = KEPT_BLOCKS as u64 + 10;
+        assert_eq!(upper.oldest(tip), 10);
+        assert!(upper.since(10, tip).is_some());
+        assert!(upper.since(9, tip).is_none());
+        assert!(upper.node(4, 0, 9).is_err());
+    }
+
+    #[test]
+    fn a_gap_is_an_invariant_broken() {
+        assert!(Upper::default().apply(&update(&[((4, 1), 1)]), undo(1)).is_err());
+    }
+}

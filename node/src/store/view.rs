@@ -1,0 +1,226 @@
+//! The store as it was at one height: a database snapshot and, behind the tip, what later blocks overwrote. All reads
+//! for execution, proofs and the API go through a view. Which questions the API asks is in `query`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::merkle::{Frontier, Nodes};
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::tree::{Neighbour, TreeView};
+use mingzhang_ledger::state::{Snapshot, StateFault, Stored};
+use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
+
+use super::Store;
+use super::fault::StoreFault;
+use super::leaf::Leaf;
+use super::log::{Log, hashes_of};
+use super::schema::{Column, GROUP, GROUP_LEVEL, meta};
+use super::tip::Tip;
+use super::upper::Undo;
+
+/// Groups of leaf hashes that a view remembers.
+const REMEMBERED_GROUPS: usize = 4_096;
+
+/// A consistent view of ledger and state. Cheap to take; hold it for one answer or one block, not longer, since it
+/// keeps old data from being compacted away.
+pub struct View<'a> {
+    // The iterator goes before the snapshot that it reads.
+    cursor: RefCell<Option<DBRawIteratorWithThreadMode<'a, DB>>>,
+    snapshot: SnapshotWithThreadMode<'a, DB>,
+    store: &'a Store,
+    height: u64,
+    /// The newest block in the snapshot.
+    tip: Tip,
+    /// What the blocks above `height` and up to the tip overwrote, oldest first.
+    undo: Vec<Arc<Undo>>,
+    groups: RefCell<HashMap<u64, Arc<Vec<Hash>>>>,
+}
+
+impl Store {
+    /// A view of the last final block.
+    pub fn view(&self) -> Result<View<'_>, StoreFault> {
+        self.view_from(None)
+    }
+
+    /// A view of a recent height, for proofs against a sealed header. `NotKept` if it is too old or not reached.
+    pub fn view_at(&self, height: u64) -> Result<View<'_>, StoreFault> {
+        self.view_from(Some(height))
+    }
+
+    fn view_from(&self, height: Option<u64>) -> Result<View<'_>, StoreFault> {
+        let snapshot = self.db.snapshot();
+        let bytes = snapshot.get_cf(self.column(Column::Meta), meta::TIP)?;
+        let bytes = bytes.ok_or_else(|| StoreFault::corrupt("the tip", "it is missing"))?;
+        let tip = Tip::decode(&bytes).map_err(|error| StoreFault::corrupt("the tip", error))?;
+        let height = height.unwrap_or(tip.height);
+        let upper = self.upper.read().expect("no holder of this lock panics");
+        let kept = if height <= tip.height { upper.since(height, tip.height) } else { None };
+        let undo = kept.ok_or(StoreFault::NotKept { height, oldest: upper.oldest(tip.height), newest: tip.height })?;
+        drop(upper);
+        let (cursor, groups) = (RefCell::new(None), RefCell::new(HashMap::new()));
+        Ok(View { cursor, snapshot, store: self, height, tip, undo, groups })
+    }
+}
+
+impl<'a> View<'a> {
+    /// The height that this view shows.
+    pub fn height(&self) -> u64 {
+        self.height
+    }
+
+    /// The newest final block when the view was taken; its height is the view's unless the view looks back.
+    pub fn tip(&self) -> &Tip {
+        &self.tip
+    }
+
+    /// The log's nodes, for inclusion and consistency proofs.
+    pub fn log(&self) -> Log<'_, 'a> {
+        Log(self)
+    }
+
+    /// Leaves of the state tree at the view's height.
+    pub fn state_size(&self) -> Result<u64, StoreFault> {
+        if self.height == self.tip.height {
+            return Ok(self.tip.state_size);
+        }
+        self.header(self.height)?.map(|header| header.state_size).ok_or(StoreFault::NotKept {
+            height: self.height,
+            oldest: 1,
+            newest: self.tip.height,
+        })
+    }
+
+    /// The leaf under a key, with its place in the tree.
+    pub fn leaf(&self, key: &Key) -> Result<Option<Arc<Leaf>>, StoreFault> {
+        if let Some(before) = self.before(key) {
+            return Ok(before.clone());
+        }
+        if let Some(leaf) = self.store.cached_leaf(key, self.tip.height) {
+            return Ok(Some(leaf));
+        }
+        let Some(bytes) = self.snapshot.get_pinned_cf(self.store.column(Column::Leaves), key)? else { return Ok(None) };
+        self.decode(key, &bytes).map(Some)
+    }
+
+    /// What later blocks than the view's found under the key when they overwrote it first.
+    fn before(&self, key: &Key) -> Option<&Option<Arc<Leaf>>> {
+        self.undo.iter().find_map(|undo| undo.leaves.get(key))
+    }
+
+    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Arc<Leaf>, StoreFault> {
+        let leaf = Leaf::decode(bytes)
+            .map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))?;
+        let leaf = Arc::new(leaf);
+        self.store.fill_leaf(key, self.tip.height, &leaf);
+        Ok(leaf)
+    }
+
+    /// The greatest leaf strictly below `key` that exists at this height.
+    fn below(&self, key: &Key) -> Result<Neighbour, StoreFault> {
+        let mut cursor = self.cursor.borrow_mut();
+        let cursor = cursor.get_or_insert_with(|| {
+            let mut options = ReadOptions::default();
+            options.set_snapshot(&self.snapshot);
+            options.set_total_order_seek(true);
+            self.store.db.raw_iterator_cf_opt(self.store.column(Column::Leaves), options)
+        });
+        cursor.seek_for_prev(key);
+        while let Some((found, bytes)) = cursor.item() {
+            let found: Key = found.try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;
+            if found < *key {
+                match self.before(&found) {
+                    Some(Some(leaf)) => return Ok(leaf.neighbour(&found)),
+                    // Created later than this view: it is not there yet.
+                    Some(None) => {}
+                    None => return self.decode(&found, bytes).map(|leaf| leaf.neighbour(&found)),
+                }
+            }
+            cursor.prev();
+        }
+        cursor.status()?;
+        Err(StoreFault::corrupt("the state tree", "no leaf is below the key"))
+    }
+
+    /// Leaf hashes of one group at this height; the last may be partial.
+    fn group(&self, group: u64) -> Result<Arc<Vec<Hash>>, StoreFault> {
+        if let Some(hashes) = self.groups.borrow().get(&group) {
+            return Ok(hashes.clone());
+        }
+        let bytes = self.snapshot.get_pinned_cf(self.store.column(Column::LeafHashes), group.to_be_bytes())?;
+        let bytes = bytes.ok_or_else(|| StoreFault::corrupt(format!("leaf hash group {group}"), "it is missing"))?;
+        let mut hashes = hashes_of(&bytes)?;
+        for undo in self.undo.iter().rev() {
+            for (index, hash) in (group * GROUP..).zip(hashes.iter_mut()) {
+                if let Some(before) = undo.hashes.get(&index) {
+                    *hash = *before;
+                }
+            }
+        }
+        let hashes = Arc::new(hashes);
+        let mut groups = self.groups.borrow_mut();
+        if groups.len() < REMEMBERED_GROUPS {
+            groups.insert(group, hashes.clone());
+        }
+        Ok(hashes)
+    }
+
+    fn state_node(&self, level: u32, index: u64) -> Result<Hash, StateFault> {
+        if level >= GROUP_LEVEL {
+            return self.store.upper.read().expect("no holder of this lock panics").node(level, index, self.height);
+        }
+        let first = index << level;
+        let group = self.group(first / GROUP)?;
+        let start = usize::try_from(first % GROUP).expect("below GROUP");
+        let leaves = group.get(start..start + (1 << level));
+        let leaves = leaves.ok_or(StateFault::Invariant("a node was asked for that is not complete"))?;
+        Ok(Frontier::of(leaves.iter().copied()).root())
+    }
+
+    /// A value as the snapshot has it. Ledger columns only grow, so they are right for every view.
+    pub(super) fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
+        Ok(self.snapshot.get_cf(self.store.column(column), key)?)
+    }
+
+    /// Pairs of a column from `from` on, in order, as the snapshot has them.
+    pub(super) fn scan(&self, column: Column, from: &[u8]) -> impl Iterator<Item = Result<Pair, StoreFault>> + '_ {
+        let mode = rocksdb::IteratorMode::From(from, rocksdb::Direction::Forward);
+        self.snapshot.iterator_cf(self.store.column(column), mode).map(|item| item.map_err(StoreFault::from))
+    }
+
+    pub(super) fn store(&self) -> &'a Store {
+        self.store
+    }
+}
+
+/// Key and value.
+pub(super) type Pair = (Box<[u8]>, Box<[u8]>);
+
+impl Snapshot for View<'_> {
+    fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault> {
+        Ok(self.leaf(key)?.map(|leaf| leaf.stored.clone()))
+    }
+}
+
+impl TreeView for View<'_> {
+    fn position(&self, key: &Key) -> Result<Option<Neighbour>, StateFault> {
+        Ok(self.leaf(key)?.map(|leaf| leaf.neighbour(key)))
+    }
+
+    fn predecessor(&self, key: &Key) -> Result<Neighbour, StateFault> {
+        Ok(self.below(key)?)
+    }
+
+    fn node(&self, level: u32, index: u64) -> Result<Hash, StateFault> {
+        self.state_node(level, index)
+    }
+}
+
+impl Nodes for View<'_> {
+    type Error = StateFault;
+
+    fn node(&self, level: u32, index: u64) -> Result<Hash, StateFault> {
+        self.state_node(level, index)
+    }
+}
