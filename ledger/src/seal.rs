@@ -35,6 +35,8 @@ const DASH: &str = "\u{2014} ";
 pub enum SealFault {
     #[error("{0}")]
     Format(&'static str),
+    #[error("the checkpoint holds an extension line")]
+    Extension,
     #[error("checkpoint of {found}, wanted {wanted}")]
     Origin { found: String, wanted: String },
     #[error("seal of epoch {found}, the deciding set is of epoch {wanted}")]
@@ -66,9 +68,12 @@ impl Checkpoint {
     pub fn parse(text: &str) -> Result<Self, SealFault> {
         let lines = text.strip_suffix('\n').ok_or(SealFault::Format("checkpoint without final newline"))?;
         let lines: Vec<&str> = lines.split('\n').collect();
-        let [origin, size, root] = lines.as_slice() else {
-            return Err(SealFault::Format("a checkpoint has exactly three lines"));
+        let [origin, size, root, extensions @ ..] = lines.as_slice() else {
+            return Err(SealFault::Format("a checkpoint has three lines"));
         };
+        if !extensions.is_empty() {
+            return Err(SealFault::Extension);
+        }
         if !is_key_name(origin) {
             return Err(SealFault::Format("origin is empty or holds a space, a plus or a control character"));
         }

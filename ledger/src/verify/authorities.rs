@@ -1,0 +1,192 @@
+//! Which authority set decides which checkpoint: from genesis over hand-offs, each sealed by the set before. A sealing
+//! key lives one epoch, so the size of a checkpoint alone says whose seals count.
+
+use std::collections::BTreeMap;
+
+use super::header::{header_at_end, paired};
+use super::{Problem, StepName};
+use crate::authority::AuthoritySet;
+use crate::crypto::Hash;
+use crate::outcome::Code;
+use crate::proof::{Consistency, Handoff};
+use crate::seal::{Checkpoint, Note, SealFault, host};
+
+/// The authority sets that a verifier has been led to, beginning with that of genesis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorities {
+    origin: String,
+    chain: Hash,
+    /// The set of genesis decides sizes above 0.
+    first: AuthoritySet,
+    /// Sets with the boundary's size: each decides sizes above it.
+    later: Vec<(u64, AuthoritySet)>,
+}
+
+/// A checkpoint that a quorum of the right set has sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedNote {
+    pub checkpoint: Checkpoint,
+    pub epoch: u64,
+    pub set_hash: Hash,
+    /// Agencies and the times of their seals, seconds since 1970.
+    pub seals: BTreeMap<String, u64>,
+    pub quorum: usize,
+}
+
+/// The last checkpoint that this verifier verified and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    pub size: u64,
+    pub root: Hash,
+}
+
+impl Authorities {
+    /// From the genesis file: its origin, its hash, the set of epoch 0.
+    pub fn new(origin: &str, chain: Hash, first: AuthoritySet) -> Self {
+        Self { origin: origin.to_owned(), chain, first, later: Vec::new() }
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The genesis hash.
+    pub fn chain(&self) -> &Hash {
+        &self.chain
+    }
+
+    /// The newest set that hand-offs have led to.
+    pub fn newest(&self) -> &AuthoritySet {
+        self.later.last().map_or(&self.first, |(_, set)| set)
+    }
+
+    /// The set whose seals count on a checkpoint of this size.
+    pub fn deciding(&self, size: u64) -> &AuthoritySet {
+        self.later.iter().rev().find(|(above, _)| *above < size).map_or(&self.first, |(_, set)| set)
+    }
+
+    /// Passes trust over one hand-off, which must be the next.
+    pub fn pass(&mut self, handoff: &Handoff) -> Result<(), Problem> {
+        let invalid = |detail: String| Problem::failed(4117, StepName::Authority, detail);
+        let current = self.newest();
+        let note = Note::parse(&handoff.checkpoint).map_err(|fault| invalid(fault.to_string()))?;
+        let header = header_at_end(&note.checkpoint, &handoff.header, &handoff.path)
+            .map_err(|problem| invalid(problem.detail))?;
+        if header.epoch > current.epoch {
+            let detail = format!("hand-off from epoch {}, to which no hand-off leads", current.epoch);
+            return Err(Problem::missing(4107, StepName::Authority, detail));
+        }
+        let next = AuthoritySet::decode(&handoff.set).map_err(|fault| invalid(fault.to_string()))?;
+        paired("epoch", header.epoch, current.epoch).map_err(invalid)?;
+        paired("next epoch", Some(next.epoch), current.epoch.checked_add(1)).map_err(invalid)?;
+        if header.set_hash != current.hash() {
+            return Err(invalid("the boundary was decided by another set".into()));
+        }
+        if header.next_set_hash != next.hash() {
+            return Err(invalid("the boundary names another next set".into()));
+        }
+        if header.next_set_hash == header.set_hash {
+            return Err(invalid("the block is no boundary".into()));
+        }
+        if self.later.last().is_some_and(|(above, _)| note.checkpoint.size <= *above) {
+            return Err(invalid("the boundary lies before the one that opened its epoch".into()));
+        }
+        note.check_quorum(&self.origin, current).map_err(|fault| invalid(fault.to_string()))?;
+        self.later.push((note.checkpoint.size, next));
+        Ok(())
+    }
+
+    /// Checks a checkpoint: this network, and a quorum of the set that decides its size.
+    pub fn note(&self, note: &Note) -> Result<SealedNote, Problem> {
+        let set = self.deciding(note.checkpoint.size);
+        let seals = note.check_quorum(&self.origin, set).map_err(|fault| self.seal_problem(note, set, &fault))?;
+        let named = seals.into_iter().filter_map(|(index, time)| Some((set.member(index)?.agency.clone(), time)));
+        Ok(SealedNote {
+            checkpoint: note.checkpoint.clone(),
+            epoch: set.epoch,
+            set_hash: set.hash(),
+            seals: named.collect(),
+            quorum: set.quorum(),
+        })
+    }
+
+    /// Checks the text of a checkpoint.
+    pub fn checkpoint(&self, text: &str) -> Result<SealedNote, Problem> {
+        self.note(&Note::parse(text).map_err(|fault| form_problem(&fault))?)
+    }
+
+    pub(super) fn check_origin(&self, origin: &str) -> Result<(), Problem> {
+        paired("origin", origin, self.origin.as_str())
+            .map_err(|detail| Problem::failed(4001, StepName::Encoding, detail))
+    }
+
+    fn seal_problem(&self, note: &Note, set: &AuthoritySet, fault: &SealFault) -> Problem {
+        let code = match fault {
+            SealFault::NoQuorum { .. } => return self.quorum_problem(note, set, fault),
+            SealFault::Origin { .. } => return Problem::failed(4001, StepName::Encoding, fault.to_string()),
+            SealFault::Repeated(_) => 4124,
+            SealFault::Signature(_) => 4104,
+            SealFault::Format(_) | SealFault::Extension | SealFault::Epoch { .. } | SealFault::Signer { .. } => 4101,
+        };
+        Problem::failed(code, StepName::Seals, fault.to_string())
+    }
+
+    /// Too few known seals: perhaps those of a later epoch, to which no hand-off was given, or of unknown keys.
+    fn quorum_problem(&self, note: &Note, set: &AuthoritySet, fault: &SealFault) -> Problem {
+        let marker = format!(".{}/e", host(&self.origin));
+        let epochs = note.lines.iter().filter_map(|line| line.name.rsplit_once(&marker)?.1.parse::<u64>().ok());
+        let newest = self.newest().epoch;
+        match epochs.clone().max() {
+            Some(epoch) if epoch > newest => Problem::missing(
+                4107,
+                StepName::Authority,
+                format!("sealed by epoch {epoch}, hand-offs lead to epoch {newest}"),
+            ),
+            Some(_) if epochs.count() >= set.quorum() => {
+                let detail = format!("sealed with keys that are not those of epoch {}", set.epoch);
+                Problem::failed(4106, StepName::Authority, detail)
+            }
+            Some(_) | None => Problem::failed(4105, StepName::Seals, fault.to_string()),
+        }
+    }
+}
+
+impl SealedNote {
+    /// Whether it extends, or is, the checkpoint kept before.
+    pub fn check_kept(&self, kept: &Kept, proof: Option<&Consistency>) -> Result<(), Problem> {
+        let Checkpoint { size, root, .. } = &self.checkpoint;
+        if *size < kept.size {
+            let detail = format!("size {size}, kept is {}", kept.size);
+            return Err(Problem::failed(4115, StepName::Authority, detail));
+        }
+        if *size == kept.size {
+            let detail = format!("another root at size {size}");
+            let same = *root == kept.root;
+            return if same { Ok(()) } else { Err(Problem::failed(4116, StepName::Authority, detail)) };
+        }
+        let Some(proof) = proof else {
+            let detail = format!("consistency proof from {} to {size}", kept.size);
+            return Err(Problem::missing(4127, StepName::Inclusion, detail));
+        };
+        super::header::consistency(proof, kept, &self.checkpoint)
+    }
+
+    /// Whether a quorum of its seals is at most `max_age_s` old at `now_s`, both in seconds.
+    pub fn check_age(&self, now_s: u64, max_age_s: u64) -> Result<(), Problem> {
+        let mut times: Vec<u64> = self.seals.values().copied().collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        let oldest = times.get(self.quorum.saturating_sub(1)).copied().unwrap_or(0);
+        let age = now_s.saturating_sub(oldest);
+        if age <= max_age_s {
+            return Ok(());
+        }
+        let detail = format!("sealed {age} s ago, at most {max_age_s} s are wanted");
+        Err(Problem { missing: true, code: Code(4122), step: StepName::Seals, detail })
+    }
+}
+
+/// A note whose form is wrong.
+pub(super) fn form_problem(fault: &SealFault) -> Problem {
+    let code = if *fault == SealFault::Extension { 4126 } else { 4101 };
+    Problem::failed(code, StepName::Encoding, fault.to_string())
+}

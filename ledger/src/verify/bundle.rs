@@ -1,0 +1,122 @@
+//! An evidence bundle, from genesis up: hand-offs, receipt, key, trail. The bundle carries no trust in itself.
+
+use std::collections::BTreeMap;
+
+use super::state::{LeafValue, leaves, registered_keys};
+use super::{
+    Authorities, Course, Problem, ProvenHeader, ProvenTrail, ReceiptFacts, Report, StepName, StepResult, sealed_header,
+    trail,
+};
+use crate::proof::{BUNDLE_FORMAT, BundledTrail, EntryView, EvidenceBundle};
+use crate::state::key::Key;
+
+/// The verdict on a bundle and what it proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleReport {
+    pub report: Report,
+    pub receipt: Option<ReceiptFacts>,
+    pub trail: Option<ProvenBundle>,
+}
+
+/// A proven trail with the leaves beside it, for the fold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvenBundle {
+    pub header: ProvenHeader,
+    pub trail: ProvenTrail,
+    /// Further complete trails, by the key of their subject.
+    pub registries: BTreeMap<Key, ProvenTrail>,
+    pub leaves: BTreeMap<Key, LeafValue>,
+}
+
+/// Checks a bundle against the genesis that the verifier holds. `genesis` knows no hand-off yet.
+pub fn bundle(genesis: &Authorities, bundle: &EvidenceBundle) -> BundleReport {
+    let mut course = Course::default();
+    let mut receipt = None;
+    let mut proven = None;
+    if let Some(authorities) = course.take(open(genesis, bundle)) {
+        let epoch = authorities.newest().epoch;
+        course.pass(StepName::Authority, StepResult::Passed, format!("hand-offs lead to epoch {epoch}"));
+        if let Some(text) = &bundle.receipt {
+            let checked = super::receipt(&authorities, text, bundle.key.as_ref());
+            course.adopt(checked.report);
+            receipt = checked.facts;
+        }
+        let viewed = check_entry(bundle.entry.as_ref(), receipt.as_ref());
+        course.take(viewed);
+        if let Some(bundled) = &bundle.trail {
+            proven = course.take(check_trail(&authorities, bundled));
+            if let Some(proven) = &proven {
+                let detail = format!("all {} entries of {}", proven.trail.entries.len(), bundled.trail.id);
+                course.pass(StepName::Inclusion, StepResult::Passed, detail);
+                let seals = &proven.header.sealed.seals;
+                let detail = format!("{} seals, a quorum is {}", seals.len(), proven.header.sealed.quorum);
+                course.pass(StepName::Seals, StepResult::Passed, detail);
+                course.pass(StepName::Signature, StepResult::Passed, "every record by a registered key".to_owned());
+            }
+        }
+        if bundle.receipt.is_none() && bundle.trail.is_none() {
+            course.note(Problem::missing(4127, StepName::Encoding, "a receipt or a trail"));
+        }
+    }
+    BundleReport { report: course.report(), receipt, trail: proven }
+}
+
+impl Course {
+    /// Takes over the steps of a part.
+    fn adopt(&mut self, report: Report) {
+        let problem = match &report.verdict {
+            super::Verdict::Verified => None,
+            super::Verdict::Failed { code, step } => {
+                Some(Problem { missing: false, code: *code, step: *step, detail: String::new() })
+            }
+            super::Verdict::Inconclusive { code, missing } => {
+                let detail = missing.join("; ");
+                Some(Problem { missing: true, code: *code, step: StepName::Authority, detail })
+            }
+        };
+        self.steps.extend(report.steps);
+        self.problems.extend(problem);
+    }
+}
+
+/// The bundle is of this network, and its hand-offs lead from genesis.
+fn open(genesis: &Authorities, bundle: &EvidenceBundle) -> Result<Authorities, Problem> {
+    if bundle.format != BUNDLE_FORMAT {
+        return Err(Problem::failed(4101, StepName::Encoding, format!("format {}", bundle.format)));
+    }
+    genesis.check_origin(&bundle.origin)?;
+    if bundle.genesis_hash != *genesis.chain() {
+        return Err(Problem::failed(4001, StepName::Encoding, hex::encode(bundle.genesis_hash)));
+    }
+    let mut authorities = genesis.clone();
+    bundle.handoffs.iter().try_for_each(|handoff| authorities.pass(handoff))?;
+    Ok(authorities)
+}
+
+/// What the bundle says about the entry is what the receipt holds.
+fn check_entry(view: Option<&EntryView>, facts: Option<&ReceiptFacts>) -> Result<(), Problem> {
+    let (Some(view), Some(facts)) = (view, facts) else { return Ok(()) };
+    if view.outcome.code != facts.outcome {
+        let detail = format!("stated {}, proven {}", view.outcome.code, facts.outcome);
+        return Err(Problem::failed(4112, StepName::Encoding, detail));
+    }
+    if view.index != facts.index || view.transaction_id != facts.transaction.id() {
+        return Err(Problem::failed(4102, StepName::Encoding, "index or transaction id is not the receipt's"));
+    }
+    Ok(())
+}
+
+fn check_trail(authorities: &Authorities, bundled: &BundledTrail) -> Result<ProvenBundle, Problem> {
+    let header = sealed_header(authorities, &bundled.sealed)?;
+    let leaves = leaves(&header, &bundled.leaves)?;
+    let keys = registered_keys(&leaves);
+    let proven = trail(authorities, &header, &bundled.trail, &keys)?;
+    let mut registries = BTreeMap::new();
+    for registry in &bundled.registries {
+        let checked = trail(authorities, &header, registry, &keys)?;
+        if let Some(key) = registry.key() {
+            registries.insert(key, checked);
+        }
+    }
+    Ok(ProvenBundle { header, trail: proven, registries, leaves })
+}
