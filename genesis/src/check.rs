@@ -3,32 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mingzhang_ledger::authority::{MAX_MEMBERS, Parameters};
+use mingzhang_ledger::records::role::Role;
+use mingzhang_ledger::rules;
 
 use crate::document::{Agency, Document, FORMAT, Key, Node, Person};
 use crate::genesis::GenesisFault;
-
-/// Role codes that a registered organisation may hold.
-pub const ROLES: [&str; 19] = [
-    "reviewer",
-    "decider",
-    "head",
-    "window",
-    "programme_owner",
-    "finance",
-    "agent_bank",
-    "trading_centre",
-    "buyer",
-    "evaluator",
-    "bidder",
-    "charity",
-    "trustee",
-    "data_owner",
-    "data_authority",
-    "supervisor",
-    "auditor",
-    "importer",
-    "node_operator",
-];
 
 /// Money needs these, each at an organisation of its own; the auditor and the importer act beside them.
 const MONEY_ROLES: [&str; 4] = ["programme_owner", "finance", "agent_bank", "supervisor"];
@@ -68,6 +47,7 @@ pub(crate) fn check(document: &Document) -> Result<Parameters, GenesisFault> {
     }
     check_currencies(&document.currencies)?;
     let parameters = consensus_parameters(document)?;
+    check_rules(document)?;
     check_agencies(document)?;
     check_keys(document)?;
     check_recovery(document)?;
@@ -120,6 +100,17 @@ fn consensus_parameters(document: &Document) -> Result<Parameters, GenesisFault>
     Ok(parameters)
 }
 
+fn check_rules(document: &Document) -> Check {
+    for (name, value) in &document.rules.0 {
+        let rule = rules::find(name).ok_or_else(|| GenesisFault::UnknownParameter(name.clone()))?;
+        if *value < rule.min || *value > rule.max {
+            let (name, value, least, most) = (rule.name, *value, rule.min, rule.max);
+            return Err(GenesisFault::Rule { name, value, least, most });
+        }
+    }
+    Ok(())
+}
+
 fn check_agencies(document: &Document) -> Check {
     let agencies = &document.agencies;
     if agencies.len() > MAX_AGENCIES {
@@ -160,7 +151,8 @@ fn check_agency(agency: &Agency) -> Check {
     }
     let mut roles = BTreeSet::new();
     for role in &agency.roles {
-        if !ROLES.contains(&role.as_str()) {
+        // Every agency has administrators; that role is not given to it.
+        if Role::from_code(role).is_none_or(|role| role == Role::Admin) {
             return Err(GenesisFault::UnknownRole { agency: id.clone(), role: role.clone() });
         }
         if !roles.insert(role.as_str()) {

@@ -13,5 +13,4 @@ mod genesis;
 #[cfg(test)]
 mod sample;
 
-pub use check::ROLES;
 pub use genesis::{Genesis, GenesisFault, MAX_GENESIS_BYTES, origin};

@@ -76,7 +76,11 @@ const MIB: u64 = 1024 * KIB;
 
 /// All keys, in the order of the file.
 pub const SETTINGS: [Setting; 22] = [
-    setting("agency", "本节点所属单位的代码;观察节点留空", "Id of the agency that runs this node; empty for an observer"),
+    setting(
+        "agency",
+        "本节点所属单位的代码;观察节点留空",
+        "Id of the agency that runs this node; empty for an observer",
+    ),
     setting("observer", "只跟随和核验,不签署任何内容", "Only follows and verifies, signs nothing"),
     setting("data_directory", "数据库所在目录", "Where the store lies"),
     setting("keys_directory", "密钥文件所在目录", "Where the key files lie"),

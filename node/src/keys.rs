@@ -115,15 +115,13 @@ pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyFault> {
 /// Writes a new file, encrypted; refuses to overwrite.
 pub fn write(path: &Path, key: &SigningKey, passphrase: &Passphrase) -> Result<(), KeyFault> {
     let form = |error: String| KeyFault::Form { path: path.to_owned(), reason: error };
-    let parameters =
-        scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).map_err(|error| form(error.to_string()))?;
+    let parameters = scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).map_err(|error| form(error.to_string()))?;
     let parameters = pbes2::Parameters::generate_scrypt_aes256cbc(parameters, &*random::<16>()?, *random::<16>()?)
         .map_err(|error| form(error.to_string()))?;
     let clear = encode(key).map_err(|error| form(error.to_string()))?;
     let info = PrivateKeyInfoRef::from_der(clear.as_bytes()).map_err(|error| form(error.to_string()))?;
-    let document = info
-        .encrypt_with_params(parameters, passphrase.as_bytes())
-        .map_err(|error| form(error.to_string()))?;
+    let document =
+        info.encrypt_with_params(parameters, passphrase.as_bytes()).map_err(|error| form(error.to_string()))?;
     let pem = document.to_pem(ENCRYPTED_LABEL, LineEnding::LF).map_err(|error| form(error.to_string()))?;
     create(path, pem.as_bytes())
 }
@@ -153,9 +151,9 @@ pub fn read(path: &Path, passphrase: Option<&Passphrase>, test_keys: bool) -> Re
         CLEAR_LABEL if test_keys => document,
         CLEAR_LABEL => return Err(KeyFault::Clear { path: path.to_owned() }),
         ENCRYPTED_LABEL => {
-            let passphrase =
-                passphrase.ok_or_else(|| KeyFault::PassphraseMissing { path: path.to_owned() })?;
-            let info = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| form(error.to_string()))?;
+            let passphrase = passphrase.ok_or_else(|| KeyFault::PassphraseMissing { path: path.to_owned() })?;
+            let info =
+                EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| form(error.to_string()))?;
             info.decrypt(passphrase.as_bytes()).map_err(|_| KeyFault::PassphraseWrong { path: path.to_owned() })?
         }
         other => return Err(form(format!("the PEM block is \"{other}\""))),
