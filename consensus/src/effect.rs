@@ -85,7 +85,7 @@ pub enum Want {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alarm {
     /// An own rule would have been broken; the core refused.
-    Invariant { rule: &'static str },
+    Invariant { rule: String },
     /// A vote signed by this node's key is not in its store: the same key runs twice, or the disk lost it.
     SecondInstance { vote: Vote },
     /// A quorum endorsed what this node finds invalid.

@@ -5,8 +5,9 @@
 //!
 //! `statement` what is signed · `justification` why a turn may start · `message` what travels · `verify` signatures ·
 //! `safety` what may be signed, and what is durable first · `input`, `effect` the engine's side · `epoch` the context ·
-//! `lanes` which batches a block may name · `evidence` two signatures that prove a fault · and the rules: `propose`,
-//! `vote`, `skip`, `finalise`, `pacemaker`, `catch_up`.
+//! `lanes` which batches a block may name · `evidence` two signatures that prove a fault · then what is known, `tally` of
+//! a turn, `chain` of blocks, `peers` of the others · and the rules: `vote`, `propose`, `skip`, `finalise`,
+//! `pacemaker`, `catch_up`, `restart`.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 #![cfg_attr(
@@ -14,25 +15,48 @@
     allow(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)
 )]
 
+mod catch_up;
+mod chain;
 mod effect;
 mod epoch;
 pub mod evidence;
+mod finalise;
 mod input;
 pub mod justification;
 pub mod lanes;
 pub mod message;
+mod pacemaker;
+mod peers;
+mod propose;
+mod restart;
 pub mod safety;
+#[cfg(test)]
+mod simulation;
+mod skip;
 pub mod statement;
+mod tally;
 pub mod verify;
+mod vote;
 
 pub use effect::{Alarm, Audience, Build, Effect, Want};
 pub use epoch::{Epoch, Opening};
 pub use input::{Draft, Found, Input, Verdict, Work};
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use catch_up::Fetches;
+use chain::Blocks;
+use finalise::LastFinal;
+use justification::Just;
+use message::Message;
+use mingzhang_ledger::authority::Parameters;
 use mingzhang_ledger::certificate::FinalCert;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::header::Header;
-use safety::{Entered, SafetyRecord};
+use peers::Peers;
+use propose::Building;
+use safety::{Entered, SafetyRecord, VoteBook};
+use tally::TurnState;
 
 /// Milliseconds since 1970 by this node's clock.
 pub type Millis = u64;
@@ -90,28 +114,83 @@ impl Restored {
     }
 }
 
-/// The consensus core of one node in one epoch.
+/// Whether this node may sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Signing {
+    Allowed,
+    /// After an unclean stop, until a quorum's status was heard; whose was, so far.
+    Unproven {
+        heard: BTreeSet<Peer>,
+    },
+    Halted,
+}
+
+/// The consensus core of one node in one epoch. Times ending in `_ms` are of a steady clock that never goes back,
+/// unless they are called wall times.
 #[derive(Debug)]
 pub struct Turns {
     setup: Setup,
+    set_hash: Hash,
+    wall_ms: Millis,
+    steady_ms: Millis,
+    signing: Signing,
+    book: VoteBook,
+    /// The last block applied here, and the last that is known final.
     tip: Tip,
+    committing: Option<Tip>,
+    last_final: LastFinal,
+    /// The current turn, why it started, and what was done in it.
+    cur: Turn,
+    just: Just,
+    entered_ms: Millis,
+    entered_wall_ms: Millis,
+    armed_ms: Option<Millis>,
+    relayed: u8,
+    building: Option<Building>,
+    /// By the wall clock.
+    propose_not_before_ms: Millis,
+    /// Turns above the final one, blocks above the tip, and what is being fetched.
+    turns: BTreeMap<Turn, TurnState>,
+    blocks: Blocks,
+    fetches: Fetches,
+    peers: Peers,
+    work: Work,
+    healthy: bool,
+    progress_ms: Millis,
+    retransmitted_ms: Millis,
+    status_ms: Option<Millis>,
+    asked_ms: Millis,
+    effects: Vec<Effect>,
 }
 
+/// Most rounds of rules in one step; each round that changes something enters a turn or makes an effect.
+const MAX_ROUNDS: usize = 64;
+
 impl Turns {
-    /// Starts from what the store holds. The effects are performed like those of a step: they send own stored votes
-    /// again, execute stored blocks that are not final yet, and ask the peers where they stand.
-    pub fn restore(_now: Millis, setup: Setup, restored: Restored) -> (Self, Vec<Effect>) {
-        (Self { setup, tip: restored.tip }, Vec::new())
-    }
-
     /// Takes in one fact. Everything that is due by `now` is done as well.
-    pub fn step(&mut self, _now: Millis, _input: Input) -> Vec<Effect> {
-        Vec::new()
+    pub fn step(&mut self, now: Millis, input: Input) -> Vec<Effect> {
+        self.advance_clock(now);
+        match input {
+            Input::Tick => {}
+            Input::Message { from, message } => self.on_message(from, message.into_inner()),
+            Input::Connected { peer } => self.on_connected(peer, true),
+            Input::Disconnected { peer } => self.on_connected(peer, false),
+            Input::Built { turn, draft } => self.on_built(turn, draft),
+            Input::BuildFailed { turn } => self.on_build_failed(turn),
+            Input::Executed { block, verdict } => self.on_executed(block, verdict),
+            Input::Fetched { found } => self.on_found(found),
+            Input::Committed { height } => self.on_committed(height),
+            Input::Work(work) => self.on_work(work),
+            Input::Health { ok } => self.healthy = ok,
+        }
+        self.settle();
+        std::mem::take(&mut self.effects)
     }
 
-    /// When the next [`Input::Tick`] is due; none while the network is idle and nothing waits.
+    /// When the next [`Input::Tick`] is due, by the clock that `step` is given. While the network is idle this is
+    /// the next heartbeat; none for an observer that misses nothing.
     pub fn deadline(&self) -> Option<Millis> {
-        None
+        self.next_due_ms()
     }
 
     /// The last block known final and applied here.
@@ -119,8 +198,72 @@ impl Turns {
         self.tip
     }
 
+    /// Height and turn of the last block known final, applied or not.
+    pub fn final_point(&self) -> (Height, Turn) {
+        (self.last_final.height, self.last_final.turn)
+    }
+
+    /// The current turn.
+    pub fn turn(&self) -> Turn {
+        self.cur
+    }
+
+    /// Whether this node may sign now.
+    pub fn is_signing(&self) -> bool {
+        self.signing == Signing::Allowed && self.setup.me.is_some()
+    }
+
     /// The epoch that everything is decoded and verified against.
     pub fn epoch(&self) -> &Epoch {
         &self.setup.epoch
+    }
+
+    fn on_message(&mut self, from: Peer, message: Message) {
+        match message {
+            Message::Proposal(proposal) => self.on_proposal(from, *proposal),
+            Message::Vote(vote) => self.on_vote(from, vote),
+            Message::Justify(just) => self.on_justify(from, just),
+            Message::Final { header, certificate } => self.on_final(from, header, certificate),
+            Message::Status(status) => self.on_status(from, status),
+            Message::Ask(ask) => self.on_ask(from, ask),
+            Message::Waiting(waiting) => {
+                if self.may_answer(from) {
+                    let want = Want::Announced { references: waiting.references };
+                    self.effects.push(Effect::Fetch { want, from: vec![from] });
+                }
+            }
+        }
+    }
+
+    fn on_work(&mut self, work: Work) {
+        if work.waiting != self.work.waiting {
+            self.propose_not_before_ms = 0;
+        }
+        self.work = work;
+    }
+
+    /// Applies the rules until nothing changes.
+    fn settle(&mut self) {
+        for _ in 0..MAX_ROUNDS {
+            let before = (self.cur, self.last_final.turn, self.tip.height, self.effects.len());
+            self.review();
+            self.pursue();
+            self.commit_final();
+            self.pace();
+            if before == (self.cur, self.last_final.turn, self.tip.height, self.effects.len()) {
+                break;
+            }
+        }
+        self.retransmit_if_due();
+    }
+
+    /// The wall clock may be set back; what was waited for so far stays waited for.
+    fn advance_clock(&mut self, now: Millis) {
+        self.steady_ms = self.steady_ms.saturating_add(now.saturating_sub(self.wall_ms));
+        self.wall_ms = now;
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.setup.epoch.set.parameters
     }
 }

@@ -14,7 +14,7 @@ use crate::epoch::Epoch;
 use crate::justification::{EndorseCert, Just};
 use crate::message::{MAX_REFERENCES, Message, Proposal, encode_references, read_references};
 use crate::statement::{Statement, Vote};
-use crate::{BlockId, Height, Peer, Turn};
+use crate::{BlockId, Peer, Turn};
 
 /// A block that this node validated and endorsed in one turn, with all that others may ask it for. The batches are
 /// stored under their own keys, earlier in the write-ahead log.
@@ -325,10 +325,6 @@ impl VoteBook {
         self.turns.get(&turn)
     }
 
-    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = (Turn, &Entry)> {
-        self.turns.iter().map(|(turn, entry)| (*turn, entry))
-    }
-
     /// Every record of one turn, in the order in which they were made.
     pub fn records(&self, turn: Turn) -> Vec<SafetyRecord> {
         let Some(entry) = self.turns.get(&turn) else { return Vec::new() };
@@ -351,11 +347,6 @@ impl VoteBook {
     /// The turns that have a record, ascending.
     pub fn turns(&self) -> impl DoubleEndedIterator<Item = Turn> {
         self.turns.keys().copied()
-    }
-
-    /// Height of the block that this node confirmed in a turn.
-    pub fn confirmed_height(&self, turn: Turn) -> Option<Height> {
-        self.turns.get(&turn)?.confirmed.as_ref().map(|certificate| certificate.height)
     }
 }
 

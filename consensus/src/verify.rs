@@ -29,6 +29,12 @@ impl Verified<Message> {
     pub fn own(vote: Vote) -> Self {
         Self(Message::Vote(vote))
     }
+
+    /// The simulation's signatures are names, not proofs.
+    #[cfg(test)]
+    pub(crate) fn unchecked(message: Message) -> Self {
+        Self(message)
+    }
 }
 
 /// One signature that is to be checked.

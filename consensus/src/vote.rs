@@ -1,0 +1,216 @@
+//! Proposals and votes as they come in, and what this node says about a block once it knows enough. Every rule looks
+//! at the present state only, so it may be asked again after every step, and nothing that arrives late is lost.
+
+use mingzhang_ledger::certificate::FinalCert;
+
+use crate::chain::Status;
+use crate::effect::{Alarm, Effect};
+use crate::evidence::Evidence;
+use crate::justification::{EndorseCert, Just, Parent, SkipCert};
+use crate::message::Proposal;
+use crate::safety::{Endorsed, SafetyRecord};
+use crate::statement::{Kind, Statement, Vote};
+use crate::tally::Seen;
+use crate::{Peer, Turn, Turns};
+
+impl Turns {
+    pub(crate) fn on_proposal(&mut self, from: Peer, proposal: Proposal) {
+        let turn = proposal.turn();
+        if turn <= self.last_final.turn {
+            if self.may_answer(from) {
+                self.send_where_we_are(from);
+            }
+            return;
+        }
+        if turn > self.cur.saturating_add(self.window()) {
+            return;
+        }
+        // Before the vote is counted: it may complete the certificate that moves this node on.
+        let (timely, vote) = (self.is_timely(proposal.header.time_ms), proposal.vote(&self.setup.epoch));
+        let Statement::Endorse { block, just: just_hash, .. } = vote.statement else { return };
+        self.tally(vote, from);
+        let state = self.turns.entry(turn).or_default();
+        let certified = state.endorse_cert.as_ref();
+        let is_certified = certified.is_some_and(|certificate| certificate.block == block);
+        let is_its_just = certified.is_some_and(|certificate| certificate.just == just_hash);
+        if turn < self.cur && !is_certified {
+            if self.may_answer(from) {
+                self.send_where_we_are(from);
+            }
+            return;
+        }
+        let first = state.proposal.is_none() && turn > self.last_final.turn;
+        if first {
+            state.proposal = Some(Seen { block, just_hash, timely });
+        }
+        if first || is_its_just {
+            state.justs.insert(just_hash, proposal.just.clone());
+        }
+        if first || is_certified {
+            self.blocks.insert(proposal.header, proposal.references);
+        }
+        self.note_seen(from, turn);
+        self.learn_just(proposal.just);
+    }
+
+    pub(crate) fn on_vote(&mut self, from: Peer, vote: Vote) {
+        let turn = vote.statement.turn();
+        let behind = vote.statement.kind() == Kind::Skip && turn < self.cur;
+        if behind && Some(from) != self.setup.me && self.may_answer(from) {
+            self.send_where_we_are(from);
+        }
+        if turn > self.last_final.turn && turn <= self.cur.saturating_add(self.window()) {
+            self.tally(vote, from);
+        } else {
+            self.check_own(&vote);
+        }
+    }
+
+    /// Counts a vote; a quorum of equal statements is a certificate, a contradiction is evidence.
+    fn tally(&mut self, vote: Vote, from: Peer) {
+        self.check_own(&vote);
+        let (turn, statement) = (vote.statement.turn(), vote.statement);
+        if let Some(peer) = self.peer(vote.signer) {
+            peer.signed = peer.signed.max(turn);
+            let seen = if statement.kind() == Kind::Confirm { turn.saturating_add(1) } else { turn };
+            peer.seen = peer.seen.max(seen);
+        }
+        let quorum = self.setup.epoch.set.quorum();
+        let state = self.turns.entry(turn).or_default();
+        let tallied = state.record(&vote);
+        let signers = state.signers(&statement);
+        if let Some(first) = tallied.contradicts {
+            self.effects.push(Effect::Report { evidence: Evidence::TwoVotes { first, second: vote } });
+        }
+        if !tallied.counted {
+            return;
+        }
+        if statement.kind() == Kind::Skip && vote.signer == self.setup.epoch.proposer(turn) {
+            self.cast_skip(turn);
+        }
+        if signers.len() < quorum {
+            return;
+        }
+        match statement {
+            Statement::Endorse { epoch, turn, height, block, just } => {
+                self.on_endorse_cert(EndorseCert { epoch, turn, height, block, just, signers });
+            }
+            Statement::Skip { epoch, turn } => self.on_skip_cert(SkipCert { epoch, turn, signers }, from),
+            Statement::Confirm { epoch, turn, height, block } => {
+                self.on_final_cert(FinalCert { epoch, turn, height, block, signers });
+            }
+        }
+    }
+
+    pub(crate) fn on_justify(&mut self, from: Peer, just: Just) {
+        self.note_seen(from, just.turn);
+        if just.turn < self.cur && self.may_answer(from) {
+            self.send_where_we_are(from);
+        }
+        self.learn_just(just);
+    }
+
+    /// Takes in a verified justification: its certificates, and the turn that it starts.
+    fn learn_just(&mut self, just: Just) {
+        for skip in just.skips.iter().filter(|skip| skip.turn > self.last_final.turn).cloned().collect::<Vec<_>>() {
+            self.store_skip_cert(skip);
+        }
+        if let Some(state) = self.turns.get_mut(&just.turn) {
+            let hash = just.hash(&self.setup.epoch);
+            if state.endorse_cert.as_ref().is_some_and(|certificate| certificate.just == hash) {
+                state.justs.insert(hash, just.clone());
+            }
+        }
+        let parent = just.parent.clone();
+        if just.turn > self.cur {
+            self.enter(just);
+        }
+        match parent {
+            Parent::Start(_) => {}
+            Parent::Endorsed(certificate) => self.on_endorse_cert(certificate),
+            Parent::Final(certificate) => self.on_final_cert(certificate),
+        }
+        self.enter_after_skips();
+    }
+
+    /// Says what is to be said about every turn above the final one.
+    pub(crate) fn review(&mut self) {
+        let certified: Vec<EndorseCert> = self.turns.values().filter_map(|state| state.endorse_cert.clone()).collect();
+        for certificate in certified {
+            self.review_certified(certificate);
+        }
+        self.review_proposal();
+    }
+
+    /// Endorses the proposal of the current turn, or gives the turn up.
+    fn review_proposal(&mut self) {
+        let turn = self.cur;
+        let Some(state) = self.turns.get(&turn) else { return };
+        let Some(seen) = state.proposal.clone() else { return };
+        if self.book.entry(turn).is_some_and(|entry| entry.endorsed.is_some() || entry.skipped) {
+            return;
+        }
+        let Some(just) = state.justs.get(&seen.just_hash).cloned() else { return };
+        let Some(block) = self.blocks.get(&seen.block) else { return };
+        let (header, references) = (block.header, block.references.clone());
+        let verdict = match block.status {
+            Status::Valid { .. } => Some(true),
+            Status::Invalid { .. } => Some(false),
+            Status::Known | Status::Executing | Status::Missing(_) => None,
+        };
+        let Some(words) = self.check_header(&header, &just) else { return };
+        let reproposal = header.turn != turn;
+        if words.is_err() || verdict == Some(false) || !(seen.timely || reproposal) {
+            self.cast_skip(turn);
+        } else if verdict == Some(true) {
+            let endorsed = Endorsed { turn, header, references, just, just_hash: seen.just_hash };
+            self.emit_vote(SafetyRecord::Endorsed(Box::new(endorsed)));
+        }
+    }
+
+    /// Confirms a certified block: at once if it was endorsed here, else, by the late path, as soon as it is
+    /// validated. Without the late path f members could deny finality for ever.
+    fn review_certified(&mut self, certificate: EndorseCert) {
+        let turn = certificate.turn;
+        let status = self.blocks.get(&certificate.block).map(|block| block.status.clone());
+        if let Some(Status::Invalid { reason }) = status {
+            self.halt(Alarm::QuorumAgainstMe { turn, block: certificate.block, reason });
+            return;
+        }
+        if let Some(entry) = self.book.entry(turn) {
+            if entry.skipped || entry.confirmed.is_some() {
+                return;
+            }
+            if let Some(endorsed) = &entry.endorsed {
+                if endorsed.block() == certificate.block {
+                    self.emit_vote(SafetyRecord::Confirmed { certificate, late: None });
+                }
+                return;
+            }
+        }
+        let Some(just) = self.turns.get(&turn).and_then(|state| state.justs.get(&certificate.just)).cloned() else {
+            return;
+        };
+        let Some(block) = self.blocks.get(&certificate.block) else { return };
+        if !matches!(block.status, Status::Valid { .. }) {
+            return;
+        }
+        let (header, references) = (block.header, block.references.clone());
+        match self.check_header(&header, &just) {
+            None => {}
+            Some(Err(reason)) => {
+                self.halt(Alarm::QuorumAgainstMe { turn, block: certificate.block, reason: reason.to_owned() });
+            }
+            Some(Ok(())) => {
+                let late = Endorsed { turn, header, references, just_hash: certificate.just, just };
+                self.emit_vote(SafetyRecord::Confirmed { certificate, late: Some(Box::new(late)) });
+            }
+        }
+    }
+
+    /// Turns ahead of the current one of which anything is kept.
+    pub(crate) fn window(&self) -> Turn {
+        let members = u64::try_from(self.setup.epoch.members()).unwrap_or(u64::MAX);
+        members.saturating_mul(2).saturating_add(16)
+    }
+}
