@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::body::{self, Record};
+use super::import;
 use super::object::RecordLeaf;
 use super::object::{Mode, Object, Ref, Subject};
 use super::role::Role;
@@ -32,7 +33,8 @@ pub(crate) fn take_effect(scene: &mut Scene<'_>) -> Verdict {
     for (kind, code) in unique_codes(&scene.record) {
         scene.claim_code(kind, &code)?;
     }
-    (scene.record.kind.take_effect)(scene)
+    (scene.record.kind.take_effect)(scene)?;
+    import::count_entry(scene)
 }
 
 /// All rules over the scene's record.
@@ -52,6 +54,7 @@ pub(crate) fn check(scene: &mut Scene<'_>) -> Verdict {
         delegation_holds(scene)?;
     }
     (kind.check)(scene)?;
+    import::check_entry(scene)?;
     dates_are_possible(scene)?;
     (kind.sequence)(scene)
 }
@@ -139,7 +142,7 @@ fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
         }
     }
     if mode == Mode::Live {
-        return Ok(());
+        return importer_stays_out(scene);
     }
     let import = scene.record.need::<Ref>("import")?;
     if import.agency != scene.record.reference.agency {
@@ -147,6 +150,16 @@ fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
     }
     if !scene.signer.holds(Role::Importer, scene.today()) {
         return reject(3012, "only an importer writes historical subjects");
+    }
+    Ok(())
+}
+
+/// An importer's role entitles to no live act; whoever also holds a role that does is no importer in it.
+fn importer_stays_out(scene: &Scene<'_>) -> Verdict {
+    let (signer, wanted, today) = (&scene.signer, scene.record.kind.submitters, scene.today());
+    let entitled = wanted.is_empty() || wanted.iter().any(|role| signer.holds(*role, today));
+    if !entitled && signer.holds(Role::Importer, today) {
+        return reject(3012, format!("an importer writes no live {}", scene.record.kind.name));
     }
     Ok(())
 }

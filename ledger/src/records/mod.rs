@@ -29,6 +29,7 @@ pub mod body;
 pub mod calendar;
 pub mod case;
 pub mod document;
+pub mod finding;
 pub mod governance;
 pub mod import;
 pub mod judge;
@@ -52,7 +53,8 @@ use std::sync::OnceLock;
 use schema::RecordType;
 
 /// The tables of all mechanisms.
-const TABLES: &[&[RecordType]] = &[registry::TYPES, governance::TYPES, waiting::TYPES, document::TYPES, case::TYPES];
+const TABLES: &[&[RecordType]] =
+    &[registry::TYPES, governance::TYPES, waiting::TYPES, document::TYPES, case::TYPES, finding::TYPES, import::TYPES];
 
 /// Every record type, in the order of the tables.
 pub fn all() -> impl Iterator<Item = &'static RecordType> {

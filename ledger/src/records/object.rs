@@ -5,6 +5,8 @@ use minicbor::{Decode, Encode};
 
 use super::calendar::Day;
 use super::case::{Case, Licence, Matter};
+use super::document::Correction;
+use super::finding::AuditFinding;
 use super::governance::Proposal;
 use super::import::Import;
 use super::registry::{Delegation, Party, RoleGrant};
@@ -171,6 +173,10 @@ pub enum Object {
     Licence(#[n(0)] Licence),
     #[n(80)]
     Import(#[n(0)] Import),
+    #[n(81)]
+    Correction(#[n(0)] Correction),
+    #[n(82)]
+    Finding(#[n(0)] AuditFinding),
 }
 
 /// The kind of an object, for references and queries.
@@ -187,6 +193,8 @@ pub enum Kind {
     Case,
     Licence,
     Import,
+    Correction,
+    Finding,
 }
 
 impl Kind {
@@ -201,7 +209,9 @@ impl Kind {
             | Self::Movement
             | Self::Matter
             | Self::Licence
-            | Self::Import => false,
+            | Self::Import
+            | Self::Correction
+            | Self::Finding => false,
         }
     }
 
@@ -223,6 +233,8 @@ impl Kind {
             Self::Case => "case",
             Self::Licence => "licence",
             Self::Import => "import",
+            Self::Correction => "correction",
+            Self::Finding => "finding",
         }
     }
 }
@@ -238,6 +250,8 @@ impl Object {
             Self::Case(_) => Kind::Case,
             Self::Licence(_) => Kind::Licence,
             Self::Import(_) => Kind::Import,
+            Self::Correction(_) => Kind::Correction,
+            Self::Finding(_) => Kind::Finding,
         }
     }
 
@@ -251,7 +265,9 @@ impl Object {
             | Self::Matter(_)
             | Self::Case(_)
             | Self::Licence(_)
-            | Self::Import(_) => None,
+            | Self::Import(_)
+            | Self::Correction(_)
+            | Self::Finding(_) => None,
         }
     }
 }

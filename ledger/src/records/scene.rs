@@ -257,6 +257,19 @@ impl<'a> Scene<'a> {
         self.totals.get_mut(currency).ok_or(StateFault::Invariant("totals that were just read are missing"))
     }
 
+    /// What the record has posted so far, by currency, in minor units.
+    pub(crate) fn newly_posted(&self) -> Result<Vec<(String, u64)>, StateFault> {
+        let mut posted = Vec::new();
+        for (currency, totals) in &self.totals {
+            let before: Totals = self.draft.get(&key::totals(self.mode.name(), currency))?.unwrap_or_default();
+            let amount = totals.credits_posted.saturating_sub(before.credits_posted);
+            if amount > 0 {
+                posted.push((currency.clone(), amount));
+            }
+        }
+        Ok(posted)
+    }
+
     // ---- hits of rules ----
 
     /// The hit of an R/F rule: rejects in live and strict, flags in historical subjects.

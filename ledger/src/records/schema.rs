@@ -96,7 +96,7 @@ impl Field {
 const EVIDENCE: &[Field] = &[Field::need("hash", FieldKind::Hash), Field::need("kind", FieldKind::Code)];
 
 /// What any body may hold besides its own fields. `subject` names the programme, case, tender or data set; `import`
-/// the `import_open` under which a historical record is written; `defaults` the fields that the importer filled. `stated_date` is a
+/// the `import_open` under which a historical record is written; `defaults` the fields that the importer filled, `conflicts` those of which the source states two values. `stated_date` is a
 /// source's own date where it lies after the source's release, which is then the effective date (3007).
 pub const COMMON: &[Field] = &[
     Field::may("subject", FieldKind::Ref(&[])),
@@ -106,6 +106,7 @@ pub const COMMON: &[Field] = &[
     Field::may("evidence", FieldKind::List(&FieldKind::Map(EVIDENCE))),
     Field::may("import", FieldKind::Ref(&[Kind::Import])),
     Field::may("defaults", FieldKind::List(&FieldKind::Code)),
+    Field::may("conflicts", FieldKind::List(&FieldKind::Code)),
 ];
 
 /// Which part of the design a record type belongs to.

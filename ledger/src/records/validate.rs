@@ -24,7 +24,7 @@ pub fn agency_id(id: &str) -> Result<(), Refusal> {
 pub fn body(kind: &RecordType, body: &Value) -> Result<(), Refusal> {
     map(body, &[kind.fields, COMMON])?;
     let historical = body.get("import").is_some();
-    for name in ["defaults", "stated_date"] {
+    for name in ["defaults", "conflicts", "stated_date"] {
         if body.get(name).is_some() && !historical {
             return Err(wrong(name, "only records of an import have it"));
         }

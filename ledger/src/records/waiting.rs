@@ -179,7 +179,8 @@ fn second_person(scene: &mut Scene<'_>) -> Verdict {
         return Ok(());
     }
     if has_acted(&scene.signer, &leaf, &waiting) {
-        return reject(3004, format!("{reference} has this person's signature already"));
+        let code = if kind_of(&leaf)?.name == "correct" { 3701 } else { 3004 };
+        return reject(code, format!("{reference} has this person's signature already"));
     }
     let fitting: Vec<Need> = waiting
         .outstanding()
