@@ -1,11 +1,12 @@
 //! The door: what is refused before the log (MZ-1xxx), at submission and again inside a block. Everything here is pure;
 //! rate limits and readiness are the node's matter.
 
-use crate::crypto::PublicKey;
+use crate::certificate::{KeyRole, possess_bytes};
+use crate::crypto::{PublicKey, Signature};
 use crate::outcome::Refusal;
 use crate::records::object::Ref;
 use crate::records::registry::{Agency, OfficerKey};
-use crate::records::{self, validate};
+use crate::records::{self, body, governance, validate};
 use crate::state::execute::{Candidate, Network};
 use crate::state::{Overlay, Snapshot, StateFault, key};
 use crate::transaction::Transaction;
@@ -96,7 +97,24 @@ fn form(network: &Network, transaction: &Transaction) -> Result<(), Refusal> {
     let kind = records::record_type(&payload.record_type)
         .ok_or_else(|| Refusal::new(1003, format!("record type {}", payload.record_type)))?;
     validate::agency_id(&payload.agency)?;
-    validate::body(kind, &payload.body)
+    validate::body(kind, &payload.body)?;
+    governance::check_form(kind, &payload.body)?;
+    possession(network, transaction)
+}
+
+/// A body that registers a key proves that its holder has the private half, strictly verified.
+fn possession(network: &Network, transaction: &Transaction) -> Result<(), Refusal> {
+    let payload = transaction.payload();
+    let (Some(key), Some(signature)) = (body::find(&payload.body, "key"), body::find(&payload.body, "possession"))
+    else {
+        return Ok(());
+    };
+    let key = PublicKey(key);
+    let signed = possess_bytes(&network.chain, &payload.agency, KeyRole::Officer, &key);
+    if key.verify_strict(&signed, &Signature(signature)) {
+        return Ok(());
+    }
+    Err(Refusal::new(1006, "possession: the proof of possession does not hold for this key and agency"))
 }
 
 fn in_time(transaction: &Transaction, now_ms: u64, latest_ms: u64) -> Result<(), Refusal> {

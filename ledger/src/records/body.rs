@@ -234,6 +234,8 @@ fn visit_value<'v>(
         | FieldKind::Recipient
         | FieldKind::Role
         | FieldKind::Agency
+        | FieldKind::PublicKey
+        | FieldKind::Possession
         | FieldKind::Bytes(_)
         | FieldKind::Bool => visit(field.name, kind, value),
     }

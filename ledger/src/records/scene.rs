@@ -220,6 +220,10 @@ impl<'a> Scene<'a> {
         self.touched.insert(subject);
     }
 
+    pub(crate) fn touched(&self) -> &BTreeSet<Subject> {
+        &self.touched
+    }
+
     /// The record joins a registry trail, for instance `programmes` or `accounts/<agency>.<programme id>`.
     pub fn enter_registry(&mut self, name: String) {
         self.registries.insert(name);

@@ -52,6 +52,10 @@ pub enum FieldKind {
     Role,
     /// The id of a registered agency.
     Agency,
+    /// 32 bytes: an Ed25519 public key, canonical and torsion-free.
+    PublicKey,
+    /// 64 bytes: the signature by which the holder of the field `key` proves possession (protocol page, POSSESS).
+    Possession,
     /// Up to this many bytes.
     Bytes(usize),
     Bool,

@@ -5,6 +5,7 @@ use super::role::Role;
 use super::scan;
 use super::schema::{COMMON, Field, FieldKind, MAX_CODE_BYTES, MAX_LIST_ITEMS, MAX_TEXT_BYTES, RecordType};
 use crate::codec::Value;
+use crate::crypto::PublicKey;
 use crate::outcome::Refusal;
 
 /// Longest agency id in bytes.
@@ -30,6 +31,11 @@ pub fn body(kind: &RecordType, body: &Value) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// A map of exactly these fields, without the common ones.
+pub fn fields(fields: &'static [Field], value: &Value) -> Result<(), Refusal> {
+    map(value, &[fields])
 }
 
 fn map(value: &Value, tables: &[&'static [Field]]) -> Result<(), Refusal> {
@@ -59,6 +65,8 @@ fn check(field: &Field, kind: FieldKind, value: &Value) -> Result<(), Refusal> {
     match kind {
         FieldKind::Id | FieldKind::Person | FieldKind::Recipient => must(is_bytes(value, 16), "16 bytes"),
         FieldKind::Hash => must(is_bytes(value, 32), "32 bytes"),
+        FieldKind::Possession => must(is_bytes(value, 64), "64 bytes"),
+        FieldKind::PublicKey => public_key(name, value),
         FieldKind::Bytes(limit) => {
             must(value.as_bytes().is_some_and(|bytes| bytes.len() <= limit), &format!("at most {limit} bytes"))
         }
@@ -109,6 +117,12 @@ fn reference(name: &str, value: &Value) -> Result<(), Refusal> {
         }
         _ => Err(wrong(name, "[agency, id of 16 bytes]")),
     }
+}
+
+fn public_key(name: &str, value: &Value) -> Result<(), Refusal> {
+    let bytes = value.as_bytes().and_then(|bytes| bytes.try_into().ok());
+    let key = bytes.map(PublicKey).ok_or_else(|| wrong(name, "a public key of 32 bytes"))?;
+    key.check_registrable().map_err(|fault| wrong(name, &fault.to_string()))
 }
 
 fn code(name: &str, code: &str) -> Result<(), Refusal> {

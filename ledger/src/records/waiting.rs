@@ -2,6 +2,7 @@
 //! What then takes effect is the mechanism's matter.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 
@@ -332,6 +333,14 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
         }
         scene.put(reference, object)?;
     }
+    // Whoever refers to the record joins the trails that its effect touched.
+    let touched = scene.touched().clone();
+    scene.change_leaf(reference, |leaf| {
+        let own = Subject::Record(reference.clone());
+        let new = touched.into_iter().filter(|subject| *subject != own);
+        let subjects: BTreeSet<Subject> = leaf.subjects.drain(..).chain(new).collect();
+        leaf.subjects = subjects.into_iter().collect();
+    })?;
     (scene.record, scene.signer, scene.mode) = outer;
     Ok(())
 }

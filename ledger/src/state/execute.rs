@@ -269,13 +269,14 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
     }
     joined.insert(Subject::OfficerKey(record.key_id));
     let keys: BTreeSet<Key> = joined.iter().map(Subject::key).collect();
-    assert_only_joined_subjects_change(base, &draft, &keys)?;
+    let registries: BTreeSet<Key> = registries.iter().map(|name| key::registry(name)).collect();
+    assert_only_joined_subjects_change(base, &draft, [&keys, &registries])?;
     let entry_hash = leaf_hash(&record_entry(code, transaction.bytes()));
     for key in &keys {
         draft.append_to_trail(*key, index, &entry_hash)?;
     }
-    for name in registries {
-        append_to_listing(&mut draft, key::registry(&name), index, &entry_hash)?;
+    for key in registries {
+        append_to_listing(&mut draft, key, index, &entry_hash)?;
     }
     if !flags.is_empty() {
         file_findings(&mut draft, &flags, &finding_subjects(base, &joined, record)?, (index, &entry_hash))?;
@@ -287,10 +288,10 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
 fn assert_only_joined_subjects_change(
     base: &Overlay<'_>,
     draft: &Overlay<'_>,
-    joined: &BTreeSet<Key>,
+    joined: [&BTreeSet<Key>; 2],
 ) -> Result<(), StateFault> {
     for (key, stored) in draft.changes() {
-        if stored.trail.is_some() && !joined.contains(key) {
+        if stored.trail.is_some() && !joined.iter().any(|keys| keys.contains(key)) {
             let before = base.read(key)?;
             if before.is_none_or(|before| before.current != stored.current) {
                 return Err(StateFault::Invariant("a subject changes whose trail the record does not join"));

@@ -7,7 +7,6 @@ use super::roster::Roster;
 use crate::authority::AuthoritySet;
 use crate::crypto::PublicKey;
 use crate::entry::genesis_id;
-use crate::records::calendar::Day;
 use crate::records::object::{Person, Ref};
 use crate::records::role::Role;
 use crate::records::validate;
@@ -64,7 +63,7 @@ pub fn found(founding: &Founding) -> Result<(BTreeMap<Key, Stored>, Vec<TrailApp
         }
         roster.agencies.push(agency.id.clone());
         found_agency(&mut state, agency)?;
-        let officers = key::registry(&format!("officers.{}", agency.id));
+        let officers = key::registry(&format!("officers/{}", agency.id));
         state.put(officers, &Listing {})?;
         state.append_to_trail(officers, 0, &genesis)?;
         for (_, key) in officers_of(agency) {
@@ -114,11 +113,11 @@ fn found_agency(state: &mut Overlay<'_>, agency: &FoundingAgency) -> Result<(), 
         officer.keys.push(Key16(key.key_id()));
         state.put(place, &officer)?;
     }
-    let admins = agency.admin_keys.iter().map(|(person, _)| (*person, grant(Role::Admin, None, None)));
+    let admins = agency.admin_keys.iter().map(|(person, _)| (*person, Grant::lasting(Role::Admin, None, None)));
     let mut grants: Vec<([u8; 16], Grant)> = admins.collect();
     for officer in &agency.officers {
         for given in &officer.roles {
-            grants.push((officer.person, grant(role(&given.role)?, given.scope.clone(), given.max_minor)));
+            grants.push((officer.person, Grant::lasting(role(&given.role)?, given.scope.clone(), given.max_minor)));
         }
     }
     for (person, grant) in grants {
@@ -128,9 +127,4 @@ fn found_agency(state: &mut Overlay<'_>, agency: &FoundingAgency) -> Result<(), 
         state.put(place, &officer)?;
     }
     Ok(())
-}
-
-/// A role held from the beginning, for ever.
-pub(super) fn grant(role: Role, scope: Option<Ref>, max_minor: Option<u64>) -> Grant {
-    Grant { role, scope, max_minor, valid_from: Day(0), valid_until: None, by: None, revoked_from: None }
 }

@@ -83,6 +83,13 @@ pub struct Grant {
     pub revoked_from: Option<u64>,
 }
 
+impl Grant {
+    /// A role held from the beginning, for ever.
+    pub fn lasting(role: Role, scope: Option<Ref>, max_minor: Option<u64>) -> Self {
+        Self { role, scope, max_minor, valid_from: Day(0), valid_until: None, by: None, revoked_from: None }
+    }
+}
+
 /// What a role_grant record granted, so that role_revoke can name it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

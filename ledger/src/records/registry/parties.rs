@@ -1,0 +1,89 @@
+//! Parties (suppliers, charities) and the accounts to which recipients may be paid. Whom a payment may reach is decided
+//! by the fund mechanism.
+
+use super::object::{Party, Recipient};
+use crate::records::object::{Object, Person, Subject};
+use crate::records::role::Role;
+use crate::records::scene::{Scene, Verdict, reject};
+use crate::records::schema::{Area, Field, FieldKind, RecordType, Unique};
+use crate::records::waiting::Need;
+use crate::state::key;
+
+pub(super) const PARTY_REGISTER: RecordType = RecordType {
+    name: "party_register",
+    zh: "主体登记",
+    area: Area::Registry,
+    fields: &[
+        Field::need("party_id", FieldKind::Declared).unique(Unique::Network("party")),
+        Field::need("kind", FieldKind::OneOf(&["supplier", "charity"])),
+        Field::need("account_commitment", FieldKind::Hash),
+        Field::may("key", FieldKind::PublicKey),
+    ],
+    submitters: &[Role::ProgrammeOwner, Role::Buyer, Role::TradingCentre, Role::Charity],
+    take_effect: register_party,
+    ..RecordType::BASE
+};
+
+pub(super) const PAYEE_REGISTER: RecordType = RecordType {
+    name: "payee_register",
+    zh: "收款账户登记",
+    area: Area::Registry,
+    fields: &[
+        Field::need("recipient", FieldKind::Person),
+        Field::need("scope", FieldKind::Code),
+        Field::need("account_commitment", FieldKind::Hash),
+    ],
+    submitters: &[Role::ProgrammeOwner, Role::Window],
+    approvers: agent_bank,
+    entitled: registered_by_the_same_agency,
+    check: scope_is_a_key_part,
+    take_effect: register_payee,
+    ..RecordType::BASE
+};
+
+fn register_party(scene: &mut Scene<'_>) -> Verdict {
+    let party = Party {
+        party_id: scene.record.need("party_id")?,
+        kind: scene.record.need("kind")?,
+        account_commitment: scene.record.need("account_commitment")?,
+        key: scene.record.find("key"),
+    };
+    scene.create(Object::Party(party));
+    Ok(())
+}
+
+fn agent_bank(_: &mut Scene<'_>) -> Verdict<Vec<Need>> {
+    Ok(vec![Need::of_another_agency(Role::AgentBank)])
+}
+
+fn place(scene: &Scene<'_>) -> Verdict<(String, Person)> {
+    Ok((scene.record.need("scope")?, scene.record.need("recipient")?))
+}
+
+/// 3003: an account once registered is replaced only by the agency that registered it, with the bank again.
+fn registered_by_the_same_agency(scene: &mut Scene<'_>) -> Verdict {
+    let (scope, person) = place(scene)?;
+    match scene.draft.get::<Recipient>(&key::recipient(&scope, &person.0))? {
+        Some(earlier) if earlier.registered_by.agency != scene.record.reference.agency => {
+            reject(3003, format!("registered by {}", earlier.registered_by.agency))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// 3002: a scope that no programme could name.
+fn scope_is_a_key_part(scene: &mut Scene<'_>) -> Verdict {
+    let (scope, _) = place(scene)?;
+    if scope.contains('/') { reject(3002, format!("scope {scope} holds a slash")) } else { Ok(()) }
+}
+
+fn register_payee(scene: &mut Scene<'_>) -> Verdict {
+    let (scope, person) = place(scene)?;
+    let recipient = Recipient {
+        registered_by: scene.record.reference.clone(),
+        account_commitment: scene.record.need("account_commitment")?,
+    };
+    scene.draft.put(key::recipient(&scope, &person.0), &recipient)?;
+    scene.touch(Subject::Recipient { scope, person: person.0 });
+    Ok(())
+}
