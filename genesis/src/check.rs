@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mingzhang_ledger::authority::{MAX_MEMBERS, Parameters};
+use mingzhang_ledger::crypto::PublicKey;
 use mingzhang_ledger::records::role::Role;
 use mingzhang_ledger::rules;
 
-use crate::document::{Agency, Document, FORMAT, Key, Node, Person};
+use crate::document::{Agency, Document, FORMAT, Node, Person};
 use crate::genesis::GenesisFault;
 
 /// Money needs these, each at an organisation of its own; the auditor and the importer act beside them.
@@ -200,33 +201,15 @@ fn check_url(agency: &str, node: &Node) -> Check {
 
 /// Every key can be registered, and stands in one place only.
 fn check_keys(document: &Document) -> Check {
-    let mut places: BTreeMap<Key, String> = BTreeMap::new();
-    for (place, key) in keys(document) {
-        key.0.check_registrable().map_err(|fault| GenesisFault::Key { place: place.clone(), fault })?;
-        if let Some(first) = places.insert(key, place.clone()) {
-            return Err(GenesisFault::KeyTwice { first, second: place });
+    let mut places: BTreeMap<PublicKey, String> = BTreeMap::new();
+    for place in document.keys() {
+        let text = format!("{}, {} key", place.agency, place.use_of_key.name());
+        place.key.check_registrable().map_err(|fault| GenesisFault::Key { place: text.clone(), fault })?;
+        if let Some(first) = places.insert(place.key, text.clone()) {
+            return Err(GenesisFault::KeyTwice { first, second: text });
         }
     }
     Ok(())
-}
-
-/// All keys of the document with the place where each stands.
-fn keys(document: &Document) -> Vec<(String, Key)> {
-    let mut keys = Vec::new();
-    for agency in &document.agencies {
-        let id = &agency.id;
-        keys.extend(agency.admin_keys.iter().map(|admin| (format!("{id}, administrator"), admin.key)));
-        keys.extend(agency.officers.iter().map(|officer| (format!("{id}, officer"), officer.key)));
-        if let Some(node) = &agency.node {
-            keys.push((format!("{id}, consensus_key"), node.consensus_key));
-            keys.push((format!("{id}, sealing_key"), node.sealing_key));
-            keys.push((format!("{id}, peer_key"), node.peer_key));
-        }
-    }
-    for (what, held) in [("recovery key", &document.recovery.keys), ("log key", &document.log_keys)] {
-        keys.extend(held.iter().map(|held| (format!("{}, {what}", held.agency), held.key)));
-    }
-    keys
 }
 
 fn check_recovery(document: &Document) -> Check {

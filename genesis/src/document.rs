@@ -119,12 +119,72 @@ pub struct HeldKey {
     pub key: Key,
 }
 
+/// What a key of the document is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyUse {
+    Admin,
+    Officer,
+    Consensus,
+    Sealing,
+    Peer,
+    Recovery,
+    Log,
+}
+
+impl KeyUse {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Officer => "officer",
+            Self::Consensus => "consensus",
+            Self::Sealing => "sealing",
+            Self::Peer => "peer",
+            Self::Recovery => "recovery",
+            Self::Log => "log",
+        }
+    }
+}
+
+/// A key of the document, who holds it and what for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlacedKey {
+    pub agency: String,
+    pub use_of_key: KeyUse,
+    pub key: PublicKey,
+}
+
 impl Document {
+    /// All keys, agency by agency in the order of the document, then recovery and log keys.
+    pub fn keys(&self) -> Vec<PlacedKey> {
+        let mut keys: Vec<PlacedKey> = self.agencies.iter().flat_map(Agency::keys).collect();
+        for (use_of_key, held) in [(KeyUse::Recovery, &self.recovery.keys), (KeyUse::Log, &self.log_keys)] {
+            let place = |held: &HeldKey| PlacedKey { agency: held.agency.clone(), use_of_key, key: held.key.0 };
+            keys.extend(held.iter().map(place));
+        }
+        keys
+    }
+
     /// The file that `genesis assemble` writes. Whoever formats it otherwise founds another network.
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+}
+
+impl Agency {
+    /// The keys of its administrators, officers and node.
+    pub fn keys(&self) -> Vec<PlacedKey> {
+        let place = |use_of_key, key: Key| PlacedKey { agency: self.id.clone(), use_of_key, key: key.0 };
+        let mut keys: Vec<PlacedKey> = self.admin_keys.iter().map(|admin| place(KeyUse::Admin, admin.key)).collect();
+        keys.extend(self.officers.iter().map(|officer| place(KeyUse::Officer, officer.key)));
+        if let Some(node) = &self.node {
+            keys.push(place(KeyUse::Consensus, node.consensus_key));
+            keys.push(place(KeyUse::Sealing, node.sealing_key));
+            keys.push(place(KeyUse::Peer, node.peer_key));
+        }
+        keys
     }
 }
 

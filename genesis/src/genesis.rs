@@ -298,7 +298,7 @@ mod tests {
         refused(|d| consensus(d, d.agencies[2].admin_keys[0].key), "one key stands in two places");
         let mut identity = [0; 32];
         identity[0] = 1;
-        refused(|d| consensus(d, Key(PublicKey(identity))), "finance, consensus_key: public key has a torsion");
+        refused(|d| consensus(d, Key(PublicKey(identity))), "finance, consensus key: public key has a torsion");
         refused(|d| consensus(d, Key(PublicKey([0xff; 32]))), "not the canonical encoding");
         refused(|d| d.log_keys.push(HeldKey { agency: "nobody".into(), key: Key(key(99).public()) }), "nobody");
         let recovery = |threshold, count: u8| Recovery {

@@ -1,0 +1,200 @@
+//! How several agencies make one genesis: each contributes its public keys, one assembles, each checks and approves.
+//! Approvals are proofs over the finished genesis (`possession`); reading and writing files is the caller's matter.
+
+use mingzhang_ledger::crypto::{Hash, sha256};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::document::{Agency, Document, HeldKey, Key, KeyUse};
+use crate::possession::{self, PossessionFault, Proof, Scope};
+
+/// The one format that this program reads.
+pub const FORMAT: &str = "mingzhang/contribution/v1";
+/// Largest contribution that is read.
+pub const MAX_CONTRIBUTION_BYTES: usize = 1024 * 1024;
+
+/// What one agency sends to the one who assembles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contribution {
+    pub format: String,
+    /// Name of the network to be founded.
+    pub network: String,
+    pub agency: Agency,
+    /// Where the node will listen for the others; goes to the seeds file, not into the genesis.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    #[serde(default)]
+    pub recovery_keys: Vec<Key>,
+    #[serde(default)]
+    pub log_keys: Vec<Key>,
+    /// The node's keys prove themselves for the name of the network, before its hash exists.
+    pub proofs: Vec<Proof>,
+}
+
+/// Why contributions do not make a genesis.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CeremonyFault {
+    #[error("contribution has {0} bytes, at most {MAX_CONTRIBUTION_BYTES} are read")]
+    TooLarge(usize),
+    #[error("contribution cannot be read: {0}")]
+    Json(String),
+    #[error("format is \"{0}\", this program reads \"{FORMAT}\"")]
+    Format(String),
+    #[error("the contribution of {agency} is for the network {found}, this one is {wanted}")]
+    OtherNetwork { agency: String, found: String, wanted: String },
+    #[error("the contribution of {agency} proves no {role} key")]
+    Unproven { agency: String, role: &'static str },
+    #[error(transparent)]
+    Possession(#[from] PossessionFault),
+    #[error("the template already names agencies, recovery keys or log keys; they come from the contributions")]
+    Template,
+}
+
+/// What the proofs of a contribution are bound to.
+fn scope_chain(network: &str) -> Hash {
+    sha256(&[b"mingzhang/contribution/v1\0", network.as_bytes()])
+}
+
+/// Proves a node's key for the name of a network.
+pub fn prove(network: &str, agency: &str, role: KeyUse, key: &mingzhang_ledger::crypto::SigningKey) -> Proof {
+    possession::prove(Scope { chain: &scope_chain(network), origin: network }, agency, role, key, 0)
+}
+
+impl Contribution {
+    pub fn parse(bytes: &[u8]) -> Result<Self, CeremonyFault> {
+        if bytes.len() > MAX_CONTRIBUTION_BYTES {
+            return Err(CeremonyFault::TooLarge(bytes.len()));
+        }
+        let contribution: Self =
+            serde_json::from_slice(bytes).map_err(|error| CeremonyFault::Json(error.to_string()))?;
+        if contribution.format != FORMAT {
+            return Err(CeremonyFault::Format(contribution.format));
+        }
+        Ok(contribution)
+    }
+
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Each key of the node is proven, and every proof given holds.
+    pub fn check(&self, network: &str) -> Result<(), CeremonyFault> {
+        let agency = &self.agency.id;
+        if self.network != network {
+            return Err(CeremonyFault::OtherNetwork {
+                agency: agency.clone(),
+                found: self.network.clone(),
+                wanted: network.to_owned(),
+            });
+        }
+        let scope = Scope { chain: &scope_chain(network), origin: network };
+        for place in self.agency.keys() {
+            let role = place.use_of_key;
+            let proven = |proof: &&Proof| proof.role == role && proof.key.0 == place.key && proof.agency == *agency;
+            match (self.proofs.iter().find(proven), role) {
+                (Some(proof), _) => possession::check(scope, proof)?,
+                (None, KeyUse::Consensus | KeyUse::Sealing | KeyUse::Peer) => {
+                    return Err(CeremonyFault::Unproven { agency: agency.clone(), role: role.name() });
+                }
+                // Persons prove theirs when they approve.
+                (None, KeyUse::Admin | KeyUse::Officer | KeyUse::Recovery | KeyUse::Log) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts contributions into a template, in the order given: it is the turn order.
+pub fn assemble(template: &Document, contributions: &[Contribution]) -> Result<Document, CeremonyFault> {
+    let mut document = template.clone();
+    if !document.agencies.is_empty() || !document.recovery.keys.is_empty() || !document.log_keys.is_empty() {
+        return Err(CeremonyFault::Template);
+    }
+    for contribution in contributions {
+        contribution.check(&document.name)?;
+        let held = |key: &Key| HeldKey { agency: contribution.agency.id.clone(), key: *key };
+        document.recovery.keys.extend(contribution.recovery_keys.iter().map(held));
+        document.log_keys.extend(contribution.log_keys.iter().map(held));
+        document.agencies.push(contribution.agency.clone());
+    }
+    Ok(document)
+}
+
+/// A digest to be read out by phone: the first 40 hexadecimal digits, in groups of four.
+pub fn fingerprint(bytes: &[u8]) -> String {
+    grouped(&sha256(&[bytes]))
+}
+
+/// The first 40 hexadecimal digits in groups of four.
+pub fn grouped(hash: &Hash) -> String {
+    let digits = hex::encode(hash);
+    let groups: Vec<&str> =
+        (0..10usize).filter_map(|group| digits.get(group.saturating_mul(4)..).and_then(|rest| rest.get(..4))).collect();
+    groups.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Genesis;
+    use crate::document::Recovery;
+    use crate::sample::{document, key};
+
+    fn contributions() -> (Document, Vec<Contribution>) {
+        let mut template = document();
+        let agencies = std::mem::take(&mut template.agencies);
+        template.recovery = Recovery { threshold: 1, keys: Vec::new() };
+        let contribution = |(position, agency): (usize, Agency)| {
+            let first = u8::try_from(position + 1).unwrap() * 10;
+            let roles = [(3, KeyUse::Consensus), (4, KeyUse::Sealing), (5, KeyUse::Peer)];
+            let proofs = roles.map(|(number, role)| prove(&template.name, &agency.id, role, &key(first + number)));
+            Contribution {
+                format: FORMAT.into(),
+                network: template.name.clone(),
+                recovery_keys: if position == 0 { vec![Key(key(99).public())] } else { Vec::new() },
+                log_keys: Vec::new(),
+                addresses: Vec::new(),
+                proofs: if agency.node.is_some() { proofs.to_vec() } else { Vec::new() },
+                agency,
+            }
+        };
+        let all = agencies.into_iter().enumerate().map(contribution).collect();
+        (template, all)
+    }
+
+    fn refused(change: impl FnOnce(&mut Vec<Contribution>), expected: &str) {
+        let (template, mut all) = contributions();
+        change(&mut all);
+        let fault = assemble(&template, &all).expect_err(expected).to_string();
+        assert!(fault.contains(expected), "{fault}");
+    }
+
+    #[test]
+    fn contributions_make_a_genesis() {
+        let (template, all) = contributions();
+        let written: Vec<Contribution> =
+            all.iter().map(|one| Contribution::parse(&one.to_bytes().unwrap()).unwrap()).collect();
+        assert_eq!(written, all);
+        let assembled = assemble(&template, &all).unwrap();
+        assert_eq!(assembled.agencies, document().agencies);
+        let genesis = Genesis::parse(&assembled.to_bytes().unwrap()).unwrap();
+        assert_eq!(genesis.document.recovery.keys.len(), 1);
+        assert_eq!(fingerprint(b"abc"), "ba78 16bf 8f01 cfea 4141 40de 5dae 2223 b003 61a3");
+    }
+
+    #[test]
+    fn wrong_contributions_are_named() {
+        refused(
+            |all| all[1].network = "other.example.gov/main".into(),
+            "civil is for the network other.example.gov/main",
+        );
+        refused(|all| drop(all[0].proofs.remove(1)), "finance proves no sealing key");
+        refused(|all| all[0].proofs[0].proof = all[0].proofs[2].proof.clone(), "finance's consensus key");
+        refused(|all| all[2].agency.id = "police".into(), "police proves no consensus key");
+        assert_eq!(assemble(&document(), &[]), Err(CeremonyFault::Template));
+        assert!(matches!(Contribution::parse(b"{\"format\":1}"), Err(CeremonyFault::Json(_))));
+    }
+}
