@@ -4,6 +4,8 @@
 
 mod clock;
 mod filing;
+#[cfg(test)]
+mod history;
 mod licence;
 mod matter;
 mod object;
