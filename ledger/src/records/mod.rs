@@ -30,6 +30,7 @@ pub mod calendar;
 pub mod case;
 pub mod document;
 pub mod finding;
+pub mod fund;
 pub mod governance;
 pub mod import;
 pub mod judge;
@@ -58,7 +59,7 @@ const TABLES: &[&[RecordType]] =
 
 /// Every record type, in the order of the tables.
 pub fn all() -> impl Iterator<Item = &'static RecordType> {
-    TABLES.iter().copied().flatten()
+    TABLES.iter().chain(fund::TABLES).copied().flatten()
 }
 
 /// The record type of that name.

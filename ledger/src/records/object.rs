@@ -7,6 +7,13 @@ use super::calendar::Day;
 use super::case::{Case, Licence, Matter};
 use super::document::Correction;
 use super::finding::AuditFinding;
+use super::fund::account::Account;
+use super::fund::award_grant::AwardGrant;
+use super::fund::goods::Goods;
+use super::fund::list::{List, Objection};
+use super::fund::movement::Movement;
+use super::fund::programme::Programme;
+use super::fund::recovery::RecoveryOrder;
 use super::governance::Proposal;
 use super::import::Import;
 use super::registry::{Delegation, Party, RoleGrant};
@@ -165,6 +172,22 @@ pub enum Object {
     RoleGrant(#[n(0)] RoleGrant),
     #[n(3)]
     Proposal(#[n(0)] Proposal),
+    #[n(10)]
+    Programme(#[n(0)] Programme),
+    #[n(11)]
+    Account(#[n(0)] Account),
+    #[n(12)]
+    Movement(#[n(0)] Movement),
+    #[n(13)]
+    AwardGrant(#[n(0)] AwardGrant),
+    #[n(14)]
+    List(#[n(0)] List),
+    #[n(15)]
+    Objection(#[n(0)] Objection),
+    #[n(16)]
+    Goods(#[n(0)] Goods),
+    #[n(17)]
+    RecoveryOrder(#[n(0)] RecoveryOrder),
     #[n(50)]
     Matter(#[n(0)] Matter),
     #[n(51)]
@@ -189,6 +212,11 @@ pub enum Kind {
     Programme,
     Account,
     Movement,
+    AwardGrant,
+    List,
+    Objection,
+    Goods,
+    RecoveryOrder,
     Matter,
     Case,
     Licence,
@@ -207,6 +235,11 @@ impl Kind {
             | Self::RoleGrant
             | Self::Proposal
             | Self::Movement
+            | Self::AwardGrant
+            | Self::List
+            | Self::Objection
+            | Self::Goods
+            | Self::RecoveryOrder
             | Self::Matter
             | Self::Licence
             | Self::Import
@@ -229,6 +262,11 @@ impl Kind {
             Self::Programme => "programme",
             Self::Account => "account",
             Self::Movement => "movement",
+            Self::AwardGrant => "award_grant",
+            Self::List => "list",
+            Self::Objection => "objection",
+            Self::Goods => "goods",
+            Self::RecoveryOrder => "recovery_order",
             Self::Matter => "matter",
             Self::Case => "case",
             Self::Licence => "licence",
@@ -246,6 +284,14 @@ impl Object {
             Self::Delegation(_) => Kind::Delegation,
             Self::RoleGrant(_) => Kind::RoleGrant,
             Self::Proposal(_) => Kind::Proposal,
+            Self::Programme(_) => Kind::Programme,
+            Self::Account(_) => Kind::Account,
+            Self::Movement(_) => Kind::Movement,
+            Self::AwardGrant(_) => Kind::AwardGrant,
+            Self::List(_) => Kind::List,
+            Self::Objection(_) => Kind::Objection,
+            Self::Goods(_) => Kind::Goods,
+            Self::RecoveryOrder(_) => Kind::RecoveryOrder,
             Self::Matter(_) => Kind::Matter,
             Self::Case(_) => Kind::Case,
             Self::Licence(_) => Kind::Licence,
@@ -258,10 +304,18 @@ impl Object {
     /// The scope of pseudonyms that a programme names: recipients in its records are looked up under it.
     pub fn recipient_scope(&self) -> Option<&str> {
         match self {
+            Self::Programme(programme) => Some(&programme.scope),
             Self::Party(_)
             | Self::Delegation(_)
             | Self::RoleGrant(_)
             | Self::Proposal(_)
+            | Self::Account(_)
+            | Self::Movement(_)
+            | Self::AwardGrant(_)
+            | Self::List(_)
+            | Self::Objection(_)
+            | Self::Goods(_)
+            | Self::RecoveryOrder(_)
             | Self::Matter(_)
             | Self::Case(_)
             | Self::Licence(_)

@@ -73,6 +73,11 @@ pub fn totals(mode: &str, currency: &str) -> Key {
     key(&format!("totals/{mode}/{currency}"))
 }
 
+/// What a programme, written `agency.id`, took in and paid on one day.
+pub fn day(programme: &str, day: &str) -> Key {
+    key(&format!("day/{programme}/{day}"))
+}
+
 pub fn rule(name: &str) -> Key {
     key(&format!("rule/{name}"))
 }

@@ -1,0 +1,361 @@
+//! Lists of beneficiaries: published, objected to, resolved, confirmed, and struck line by line. Lines stay off chain;
+//! each proves itself when it is paid (`list_proof`).
+
+use minicbor::{Decode, Encode};
+
+use super::book;
+use super::entitlement::Usage;
+use super::rules::{self, Part};
+use crate::crypto::Hash;
+use crate::records::calendar::Day;
+use crate::records::object::{Kind, Mode, Object, Person, Ref, Subject};
+use crate::records::role::Role;
+use crate::records::scene::{Scene, Verdict, reject};
+use crate::records::schema::{Area, Field, FieldKind, RecordType};
+use crate::records::waiting::Need;
+use crate::state::key;
+
+/// Where a list stands. Used up is no state of its own: all of its total is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ListState {
+    #[n(0)]
+    Published,
+    /// At least one objection is open.
+    #[n(1)]
+    Objected,
+    #[n(2)]
+    Confirmed,
+}
+
+/// A list of a programme for one period: the root over its lines, their number and sum.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct List {
+    #[n(0)]
+    pub programme: Ref,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub root: Hash,
+    #[n(2)]
+    pub count: u64,
+    #[n(3)]
+    pub total: u64,
+    #[n(4)]
+    pub standard_minor: u64,
+    #[n(5)]
+    pub period: String,
+    /// First day on which it may be confirmed.
+    #[n(6)]
+    pub publicity_ends: Day,
+    #[n(7)]
+    pub state: ListState,
+    #[n(8)]
+    pub open_objections: u64,
+    /// Lines struck.
+    #[n(9)]
+    pub struck: u64,
+    #[n(10)]
+    pub usage: Usage,
+    /// Who published it, and so may not confirm it.
+    #[n(11)]
+    pub publishers: Vec<Person>,
+}
+
+impl List {
+    pub(super) fn with_usage(self, usage: Usage) -> Self {
+        Self { usage, ..self }
+    }
+}
+
+/// An objection to a list.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Objection {
+    #[n(0)]
+    pub list: Ref,
+    #[n(1)]
+    pub open: bool,
+}
+
+const LIST: FieldKind = FieldKind::Ref(&[Kind::List]);
+
+pub const TYPES: &[RecordType] = &[
+    RecordType {
+        name: "list_publish",
+        zh: "清册公示",
+        area: Area::Fund,
+        fields: &[
+            Field::need("root", FieldKind::Hash),
+            Field::need("count", FieldKind::Count),
+            Field::need("total", FieldKind::Minor),
+            Field::need("standard_minor", FieldKind::Minor),
+            Field::need("period", FieldKind::Code),
+            Field::need("days", FieldKind::Count),
+        ],
+        submitters: &[Role::Window, Role::ProgrammeOwner, Role::Charity],
+        check: can_publish,
+        take_effect: publish,
+        ..RecordType::BASE
+    },
+    RecordType {
+        name: "list_objection",
+        zh: "清册异议",
+        area: Area::Fund,
+        fields: &[Field::need("list", LIST), Field::need("reason", FieldKind::Hash)],
+        sequence: not_confirmed,
+        take_effect: object,
+        ..RecordType::BASE
+    },
+    RecordType {
+        name: "list_resolve",
+        zh: "异议处理",
+        area: Area::Fund,
+        fields: &[
+            Field::need("list", LIST),
+            Field::need("upheld", FieldKind::Bool),
+            // Names one of several open objections.
+            Field::may("objection", FieldKind::Ref(&[Kind::Objection])),
+        ],
+        submitters: &[Role::Supervisor],
+        entitled: by_supervisor,
+        check: objection_is_of_list,
+        sequence: is_objected,
+        take_effect: resolve,
+        ..RecordType::BASE
+    },
+    RecordType {
+        name: "list_confirm",
+        zh: "清册确认",
+        area: Area::Fund,
+        fields: &[Field::need("list", LIST)],
+        submitters: &[Role::ProgrammeOwner, Role::Charity],
+        entitled: by_owner_not_publisher,
+        check: publicity_over,
+        sequence: not_confirmed,
+        take_effect: confirm,
+        ..RecordType::BASE
+    },
+    RecordType {
+        name: "list_strike",
+        zh: "清册剔除",
+        area: Area::Fund,
+        fields: &[
+            Field::need("list", LIST),
+            Field::need("leaf_index", FieldKind::Count),
+            Field::need("reason", FieldKind::Code),
+        ],
+        submitters: &[Role::ProgrammeOwner, Role::Charity],
+        entitled: by_owner,
+        approvers: with_supervisor,
+        check: line_exists,
+        sequence: not_struck,
+        take_effect: strike,
+        ..RecordType::BASE
+    },
+];
+
+fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, List)> {
+    let reference: Ref = scene.record.need("list")?;
+    match scene.object(&reference)? {
+        Some(Object::List(list)) => Ok((reference, list)),
+        _ => reject(3002, format!("{reference} is no list")),
+    }
+}
+
+// ---- list_publish ----
+
+/// 3216 and 3217.
+fn can_publish(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, programme) = book::subject(scene)?;
+    if scene.mode != Mode::Live {
+        return Ok(());
+    }
+    rules::programme_open(&reference, &programme)?;
+    let (count, total): (u64, u64) = (scene.record.need("count")?, scene.record.need("total")?);
+    let standard: u64 = scene.record.need("standard_minor")?;
+    if programme.standard_minor.is_some_and(|agreed| agreed != standard) {
+        let agreed = programme.standard_minor.unwrap_or(standard);
+        return reject(3217, format!("standard {standard}, the programme's is {agreed}"));
+    }
+    if count == 0 || standard == 0 || total.checked_rem(standard) != Some(0) {
+        return reject(3217, format!("{count} lines of {standard} each cannot add up to {total}"));
+    }
+    Ok(())
+}
+
+fn publish(scene: &mut Scene<'_>) -> Verdict {
+    let (programme, _) = book::subject(scene)?;
+    let shortest = scene.parameter("publicity_days")?;
+    let days: u64 = scene.record.need("days")?;
+    let list = List {
+        programme: programme.clone(),
+        root: scene.record.need("root")?,
+        count: scene.record.need("count")?,
+        total: scene.record.need("total")?,
+        standard_minor: scene.record.need("standard_minor")?,
+        period: scene.record.need("period")?,
+        publicity_ends: scene.record.recorded.plus(days.max(shortest)),
+        state: ListState::Published,
+        open_objections: 0,
+        struck: 0,
+        usage: Usage::default(),
+        publishers: scene.signer.persons(),
+    };
+    scene.touch(Subject::Record(programme));
+    scene.create(Object::List(list));
+    Ok(())
+}
+
+// ---- list_objection, list_resolve ----
+
+/// 3011: a confirmed list is neither objected to nor confirmed again.
+fn not_confirmed(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, list) = named(scene)?;
+    match list.state {
+        ListState::Published | ListState::Objected => Ok(()),
+        ListState::Confirmed => reject(3011, format!("list {reference} is confirmed already")),
+    }
+}
+
+fn object(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, list) = named(scene)?;
+    let open_objections = list.open_objections.saturating_add(1);
+    let list = List { state: ListState::Objected, open_objections, ..list };
+    scene.put(&reference, Object::List(list))?;
+    scene.create(Object::Objection(Objection { list: reference, open: true }));
+    Ok(())
+}
+
+fn by_supervisor(scene: &mut Scene<'_>) -> Verdict {
+    let (_, list) = named(scene)?;
+    let programme = book::programme(scene, &list.programme)?;
+    rules::acts_as(scene, &programme, Part::Supervisor)
+}
+
+fn objection(scene: &mut Scene<'_>) -> Verdict<Option<(Ref, Objection)>> {
+    let Some(reference) = scene.record.find::<Ref>("objection") else { return Ok(None) };
+    match scene.object(&reference)? {
+        Some(Object::Objection(objection)) => Ok(Some((reference, objection))),
+        _ => reject(3002, format!("{reference} is no objection")),
+    }
+}
+
+/// 3002.
+fn objection_is_of_list(scene: &mut Scene<'_>) -> Verdict {
+    let list: Ref = scene.record.need("list")?;
+    match objection(scene)? {
+        Some((reference, objection)) if objection.list != list => {
+            reject(3002, format!("{reference} objects to {}, not to {list}", objection.list))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// 3011.
+fn is_objected(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, list) = named(scene)?;
+    let closed = objection(scene)?.is_some_and(|(_, objection)| !objection.open);
+    if list.state == ListState::Objected && !closed {
+        return Ok(());
+    }
+    reject(3011, format!("no such objection to {reference} is open"))
+}
+
+/// Resolves the objection that is named, else all that are open.
+fn resolve(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, list) = named(scene)?;
+    let open_objections = match objection(scene)? {
+        Some((named, objection)) => {
+            scene.put(&named, Object::Objection(Objection { open: false, ..objection }))?;
+            list.open_objections.saturating_sub(1)
+        }
+        None => 0,
+    };
+    let state = if open_objections == 0 { ListState::Published } else { ListState::Objected };
+    Ok(scene.put(&reference, Object::List(List { state, open_objections, ..list }))?)
+}
+
+// ---- list_confirm ----
+
+fn by_owner(scene: &mut Scene<'_>) -> Verdict {
+    let (_, list) = named(scene)?;
+    let programme = book::programme(scene, &list.programme)?;
+    rules::acts_as(scene, &programme, Part::Owner)
+}
+
+/// 3003 and 3004.
+fn by_owner_not_publisher(scene: &mut Scene<'_>) -> Verdict {
+    by_owner(scene)?;
+    let (reference, list) = named(scene)?;
+    if scene.signer.persons().iter().any(|person| list.publishers.contains(person)) {
+        return reject(3004, format!("list {reference} was published by the same person"));
+    }
+    Ok(())
+}
+
+/// 3218.
+fn publicity_over(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, list) = named(scene)?;
+    if scene.mode != Mode::Live {
+        return Ok(());
+    }
+    if list.open_objections > 0 {
+        return reject(3218, format!("list {reference}: {} objections are open", list.open_objections));
+    }
+    if scene.today() < list.publicity_ends {
+        let (today, ends) = (scene.today(), list.publicity_ends);
+        return reject(3218, format!("list {reference} is public until {ends}, today is {today}"));
+    }
+    Ok(())
+}
+
+fn confirm(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, list) = named(scene)?;
+    Ok(scene.put(&reference, Object::List(List { state: ListState::Confirmed, ..list }))?)
+}
+
+// ---- list_strike ----
+
+fn with_supervisor(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
+    let (_, list) = named(scene)?;
+    let programme = book::programme(scene, &list.programme)?;
+    Ok(vec![Need { agency: Some(programme.supervisor), role: Role::Supervisor }])
+}
+
+/// 3217: the list has a line of that index.
+fn line_exists(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, list) = named(scene)?;
+    let index: u64 = scene.record.need("leaf_index")?;
+    if index < list.count {
+        return Ok(());
+    }
+    reject(3217, format!("line {index}, list {reference} has {} lines", list.count))
+}
+
+/// 3011.
+fn not_struck(scene: &mut Scene<'_>) -> Verdict {
+    let list: Ref = scene.record.need("list")?;
+    let index: u64 = scene.record.need("leaf_index")?;
+    if is_struck(scene, &list, index)? {
+        return reject(3011, format!("line {index} of {list} is struck already"));
+    }
+    Ok(())
+}
+
+fn strike(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, list) = named(scene)?;
+    let index: u64 = scene.record.need("leaf_index")?;
+    let holder = scene.record.reference.clone();
+    scene.draft.put(struck_key(&reference, index), &holder)?;
+    let struck = list.struck.saturating_add(1);
+    Ok(scene.put(&reference, Object::List(List { struck, ..list }))?)
+}
+
+/// Whether a line was struck.
+pub fn is_struck(scene: &Scene<'_>, list: &Ref, index: u64) -> Verdict<bool> {
+    Ok(scene.draft.exists(&struck_key(list, index))?)
+}
+
+fn struck_key(list: &Ref, index: u64) -> key::Key {
+    key::code("struck", &format!("{index}:{}", list.key_part()))
+}

@@ -1,0 +1,179 @@
+//! What becomes of returned money: paid again to the same payee, or handed back to the programme or its source.
+
+use super::account::AccountKind;
+use super::book::{self, Place};
+use super::movement::{self, Movement, MovementKind, MovementState, Payment, Posting};
+use super::payment;
+use super::rules::{self, Part};
+use crate::records::object::{Kind, Mode, Ref};
+use crate::records::role::Role;
+use crate::records::scene::{Scene, Verdict, reject};
+use crate::records::schema::{Area, Field, FieldKind, RecordType};
+use crate::records::waiting::Need;
+
+const ACCOUNT: FieldKind = FieldKind::Ref(&[Kind::Account]);
+
+pub const TYPES: &[RecordType] = &[
+    RecordType {
+        name: "payment_reissue",
+        zh: "重新支付",
+        area: Area::Fund,
+        fields: &[
+            Field::need("payment", FieldKind::Ref(&[Kind::Movement])),
+            Field::need("amount", FieldKind::Amount),
+            Field::need("payee_account", FieldKind::Hash),
+        ],
+        submitters: &[Role::ProgrammeOwner, Role::Charity],
+        entitled: reissued_by_owner,
+        approvers: released_by,
+        check: can_reissue,
+        propose: |scene| plan_reissue(scene).and_then(|plan| movement::propose(scene, plan)),
+        take_effect: |scene| movement::take_effect(scene, plan_reissue),
+        void: movement::void,
+        ..RecordType::BASE
+    },
+    RecordType {
+        name: "refund",
+        zh: "退回款处置",
+        area: Area::Fund,
+        fields: &[
+            Field::need("amount", FieldKind::Amount),
+            Field::need("from", ACCOUNT),
+            Field::need("to", ACCOUNT),
+            Field::need("reason", FieldKind::Code),
+        ],
+        submitters: &[Role::ProgrammeOwner, Role::Charity],
+        entitled: refunded_by_owner,
+        approvers: with_finance,
+        check: can_refund,
+        propose: |scene| plan_refund(scene).and_then(|plan| movement::propose(scene, plan)),
+        take_effect: |scene| movement::take_effect(scene, plan_refund),
+        void: movement::void,
+        ..RecordType::BASE
+    },
+];
+
+// ---- payment_reissue ----
+
+/// A returned payment, and the posting that pays it again.
+struct Again {
+    original: Ref,
+    earlier: Movement,
+    details: Payment,
+    posting: Posting,
+}
+
+fn reissued_by_owner(scene: &mut Scene<'_>) -> Verdict {
+    let (_, programme) = rules::programme_of_movement(scene, "payment")?;
+    rules::acts_as(scene, &programme, Part::Owner)
+}
+
+fn released_by(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
+    let (_, programme) = rules::programme_of_movement(scene, "payment")?;
+    let amount = scene.record.need("amount")?;
+    payment::release_needs(scene, &programme, amount)
+}
+
+fn again(scene: &mut Scene<'_>) -> Verdict<Again> {
+    let original: Ref = scene.record.need("payment")?;
+    let earlier = book::movement(scene, &original)?;
+    let (Some(paid), Some(details)) = (earlier.postings.first(), earlier.payment.clone()) else {
+        return reject(3002, format!("{original} is no payment"));
+    };
+    let Some(debit) = details.held_in.clone() else {
+        return reject(3223, format!("nothing of {original} was returned"));
+    };
+    let account = book::account(scene, &paid.credit)?;
+    let programme = book::programme(scene, &earlier.programme)?;
+    let place =
+        Place { kind: AccountKind::Paid, agency: &account.agency, year: account.year, earmark: None, above: None };
+    let credit = rules::account_in_open_year(scene, (&earlier.programme, &programme), place)?;
+    let posting = Posting { debit, credit, amount: scene.record.need("amount")? };
+    Ok(Again { original, earlier, details, posting })
+}
+
+fn can_reissue(scene: &mut Scene<'_>) -> Verdict {
+    let again = again(scene)?;
+    if let Some(award) = &again.earlier.entitlement {
+        payment::within_value(scene, award, again.posting.amount)?;
+    }
+    let legs = rules::legs(scene, &again.posting)?;
+    rules::covered(scene, &legs)?;
+    rules::one_programme(&legs)?;
+    if scene.mode == Mode::Live {
+        let programme = book::programme(scene, &again.earlier.programme)?;
+        let payee = (again.details.recipient, again.details.party.as_deref());
+        payment::account_is_registered(scene, &programme, payee)?;
+    }
+    rules::earmarked(&legs)?;
+    rules::open(scene, &legs)?;
+    within_returns(scene, &again)
+}
+
+/// 3223: what is paid again stays within what the bank returned, recoveries apart.
+fn within_returns(scene: &mut Scene<'_>, again: &Again) -> Verdict {
+    let own = rules::own_amount(scene)?;
+    let before = again.details.reissued.saturating_sub(own);
+    let (returned, amount) = (again.details.returned, again.posting.amount);
+    if scene.mode != Mode::Live || before.saturating_add(amount) <= returned {
+        return Ok(());
+    }
+    reject(3223, format!("{}: returned {returned}, reissued {before}, now {amount}", again.original))
+}
+
+fn plan_reissue(scene: &mut Scene<'_>) -> Verdict<Movement> {
+    let again = again(scene)?;
+    let payment = Payment {
+        payee_account: scene.record.need("payee_account")?,
+        original: Some(again.original),
+        returned: 0,
+        recovered: 0,
+        reissued: 0,
+        held_in: None,
+        ..again.details
+    };
+    let at_bank = scene.mode == Mode::Live;
+    let movement = Movement::new(MovementKind::Reissue, again.earlier.programme, vec![again.posting]);
+    Ok(Movement {
+        payment: Some(payment),
+        entitlement: again.earlier.entitlement,
+        state: MovementState::Proposed,
+        ..movement.at_bank(at_bank)
+    })
+}
+
+// ---- refund ----
+
+fn refunded_by_owner(scene: &mut Scene<'_>) -> Verdict {
+    let (_, programme) = rules::programme_of_account(scene, "from")?;
+    rules::acts_as(scene, &programme, Part::Owner)
+}
+
+fn with_finance(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
+    Ok(rules::by_finance(&rules::programme_of_account(scene, "from")?.1))
+}
+
+fn stated(scene: &Scene<'_>) -> Verdict<Posting> {
+    Ok(Posting {
+        debit: scene.record.need("from")?,
+        credit: scene.record.need("to")?,
+        amount: scene.record.need("amount")?,
+    })
+}
+
+fn can_refund(scene: &mut Scene<'_>) -> Verdict {
+    let posting = stated(scene)?;
+    let from = AccountKind::Returned;
+    let pairs = [(from, AccountKind::Allotment), (from, AccountKind::Commitment), (from, AccountKind::Source)];
+    rules::kinds(scene, &posting, &pairs)?;
+    rules::movable(scene, &posting).map(drop)
+}
+
+/// A refund to the source crosses the bank; back into the programme it does not.
+fn plan_refund(scene: &mut Scene<'_>) -> Verdict<Movement> {
+    let posting = stated(scene)?;
+    let programme = book::account(scene, &posting.debit)?.programme;
+    let to_source = book::account(scene, &posting.credit)?.kind == AccountKind::Source;
+    let at_bank = to_source && scene.mode == Mode::Live;
+    Ok(Movement::new(MovementKind::Refund, programme, vec![posting]).at_bank(at_bank))
+}

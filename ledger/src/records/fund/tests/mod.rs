@@ -1,0 +1,271 @@
+//! Tests of the fund rules: a scenario that is half played, and small helpers to play on.
+
+mod life;
+
+use super::account::Account;
+use super::list_proof::ListProof;
+use super::movement::{Movement, MovementState};
+use super::programme::Programme;
+use crate::codec::Value;
+use crate::crypto::Hash;
+use crate::merkle::{Frontier, inclusion_path};
+use crate::records::object::{Object, RecordLeaf};
+use crate::records::registry::Recipient;
+use crate::records::scene::Totals;
+use crate::records::testing::{Stage, hash, reference, text, to};
+use crate::state::{Stored, key};
+
+/// The salted account commitment that is registered for a test person.
+pub fn account_of(person: u8) -> Hash {
+    [person; 32]
+}
+
+pub fn uint(number: u64) -> Value {
+    Value::Uint(number)
+}
+
+pub fn person_value(person: u8) -> Value {
+    Value::bytes(&[person; 16])
+}
+
+/// A programme of civil, paid by finance through bank, with its accounts of 2026 and nothing in them.
+pub fn opened() -> Stage {
+    let mut stage = Stage::found();
+    open_programme(&mut stage, "P", "CNY");
+    for kind in ["SOURCE", "APPROPRIATION", "ALLOTMENT", "PAID", "RETURNED", "CARRIED", "LAPSED"] {
+        open_account(&mut stage, "P", kind, vec![]);
+    }
+    for person in 1..=9 {
+        register(&mut stage, person);
+    }
+    stage
+}
+
+/// 10,000 appropriated, 8,000 allotted, a grant G of 5,000 to person 1 with 5,000 committed.
+pub fn funded() -> Stage {
+    let mut stage = opened();
+    stage.apply_with(FINANCE, "appropriate", "AP-1", appropriation(10_000));
+    stage.apply_with(FINANCE, "allot", "AL-1", allotment(8_000));
+    grant(&mut stage, "G", 1, 5_000);
+    stage.apply_with(OWNER, "commit", "CM-1", commitment("G", 5_000));
+    stage
+}
+
+pub const FINANCE: [&str; 2] = ["finance/1", "finance/2"];
+pub const OWNER: [&str; 2] = ["civil/1", "finance/1"];
+
+pub fn programme_fields(currency: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("mode", text("live")),
+        ("currency", text(currency)),
+        ("purpose", text("support")),
+        ("years", Value::Array(vec![uint(2026), uint(2027)])),
+        ("legal_ref", text("budget 2026")),
+        ("owner", text("civil")),
+        ("finance", text("finance")),
+        ("bank", text("bank")),
+        ("supervisor", text("super")),
+        ("scope", text("scope")),
+    ]
+}
+
+pub fn open_programme(stage: &mut Stage, id: &str, currency: &str) {
+    stage.apply_with(OWNER, "programme_open", id, programme_fields(currency));
+}
+
+/// Opens `finance/<programme>-<KIND>` of 2026.
+pub fn open_account(stage: &mut Stage, programme: &str, kind: &str, more: Vec<(&'static str, Value)>) {
+    let id = format!("{programme}-{}", &kind[..3]);
+    open_account_as(stage, &id, programme, kind, more);
+}
+
+pub fn open_account_as(stage: &mut Stage, id: &str, programme: &str, kind: &str, more: Vec<(&'static str, Value)>) {
+    let mut fields = account_fields(programme, kind);
+    fields.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+    fields.extend(more);
+    stage.apply_with(FINANCE, "account_open", id, fields);
+}
+
+pub fn account_fields(programme: &str, kind: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("account_kind", text(kind)),
+        ("programme", to(&format!("civil/{programme}"))),
+        ("agency", text("civil")),
+        ("year", uint(2026)),
+    ]
+}
+
+pub fn appropriation(minor: u64) -> Vec<(&'static str, Value)> {
+    vec![
+        ("amount", uint(minor)),
+        ("from", to("finance/P-SOU")),
+        ("to", to("finance/P-APP")),
+        ("legal_ref", text("budget 2026")),
+    ]
+}
+
+pub fn allotment(minor: u64) -> Vec<(&'static str, Value)> {
+    vec![("amount", uint(minor)), ("from", to("finance/P-APP")), ("to", to("finance/P-ALL"))]
+}
+
+pub fn grant_fields(person: u8, value: u64) -> Vec<(&'static str, Value)> {
+    vec![
+        ("subject", to("civil/P")),
+        ("recipient", person_value(person)),
+        ("value", uint(value)),
+        ("purpose", text("support")),
+        ("until", text("2026-12-31")),
+    ]
+}
+
+/// A grant `civil/<id>` and its COMMITMENT `finance/C-<id>`.
+pub fn grant(stage: &mut Stage, id: &str, person: u8, value: u64) {
+    stage.apply_with(OWNER, "award_grant", id, grant_fields(person, value));
+    let award = to(&format!("civil/{id}"));
+    open_account_as(stage, &format!("C-{id}"), "P", "COMMITMENT", vec![("award", award)]);
+}
+
+pub fn commitment(award: &str, minor: u64) -> Vec<(&'static str, Value)> {
+    vec![("amount", uint(minor)), ("from", to("finance/P-ALL")), ("award", to(&format!("civil/{award}")))]
+}
+
+pub fn payment(award: &str, person: u8, minor: u64) -> Vec<(&'static str, Value)> {
+    vec![
+        ("amount", uint(minor)),
+        ("from", to(&format!("finance/C-{award}"))),
+        ("recipient", person_value(person)),
+        ("payee_account", Value::bytes(&account_of(person))),
+        ("entitlement", to(&format!("civil/{award}"))),
+    ]
+}
+
+pub fn confirmation(movement: &str, bank_ref: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("movement", to(movement)),
+        ("bank_ref", text(bank_ref)),
+        ("booked", text("2026-06-01")),
+        ("statement", hash(9)),
+    ]
+}
+
+pub fn payment_return(payment: &str, minor: u64, bank_ref: &str) -> Vec<(&'static str, Value)> {
+    vec![("payment", to(payment)), ("amount", uint(minor)), ("bank_ref", text(bank_ref))]
+}
+
+/// Registers a person's account under the programme's scope.
+pub fn register(stage: &mut Stage, person: u8) {
+    let recipient = Recipient { registered_by: reference("civil/PR"), account_commitment: account_of(person) };
+    let current = minicbor::to_vec(&recipient).expect("a recipient encodes");
+    let stored = Stored { current, trail: Some(Frontier::default()) };
+    stage.state.0.insert(key::recipient("scope", &[person; 16]), stored);
+}
+
+/// A list of four lines, of persons 1 to 4 with one unit of 1,000 each.
+pub struct Lines(Vec<ListProof>);
+
+impl Lines {
+    pub fn of(persons: &[u8]) -> Self {
+        let line = |(index, person): (u64, &u8)| ListProof {
+            leaf_index: index,
+            salt: [*person; 32],
+            recipient: [*person; 16],
+            payee_account: account_of(*person),
+            units: 1,
+            amount: 1_000,
+            path: Vec::new(),
+        };
+        Self((0u64..).zip(persons).map(line).collect())
+    }
+
+    fn leaves(&self) -> Vec<Hash> {
+        self.0.iter().map(|line| line.leaf(None)).collect()
+    }
+
+    pub fn proof(&self, index: u64) -> ListProof {
+        let path = inclusion_path(self.leaves().as_slice(), index, self.0.len() as u64).expect("path");
+        ListProof { path, ..self.0[index as usize].clone() }
+    }
+
+    pub fn publish_fields(&self, period: &str) -> Vec<(&'static str, Value)> {
+        vec![
+            ("subject", to("civil/P")),
+            ("root", Value::bytes(&Frontier::of(self.leaves()).root())),
+            ("count", uint(self.0.len() as u64)),
+            ("total", uint(1_000 * self.0.len() as u64)),
+            ("standard_minor", uint(1_000)),
+            ("period", text(period)),
+            ("days", uint(7)),
+        ]
+    }
+}
+
+/// A confirmed list `town/<id>` with its COMMITMENT `finance/C-<id>`, and all its money committed.
+pub fn confirmed_list(stage: &mut Stage, id: &str, lines: &Lines, period: &str) {
+    let list = format!("town/{id}");
+    stage.apply("town/1", "list_publish", id, lines.publish_fields(period));
+    stage.pass_days(7);
+    stage.apply("civil/1", "list_confirm", &format!("LC-{id}"), vec![("list", to(&list))]);
+    open_account_as(stage, &format!("C-{id}"), "P", "COMMITMENT", vec![("award", to(&list))]);
+    let total = 1_000 * lines.0.len() as u64;
+    let fields = vec![("amount", uint(total)), ("from", to("finance/P-ALL")), ("award", to(&list))];
+    stage.apply_with(OWNER, "commit", &format!("CM-{id}"), fields);
+}
+
+pub fn list_payment(list: &str, proof: &ListProof) -> Vec<(&'static str, Value)> {
+    vec![
+        ("amount", uint(proof.amount)),
+        ("from", to(&format!("finance/C-{list}"))),
+        ("recipient", Value::bytes(&proof.recipient)),
+        ("payee_account", Value::bytes(&proof.payee_account)),
+        ("entitlement", to(&format!("town/{list}"))),
+        ("list_proof", proof.to_value()),
+    ]
+}
+
+pub fn account(stage: &Stage, name: &str) -> Account {
+    match stage.object(name) {
+        Some(Object::Account(account)) => account,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+pub fn programme(stage: &Stage) -> Programme {
+    match stage.object("civil/P") {
+        Some(Object::Programme(programme)) => programme,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn movement(stage: &Stage, name: &str) -> Movement {
+    match stage.object(name) {
+        Some(Object::Movement(movement)) => movement,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+pub fn state_of(stage: &Stage, name: &str) -> MovementState {
+    movement(stage, name).state
+}
+
+pub fn available(stage: &Stage, name: &str) -> u64 {
+    account(stage, name).sums.available()
+}
+
+/// Σ debits = Σ credits over all accounts, equal to the totals; what the programme holds is what its accounts hold.
+pub fn assert_balanced(stage: &Stage, mode: &str) {
+    let mut accounts = Vec::new();
+    for stored in stage.state.0.values() {
+        if let Ok(RecordLeaf { object: Some(Object::Account(account)), .. }) = minicbor::decode(&stored.current) {
+            accounts.push(account);
+        }
+    }
+    let sum = |part: fn(&Account) -> u64| accounts.iter().map(part).sum::<u64>();
+    assert_eq!(sum(|account| account.sums.debits_posted), sum(|account| account.sums.credits_posted));
+    assert_eq!(sum(|account| account.sums.debits_pending), sum(|account| account.sums.credits_pending));
+    let totals: Totals = stage.get(&key::totals(mode, "CNY")).unwrap_or_default();
+    assert_eq!(totals.debits_posted, sum(|account| account.sums.debits_posted));
+    assert_eq!(totals.debits_pending, sum(|account| account.sums.debits_pending));
+    for account in &accounts {
+        assert!(!account.kind.is_limited() || mode != "live" || account.sums.shortfall() == 0);
+    }
+}
