@@ -11,7 +11,7 @@ use super::role::Role;
 use super::scene::{Scene, Verdict, reject};
 use super::schema::{FieldKind, Unique};
 use super::waiting::Need;
-use crate::state::{Overlay, StateFault};
+use crate::state::StateFault;
 
 /// All rules over the scene's record, in their order; then it takes effect, or waits for the needs that are returned.
 pub(crate) fn run(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
@@ -185,9 +185,9 @@ fn role_covers(scene: &mut Scene<'_>) -> Verdict {
     }
     let amount_minor = body::amount(record.kind, &record.body);
     let mut named: Vec<Ref> = Vec::new();
-    for subject in subjects(&scene.draft, record)? {
+    for subject in &scene.subjects {
         if let Subject::Record(reference) = subject {
-            named.push(reference);
+            named.push(reference.clone());
         }
     }
     named.extend(body::references(record.kind, &record.body).into_iter().map(|found| found.reference));
@@ -244,21 +244,22 @@ fn dates_are_possible(scene: &mut Scene<'_>) -> Verdict {
     Ok(())
 }
 
-/// Whose trails a record joins, judged on the state before it: the subjects in its content, and those stored with what
-/// its references name. Only subjects that exist.
-pub fn subjects(state: &Overlay<'_>, record: &Record<'_>) -> Result<BTreeSet<Subject>, StateFault> {
+/// Whose trails the scene's record joins, judged on the state before it: the subjects in its content, and those stored
+/// with what its references name. Only subjects that exist.
+pub fn subjects(scene: &mut Scene<'_>) -> Result<BTreeSet<Subject>, StateFault> {
+    let kind = scene.record.kind;
     let mut subjects = BTreeSet::new();
-    let mut scopes = BTreeSet::new();
-    for found in body::references(record.kind, &record.body) {
-        if let Some(leaf) = state.get::<RecordLeaf>(&found.reference.key())? {
-            subjects.extend(subjects_of_leaf(&found.reference, &leaf));
+    for found in body::references(kind, &scene.record.body) {
+        if let Some(leaf) = scene.leaf(&found.reference)? {
+            subjects.extend(subjects_of_leaf(&found.reference, leaf));
         }
     }
-    let people = body::recipients(record.kind, &record.body);
+    let people = body::recipients(kind, &scene.record.body);
+    let mut scopes = BTreeSet::new();
     if !people.is_empty() {
         for subject in &subjects {
             if let Subject::Record(reference) = subject
-                && let Some(leaf) = state.get::<RecordLeaf>(&reference.key())?
+                && let Some(leaf) = scene.leaf(reference)?
                 && let Some(scope) = leaf.object.as_ref().and_then(Object::recipient_scope)
             {
                 scopes.insert(scope.to_owned());
@@ -268,7 +269,7 @@ pub fn subjects(state: &Overlay<'_>, record: &Record<'_>) -> Result<BTreeSet<Sub
     for person in people {
         for scope in &scopes {
             let recipient = Subject::Recipient { scope: scope.clone(), person: person.0 };
-            if state.exists(&recipient.key())? {
+            if scene.draft.exists(&recipient.key())? {
                 subjects.insert(recipient);
             }
         }

@@ -81,6 +81,8 @@ pub struct Scene<'a> {
     /// Who submitted `record`, as registered now.
     pub signer: Signer,
     pub mode: Mode,
+    /// Whose trails the record joins anyway: named in its body, or stored with what its references name.
+    pub subjects: BTreeSet<Subject>,
     flags: Vec<Flag>,
     touched: BTreeSet<Subject>,
     registries: BTreeSet<String>,
@@ -123,6 +125,7 @@ impl<'a> Scene<'a> {
             record: cast.record,
             signer: cast.signer,
             mode: cast.mode,
+            subjects: BTreeSet::new(),
             flags: Vec::new(),
             touched: BTreeSet::new(),
             registries: BTreeSet::new(),
@@ -294,6 +297,13 @@ impl<'a> Scene<'a> {
 
     pub fn flags(&self) -> &[Flag] {
         &self.flags
+    }
+
+    /// Drops the flags from position `from` on whose codes are known: a record that waited was flagged when it was
+    /// proposed, and is not flagged again for the same at its approval.
+    pub(crate) fn forget_flags(&mut self, from: usize, known: &[u16]) {
+        let new = self.flags.split_off(from.min(self.flags.len()));
+        self.flags.extend(new.into_iter().filter(|flag| !known.contains(&flag.code)));
     }
 
     /// Writes what the scene cached and hands everything over.

@@ -325,8 +325,12 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
         std::mem::replace(&mut scene.record, record),
         std::mem::replace(&mut scene.signer, signer),
         std::mem::replace(&mut scene.mode, leaf.mode),
+        std::mem::replace(&mut scene.subjects, leaf.subjects.into_iter().collect()),
     );
+    let known = leaf.flags;
+    let earlier = scene.flags().len();
     step(scene)?;
+    scene.forget_flags(earlier, &known);
     if let Some(object) = scene.take_created() {
         if object.kind().has_trail() {
             scene.touch(Subject::Record(reference.clone()));
@@ -341,6 +345,6 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
         let subjects: BTreeSet<Subject> = leaf.subjects.drain(..).chain(new).collect();
         leaf.subjects = subjects.into_iter().collect();
     })?;
-    (scene.record, scene.signer, scene.mode) = outer;
+    (scene.record, scene.signer, scene.mode, scene.subjects) = outer;
     Ok(())
 }

@@ -174,9 +174,10 @@ fn run(
     let signer = Signer::of(base, &record, block.time_ms)?
         .ok_or(StateFault::Invariant("a record of an unregistered key passed the door"))?;
     let mode = mode_of(base, &record)?;
-    let subjects = judge::subjects(base, &record)?;
     let mut scene =
         Scene::new(base, network, block, Cast { index, record: record.clone(), signer: signer.clone(), mode });
+    let subjects = judge::subjects(&mut scene)?;
+    scene.subjects.clone_from(&subjects);
     let verdict = judge::run(&mut scene);
     let (rejection, needs) = match verdict {
         Ok(needs) => (None, needs),

@@ -1,1 +1,0 @@
-//! The JSON view of records and state, for people. Never hashed, never signed.
