@@ -2,9 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Lens, day, hash, object, person, reference, time};
+use super::{Lens, day, fund, hash, object, person, reference, time};
 use crate::outcome::Code;
-use crate::records::object::{RecordLeaf, Ref, Subject};
+use crate::records::object::{Object, RecordLeaf, Ref, Subject};
+use crate::records::role::Role;
 use crate::records::waiting::Stage;
 use crate::state::key::id_text;
 
@@ -28,46 +29,42 @@ pub struct WaitsFor {
     pub role: &'static str,
 }
 
-/// Where a record stands, as far as its own leaf knows.
-pub fn standing(leaf: &RecordLeaf) -> Standing {
+/// Where a record stands, as far as its own leaf knows; the lens names the bank of its programme.
+pub fn standing(leaf: &RecordLeaf, lens: &Lens) -> Standing {
     if leaf.outcome != 0 {
         return Standing { effect: None, waits_for: Vec::new(), valid_until: None };
     }
-    let at_bank = || -> Vec<WaitsFor> {
-        let awaited = leaf.object.as_ref().and_then(object::awaited_bank);
-        let confirmation = awaited.map(|(record_type, agency)| WaitsFor {
-            record_type,
-            agency_id: Some(agency),
-            role: crate::records::role::Role::AgentBank.code(),
-        });
-        confirmation.into_iter().collect()
-    };
-    let Some(waiting) = &leaf.waiting else {
-        let waits_for = at_bank();
-        let effect = if waits_for.is_empty() { "effective" } else { "waiting" };
-        return Standing { effect: Some(effect), waits_for, valid_until: None };
-    };
-    match waiting.stage {
-        Stage::Void => Standing { effect: Some("void"), waits_for: Vec::new(), valid_until: None },
-        Stage::Effective => {
-            let ended = leaf.object.as_ref().is_some_and(object::is_void);
-            let waits_for = at_bank();
-            let effect = match (ended, waits_for.is_empty()) {
-                (true, _) => "void",
-                (false, true) => "effective",
-                (false, false) => "waiting",
-            };
-            Standing { effect: Some(effect), waits_for, valid_until: None }
-        }
-        Stage::Waiting => {
-            let needs = waiting.outstanding().map(|(_, need)| WaitsFor {
+    let mut waits_for = Vec::new();
+    let mut valid_until = None;
+    let mut void = false;
+    if let Some(waiting) = &leaf.waiting {
+        void = waiting.stage == Stage::Void;
+        if waiting.is_open() {
+            valid_until = Some(waiting.valid_until);
+            waits_for.extend(waiting.outstanding().map(|(_, need)| WaitsFor {
                 record_type: "approve",
                 agency_id: need.agency.clone(),
                 role: need.role.code(),
-            });
-            Standing { effect: Some("waiting"), waits_for: needs.collect(), valid_until: Some(waiting.valid_until) }
+            }));
         }
     }
+    if let Some(Object::Movement(movement)) = &leaf.object {
+        void = void || fund::is_void(movement);
+        waits_for.extend(fund::awaited(movement).map(|record_type| WaitsFor {
+            record_type,
+            agency_id: lens.bank.clone(),
+            role: Role::AgentBank.code(),
+        }));
+    }
+    let effect = match (void, waits_for.is_empty()) {
+        (true, _) => "void",
+        (false, true) => "effective",
+        (false, false) => "waiting",
+    };
+    if void {
+        waits_for.clear();
+    }
+    Standing { effect: Some(effect), waits_for, valid_until }
 }
 
 impl WaitsFor {
@@ -78,7 +75,7 @@ impl WaitsFor {
 
 /// A record's leaf with its object.
 pub fn leaf(named: &Ref, leaf: &RecordLeaf, lens: &Lens) -> Json {
-    let standing = standing(leaf);
+    let standing = standing(leaf, lens);
     let code = (leaf.outcome != 0).then(|| Code(leaf.outcome).to_string());
     json!({
         "agency_id": named.agency,
@@ -99,7 +96,7 @@ pub fn leaf(named: &Ref, leaf: &RecordLeaf, lens: &Lens) -> Json {
         "waits_for": standing.waits_for.iter().map(WaitsFor::view).collect::<Vec<_>>(),
         "valid_until": standing.valid_until.map(|until| time(until, lens.utc_offset_minutes)),
         "kind": leaf.object.as_ref().map(|object| object.kind().name()),
-        "object": leaf.object.as_ref().map(|inner| object::object(inner, lens)),
+        "object": leaf.object.as_ref().map(|inner| object(inner, lens)),
     })
 }
 

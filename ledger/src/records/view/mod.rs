@@ -2,20 +2,22 @@
 //! people; never hashed, never signed. Money is `{"amount","minor","currency"}`, hashes `sha256:…`, references
 //! `agency/id`, times RFC 3339.
 
+mod fund;
 mod leaf;
 mod object;
 
-pub use leaf::{Standing, leaf, standing};
+pub use leaf::{Standing, WaitsFor, leaf, standing};
 pub use object::object;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::calendar::{DAY_MS, Day};
-use super::object::{Person, Ref};
+use super::object::{Object, Person, RecordLeaf, Ref, Subject};
 use super::schema::{COMMON, Field, FieldKind, RecordType};
 use crate::codec::Value;
 use crate::crypto::Hash;
 use crate::state::execute::Effect;
+use crate::state::{Overlay, Snapshot, StateFault};
 use crate::transaction::Transaction;
 
 /// What a view must know beside the value.
@@ -24,6 +26,37 @@ pub struct Lens {
     pub utc_offset_minutes: i32,
     /// Currency of amounts whose record names none: its programme's.
     pub currency: Option<String>,
+    /// The agent bank of that programme.
+    pub bank: Option<String>,
+}
+
+impl Lens {
+    pub fn new(utc_offset_minutes: i32) -> Self {
+        Self { utc_offset_minutes, currency: None, bank: None }
+    }
+
+    /// The lens for a record: with currency and bank of the programme that it belongs to, if it belongs to one.
+    pub fn of(state: &dyn Snapshot, utc_offset_minutes: i32, leaf: &RecordLeaf) -> Result<Self, StateFault> {
+        let mut lens = Self::new(utc_offset_minutes);
+        lens.look_at(leaf.object.as_ref());
+        let state = Overlay::new(state);
+        for subject in &leaf.subjects {
+            if let Subject::Record(named) = subject
+                && lens.currency.is_none()
+            {
+                let leaf: Option<RecordLeaf> = state.get(&named.key())?;
+                lens.look_at(leaf.and_then(|leaf| leaf.object).as_ref());
+            }
+        }
+        Ok(lens)
+    }
+
+    fn look_at(&mut self, object: Option<&Object>) {
+        if let Some(Object::Programme(programme)) = object {
+            self.currency = Some(programme.currency.clone());
+            self.bank = Some(programme.bank.clone());
+        }
+    }
 }
 
 /// An amount in minor units of a currency; without a known currency only its minor units are shown.
@@ -39,8 +72,8 @@ pub fn money(minor: u64, currency: Option<&str>) -> Json {
 }
 
 /// As [`money`], for balances of historical subjects, which may fall below zero.
-pub fn signed_money(credits: u64, debits: u64, currency: &str) -> Json {
-    let mut view = money(credits.abs_diff(debits), Some(currency));
+pub fn signed_money(credits: u64, debits: u64, currency: Option<&str>) -> Json {
+    let mut view = money(credits.abs_diff(debits), currency);
     if credits < debits {
         for name in ["amount", "minor"] {
             if let Some(Json::String(number)) = view.get_mut(name) {
@@ -169,19 +202,26 @@ fn value_view(kind: FieldKind, value: &Value, lens: &Lens) -> Json {
     }
 }
 
-/// What a dry run would change: each object before and after.
-pub fn effects(effects: &[Effect], lens: &Lens) -> Json {
-    effects
-        .iter()
-        .map(|effect| {
-            json!({
-                "record": reference(&effect.reference),
-                "kind": effect.after.kind().name(),
-                "before": effect.before.as_ref().map(|before| object(before, lens)),
-                "after": object(&effect.after, lens),
-            })
+/// What a dry run would change: each object before and after. `state` is the one that the dry run ran on.
+pub fn effects(state: &dyn Snapshot, utc_offset_minutes: i32, effects: &[Effect]) -> Result<Json, StateFault> {
+    let state = Overlay::new(state);
+    let mut lens = Lens::new(utc_offset_minutes);
+    for effect in effects {
+        lens.look_at(Some(&effect.after));
+        if let (None, Some(programme)) = (&lens.currency, fund::programme_of(&effect.after)) {
+            let leaf: Option<RecordLeaf> = state.get(&programme.key())?;
+            lens.look_at(leaf.and_then(|leaf| leaf.object).as_ref());
+        }
+    }
+    let view = effects.iter().map(|effect| {
+        json!({
+            "record": reference(&effect.reference),
+            "kind": effect.after.kind().name(),
+            "before": effect.before.as_ref().map(|before| object(before, &lens)),
+            "after": object(&effect.after, &lens),
         })
-        .collect()
+    });
+    Ok(view.collect())
 }
 
 #[cfg(test)]
@@ -195,9 +235,9 @@ mod tests {
         assert_eq!(money(5, Some("CNY"))["amount"], "0.05");
         assert_eq!(money(7, Some("PYG"))["amount"], "7");
         assert_eq!(money(u64::MAX, None)["minor"], "18446744073709551615");
-        assert_eq!(signed_money(1, 151, "CNY")["amount"], "-1.50");
-        assert_eq!(signed_money(1, 151, "CNY")["minor"], "-150");
-        assert_eq!(signed_money(151, 1, "CNY")["minor"], "150");
+        assert_eq!(signed_money(1, 151, Some("CNY"))["amount"], "-1.50");
+        assert_eq!(signed_money(1, 151, Some("CNY"))["minor"], "-150");
+        assert_eq!(signed_money(151, 1, Some("CNY"))["minor"], "150");
     }
 
     #[test]
@@ -216,7 +256,7 @@ mod tests {
             ("valid_from", text("2026-06-01")),
             ("valid_until", text("2026-12-31")),
         ];
-        let lens = Lens { utc_offset_minutes: 480, currency: None };
+        let lens = Lens::new(480);
         let signed = stage.sign("civil/admin1", "role_grant", "G-1", fields.clone());
         assert_eq!(transaction(&signed, &lens)["body"]["role"], "buyer");
         stage.apply("civil/admin1", "role_grant", "G-1", fields);

@@ -1,8 +1,8 @@
-//! The view of every kind of object. A new kind of object gets one arm in each `match` here.
+//! The view of every kind of object. A new kind of object gets one arm here.
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Lens, day, hash, money, person, reference, references, time};
+use super::{Lens, day, fund, hash, money, person, reference, references, time};
 use crate::codec::Value;
 use crate::records::case::{Case, Licence, Matter};
 use crate::records::document::Correction;
@@ -19,44 +19,20 @@ pub fn object(object: &Object, lens: &Lens) -> Json {
         Object::Delegation(delegation) => delegation_view(delegation),
         Object::RoleGrant(grant) => json!({ "officer": person(&grant.officer), "role": grant.role.code() }),
         Object::Proposal(proposal) => proposal_view(proposal, lens),
+        Object::Programme(programme) => fund::programme(programme),
+        Object::Account(account) => fund::account(account, lens),
+        Object::Movement(movement) => fund::movement(movement, lens),
+        Object::AwardGrant(grant) => fund::award_grant(grant, lens),
+        Object::List(list) => fund::list(list, lens),
+        Object::Objection(objection) => json!({ "list": reference(&objection.list), "open": objection.open }),
+        Object::Goods(goods) => fund::goods(goods),
+        Object::RecoveryOrder(order) => fund::recovery_order(order, lens),
         Object::Matter(matter) => matter_view(matter),
         Object::Case(case) => case_view(case),
         Object::Licence(licence) => licence_view(licence),
         Object::Import(import) => import_view(import),
         Object::Correction(correction) => correction_view(correction),
         Object::Finding(finding) => finding_view(finding),
-    }
-}
-
-/// The record and the bank for which a released movement waits.
-pub(super) fn awaited_bank(object: &Object) -> Option<(&'static str, String)> {
-    match object {
-        Object::Party(_)
-        | Object::Delegation(_)
-        | Object::RoleGrant(_)
-        | Object::Proposal(_)
-        | Object::Matter(_)
-        | Object::Case(_)
-        | Object::Licence(_)
-        | Object::Import(_)
-        | Object::Correction(_)
-        | Object::Finding(_) => None,
-    }
-}
-
-/// Whether an approved movement ended without effect: failed at the bank.
-pub(super) fn is_void(object: &Object) -> bool {
-    match object {
-        Object::Party(_)
-        | Object::Delegation(_)
-        | Object::RoleGrant(_)
-        | Object::Proposal(_)
-        | Object::Matter(_)
-        | Object::Case(_)
-        | Object::Licence(_)
-        | Object::Import(_)
-        | Object::Correction(_)
-        | Object::Finding(_) => false,
     }
 }
 
