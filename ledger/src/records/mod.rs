@@ -28,7 +28,10 @@
 pub mod body;
 pub mod calendar;
 pub mod case;
+pub mod disclosure;
 pub mod document;
+#[cfg(test)]
+mod documented;
 pub mod finding;
 pub mod fund;
 pub mod governance;
@@ -54,8 +57,16 @@ use std::sync::OnceLock;
 use schema::RecordType;
 
 /// The tables of all mechanisms.
-const TABLES: &[&[RecordType]] =
-    &[registry::TYPES, governance::TYPES, waiting::TYPES, document::TYPES, case::TYPES, finding::TYPES, import::TYPES];
+const TABLES: &[&[RecordType]] = &[
+    registry::TYPES,
+    governance::TYPES,
+    waiting::TYPES,
+    document::TYPES,
+    case::TYPES,
+    finding::TYPES,
+    import::TYPES,
+    disclosure::TYPES,
+];
 
 /// Every record type, in the order of the tables.
 pub fn all() -> impl Iterator<Item = &'static RecordType> {

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::calendar::Day;
 use super::case::{Case, Licence, Matter};
+use super::disclosure::Disclosure;
 use super::document::Correction;
 use super::finding::AuditFinding;
 use super::fund::account::Account;
@@ -200,6 +201,8 @@ pub enum Object {
     Correction(#[n(0)] Correction),
     #[n(82)]
     Finding(#[n(0)] AuditFinding),
+    #[n(83)]
+    Disclosure(#[n(0)] Disclosure),
 }
 
 /// The kind of an object, for references and queries.
@@ -223,6 +226,7 @@ pub enum Kind {
     Import,
     Correction,
     Finding,
+    Disclosure,
 }
 
 impl Kind {
@@ -244,7 +248,8 @@ impl Kind {
             | Self::Licence
             | Self::Import
             | Self::Correction
-            | Self::Finding => false,
+            | Self::Finding
+            | Self::Disclosure => false,
         }
     }
 
@@ -273,6 +278,7 @@ impl Kind {
             Self::Import => "import",
             Self::Correction => "correction",
             Self::Finding => "finding",
+            Self::Disclosure => "disclosure",
         }
     }
 }
@@ -298,6 +304,7 @@ impl Object {
             Self::Import(_) => Kind::Import,
             Self::Correction(_) => Kind::Correction,
             Self::Finding(_) => Kind::Finding,
+            Self::Disclosure(_) => Kind::Disclosure,
         }
     }
 
@@ -321,7 +328,8 @@ impl Object {
             | Self::Licence(_)
             | Self::Import(_)
             | Self::Correction(_)
-            | Self::Finding(_) => None,
+            | Self::Finding(_)
+            | Self::Disclosure(_) => None,
         }
     }
 }

@@ -31,7 +31,8 @@ pub struct YearCalendar {
     pub work_days: Vec<Day>,
 }
 
-/// Under this key stands the list of [`YearCalendar`]s of a year, oldest first.
+/// Under this key stands the list of [`YearCalendar`]s of a year, in the order of the votes. In force is the one with the
+/// latest beginning, of equal ones the last agreed.
 pub fn calendar_key(year: i32) -> Key {
     key::rule(&format!("calendar.{year}"))
 }
@@ -53,7 +54,8 @@ impl<'a, 'b> WorkingDays<'a, 'b> {
         let year = day.year();
         if !self.years.contains_key(&year) {
             let known: Vec<YearCalendar> = self.state.get(&calendar_key(year))?.unwrap_or_default();
-            let in_force = known.into_iter().rfind(|calendar| calendar.from_time <= self.time_ms);
+            let begun = known.into_iter().filter(|calendar| calendar.from_time <= self.time_ms);
+            let in_force = begun.max_by_key(|calendar| calendar.from_time);
             self.years.insert(year, in_force.unwrap_or_default());
         }
         let Some(calendar) = self.years.get(&year) else { return Ok(day.weekday() < SATURDAY) };

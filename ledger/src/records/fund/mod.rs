@@ -29,7 +29,7 @@ pub mod sums;
 pub mod year;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::schema::RecordType;
 
