@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Lens, day, fund, hash, money, person, reference, references, time};
 use crate::codec::Value;
 use crate::records::case::{Case, Licence, Matter};
+use crate::records::disclosure::Disclosure;
 use crate::records::document::Correction;
 use crate::records::finding::AuditFinding;
 use crate::records::governance::Proposal;
@@ -33,6 +34,7 @@ pub fn object(object: &Object, lens: &Lens) -> Json {
         Object::Import(import) => import_view(import),
         Object::Correction(correction) => correction_view(correction),
         Object::Finding(finding) => finding_view(finding),
+        Object::Disclosure(disclosure) => disclosure_view(disclosure, lens),
     }
 }
 
@@ -152,5 +154,18 @@ fn finding_view(finding: &AuditFinding) -> Json {
         "subject": reference(&finding.subject),
         "code": finding.code,
         "answer": finding.answer.as_ref().map(reference),
+    })
+}
+
+fn disclosure_view(disclosure: &Disclosure, lens: &Lens) -> Json {
+    let currency = lens.currency.as_deref();
+    json!({
+        "programme": reference(&disclosure.programme),
+        "from_day": day(disclosure.from_day),
+        "to_day": day(disclosure.to_day),
+        "income": money(disclosure.income, currency),
+        "paid": money(disclosure.paid, currency),
+        "count": disclosure.count,
+        "precision": disclosure.precision,
     })
 }
