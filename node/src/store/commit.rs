@@ -29,8 +29,8 @@ use super::write::Written;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutedBlock {
     pub header: Header,
-    /// Lane positions after the block, one per authority of the block's own epoch; none where a joiner replays the log
-    /// and does not know them.
+    /// Lane positions after the block, one per authority of the block's own epoch; none where the
+    /// log was replayed without the preimage of `batches`; then no child can be proposed.
     pub positions: Vec<LanePosition>,
     pub references: Vec<Reference>,
     /// Record entries in order, without the header.
@@ -83,7 +83,7 @@ impl Store {
             };
         }
         check_continues(&tip, executed)?;
-        let next = self.next_tip(&tip, block);
+        let next = Self::next_tip(block);
 
         let mut batch = WriteBatch::default();
         self.write_log(executed, &mut batch)?;
@@ -108,12 +108,11 @@ impl Store {
         Ok(Committed::Now(written))
     }
 
-    fn next_tip(&self, tip: &Tip, block: &FinalBlock) -> Tip {
+    fn next_tip(block: &FinalBlock) -> Tip {
         let (header, executed) = (&block.executed.header, &block.executed);
         let own = block.certificate.block == header.id();
         let (epoch, turn, lanes) = match &executed.next_set {
             Some(set) => (set.epoch, 0, vec![LanePosition::default(); set.members.len()]),
-            None if executed.positions.is_empty() => (header.epoch, header.turn, tip.lanes.clone()),
             None => (header.epoch, header.turn, executed.positions.clone()),
         };
         Tip {

@@ -10,6 +10,7 @@ use mingzhang_ledger::batch::LanePosition;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::entry;
 use mingzhang_ledger::merkle::{Frontier, leaf_hash, subtree_root};
+use mingzhang_ledger::records::registry::{self, Founding};
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::memory::MemoryState;
 use mingzhang_ledger::state::{Stored, TrailAppend};
@@ -46,6 +47,15 @@ pub struct Foundation {
     pub state: BTreeMap<Key, Stored>,
     /// Trail entries that name the genesis entry.
     pub appends: Vec<TrailAppend>,
+}
+
+impl Foundation {
+    /// The state that the founding of a network leads to.
+    pub fn of(founding: &Founding) -> Result<Self, StoreFault> {
+        let (state, appends) =
+            registry::found(founding).map_err(|error| StoreFault::Genesis { reason: error.to_string() })?;
+        Ok(Self { genesis_hash: founding.network.chain, set: founding.set.clone(), state, appends })
+    }
 }
 
 impl Store {

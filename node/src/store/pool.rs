@@ -1,6 +1,8 @@
 //! What waits to become final: batches that this node holds, transactions that it admitted, the run of its own lane,
 //! and evidence of others' faults. What is packed, gossiped or dropped, and when, is the mempool's matter.
 
+use std::borrow::Borrow;
+
 use mingzhang_ledger::batch::{Batch, Reference};
 use mingzhang_ledger::codec::Reader;
 use mingzhang_ledger::crypto::{Hash, sha256};
@@ -30,9 +32,10 @@ fn place(batch: &Batch) -> Reference {
 
 impl Store {
     /// Stores batches whose authors' signatures were checked. Unsynced: the vote that follows syncs them.
-    pub fn put_batches(&self, batches: &[Batch]) -> Result<(), StoreFault> {
+    pub fn put_batches<B: Borrow<Batch>>(&self, batches: &[B]) -> Result<(), StoreFault> {
         let mut write = WriteBatch::default();
         for batch in batches {
+            let batch = batch.borrow();
             write.put_cf(self.column(Column::Batches), schema::batch(batch.epoch, &place(batch)), batch.encode());
         }
         self.write(write).map(drop)

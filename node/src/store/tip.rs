@@ -23,7 +23,8 @@ pub struct Tip {
     pub state_root: Hash,
     /// Right edge of the log, this block's header included.
     pub log: Frontier,
-    /// Lane positions after the block, one per authority of the epoch that decides the next block.
+    /// Lane positions after the block, one per authority of the epoch that decides the next block; empty where a
+    /// joiner does not know them.
     pub lanes: Vec<LanePosition>,
 }
 
