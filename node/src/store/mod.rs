@@ -140,3 +140,6 @@ impl std::fmt::Debug for Store {
         formatter.debug_struct("Store").field("path", &self.path).field("height", &self.tip().height).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

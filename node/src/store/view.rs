@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::merkle::{Frontier, Nodes};
 use mingzhang_ledger::state::key::Key;
-use mingzhang_ledger::state::tree::{Neighbour, TreeView};
+use mingzhang_ledger::state::tree::{Neighbour, SENTINEL, TreeView};
 use mingzhang_ledger::state::{Snapshot, StateFault, Stored};
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
 
@@ -199,7 +199,9 @@ pub(super) type Pair = (Box<[u8]>, Box<[u8]>);
 
 impl Snapshot for View<'_> {
     fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault> {
-        Ok(self.leaf(key)?.map(|leaf| leaf.stored.clone()))
+        // The sentinel has a leaf, but no value.
+        let leaf = if *key == SENTINEL { None } else { self.leaf(key)? };
+        Ok(leaf.map(|leaf| leaf.stored.clone()))
     }
 }
 
