@@ -66,7 +66,8 @@ impl Executor {
         if let Some((_, refusal)) = pending.left_out.first() {
             return Ok(Err(format!("a logged transaction does not pass the door: {refusal}")));
         }
-        if let Some(at) = pending.executed.entries.iter().zip(&block.entries).position(|(ours, theirs)| ours != theirs) {
+        if let Some(at) = pending.executed.entries.iter().zip(&block.entries).position(|(ours, theirs)| ours != theirs)
+        {
             return Ok(Err(format!("the outcome of record {at} differs from what execution gives")));
         }
         if pending.executed.header != *header {
@@ -100,10 +101,8 @@ fn verified(view: &dyn Snapshot, transactions: Vec<Arc<Transaction>>) -> Result<
     }
     let check = |chunk: &[Arc<Transaction>]| -> Vec<Candidate> {
         let known = |transaction: &Transaction| keys.get(&transaction.key_id()).copied().flatten();
-        let items: Vec<(PublicKey, &[u8], Signature)> = chunk
-            .iter()
-            .filter_map(|one| Some((known(one)?, one.signed_bytes(), one.signature())))
-            .collect();
+        let items: Vec<(PublicKey, &[u8], Signature)> =
+            chunk.iter().filter_map(|one| Some((known(one)?, one.signed_bytes(), one.signature()))).collect();
         let mut verdicts = verify_batch(&items).into_iter();
         let candidate = |transaction: &Arc<Transaction>| {
             let key = known(transaction);

@@ -227,11 +227,7 @@ impl Executor {
 
     /// Writes final blocks in height order with the certificate of the last. Blocks that are final already are
     /// skipped. What is not final and can no longer become it is dropped.
-    pub fn commit(
-        &self,
-        blocks: &[BlockId],
-        certificate: &FinalCert,
-    ) -> Result<Vec<CommittedBlock>, ExecutorFault> {
+    pub fn commit(&self, blocks: &[BlockId], certificate: &FinalCert) -> Result<Vec<CommittedBlock>, ExecutorFault> {
         let mut committed = Vec::with_capacity(blocks.len());
         for id in blocks {
             let Some(block) = self.pending(id) else {
@@ -240,10 +236,9 @@ impl Executor {
                 }
                 return Err(ExecutorFault::NotExecuted(*id));
             };
-            let done = self.store.commit(&FinalBlock {
-                executed: block.executed.clone(),
-                certificate: certificate.clone(),
-            })?;
+            let done = self
+                .store
+                .commit(&FinalBlock { executed: block.executed.clone(), certificate: certificate.clone() })?;
             let written = match done {
                 Committed::Now(written) => Some(written),
                 Committed::Before => None,
