@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn halves_are_rounded_up() {
-        assert_eq!(rounded(634_139_2632, 10_000), 634_139);
+        assert_eq!(rounded(6_341_392_632, 10_000), 634_139);
         assert_eq!(rounded(15, 10), 2);
         assert_eq!(rounded(14, 10), 1);
         assert_eq!(rounded(7, 1), 7);

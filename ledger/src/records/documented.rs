@@ -1,9 +1,12 @@
-//! Keeps docs/RECORDS.md true: its tables are exactly what the schema says. A row that is missing or wrong is printed as
-//! it must be.
+//! Keeps docs/RECORDS.md and its Chinese twin true: their tables are exactly what the schema says. A row that is missing
+//! or wrong is printed as it must be.
 
 use super::schema::{Area, COMMON, Field, FieldKind, RecordType};
 
-const PAGE: &str = include_str!("../../../docs/RECORDS.md");
+const PAGES: [(&str, &str); 2] = [
+    ("docs/RECORDS.md", include_str!("../../../docs/RECORDS.md")),
+    ("docs/RECORDS.zh-CN.md", include_str!("../../../docs/RECORDS.zh-CN.md")),
+];
 
 fn kind_text(kind: FieldKind) -> String {
     match kind {
@@ -70,34 +73,43 @@ fn heading(area: Area) -> &'static str {
     }
 }
 
-/// The part of the page from a heading to the next.
-fn section(heading: &str) -> &'static str {
-    let mut parts = PAGE.split_inclusive('\n').peekable();
+/// The part of a page from a heading to the next.
+fn section<'p>(page: &'p str, heading: &str) -> &'p str {
+    let mut parts = page.split_inclusive('\n').peekable();
     let mut start = 0;
     while let Some(line) = parts.next_if(|line| line.trim_end() != heading) {
         start += line.len();
     }
-    let rest = &PAGE[start..];
+    let rest = &page[start..];
     let end = rest.get(1..).and_then(|rest| rest.find("\n## ")).map_or(rest.len(), |end| end + 1);
     &rest[..end]
 }
 
 #[test]
 fn every_record_type_stands_in_its_section_as_the_schema_has_it() {
-    let missing: Vec<String> = super::all()
-        .filter(|record_type| !section(heading(record_type.area)).lines().any(|line| line == row(record_type)))
-        .map(|record_type| format!("{}: {}", heading(record_type.area), row(record_type)))
-        .collect();
-    assert!(missing.is_empty(), "docs/RECORDS.md lacks:\n{}", missing.join("\n"));
     let common = format!("| every record | 通用字段 | – | {} |", fields_text(COMMON));
-    assert!(PAGE.lines().any(|line| line == common), "docs/RECORDS.md lacks:\n{common}");
+    for (name, page) in PAGES {
+        let lacks = |record_type: &&RecordType| {
+            !section(page, heading(record_type.area)).lines().any(|line| line == row(record_type))
+        };
+        let missing: Vec<String> = super::all()
+            .filter(lacks)
+            .map(|record_type| format!("{}: {}", heading(record_type.area), row(record_type)))
+            .collect();
+        assert!(missing.is_empty(), "{name} lacks:\n{}", missing.join("\n"));
+        assert!(page.lines().any(|line| line == common), "{name} lacks:\n{common}");
+    }
 }
 
 #[test]
-fn the_page_describes_no_record_type_that_does_not_exist() {
-    let rows = PAGE.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 3);
-    for line in rows {
-        let name = line.split('`').nth(1).unwrap_or_default();
-        assert!(super::record_type(name).is_some(), "docs/RECORDS.md describes {name}, which does not exist");
+fn the_pages_describe_no_record_type_that_does_not_exist() {
+    for (page_name, page) in PAGES {
+        let mut described = 0;
+        for line in page.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 3) {
+            let name = line.split('`').nth(1).unwrap_or_default();
+            assert!(super::record_type(name).is_some(), "{page_name} describes {name}, which does not exist");
+            described += 1;
+        }
+        assert_eq!(described, super::all().count(), "{page_name} describes a record type twice");
     }
 }

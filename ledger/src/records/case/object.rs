@@ -113,6 +113,23 @@ pub struct Case {
     pub latest_stated: bool,
 }
 
+impl Case {
+    /// 3901, never written: accepted, not yet decided and past its deadline on a day. A pause stops the clock.
+    pub fn is_overdue(&self, day: Day) -> bool {
+        match self.state {
+            CaseState::Accepted | CaseState::Reviewing => self.deadline.is_some_and(|deadline| day > deadline),
+            CaseState::Submitted
+            | CaseState::Correcting
+            | CaseState::Paused
+            | CaseState::Granted
+            | CaseState::Refused
+            | CaseState::Issued
+            | CaseState::Closed
+            | CaseState::Withdrawn => false,
+        }
+    }
+}
+
 /// How a case was decided.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

@@ -267,6 +267,16 @@ fn a_decision_a_day_late_is_flagged_3307() {
 }
 
 #[test]
+fn a_case_is_overdue_from_the_day_after_its_deadline_3901() {
+    let day = |text| crate::records::calendar::Day::parse(text).expect("a day");
+    let mut stage = reviewed(5);
+    assert!(!case(&stage).is_overdue(day("2026-06-08")));
+    assert!(case(&stage).is_overdue(day("2026-06-09")));
+    stage.apply("civil/reviewer", "case_pause", "pause", with("town/C", vec![("ground", text("hearing"))]));
+    assert!(!case(&stage).is_overdue(day("2026-06-09")), "a pause stops the clock");
+}
+
+#[test]
 fn an_earlier_date_does_not_cure_lateness() {
     let mut stage = reviewed(5);
     stage.pass_days(8);
