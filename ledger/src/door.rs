@@ -142,3 +142,6 @@ fn not_registered(transaction: &Transaction) -> Refusal {
     let key_id = hex::encode(transaction.key_id());
     Refusal::new(1007, format!("key {key_id} is not registered for {}", transaction.payload().agency))
 }
+
+#[cfg(test)]
+mod tests;

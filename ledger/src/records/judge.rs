@@ -9,7 +9,7 @@ use super::object::RecordLeaf;
 use super::object::{Mode, Object, Ref, Subject};
 use super::role::Role;
 use super::scene::{Scene, Verdict, reject};
-use super::schema::{FieldKind, Unique};
+use super::schema::{Area, FieldKind, RecordType, Unique};
 use super::waiting::Need;
 use crate::state::StateFault;
 
@@ -144,6 +144,9 @@ fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
     if mode == Mode::Live {
         return importer_stays_out(scene);
     }
+    if !may_be_history(scene.record.kind) {
+        return reject(3012, format!("no {} is written into history", scene.record.kind.name));
+    }
     let import = scene.record.need::<Ref>("import")?;
     if import.agency != scene.record.reference.agency {
         return reject(3012, format!("import {import} belongs to another agency"));
@@ -152,6 +155,22 @@ fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
         return reject(3012, "only an importer writes historical subjects");
     }
     Ok(())
+}
+
+/// What bank and approvers do, and who ends a reservation, is never imported: nothing waits there.
+const LIVE_ONLY: [&str; 6] =
+    ["payment_confirm", "income_confirm", "payment_fail", "movement_cancel", "movement_expire", "reconcile"];
+
+/// Whether records of a type may be written under an import. There neither roles nor approvals are judged, so nothing
+/// that changes who may act, how the network is governed, or what a live record waits for is let in.
+fn may_be_history(kind: &RecordType) -> bool {
+    match kind.area {
+        Area::Fund | Area::Case | Area::Tender => !LIVE_ONLY.contains(&kind.name),
+        Area::Registry => kind.name == "party_register",
+        Area::Data => kind.name == "dataset_register",
+        Area::Everywhere => matches!(kind.name, "document_anchor" | "disclosure"),
+        Area::Exchange | Area::Governance | Area::Import => false,
+    }
 }
 
 /// An importer's role entitles to no live act; whoever also holds a role that does is no importer in it.
@@ -235,7 +254,7 @@ fn dates_are_possible(scene: &mut Scene<'_>) -> Verdict {
     } else if stated > effective {
         scene.reject_or_flag(3007, format!("stated {stated}, released {effective}"))?;
     }
-    if scene.mode == Mode::Live {
+    if scene.mode == Mode::Live && effective < recorded {
         let window_days = scene.parameter("backdating_days")?;
         if effective < recorded.minus(window_days) {
             return reject(3008, format!("effective {effective}, recorded {recorded}, window {window_days} days"));

@@ -193,7 +193,8 @@ fn run(
     };
     let (code, detail) = rejection.map_or((0, String::new()), |rejection| (rejection.code.0, rejection.detail));
     let ending = Ending { record: &record, transaction, index, code, needs, subjects };
-    let valid_until = block.time_ms.saturating_add(scene.parameter("hold_expiry")?);
+    let hold_expiry_ms = if ending.needs.is_empty() { 0 } else { scene.parameter("hold_expiry")? };
+    let valid_until = block.time_ms.saturating_add(hold_expiry_ms);
     close(base, scene.finish()?, ending, valid_until).map(|(flags, parts, effects)| Run {
         record: RecordOutcome {
             index,
@@ -345,3 +346,6 @@ fn file_findings(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,11 @@
 mod fund;
 mod leaf;
 mod object;
+mod registry;
 
 pub use leaf::{Standing, WaitsFor, leaf, standing};
 pub use object::object;
+pub use registry::{agency, officer, officer_key, recipient};
 
 use serde_json::{Map, Value as Json, json};
 
