@@ -12,6 +12,7 @@ pub mod cancel;
 pub mod claim;
 pub mod day;
 pub mod entitlement;
+pub mod fold;
 pub mod goods;
 pub mod income;
 pub mod list;
