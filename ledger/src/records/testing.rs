@@ -81,6 +81,8 @@ pub struct Stage {
     pub height: u64,
     pub next_index: u64,
     pub appends: Vec<TrailAppend>,
+    /// The log's record entries by index.
+    pub entries: BTreeMap<u64, Vec<u8>>,
     keys: BTreeMap<String, SigningKey>,
     counter: u64,
 }
@@ -170,7 +172,17 @@ impl Stage {
         };
         let founding = Founding { network: network.clone(), agencies, parameters: BTreeMap::new(), set };
         let (state, appends) = found(&founding).expect("the test network can be founded");
-        Self { state: Memory(state), network, time_ms: START_MS, height: 1, next_index: 1, appends, keys, counter: 0 }
+        Self {
+            state: Memory(state),
+            network,
+            time_ms: START_MS,
+            height: 1,
+            next_index: 1,
+            appends,
+            entries: BTreeMap::new(),
+            keys,
+            counter: 0,
+        }
     }
 
     /// A key that an officer signs with from now on, for instance a second one of the same person.
@@ -206,6 +218,7 @@ impl Stage {
         let execution = execute(&self.state, &self.network, &block, &candidates).expect("the state can be read");
         self.state.0.extend(execution.changes.clone());
         self.appends.extend(execution.appends.iter().copied());
+        self.entries.extend((self.next_index..).zip(execution.entries.iter().cloned()));
         self.height += 1;
         self.next_index += execution.entries.len() as u64 + 1;
         self.time_ms += 1_000;

@@ -117,11 +117,9 @@ impl Figures {
 fn is_spendable(kind: AccountKind) -> bool {
     match kind {
         AccountKind::Appropriation | AccountKind::Allotment | AccountKind::Commitment | AccountKind::Returned => true,
-        AccountKind::Source
-        | AccountKind::Paid
-        | AccountKind::Deposit
-        | AccountKind::Carried
-        | AccountKind::Lapsed => false,
+        AccountKind::Source | AccountKind::Paid | AccountKind::Deposit | AccountKind::Carried | AccountKind::Lapsed => {
+            false
+        }
     }
 }
 

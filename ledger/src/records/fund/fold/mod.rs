@@ -187,6 +187,7 @@ impl Fold {
     fn proposed(&mut self, seen: &Seen<'_>) -> Result<(), FoldFault> {
         self.waiting.insert(seen.reference.clone(), (seen.record_type.to_owned(), seen.body.clone()));
         if let Some(moved) = self.planned(seen)? {
+            self.hang(&moved);
             self.step(&seen.reference, &moved.postings, Step::Reserve)?;
             self.movements.insert(seen.reference.clone(), moved);
         }
@@ -258,10 +259,19 @@ impl Fold {
     }
 
     fn post_at_once(&mut self, reference: &Ref, moved: Moved) -> Result<(), FoldFault> {
+        self.hang(&moved);
         self.step(reference, &moved.postings, Step::PostAtOnce)?;
         self.flow(&moved);
         self.movements.insert(reference.clone(), Moved { state: MovementState::Posted, ..moved });
         Ok(())
+    }
+
+    /// A COMMITMENT hangs from the ALLOTMENT that first committed to it.
+    fn hang(&mut self, moved: &Moved) {
+        let Some(posting) = moved.postings.first() else { return };
+        if let (MovementKind::Commitment, Some(account)) = (moved.kind, self.accounts.get_mut(&posting.credit)) {
+            account.parent.get_or_insert_with(|| posting.debit.clone());
+        }
     }
 
     fn step(&mut self, record: &Ref, postings: &[Posting], step: Step) -> Result<(), FoldFault> {

@@ -61,7 +61,9 @@ impl Fold {
         let (debit, award): (Ref, Ref) = (seen.need("from")?, seen.need("award")?);
         let earmark = self.account(seen, &debit)?.earmark.clone();
         let fits = |account: &Folded| {
-            account.kind == AccountKind::Commitment && account.award.as_ref() == Some(&award) && account.earmark == earmark
+            account.kind == AccountKind::Commitment
+                && account.award.as_ref() == Some(&award)
+                && account.earmark == earmark
         };
         let credit = match seen.find("to") {
             Some(named) => named,

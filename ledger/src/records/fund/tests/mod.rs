@@ -1,15 +1,24 @@
 //! Tests of the fund rules: a scenario that is half played, and small helpers to play on.
 
+mod budget_rules;
+mod history;
 mod life;
+mod list_rules;
+mod payment_rules;
+
+use std::collections::BTreeMap;
 
 use super::account::Account;
+use super::fold::{Figures, Fold};
 use super::list_proof::ListProof;
 use super::movement::{Movement, MovementState};
 use super::programme::Programme;
+use super::sums::Sums;
 use crate::codec::Value;
 use crate::crypto::Hash;
+use crate::entry::Entry;
 use crate::merkle::{Frontier, inclusion_path};
-use crate::records::object::{Object, RecordLeaf};
+use crate::records::object::{Object, RecordLeaf, Ref};
 use crate::records::registry::Recipient;
 use crate::records::scene::Totals;
 use crate::records::testing::{Stage, hash, reference, text, to};
@@ -148,6 +157,13 @@ pub fn confirmation(movement: &str, bank_ref: &str) -> Vec<(&'static str, Value)
     ]
 }
 
+/// A payment `civil/<id>` under grant G, confirmed by the bank.
+pub fn pay(stage: &mut Stage, id: &str, minor: u64) {
+    stage.apply_with(OWNER, "payment_request", id, payment("G", 1, minor));
+    let fields = confirmation(&format!("civil/{id}"), &format!("B-{id}"));
+    stage.apply("bank/1", "payment_confirm", &format!("PC-{id}"), fields);
+}
+
 pub fn payment_return(payment: &str, minor: u64, bank_ref: &str) -> Vec<(&'static str, Value)> {
     vec![("payment", to(payment)), ("amount", uint(minor)), ("bank_ref", text(bank_ref))]
 }
@@ -222,6 +238,13 @@ pub fn list_payment(list: &str, proof: &ListProof) -> Vec<(&'static str, Value)>
     ]
 }
 
+/// The same fields with one replaced.
+pub fn with(mut fields: Vec<(&'static str, Value)>, name: &'static str, value: Value) -> Vec<(&'static str, Value)> {
+    fields.retain(|(other, _)| *other != name);
+    fields.push((name, value));
+    fields
+}
+
 pub fn account(stage: &Stage, name: &str) -> Account {
     match stage.object(name) {
         Some(Object::Account(account)) => account,
@@ -251,6 +274,44 @@ pub fn available(stage: &Stage, name: &str) -> u64 {
     account(stage, name).sums.available()
 }
 
+/// The trail of `civil/P`, folded from its entries alone.
+pub fn folded(stage: &Stage, programme: &str) -> Fold {
+    let programme = reference(programme);
+    let mut fold = Fold::new(programme.clone());
+    for append in stage.appends.iter().filter(|append| append.trail == programme.key()) {
+        let index = u64::from_be_bytes(append.entry[..8].try_into().expect("8 bytes"));
+        let Ok(Entry::Record { outcome, transaction }) = Entry::decode(&stage.entries[&index]) else {
+            panic!("entry {index} is no record");
+        };
+        fold.apply(outcome, transaction.payload()).expect("the trail folds");
+    }
+    fold
+}
+
+/// The fold of a programme's trail agrees with the state, and the money's identity holds.
+pub fn assert_folds(stage: &Stage, programme: &str) -> Figures {
+    let mut fold = folded(stage, programme);
+    let mut proven = BTreeMap::new();
+    for stored in stage.state.0.values() {
+        if let Ok(RecordLeaf { object: Some(Object::Account(account)), .. }) = minicbor::decode(&stored.current)
+            && account.programme == reference(programme)
+        {
+            proven.insert(stored.current.clone(), account.sums);
+        }
+    }
+    let named: BTreeMap<Ref, Sums> =
+        fold.accounts().keys().map(|name| (name.clone(), account_at(stage, name).sums)).collect();
+    assert_eq!(named.len(), proven.len(), "the trail opens every account");
+    assert_eq!(fold.differences(&named).expect("the trail folds"), Vec::new());
+    let figures = fold.figures();
+    assert!(figures.balanced, "{figures:?}");
+    figures
+}
+
+fn account_at(stage: &Stage, name: &Ref) -> Account {
+    account(stage, &name.to_string())
+}
+
 /// Σ debits = Σ credits over all accounts, equal to the totals; what the programme holds is what its accounts hold.
 pub fn assert_balanced(stage: &Stage, mode: &str) {
     let mut accounts = Vec::new();
@@ -265,6 +326,9 @@ pub fn assert_balanced(stage: &Stage, mode: &str) {
     let totals: Totals = stage.get(&key::totals(mode, "CNY")).unwrap_or_default();
     assert_eq!(totals.debits_posted, sum(|account| account.sums.debits_posted));
     assert_eq!(totals.debits_pending, sum(|account| account.sums.debits_pending));
+    if mode == "live" {
+        assert_folds(stage, "civil/P");
+    }
     for account in &accounts {
         assert!(!account.kind.is_limited() || mode != "live" || account.sums.shortfall() == 0);
     }

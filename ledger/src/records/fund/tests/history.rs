@@ -1,0 +1,196 @@
+//! Funds in imports: everything at once, R/F rules flag, strict rejects, and live and historical never meet.
+
+use super::*;
+
+const EFFECTIVE: &str = "2020-02-01";
+
+/// An import and a programme H of the archive's with one account of each kind for 2020.
+fn imported(strict: bool) -> Stage {
+    let mut stage = Stage::found();
+    let fields = vec![
+        ("source", text("open data")),
+        ("rows_root", hash(1)),
+        ("licence", text("OGL")),
+        ("format", text("payments")),
+        ("strict", Value::Bool(strict)),
+        ("period_end", text("2020-12-31")),
+    ];
+    stage.apply_with(["archive/1", "super/1"], "import_open", "I", fields);
+    let archive = || text("archive");
+    let mut opening = programme_fields("CNY");
+    for name in ["owner", "finance", "bank", "supervisor"] {
+        opening = with(opening, name, archive());
+    }
+    opening = with(with(opening, "mode", text("historical")), "years", Value::Array(vec![uint(2020)]));
+    load(&mut stage, "programme_open", "H", opening);
+    for kind in ["SOURCE", "APPROPRIATION", "ALLOTMENT", "PAID", "RETURNED"] {
+        account_of_kind(&mut stage, kind, vec![]);
+    }
+    stage
+}
+
+fn account_of_kind(stage: &mut Stage, kind: &str, more: Vec<(&'static str, Value)>) {
+    let mut fields = vec![
+        ("account_kind", text(kind)),
+        ("programme", to("archive/H")),
+        ("agency", text("archive")),
+        ("year", uint(2020)),
+    ];
+    fields.extend(more);
+    load(stage, "account_open", &kind[..3], fields);
+}
+
+fn history(mut fields: Vec<(&'static str, Value)>) -> Vec<(&'static str, Value)> {
+    fields.push(("import", to("archive/I")));
+    fields.push(("effective_date", text(EFFECTIVE)));
+    fields
+}
+
+/// Applies a record of the import and returns its flags.
+fn load(stage: &mut Stage, record_type: &str, id: &str, fields: Vec<(&'static str, Value)>) -> Vec<u16> {
+    stage.apply("archive/1", record_type, id, history(fields)).flags
+}
+
+fn from_to(minor: u64, from: &str, to_account: &str) -> Vec<(&'static str, Value)> {
+    vec![("amount", uint(minor)), ("from", to(from)), ("to", to(to_account))]
+}
+
+fn budget(stage: &mut Stage, minor: u64, defaults: bool) {
+    let assumed = |mut fields: Vec<(&'static str, Value)>| {
+        if defaults {
+            fields.push(("defaults", Value::Array(vec![text("amount")])));
+        }
+        fields
+    };
+    let mut appropriate = from_to(minor, "archive/SOU", "archive/APP");
+    appropriate.push(("legal_ref", text("source")));
+    load(stage, "appropriate", "AP", assumed(appropriate));
+    load(stage, "allot", "AL", assumed(from_to(minor, "archive/APP", "archive/ALL")));
+}
+
+fn award(stage: &mut Stage, value: u64) {
+    let fields = vec![
+        ("subject", to("archive/H")),
+        ("party", text("SUP-1")),
+        ("value", uint(value)),
+        ("purpose", text("works")),
+        ("until", text("2020-12-31")),
+    ];
+    load(stage, "award_grant", "G", fields);
+    account_of_kind(stage, "COMMITMENT", vec![("award", to("archive/G"))]);
+}
+
+fn commit(minor: u64) -> Vec<(&'static str, Value)> {
+    vec![("amount", uint(minor)), ("from", to("archive/ALL")), ("award", to("archive/G"))]
+}
+
+fn pay_party(minor: u64) -> Vec<(&'static str, Value)> {
+    vec![
+        ("amount", uint(minor)),
+        ("from", to("archive/COM")),
+        ("party", text("SUP-1")),
+        ("payee_account", hash(0)),
+        ("entitlement", to("archive/G")),
+        ("bank_ref", text("row-1")),
+    ]
+}
+
+fn assert_history(stage: &Stage, mode: &str) -> Figures {
+    assert_balanced(stage, mode);
+    assert_folds(stage, "archive/H")
+}
+
+#[test]
+fn a_payment_is_posted_at_once() {
+    let mut stage = imported(false);
+    budget(&mut stage, 1_000, false);
+    award(&mut stage, 900);
+    assert_eq!(load(&mut stage, "commit", "CM", commit(900)), Vec::<u16>::new());
+    assert_eq!(load(&mut stage, "payment_request", "PAY", pay_party(900)), Vec::<u16>::new());
+    assert_eq!(state_of(&stage, "archive/PAY"), MovementState::Posted);
+    let figures = assert_history(&stage, "historical");
+    assert_eq!((figures.appropriated, figures.settled, figures.committed), (1_000, 900, 0));
+    let counted: crate::records::fund::day::DayCount =
+        stage.get(&key::day("archive.H", EFFECTIVE)).expect("a day's counters");
+    assert_eq!((counted.paid, counted.count), (900, 1));
+    let back = vec![("payment", to("archive/PAY")), ("amount", uint(100))];
+    assert_eq!(load(&mut stage, "payment_return", "PR", back), Vec::<u16>::new());
+    assert_history(&stage, "historical");
+}
+
+#[test]
+fn what_live_rejects_history_flags_and_posts_below_zero() {
+    let mut stage = imported(false);
+    budget(&mut stage, 1_000, false);
+    award(&mut stage, 1_200);
+    assert_eq!(load(&mut stage, "commit", "CM", commit(1_200)), vec![3208], "3208 silences 3201");
+    assert_eq!(account(&stage, "archive/ALL").sums.shortfall(), 200);
+    assert_eq!(load(&mut stage, "payment_request", "PAY-1", pay_party(1_200)), Vec::<u16>::new());
+    assert_eq!(load(&mut stage, "payment_request", "PAY-2", pay_party(1_200)), vec![3207, 3911]);
+    let figures = assert_history(&stage, "historical");
+    assert_eq!(figures.committed, -1_200);
+    assert_eq!(figures.available, -200);
+    let more = vec![("amount", uint(1)), ("from", to("archive/APP")), ("to", to("archive/ALL"))];
+    assert_eq!(load(&mut stage, "allot", "AL-2", more), vec![3201]);
+    assert_history(&stage, "historical");
+}
+
+#[test]
+fn a_strict_import_rejects_the_same() {
+    let mut stage = imported(true);
+    budget(&mut stage, 1_000, false);
+    award(&mut stage, 1_200);
+    stage.expect(3208, "archive/1", "commit", "CM", history(commit(1_200)));
+    stage.expect(3201, "archive/1", "payment_request", "PAY-1", history(pay_party(1_200)));
+    stage.expect(3207, "archive/1", "payment_request", "PAY-2", history(pay_party(1_201)));
+    assert_history(&stage, "strict");
+}
+
+#[test]
+fn a_budget_that_the_source_does_not_state_limits_nothing() {
+    for strict in [false, true] {
+        let mut stage = imported(strict);
+        budget(&mut stage, 1_000, true);
+        award(&mut stage, 1_200);
+        assert_eq!(load(&mut stage, "commit", "CM", commit(1_000)), Vec::<u16>::new(), "strict: {strict}");
+        load(&mut stage, "payment_request", "PAY", pay_party(1_200));
+        assert_eq!(account(&stage, "archive/COM").sums.shortfall(), 200);
+    }
+}
+
+#[test]
+fn a_donation_is_income_at_once_and_its_repeat_a_flag() {
+    let mut stage = imported(false);
+    let donation = |donor: u8, minor| {
+        let part = Value::text_map([("to", to("archive/APP")), ("amount", uint(minor))]);
+        vec![
+            ("parts", Value::Array(vec![part])),
+            ("external_ref", text("row")),
+            ("channel", text("bank")),
+            ("donor", person_value(donor)),
+        ]
+    };
+    assert_eq!(load(&mut stage, "income_record", "IN-1", donation(1, 100)), Vec::<u16>::new());
+    assert_eq!(load(&mut stage, "income_record", "IN-2", donation(2, 100)), Vec::<u16>::new());
+    assert_eq!(load(&mut stage, "income_record", "IN-3", donation(1, 100)), vec![3911]);
+    let figures = assert_history(&stage, "historical");
+    assert_eq!((figures.income, figures.available), (300, 300));
+}
+
+#[test]
+fn mz_3012_a_bank_confirms_no_history_and_live_money_draws_on_none() {
+    let mut stage = imported(false);
+    budget(&mut stage, 1_000, false);
+    award(&mut stage, 900);
+    load(&mut stage, "commit", "CM", commit(900));
+    load(&mut stage, "payment_request", "PAY", pay_party(900));
+    stage.expect(3012, "bank/1", "payment_confirm", "PC", confirmation("archive/PAY", "B-1"));
+    stage.expect(3012, "civil/1", "payment_request", "LIVE", pay_party(1));
+    open_programme(&mut stage, "P", "CNY");
+    open_account(&mut stage, "P", "APPROPRIATION", vec![]);
+    stage.expect(3012, "finance/1", "appropriate", "MIX", {
+        let mut fields = from_to(1, "archive/SOU", "finance/P-APP");
+        fields.push(("legal_ref", text("x")));
+        fields
+    });
+}

@@ -1,0 +1,172 @@
+//! Rules over payments, the bank, returns, recoveries and goods, each by its violation.
+
+use super::*;
+
+#[test]
+fn mz_3004_who_proposed_or_approved_does_not_approve() {
+    let mut stage = funded();
+    stage.apply("civil/1", "payment_request", "PAY", payment("G", 1, 10));
+    assert_eq!(stage.approve("civil/1", "civil/PAY").outcome, 3004);
+    assert_eq!(stage.approve("civil/2", "civil/PAY").outcome, 3004);
+    assert_eq!(stage.approve("super/1", "civil/PAY").outcome, 3004);
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3204_an_approval_names_exactly_the_record() {
+    let mut stage = funded();
+    stage.apply("civil/1", "payment_request", "PAY", payment("G", 1, 10));
+    let fields = with(stage.digest_of("civil/PAY"), "digest", hash(7));
+    stage.expect(3204, "finance/1", "approve", "A-1", fields);
+}
+
+#[test]
+fn mz_3205_a_movement_ends_once() {
+    let mut stage = funded();
+    let confirm = |bank_ref| confirmation("civil/PAY", bank_ref);
+    stage.apply("civil/1", "payment_request", "PAY", payment("G", 1, 10));
+    stage.expect(3205, "audit/admin1", "movement_expire", "E-0", vec![("movement", to("civil/PAY"))]);
+    assert_eq!(stage.approve("finance/1", "civil/PAY").outcome, 0);
+    let cancel = vec![("movement", to("civil/PAY")), ("reason", text("x"))];
+    stage.expect(3205, "civil/1", "movement_cancel", "E-1", cancel);
+    stage.expect(3205, "audit/admin1", "movement_expire", "E-2", vec![("movement", to("civil/PAY"))]);
+    stage.apply("bank/1", "payment_confirm", "C-1", confirm("B-1"));
+    stage.expect(3205, "bank/1", "payment_confirm", "C-2", confirm("B-2"));
+    let fail = vec![("movement", to("civil/PAY")), ("reason", text("x"))];
+    stage.expect(3205, "bank/1", "payment_fail", "C-3", fail);
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3206_a_bank_reference_serves_once_over_all_record_types() {
+    let mut stage = funded();
+    pay(&mut stage, "PAY-1", 10);
+    stage.apply_with(OWNER, "payment_request", "PAY-2", payment("G", 1, 20));
+    stage.expect(3206, "bank/1", "payment_confirm", "C-2", confirmation("civil/PAY-2", "B-PAY-1"));
+    stage.expect(3206, "bank/1", "payment_return", "R-1", payment_return("civil/PAY-1", 1, "B-PAY-1"));
+    let bare = vec![("payment", to("civil/PAY-1")), ("amount", uint(1))];
+    stage.expect(3206, "bank/1", "payment_return", "R-2", bare);
+    let unproven = with(confirmation("civil/PAY-2", "B-2"), "statement", hash(0));
+    stage.expect(3206, "bank/1", "payment_confirm", "C-3", unproven);
+    stage.apply("bank/1", "payment_confirm", "C-4", confirmation("civil/PAY-2", "B-2"));
+}
+
+#[test]
+fn mz_3207_payments_within_the_grant() {
+    let mut stage = funded();
+    stage.apply_with(FINANCE, "allot", "AL-2", allotment(2_000));
+    stage.apply_with(OWNER, "commit", "CM-2", commitment("G", 1_000));
+    pay(&mut stage, "PAY-1", 4_000);
+    stage.expect(3207, "civil/1", "payment_request", "PAY-2", payment("G", 1, 1_001));
+    stage.apply("civil/1", "payment_request", "PAY-3", payment("G", 1, 1_000));
+    stage.expect(3207, "civil/1", "payment_request", "PAY-4", payment("G", 1, 1));
+}
+
+#[test]
+fn mz_3210_only_whom_the_grant_names_and_while_it_lasts() {
+    let mut stage = funded();
+    stage.expect(3210, "civil/1", "payment_request", "PAY-1", payment("G", 2, 1));
+    stage.expect(3210, "civil/1", "award_grant", "H", with(grant_fields(1, 1), "party", text("SUP-1")));
+    stage.pass_days(300);
+    stage.expect(3210, "civil/1", "payment_request", "PAY-2", payment("G", 1, 1));
+}
+
+#[test]
+fn mz_3211_only_the_registered_account() {
+    let mut stage = funded();
+    stage.expect(3211, "civil/1", "payment_request", "PAY-1", with(payment("G", 1, 1), "payee_account", hash(2)));
+    pay(&mut stage, "PAY-2", 100);
+    stage.apply("bank/1", "payment_return", "R-1", payment_return("civil/PAY-2", 100, "B-2"));
+    let again = vec![("payment", to("civil/PAY-2")), ("amount", uint(1)), ("payee_account", hash(2))];
+    stage.expect(3211, "civil/1", "payment_reissue", "RI", again);
+}
+
+#[test]
+fn mz_3215_no_more_comes_back_than_was_paid() {
+    let mut stage = funded();
+    pay(&mut stage, "PAY", 100);
+    stage.apply("bank/1", "payment_return", "R-1", payment_return("civil/PAY", 60, "B-2"));
+    let order = |minor| vec![("payment", to("civil/PAY")), ("amount", uint(minor)), ("decision", hash(3))];
+    stage.expect(3215, "super/1", "recovery_order", "O-1", order(41));
+    stage.apply("super/1", "recovery_order", "O-2", order(30));
+    let receipt =
+        |minor, bank_ref| vec![("order", to("super/O-2")), ("amount", uint(minor)), ("bank_ref", text(bank_ref))];
+    stage.expect(3215, "bank/1", "recovery_receipt", "RR-1", receipt(31, "B-3"));
+    stage.apply("bank/1", "recovery_receipt", "RR-2", receipt(30, "B-3"));
+    // The PAID account holds another payment too, so only the rule stands in the way.
+    pay(&mut stage, "PAY-2", 500);
+    stage.expect(3215, "bank/1", "payment_return", "R-2", payment_return("civil/PAY", 11, "B-4"));
+    stage.apply("bank/1", "payment_return", "R-3", payment_return("civil/PAY", 10, "B-4"));
+    assert_eq!(available(&stage, "finance/P-RET"), 100);
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3223_reissues_within_returns_never_recoveries() {
+    let mut stage = funded();
+    pay(&mut stage, "PAY", 100);
+    let again = |minor| {
+        vec![("payment", to("civil/PAY")), ("amount", uint(minor)), ("payee_account", Value::bytes(&account_of(1)))]
+    };
+    stage.expect(3223, "civil/1", "payment_reissue", "RI-0", again(1));
+    let order = vec![("payment", to("civil/PAY")), ("amount", uint(40)), ("decision", hash(3))];
+    stage.apply("super/1", "recovery_order", "O", order);
+    let receipt = vec![("order", to("super/O")), ("amount", uint(40)), ("bank_ref", text("B-3"))];
+    stage.apply("bank/1", "recovery_receipt", "RR", receipt);
+    stage.apply("bank/1", "payment_return", "R", payment_return("civil/PAY", 60, "B-4"));
+    stage.expect(3223, "civil/1", "payment_reissue", "RI-1", again(61));
+    stage.apply("civil/1", "payment_reissue", "RI-2", again(60));
+    stage.expect(3223, "civil/1", "payment_reissue", "RI-3", again(1));
+    assert_eq!(stage.approve("finance/1", "civil/RI-2").outcome, 0);
+    assert_balanced(&stage, "live");
+    let fail = vec![("movement", to("civil/RI-2")), ("reason", text("x"))];
+    stage.apply("bank/1", "payment_fail", "PF", fail);
+    stage.apply_with(OWNER, "payment_reissue", "RI-4", again(60));
+    stage.apply("bank/1", "payment_confirm", "PC", confirmation("civil/RI-4", "B-5"));
+    stage.apply("bank/1", "payment_return", "R-2", payment_return("civil/RI-4", 60, "B-6"));
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3224_goods_issued_within_goods_recorded() {
+    let mut stage = opened();
+    let lot = vec![("subject", to("civil/P")), ("item", text("rice")), ("unit", text("kg")), ("quantity", uint(10))];
+    let before = stage.trail_length(&reference("civil/P").key());
+    stage.apply("civil/1", "goods_record", "GR", lot);
+    let issue =
+        |quantity| vec![("goods", to("civil/GR")), ("quantity", uint(quantity)), ("recipient", person_value(1))];
+    stage.apply("civil/1", "goods_issue", "GI-1", issue(9));
+    stage.expect(3224, "civil/1", "goods_issue", "GI-2", issue(2));
+    stage.apply("civil/1", "goods_issue", "GI-3", issue(1));
+    assert_eq!(stage.trail_length(&reference("civil/P").key()), before + 4, "the rejected issue too");
+}
+
+#[test]
+fn mz_3911_the_same_payee_amount_and_day_twice() {
+    let mut stage = funded();
+    let first = stage.apply("civil/1", "payment_request", "PAY-1", payment("G", 1, 100));
+    assert_eq!(first.flags, Vec::<u16>::new());
+    let second = stage.apply("civil/1", "payment_request", "PAY-2", payment("G", 1, 100));
+    assert_eq!(second.flags, vec![3911]);
+    let other = stage.apply("civil/1", "payment_request", "PAY-3", payment("G", 1, 101));
+    assert_eq!(other.flags, Vec::<u16>::new());
+    assert_eq!(stage.trail_length(&key::findings("civil.P")), 1);
+    assert!(stage.state.0.contains_key(&key::finding("civil.P", second.index, 3911)));
+}
+
+#[test]
+fn a_receipt_names_a_payment_and_a_statement_is_reconciled_by_bank_and_finance() {
+    let mut stage = funded();
+    pay(&mut stage, "PAY", 100);
+    let received = |payment| vec![("payment", to(payment)), ("received", Value::Bool(true))];
+    stage.apply("civil/1", "receipt_confirm", "RC", received("civil/PAY"));
+    stage.expect(3002, "civil/1", "receipt_confirm", "RC-2", received("finance/AL-1"));
+    let statement = vec![
+        ("account", to("finance/P-PAI")),
+        ("day", text("2026-06-01")),
+        ("statement_total", uint(100)),
+        ("matched_root", hash(1)),
+        ("breaks_root", hash(2)),
+    ];
+    stage.apply_with(["bank/1", "finance/1"], "reconcile", "RE", statement);
+}
