@@ -304,3 +304,6 @@ fn subjects_of_leaf(reference: &Ref, leaf: &RecordLeaf) -> Vec<Subject> {
     }
     subjects
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,9 +28,12 @@ use crate::transaction::{Payload, Transaction};
 pub const START_MS: u64 = 1_780_272_000_000;
 pub const DAY_MS: u64 = 86_400_000;
 
+/// An agency, the roles that it may hold, and its officers with the roles of each.
+type Cast = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
+
 /// Agencies, the roles that they may hold, and their officers with the roles of each. Every agency also has the admins
 /// `admin1` and `admin2`. The first four are the authority set.
-const CAST: &[(&str, &[&str], &[(&str, &[&str])])] = &[
+const CAST: &[Cast] = &[
     ("finance", &["finance"], &[("1", &["finance"]), ("2", &["finance"]), ("3", &["finance"])]),
     (
         "civil",
@@ -108,10 +111,6 @@ pub fn hash(byte: u8) -> Value {
     Value::bytes(&[byte; 32])
 }
 
-pub fn amount(minor: u64) -> Value {
-    Value::Uint(minor)
-}
-
 /// A reference written `agency/id`.
 pub fn reference(text: &str) -> Ref {
     let (agency, id) = text.split_once('/').expect("agency/id");
@@ -158,7 +157,7 @@ impl Stage {
                 officers,
             });
         }
-        let member = |(id, ..): &(&str, &[&str], &[(&str, &[&str])])| Member {
+        let member = |(id, ..): &Cast| Member {
             agency: (*id).to_owned(),
             consensus_key: signing_key(&format!("{id} consensus")).public(),
             sealing_key: signing_key(&format!("{id} sealing")).public(),
@@ -257,6 +256,7 @@ impl Stage {
     }
 
     /// Submits and insists on a rejection by this rule that changes nothing but its own leaf and trails.
+    #[expect(clippy::too_many_arguments, reason = "the code, and then exactly what `submit` takes")]
     pub fn expect(&mut self, code: u16, officer: &str, record_type: &str, id: &str, fields: Vec<(&str, Value)>) {
         let before = self.state.clone();
         let outcome = self.submit(officer, record_type, id, fields);

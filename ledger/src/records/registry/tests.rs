@@ -4,8 +4,7 @@ use crate::certificate::{KeyRole, possess_bytes};
 use crate::codec::Value;
 use crate::crypto::SigningKey;
 use crate::records::registry::{Grant, Officer, OfficerKey, Recipient};
-use crate::records::role::Role;
-use crate::records::testing::{DAY_MS, Stage, amount, hash, person, signing_key, text, to};
+use crate::records::testing::{Stage, hash, person, signing_key, text, to};
 use crate::state::key;
 
 fn key_fields(stage: &Stage, agency: &str, officer: &str, key: &SigningKey) -> Vec<(&'static str, Value)> {
@@ -285,15 +284,4 @@ fn a_rejected_record_joins_the_trails_of_what_it_names() {
     let before = stage.trail_length(&officer);
     stage.expect(3003, "civil/1", "role_revoke", "V-1", vec![("role_grant", to("civil/G-1"))]);
     assert_eq!(stage.trail_length(&officer), before + 1);
-}
-
-#[test]
-fn a_limit_of_a_role_covers_approvals_too() {
-    let mut stage = Stage::found();
-    assert_eq!(stage.time_ms % DAY_MS, 0);
-    let mut fields = grant_fields("civil/plain", "buyer");
-    fields.push(("max_minor", amount(10)));
-    stage.apply_with(["civil/admin1", "civil/admin2"], "role_grant", "G-1", fields);
-    let grants = grants_of(&stage, "civil", "civil/plain");
-    assert!(grants.iter().any(|grant| grant.role == Role::Buyer && grant.max_minor == Some(10)));
 }

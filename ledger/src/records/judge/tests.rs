@@ -1,0 +1,109 @@
+//! The frame's rules over records that move money: references, scope and limit of roles, whose trails are joined.
+
+use crate::codec::Value;
+use crate::records::fund::tests::{
+    OWNER, account_fields, allotment, appropriation, grant_fields, open_programme, opened, payment, programme_fields,
+};
+use crate::records::testing::{Stage, hash, person, text, to};
+use crate::state::key;
+
+/// Takes the role from an officer of finance and grants it anew, with a scope or limit.
+fn narrow(stage: &mut Stage, officer: &str, bound: (&'static str, Value)) {
+    let named = || ("officer", Value::bytes(&person(officer)));
+    let admins = ["finance/admin1", "finance/admin2"];
+    let id = officer.replace('/', "-");
+    stage.apply_with(admins, "role_revoke", &format!("V-{id}"), vec![named(), ("role", text("finance"))]);
+    let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-12-31"))];
+    let mut fields = vec![named(), ("role", text("finance")), bound];
+    fields.extend(days);
+    stage.apply_with(admins, "role_grant", &format!("G-{id}"), fields);
+}
+
+#[test]
+fn a_role_covers_amounts_up_to_its_limit() {
+    let mut stage = opened();
+    narrow(&mut stage, "finance/3", ("max_minor", Value::Uint(1_000)));
+    stage.expect(3003, "finance/3", "appropriate", "AP-1", appropriation(1_001));
+    stage.apply("finance/3", "appropriate", "AP-2", appropriation(1_000));
+    stage.apply("finance/1", "appropriate", "AP-3", appropriation(1_001));
+    let fields = stage.digest_of("finance/AP-3");
+    stage.expect(3003, "finance/3", "approve", "A-1", fields);
+    assert_eq!(stage.approve("finance/2", "finance/AP-3").outcome, 0);
+}
+
+#[test]
+fn a_role_covers_only_its_scope() {
+    let mut stage = opened();
+    open_programme(&mut stage, "Q", "CNY");
+    narrow(&mut stage, "finance/2", ("scope", to("civil/Q")));
+    narrow(&mut stage, "finance/3", ("scope", to("civil/P")));
+    stage.expect(3003, "finance/2", "appropriate", "AP-1", appropriation(10));
+    stage.apply("finance/3", "appropriate", "AP-2", appropriation(10));
+    let fields = stage.digest_of("finance/AP-2");
+    stage.expect(3003, "finance/2", "approve", "A-1", fields);
+}
+
+#[test]
+fn references_exist_are_of_the_right_kind_and_in_effect() {
+    let mut stage = opened();
+    let with = |from: &str| {
+        let mut fields = allotment(10);
+        fields[1].1 = to(from);
+        fields
+    };
+    stage.expect(3002, "finance/1", "allot", "AL-1", with("finance/none"));
+    stage.expect(3002, "finance/1", "allot", "AL-2", with("civil/P"));
+    let mut later = account_fields("P", "ALLOTMENT");
+    later.retain(|(name, _)| *name != "agency");
+    later.push(("agency", text("town")));
+    stage.apply("finance/1", "account_open", "LATER", later);
+    stage.expect(3002, "finance/1", "allot", "AL-3", with("finance/LATER"));
+    let mut nobody = programme_fields("CNY");
+    nobody.retain(|(name, _)| *name != "bank");
+    nobody.push(("bank", text("nobody")));
+    stage.expect(3002, "civil/1", "programme_open", "R", nobody);
+}
+
+#[test]
+fn a_declared_subject_is_what_the_record_refers_to() {
+    let mut stage = opened();
+    open_programme(&mut stage, "Q", "CNY");
+    let mut fields = appropriation(10);
+    fields.push(("subject", to("civil/Q")));
+    stage.expect(3002, "finance/1", "appropriate", "AP-1", fields.clone());
+    fields[4].1 = to("civil/P");
+    stage.apply("finance/1", "appropriate", "AP-2", fields);
+}
+
+#[test]
+fn an_attempt_joins_the_trails_of_programme_accounts_and_recipient() {
+    let mut stage = opened();
+    stage.apply_with(OWNER, "award_grant", "G", grant_fields(1, 5_000));
+    let mut commitment = account_fields("P", "COMMITMENT");
+    commitment.push(("award", to("civil/G")));
+    stage.apply_with(["finance/1", "finance/2"], "account_open", "C-G", commitment);
+    let trails = |stage: &Stage| {
+        ["civil/P", "finance/C-G"]
+            .map(|name| crate::records::testing::reference(name).key())
+            .into_iter()
+            .chain([key::recipient("scope", &[1; 16])])
+            .map(|key| stage.trail_length(&key))
+            .collect::<Vec<_>>()
+    };
+    let before = trails(&stage);
+    stage.expect(3201, "civil/1", "payment_request", "PAY", payment("G", 1, 10));
+    let longer: Vec<_> = before.iter().map(|length| length + 1).collect();
+    assert_eq!(trails(&stage), longer);
+}
+
+#[test]
+fn evidence_and_unknown_programmes_do_not_hide_an_attempt() {
+    let mut stage = opened();
+    let before = stage.trail_length(&crate::records::testing::reference("finance/P-APP").key());
+    let mut fields = allotment(10);
+    fields[2].1 = to("finance/none");
+    let evidence = Value::text_map([("hash", hash(1)), ("kind", text("scan"))]);
+    fields.push(("evidence", Value::Array(vec![evidence])));
+    stage.expect(3002, "finance/1", "allot", "AL-1", fields);
+    assert_eq!(stage.trail_length(&crate::records::testing::reference("finance/P-APP").key()), before + 1);
+}
