@@ -29,6 +29,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::AgentBank],
         entitled: by_bank,
         check: can_confirm,
+        sequence: |scene| rules::follows(scene, "movement"),
         take_effect: confirm,
         ..RecordType::BASE
     },
@@ -40,6 +41,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::AgentBank],
         entitled: by_bank,
         check: can_confirm_income,
+        sequence: |scene| rules::follows(scene, "movement"),
         take_effect: confirm,
         ..RecordType::BASE
     },
@@ -51,6 +53,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::AgentBank],
         entitled: by_bank,
         check: is_released,
+        sequence: |scene| rules::follows(scene, "movement"),
         take_effect: fail,
         ..RecordType::BASE
     },
@@ -66,6 +69,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::AgentBank],
         entitled: by_paying_bank,
         check: can_return,
+        sequence: |scene| rules::follows(scene, "payment"),
         take_effect: take_back,
         ..RecordType::BASE
     },

@@ -43,6 +43,7 @@ const BY_OWNER: RecordType = RecordType {
     submitters: &[Role::ProgrammeOwner, Role::Charity],
     entitled: by_owner,
     approvers: with_finance,
+    sequence: |scene| rules::follows(scene, "award"),
     void: movement::void,
     ..RecordType::BASE
 };

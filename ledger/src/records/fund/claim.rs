@@ -3,7 +3,6 @@
 
 use minicbor::{Decode, Encode};
 
-use super::book;
 use super::entitlement::Entitlement;
 use super::movement::MovementState;
 use super::nullifier;
@@ -54,10 +53,9 @@ impl Claim {
 }
 
 /// 3209.
-pub fn is_first(scene: &mut Scene<'_>, programme: &Ref, entitlement: &Entitlement) -> Verdict {
+pub fn is_first(scene: &mut Scene<'_>, (programme, details): &(Ref, Programme), entitlement: &Entitlement) -> Verdict {
     let Some(claim) = claim(scene, entitlement) else { return Ok(()) };
-    let scope = book::programme(scene, programme)?.scope;
-    match standing(scene, claim.key(&scope, programme))? {
+    match standing(scene, claim.key(&details.scope, programme))? {
         Some(holder) => {
             let (period, person) = (&claim.period, hex::encode(claim.person.0));
             reject(3209, format!("{programme}, period {period}, recipient {person} is claimed by {holder}"))
@@ -78,14 +76,14 @@ pub fn is_exclusive(scene: &mut Scene<'_>, programme: &Programme, entitlement: &
 }
 
 /// The scene's record claims.
-pub fn take(scene: &mut Scene<'_>, programme: &Ref, entitlement: &Entitlement) -> Verdict {
+pub fn take(scene: &mut Scene<'_>, (programme, details): &(Ref, Programme), entitlement: &Entitlement) -> Verdict {
     let Some(claim) = claim(scene, entitlement) else { return Ok(()) };
-    let scope = book::programme(scene, programme)?.scope;
+    let scope = &details.scope;
     let own = Nullifier { index: scene.index, record: scene.record.reference.clone() };
-    scene.draft.put(claim.key(&scope, programme), &own)?;
+    scene.draft.put(claim.key(scope, programme), &own)?;
     // Another asset's claim that still stands keeps the programme closed for the excluded ones.
-    if standing(scene, claim.any_key(&scope, programme))?.is_none() {
-        scene.draft.put(claim.any_key(&scope, programme), &own)?;
+    if standing(scene, claim.any_key(scope, programme))?.is_none() {
+        scene.draft.put(claim.any_key(scope, programme), &own)?;
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub const TYPES: &[RecordType] = &[RecordType {
     approvers: by_a_second,
     check: can_record,
     propose,
-    take_effect,
+    take_effect: |scene| movement::take_effect(scene, announce),
     void: movement::void,
     ..RecordType::BASE
 }];
@@ -109,16 +109,14 @@ fn pattern_of(scene: &Scene<'_>, programme: Ref, amount: u64) -> Pattern {
     Pattern { programme, who, amount }
 }
 
-fn propose(scene: &mut Scene<'_>) -> Verdict {
+/// Remembers what 3911 compares, and says which movement the income makes.
+fn announce(scene: &mut Scene<'_>) -> Verdict<Movement> {
     let plan = plan(scene)?;
     pattern::remember(scene, &pattern_of(scene, plan.programme.clone(), plan.amount()))?;
-    movement::propose(scene, plan)
+    Ok(plan)
 }
 
-fn take_effect(scene: &mut Scene<'_>) -> Verdict {
-    if movement::own(scene)?.is_none() {
-        let plan = plan(scene)?;
-        pattern::remember(scene, &pattern_of(scene, plan.programme.clone(), plan.amount()))?;
-    }
-    movement::take_effect(scene, plan)
+fn propose(scene: &mut Scene<'_>) -> Verdict {
+    let movement = announce(scene)?;
+    movement::propose(scene, movement)
 }

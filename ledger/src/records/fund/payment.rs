@@ -9,7 +9,7 @@ use super::entitlement::{self, Entitlement};
 use super::list::{self, List, ListState};
 use super::list_proof::ListProof;
 use super::movement::{self, Movement, MovementKind, Payment, Posting};
-use super::pattern;
+use super::pattern::{self, Pattern};
 use super::programme::Programme;
 use super::rules::{self, Part};
 use crate::codec::Value;
@@ -53,8 +53,9 @@ pub const TYPES: &[RecordType] = &[RecordType {
     entitled: by_owner,
     approvers: released_by,
     check: can_pay,
+    sequence: |scene| rules::follows(scene, "entitlement"),
     propose,
-    take_effect,
+    take_effect: |scene| movement::take_effect(scene, plan),
     void: movement::void,
     ..RecordType::BASE
 }];
@@ -128,7 +129,7 @@ fn can_pay(scene: &mut Scene<'_>) -> Verdict {
     rules::covered(scene, &legs)?;
     rules::one_programme(&legs)?;
     if scene.mode == Mode::Live {
-        claim::is_first(scene, &request.programme.0, &request.entitlement)?;
+        claim::is_first(scene, &request.programme, &request.entitlement)?;
         is_entitled(scene, &request)?;
         account_is_registered(scene, &request.programme.1, (request.recipient, request.party.as_deref()))?;
         claim::is_exclusive(scene, &request.programme.1, &request.entitlement)?;
@@ -136,7 +137,8 @@ fn can_pay(scene: &mut Scene<'_>) -> Verdict {
     rules::earmarked(&legs)?;
     rules::open(scene, &legs)?;
     within_list(scene, &request)?;
-    pattern::repeated(scene, &pattern_of(&request))
+    pattern::repeated(scene, &pattern_of(&request))?;
+    pattern::near_threshold(scene, request.posting.amount)
 }
 
 /// 3207: payments and reservations stay within the grant's value.
@@ -244,8 +246,7 @@ fn within_list(scene: &mut Scene<'_>, request: &Request) -> Verdict {
 
 // ---- effects ----
 
-fn plan(scene: &mut Scene<'_>) -> Verdict<Movement> {
-    let request = request(scene)?;
+fn movement_of(scene: &Scene<'_>, request: Request) -> Movement {
     let payment = Payment {
         recipient: request.recipient,
         party: request.party,
@@ -259,37 +260,30 @@ fn plan(scene: &mut Scene<'_>) -> Verdict<Movement> {
     };
     let movement = Movement::new(MovementKind::Payment, request.programme.0, vec![request.posting]);
     let at_bank = scene.mode == Mode::Live;
-    Ok(Movement { payment: Some(payment), entitlement: Some(request.award), ..movement.at_bank(at_bank) })
+    Movement { payment: Some(payment), entitlement: Some(request.award), ..movement.at_bank(at_bank) }
 }
 
-fn pattern_of(request: &Request) -> pattern::Pattern {
+fn pattern_of(request: &Request) -> Pattern {
     let who = match (&request.entitlement, request.recipient, &request.party) {
         // A second line for one person is 3209's matter.
         (Entitlement::List(_), _, _) | (_, None, None) => None,
         (_, Some(person), _) => Some(hex::encode(person.0)),
         (_, None, Some(party)) => Some(party.clone()),
     };
-    pattern::Pattern { programme: request.programme.0.clone(), who, amount: request.posting.amount }
+    Pattern { programme: request.programme.0.clone(), who, amount: request.posting.amount }
 }
 
-/// Claims the payee's right and remembers what 3911 compares.
-fn remember(scene: &mut Scene<'_>) -> Verdict {
+/// Claims the payee's right, remembers what 3911 compares, and says which movement the request makes.
+fn plan(scene: &mut Scene<'_>) -> Verdict<Movement> {
     let request = request(scene)?;
     if scene.mode == Mode::Live {
-        claim::take(scene, &request.programme.0, &request.entitlement)?;
+        claim::take(scene, &request.programme, &request.entitlement)?;
     }
-    pattern::remember(scene, &pattern_of(&request))
+    pattern::remember(scene, &pattern_of(&request))?;
+    Ok(movement_of(scene, request))
 }
 
 fn propose(scene: &mut Scene<'_>) -> Verdict {
-    remember(scene)?;
     let movement = plan(scene)?;
     movement::propose(scene, movement)
-}
-
-fn take_effect(scene: &mut Scene<'_>) -> Verdict {
-    if movement::own(scene)?.is_none() {
-        remember(scene)?;
-    }
-    movement::take_effect(scene, plan)
 }

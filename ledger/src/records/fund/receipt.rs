@@ -16,6 +16,7 @@ pub const TYPES: &[RecordType] = &[
         fields: &[Field::need("payment", FieldKind::Ref(&[Kind::Movement])), Field::need("received", FieldKind::Bool)],
         submitters: &[Role::ProgrammeOwner, Role::Charity, Role::Window],
         check: names_a_payment,
+        sequence: |scene| rules::follows(scene, "payment"),
         ..RecordType::BASE
     },
     RecordType {

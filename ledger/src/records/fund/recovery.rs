@@ -36,6 +36,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::Supervisor],
         entitled: by_supervisor,
         check: can_order,
+        sequence: |scene| rules::follows(scene, "payment"),
         take_effect: order,
         ..RecordType::BASE
     },
@@ -51,6 +52,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::AgentBank],
         entitled: by_bank,
         check: can_receive,
+        sequence: |scene| rules::follows(scene, "order"),
         take_effect: receive,
         ..RecordType::BASE
     },

@@ -27,6 +27,7 @@ pub const TYPES: &[RecordType] = &[
         entitled: reissued_by_owner,
         approvers: released_by,
         check: can_reissue,
+        sequence: |scene| rules::follows(scene, "payment"),
         propose: |scene| plan_reissue(scene).and_then(|plan| movement::propose(scene, plan)),
         take_effect: |scene| movement::take_effect(scene, plan_reissue),
         void: movement::void,

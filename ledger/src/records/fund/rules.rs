@@ -182,6 +182,22 @@ pub fn by_finance(programme: &Programme) -> Vec<Need> {
     vec![Need { agency: Some(programme.finance.clone()), role: Role::Finance }]
 }
 
+// ---- dates (3009) ----
+
+/// 3009: not effective before the record that a field names. A day that an import filled in decides nothing.
+pub fn follows(scene: &mut Scene<'_>, field: &str) -> Verdict {
+    let Some(reference) = scene.record.find::<Ref>(field) else { return Ok(()) };
+    let effective = scene.record.effective;
+    let filled = |names: &[String]| names.iter().any(|name| name == "effective_date");
+    let assumed = scene.record.find::<Vec<String>>("defaults").is_some_and(|names| filled(&names));
+    let Some(leaf) = scene.leaf(&reference)? else { return Ok(()) };
+    let earlier = leaf.effective;
+    if assumed || leaf.flags.contains(&3707) || effective >= earlier {
+        return Ok(());
+    }
+    scene.reject_or_flag(3009, format!("effective {effective}, {reference} is effective {earlier}"))
+}
+
 // ---- bank evidence (3206) ----
 
 /// 3206, in live programmes: the reference is given and this bank has not used it for any record.

@@ -194,3 +194,21 @@ fn mz_3012_a_bank_confirms_no_history_and_live_money_draws_on_none() {
         fields
     });
 }
+
+#[test]
+fn mz_3009_judges_stated_days_only() {
+    let mut stage = imported(false);
+    budget(&mut stage, 1_000, false);
+    award(&mut stage, 900);
+    load(&mut stage, "commit", "CM", commit(900));
+    let dated = |mut fields: Vec<(&'static str, Value)>| {
+        fields.push(("import", to("archive/I")));
+        fields.push(("effective_date", text("2020-01-31")));
+        fields
+    };
+    let early = stage.apply("archive/1", "payment_request", "PAY-1", dated(pay_party(100)));
+    assert_eq!(early.flags, vec![3009]);
+    let inherited = with(dated(pay_party(200)), "defaults", Value::Array(vec![text("effective_date")]));
+    let filled = stage.apply("archive/1", "payment_request", "PAY-2", inherited);
+    assert!(!filled.flags.contains(&3009), "{:?}", filled.flags);
+}

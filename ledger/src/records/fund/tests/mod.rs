@@ -5,6 +5,7 @@ mod history;
 mod life;
 mod list_rules;
 mod payment_rules;
+mod random;
 
 use std::collections::BTreeMap;
 

@@ -150,6 +150,7 @@ fn mz_3911_the_same_payee_amount_and_day_twice() {
     assert_eq!(second.flags, vec![3911]);
     let other = stage.apply("civil/1", "payment_request", "PAY-3", payment("G", 1, 101));
     assert_eq!(other.flags, Vec::<u16>::new());
+    assert_eq!(stage.approve("finance/1", "civil/PAY-2").flags, Vec::<u16>::new());
     assert_eq!(stage.trail_length(&key::findings("civil.P")), 1);
     assert!(stage.state.0.contains_key(&key::finding("civil.P", second.index, 3911)));
 }
@@ -169,4 +170,29 @@ fn a_receipt_names_a_payment_and_a_statement_is_reconciled_by_bank_and_finance()
         ("breaks_root", hash(2)),
     ];
     stage.apply_with(["bank/1", "finance/1"], "reconcile", "RE", statement);
+}
+
+#[test]
+fn mz_3009_nothing_before_what_it_depends_on() {
+    let mut stage = funded();
+    let early = |fields| with(fields, "effective_date", text("2026-05-31"));
+    stage.expect(3009, "civil/1", "payment_request", "PAY-1", early(payment("G", 1, 1)));
+    stage.expect(3009, "civil/1", "commit", "CM-2", early(commitment("G", 1)));
+    stage.apply_with(OWNER, "payment_request", "PAY-2", payment("G", 1, 1));
+    stage.expect(3009, "bank/1", "payment_confirm", "PC", early(confirmation("civil/PAY-2", "B-1")));
+}
+
+#[test]
+fn mz_3913_just_below_a_second_approval() {
+    let mut stage = opened();
+    stage.apply_with(FINANCE, "appropriate", "AP", appropriation(300_000_000));
+    stage.apply_with(FINANCE, "allot", "AL", allotment(300_000_000));
+    grant(&mut stage, "G", 1, 300_000_000);
+    stage.apply_with(OWNER, "commit", "CM", commitment("G", 300_000_000));
+    let flags = |stage: &mut Stage, id: &str, minor| {
+        stage.apply("civil/1", "payment_request", id, payment("G", 1, minor)).flags
+    };
+    assert_eq!(flags(&mut stage, "PAY-1", 94_999_999), Vec::<u16>::new());
+    assert_eq!(flags(&mut stage, "PAY-2", 95_000_000), vec![3913]);
+    assert_eq!(flags(&mut stage, "PAY-3", 100_000_001), Vec::<u16>::new());
 }
