@@ -9,6 +9,7 @@ use crate::effect::{Alarm, Effect};
 use crate::justification::{EndorseCert, Just, Parent};
 use crate::message::Message;
 use crate::safety::{Entered, SafetyRecord};
+use crate::statement::Statement;
 use crate::{BlockId, Height, Signing, Tip, Turn, Turns};
 
 /// The highest block known to be final, applied or not.
@@ -40,6 +41,7 @@ impl Turns {
             return;
         }
         state.endorse_cert = Some(certificate.clone());
+        self.check_own_part(certificate.statement(), &certificate.signers);
         let proposer = self.setup.epoch.proposer(turn);
         if let Some(peer) = self.peer(proposer) {
             peer.strikes = 0;
@@ -84,6 +86,8 @@ impl Turns {
                 self.halt(Alarm::Divergence { turn });
             }
         }
+        let (epoch, height, block) = (certificate.epoch, certificate.height, certificate.block);
+        self.check_own_part(Statement::Confirm { epoch, turn, height, block }, &certificate.signers);
         self.last_final = LastFinal {
             turn,
             height: certificate.height,
@@ -201,7 +205,11 @@ impl Turns {
             return;
         }
         match self.book.admit(&record) {
-            Ok(()) => self.effects.push(Effect::Vote { record, to: crate::Audience::Everybody }),
+            Ok(()) => {
+                // Said just now: said again a full interval later.
+                self.retransmitted_ms = self.steady_ms;
+                self.effects.push(Effect::Vote { record, to: crate::Audience::Everybody });
+            }
             Err(fault) => self.halt(Alarm::Invariant { rule: fault.to_string() }),
         }
     }

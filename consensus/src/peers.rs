@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use mingzhang_ledger::certificate::Signers;
+
 use crate::effect::{Alarm, Audience, Effect};
 use crate::message::{Ask, Message, Status};
-use crate::statement::Vote;
+use crate::statement::{Statement, Vote};
 use crate::{Millis, Peer, Signing, Turn, Turns};
 
 /// A `waits` older than this is forgotten.
@@ -137,6 +139,14 @@ impl Turns {
         }
     }
 
+    /// To one whose words are of a turn that is over.
+    pub(crate) fn answer_with_just(&mut self, to: Peer) {
+        if self.may_answer(to) {
+            let just = self.just.clone();
+            self.send(Message::Justify(just), to);
+        }
+    }
+
     /// Last final block and justification, to one who is behind.
     pub(crate) fn send_where_we_are(&mut self, to: Peer) {
         if let Some(message) = self.final_message() {
@@ -152,6 +162,15 @@ impl Turns {
         let current = vote.statement.turn() > self.last_final.turn;
         if mine && current && !self.book.holds(&vote.statement) {
             self.halt(Alarm::SecondInstance { vote: *vote });
+        }
+    }
+
+    /// The same for a certificate that counts this node among its signers.
+    pub(crate) fn check_own_part(&mut self, statement: Statement, signers: &Signers) {
+        let Some(me) = self.setup.me else { return };
+        let own = signers.iter().find(|(signer, _)| *signer == me);
+        if let Some((signer, signature)) = own {
+            self.check_own(&Vote { statement, signer, signature });
         }
     }
 

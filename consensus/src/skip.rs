@@ -36,7 +36,8 @@ impl Turns {
         if state.skip_cert.is_some() {
             return;
         }
-        state.skip_cert = Some(certificate);
+        state.skip_cert = Some(certificate.clone());
+        self.check_own_part(certificate.statement(), &certificate.signers);
         let proposer = self.setup.epoch.proposer(turn);
         if let Some(peer) = self.peer(proposer)
             && peer.connected

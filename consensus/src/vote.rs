@@ -34,9 +34,7 @@ impl Turns {
         let is_certified = certified.is_some_and(|certificate| certificate.block == block);
         let is_its_just = certified.is_some_and(|certificate| certificate.just == just_hash);
         if turn < self.cur && !is_certified {
-            if self.may_answer(from) {
-                self.send_where_we_are(from);
-            }
+            self.answer_with_just(from);
             return;
         }
         let first = state.proposal.is_none() && turn > self.last_final.turn;
@@ -55,9 +53,8 @@ impl Turns {
 
     pub(crate) fn on_vote(&mut self, from: Peer, vote: Vote) {
         let turn = vote.statement.turn();
-        let behind = vote.statement.kind() == Kind::Skip && turn < self.cur;
-        if behind && Some(from) != self.setup.me && self.may_answer(from) {
-            self.send_where_we_are(from);
+        if vote.statement.kind() == Kind::Skip && turn < self.cur && Some(from) != self.setup.me {
+            self.answer_with_just(from);
         }
         if turn > self.last_final.turn && turn <= self.cur.saturating_add(self.window()) {
             self.tally(vote, from);
@@ -74,6 +71,7 @@ impl Turns {
             peer.signed = peer.signed.max(turn);
             let seen = if statement.kind() == Kind::Confirm { turn.saturating_add(1) } else { turn };
             peer.seen = peer.seen.max(seen);
+            peer.strikes = 0;
         }
         let quorum = self.setup.epoch.set.quorum();
         let state = self.turns.entry(turn).or_default();
@@ -135,9 +133,9 @@ impl Turns {
 
     /// Says what is to be said about every turn above the final one.
     pub(crate) fn review(&mut self) {
-        let certified: Vec<EndorseCert> = self.turns.values().filter_map(|state| state.endorse_cert.clone()).collect();
-        for certificate in certified {
-            self.review_certified(certificate);
+        let certified = self.turns.iter().filter(|(_, state)| state.endorse_cert.is_some());
+        for turn in certified.map(|(turn, _)| *turn).collect::<Vec<_>>() {
+            self.review_certified(turn);
         }
         self.review_proposal();
     }
@@ -150,19 +148,20 @@ impl Turns {
         if self.book.entry(turn).is_some_and(|entry| entry.endorsed.is_some() || entry.skipped) {
             return;
         }
-        let Some(just) = state.justs.get(&seen.just_hash).cloned() else { return };
+        let Some(just) = state.justs.get(&seen.just_hash) else { return };
         let Some(block) = self.blocks.get(&seen.block) else { return };
-        let (header, references) = (block.header, block.references.clone());
+        let header = block.header;
         let verdict = match block.status {
             Status::Valid { .. } => Some(true),
             Status::Invalid { .. } => Some(false),
             Status::Known | Status::Executing | Status::Missing(_) => None,
         };
-        let Some(words) = self.check_header(&header, &just) else { return };
+        let Some(words) = self.check_header(&header, just) else { return };
         let reproposal = header.turn != turn;
         if words.is_err() || verdict == Some(false) || !(seen.timely || reproposal) {
             self.cast_skip(turn);
         } else if verdict == Some(true) {
+            let (just, references) = (just.clone(), block.references.clone());
             let endorsed = Endorsed { turn, header, references, just, just_hash: seen.just_hash };
             self.emit_vote(SafetyRecord::Endorsed(Box::new(endorsed)));
         }
@@ -170,12 +169,13 @@ impl Turns {
 
     /// Confirms a certified block: at once if it was endorsed here, else, by the late path, as soon as it is
     /// validated. Without the late path f members could deny finality for ever.
-    fn review_certified(&mut self, certificate: EndorseCert) {
-        let turn = certificate.turn;
-        let status = self.blocks.get(&certificate.block).map(|block| block.status.clone());
-        if let Some(Status::Invalid { reason }) = status {
-            self.halt(Alarm::QuorumAgainstMe { turn, block: certificate.block, reason });
-            return;
+    fn review_certified(&mut self, turn: Turn) {
+        let Some(state) = self.turns.get(&turn) else { return };
+        let Some(certificate) = &state.endorse_cert else { return };
+        let block = self.blocks.get(&certificate.block);
+        if let Some(Status::Invalid { reason }) = block.map(|block| &block.status) {
+            let (block, reason) = (certificate.block, reason.clone());
+            return self.halt(Alarm::QuorumAgainstMe { turn, block, reason });
         }
         if let Some(entry) = self.book.entry(turn) {
             if entry.skipped || entry.confirmed.is_some() {
@@ -183,26 +183,24 @@ impl Turns {
             }
             if let Some(endorsed) = &entry.endorsed {
                 if endorsed.block() == certificate.block {
+                    let certificate = certificate.clone();
                     self.emit_vote(SafetyRecord::Confirmed { certificate, late: None });
                 }
                 return;
             }
         }
-        let Some(just) = self.turns.get(&turn).and_then(|state| state.justs.get(&certificate.just)).cloned() else {
-            return;
-        };
-        let Some(block) = self.blocks.get(&certificate.block) else { return };
-        if !matches!(block.status, Status::Valid { .. }) {
-            return;
-        }
-        let (header, references) = (block.header, block.references.clone());
-        match self.check_header(&header, &just) {
+        let Some(block) = block.filter(|block| matches!(block.status, Status::Valid { .. })) else { return };
+        let Some(just) = state.justs.get(&certificate.just) else { return };
+        match self.check_header(&block.header, just) {
             None => {}
             Some(Err(reason)) => {
-                self.halt(Alarm::QuorumAgainstMe { turn, block: certificate.block, reason: reason.to_owned() });
+                let block = certificate.block;
+                self.halt(Alarm::QuorumAgainstMe { turn, block, reason: reason.to_owned() });
             }
             Some(Ok(())) => {
-                let late = Endorsed { turn, header, references, just_hash: certificate.just, just };
+                let (header, references) = (block.header, block.references.clone());
+                let late = Endorsed { turn, header, references, just_hash: certificate.just, just: just.clone() };
+                let certificate = certificate.clone();
                 self.emit_vote(SafetyRecord::Confirmed { certificate, late: Some(Box::new(late)) });
             }
         }

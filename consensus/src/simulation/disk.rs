@@ -14,8 +14,8 @@ pub enum Entry {
     Batch(Reference),
     /// Final blocks, with the certificate of the last; prunes vote records.
     Commit(Vec<Executed>, FinalCert),
-    /// A transaction that this node admitted, and the run in which it was batched.
-    Admitted(u64, u64),
+    /// A transaction that this node admitted.
+    Admitted(u64),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -42,14 +42,14 @@ impl Disk {
     pub fn chain(&self) -> impl DoubleEndedIterator<Item = &Executed> {
         self.journal.iter().flat_map(|entry| match entry {
             Entry::Commit(blocks, _) => blocks.as_slice(),
-            Entry::Record(_) | Entry::Entered(_) | Entry::Batch(_) | Entry::Admitted(..) => &[],
+            Entry::Record(_) | Entry::Entered(_) | Entry::Batch(_) | Entry::Admitted(_) => &[],
         })
     }
 
     pub fn last_certificate(&self) -> Option<&FinalCert> {
         self.journal.iter().rev().find_map(|entry| match entry {
             Entry::Commit(_, certificate) => Some(certificate),
-            Entry::Record(_) | Entry::Entered(_) | Entry::Batch(_) | Entry::Admitted(..) => None,
+            Entry::Record(_) | Entry::Entered(_) | Entry::Batch(_) | Entry::Admitted(_) => None,
         })
     }
 
@@ -73,7 +73,7 @@ impl Disk {
             match entry {
                 Entry::Record(record) if record.turn() > final_turn => restored.records.push(record.clone()),
                 Entry::Entered(entered) => restored.entered = Some(entered.clone()),
-                Entry::Record(_) | Entry::Batch(_) | Entry::Commit(..) | Entry::Admitted(..) => {}
+                Entry::Record(_) | Entry::Batch(_) | Entry::Commit(..) | Entry::Admitted(_) => {}
             }
         }
         restored

@@ -17,7 +17,7 @@ pub enum Job {
     Tick { at: u64 },
     Synced { up_to: usize, records: Vec<(SafetyRecord, Audience)> },
     Build(Build),
-    Execute { block: BlockId, header: Header, references: Vec<Reference> },
+    Execute { block: BlockId, header: Box<Header>, references: Vec<Reference> },
     Committed { height: Height },
     Fetch { want: Want, from: Vec<Peer> },
 }
@@ -42,7 +42,7 @@ impl World {
                 }
                 Effect::Execute { block, header, references, .. } => {
                     let delay = self.random.between(0, self.weather.execute_max_ms);
-                    self.schedule_job(node, delay, Job::Execute { block, header, references });
+                    self.schedule_job(node, delay, Job::Execute { block, header: Box::new(header), references });
                 }
                 Effect::Fetch { want, from } => {
                     let delay = self.random.between(self.weather.delay_min_ms, self.weather.delay_max_ms);
@@ -71,7 +71,7 @@ impl World {
     }
 
     fn commit(&mut self, node: Peer, blocks: Vec<Executed>, certificate: mingzhang_ledger::certificate::FinalCert) {
-        self.note_final(&blocks, certificate.turn);
+        self.note_final(&blocks);
         let place = &mut self.nodes[usize::from(node)];
         for block in &blocks {
             assert_eq!(block.height, place.executor.tip().height + 1, "blocks are committed in height order");
@@ -89,7 +89,9 @@ impl World {
         };
         for to in peers {
             assert_ne!(to, from, "nothing is sent to oneself");
-            self.send_as(from, to, message.clone());
+            if self.can_reach(from, to) {
+                self.send_as(from, to, message.clone());
+            }
         }
     }
 
@@ -146,10 +148,12 @@ impl World {
     /// Signs what is durable, under the signer's own book.
     fn sign(&mut self, node: Peer, record: &SafetyRecord, to: &Audience) {
         let place = &mut self.nodes[usize::from(node)];
-        let durable = place.disk.journal.iter().take(place.disk.synced).any(|entry| match entry {
-            Entry::Record(stored) => stored == record,
-            Entry::Entered(_) | Entry::Batch(_) | Entry::Commit(..) | Entry::Admitted(..) => false,
-        });
+        let signed_before = place.signer.holds(&record.statement());
+        let durable = signed_before
+            || place.disk.journal.iter().take(place.disk.synced).rev().any(|entry| match entry {
+                Entry::Record(stored) => stored == record,
+                Entry::Entered(_) | Entry::Batch(_) | Entry::Commit(..) | Entry::Admitted(_) => false,
+            });
         assert!(durable, "a vote leaves before its record is durable");
         match place.signer.admit(record) {
             Ok(()) => {}

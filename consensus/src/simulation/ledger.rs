@@ -15,7 +15,6 @@ use crate::{BlockId, Build, Epoch, Height, Verdict, Work, lanes};
 pub struct Executed {
     pub height: Height,
     pub id: BlockId,
-    pub turn: u64,
     pub time_ms: u64,
     pub header: Option<Header>,
     pub references: Vec<Reference>,
@@ -33,7 +32,6 @@ impl Executed {
         Self {
             height: 0,
             id: epoch.opening_block(),
-            turn: 0,
             time_ms,
             header: None,
             references: Vec::new(),
@@ -86,7 +84,6 @@ impl Executed {
         Ok(Self {
             height,
             id: header.id(),
-            turn,
             time_ms,
             header: Some(header),
             references: references.to_vec(),
@@ -95,6 +92,13 @@ impl Executed {
             state_root: folded,
             tree_size: header.tree_size(),
         })
+    }
+}
+
+impl Executed {
+    /// The same block under other words.
+    pub fn with_header(self, header: Header) -> Self {
+        Self { id: header.id(), time_ms: header.time_ms, header: Some(header), ..self }
     }
 }
 

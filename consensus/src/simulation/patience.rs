@@ -1,0 +1,155 @@
+//! Timers, demand, restarts, and what peers are told: each rule by its violation, at one core on strings.
+
+use super::puppet::{Puppet, by, skip, skip_cert, statements};
+use super::rules::{alarms, kinds};
+use crate::justification::{Just, Parent};
+use crate::message::{Message, Status};
+use crate::safety::SafetyRecord;
+use crate::statement::Kind;
+use crate::{Alarm, Effect, Input, Restored, Work};
+
+#[test]
+fn the_timer_runs_only_on_demand_and_f_plus_one_skips_are_demand() {
+    let mut puppet = Puppet::new(4, 3);
+    assert_eq!(kinds(&puppet.wait(30_000)), []);
+    puppet.vote(1, skip(1));
+    assert_eq!(kinds(&puppet.wait(5_000)), []);
+    puppet.vote(2, skip(1));
+    assert_eq!(kinds(&puppet.wait(1_699)), []);
+    assert_eq!(statements(&puppet.wait(1)), [skip(1)]);
+}
+
+#[test]
+fn one_skip_is_demand_once_the_tip_is_a_minute_old() {
+    let mut puppet = Puppet::new(4, 3);
+    puppet.vote(1, skip(1));
+    assert_eq!(kinds(&puppet.wait(58_999)), []);
+    assert_eq!(kinds(&puppet.wait(1)), [], "now the timer starts");
+    assert_eq!(kinds(&puppet.wait(1_699)), []);
+    assert_eq!(kinds(&puppet.wait(1)), [Kind::Skip]);
+}
+
+#[test]
+fn a_suspected_agency_is_skipped_at_once_and_others_are_given_time() {
+    let mut puppet = Puppet::new(4, 3);
+    puppet.step(Input::Disconnected { peer: 2 });
+    puppet.wait(6_000);
+    // Turns 1 to 6 pass, and agency 2 signs nothing in them.
+    let justified = |turn, parent_turn| Just {
+        epoch: 0,
+        turn,
+        parent: Parent::Final(mingzhang_ledger::certificate::FinalCert {
+            epoch: 0,
+            turn: parent_turn,
+            height: parent_turn,
+            block: [1; 32],
+            signers: by(&[0, 1, 3]),
+        }),
+        skips: Vec::new(),
+    };
+    // An observer, so that certificates in its name do not alarm it.
+    puppet.core.setup.me = None;
+    puppet.hear(0, Message::Justify(justified(3, 2)));
+    assert_eq!((puppet.core.epoch().proposer(3), puppet.core.timeout_ms()), (2, 1_700));
+    puppet.hear(0, Message::Justify(justified(7, 6)));
+    assert_eq!((puppet.core.epoch().proposer(7), puppet.core.timeout_ms()), (2, 0));
+    puppet.step(Input::Connected { peer: 2 });
+    assert_eq!(puppet.core.timeout_ms(), 1_700);
+}
+
+#[test]
+fn the_timeout_doubles_with_failures_and_is_capped() {
+    let mut puppet = Puppet::new(4, 3);
+    for (turn, expected) in [(1, 1_700), (4, 1_700), (5, 3_400), (6, 3_400), (7, 6_800), (u64::MAX, 30_000)] {
+        puppet.core.cur = turn;
+        assert_eq!(puppet.core.timeout_ms(), expected, "turn {turn}");
+    }
+    assert!(puppet.core.is_timely(puppet.now + 10_000), "capped at ten seconds");
+    assert!(!puppet.core.is_timely(puppet.now + 10_001));
+    assert!(puppet.core.is_timely(puppet.now - 70_000));
+    assert!(!puppet.core.is_timely(puppet.now - 70_001));
+}
+
+#[test]
+fn a_foreign_vote_by_the_own_key_stops_signing() {
+    let mut puppet = Puppet::new(4, 3);
+    let effects = puppet.vote(3, skip(1));
+    assert!(matches!(alarms(&effects)[..], [Alarm::SecondInstance { .. }]));
+    assert!(!puppet.core.is_signing());
+    // The same inside a certificate.
+    let mut puppet = Puppet::new(4, 3);
+    let just = Just { epoch: 0, turn: 2, parent: Parent::Start(None), skips: vec![skip_cert(1, &[0, 1, 3])] };
+    assert!(matches!(alarms(&puppet.hear(0, Message::Justify(just)))[..], [Alarm::SecondInstance { .. }]));
+}
+
+#[test]
+fn after_an_unclean_stop_a_quorum_must_have_spoken_first() {
+    let epoch = super::test_epoch(4);
+    let restored = Restored { unclean: true, ..Restored::fresh(&epoch, super::START_MS) };
+    let (mut puppet, effects) = Puppet::restored(4, 3, restored);
+    assert_eq!(kinds(&effects), []);
+    let reference = puppet.batch(0, 0);
+    let block = puppet.block(&puppet.genesis, 0, 1, &[reference]);
+    let just = Just::opening(&puppet.epoch);
+    puppet.propose(&block, &just);
+    assert_eq!(kinds(&puppet.valid(&block)), []);
+    let asked = puppet.wait(1_000);
+    assert_eq!(
+        asked.iter().filter(|e| matches!(e, Effect::Send { message: Message::Status(s), .. } if s.asks)).count(),
+        3
+    );
+    let status =
+        Status { epoch: 0, final_height: 0, final_block: [9; 32], turn: 1, waits: false, asks: false, last_vote: None };
+    assert_eq!(kinds(&puppet.hear(0, Message::Status(status.clone()))), []);
+    assert_eq!(kinds(&puppet.hear(0, Message::Status(status.clone()))), [], "one peer counts once");
+    assert_eq!(kinds(&puppet.hear(1, Message::Status(status))), [Kind::Endorse]);
+}
+
+#[test]
+fn stored_votes_are_said_again_and_count_again() {
+    // A skip that was persisted before the crash is recounted afterwards: else exactly a quorum would be stuck.
+    let epoch = super::test_epoch(4);
+    let restored = Restored {
+        records: vec![SafetyRecord::Skipped { epoch: 0, turn: 1 }],
+        ..Restored::fresh(&epoch, super::START_MS)
+    };
+    let (mut puppet, effects) = Puppet::restored(4, 3, restored);
+    assert_eq!(statements(&effects), [skip(1)]);
+    puppet.loop_back(&effects);
+    puppet.votes(&[1, 2], skip(1));
+    assert_eq!(puppet.core.turn(), 2);
+}
+
+#[test]
+fn a_doubted_disk_signs_nothing() {
+    let epoch = super::test_epoch(4);
+    let restored = Restored { may_sign: false, ..Restored::fresh(&epoch, super::START_MS) };
+    let (mut puppet, _) = Puppet::restored(4, 0, restored);
+    let reference = puppet.batch(0, 0);
+    assert_eq!(puppet.have_work(vec![reference]), []);
+    assert_eq!(kinds(&puppet.wait(60_000)), []);
+}
+
+#[test]
+fn waits_is_shown_for_own_clients_and_never_passed_on() {
+    let waits = |effects: &[Effect]| {
+        effects.iter().any(|e| matches!(e, Effect::Send { message: Message::Status(s), .. } if s.waits))
+    };
+    let mut puppet = Puppet::new(4, 3);
+    let status =
+        Status { epoch: 0, final_height: 0, final_block: [9; 32], turn: 1, waits: true, asks: true, last_vote: None };
+    puppet.wait(70_000);
+    assert!(!waits(&puppet.hear(0, Message::Status(status.clone()))));
+    // It is demand here: the timer runs, for an old tip.
+    assert_eq!(kinds(&puppet.wait(1_700)), [Kind::Skip]);
+    puppet.step(Input::Work(Work { expiry_waits: true, ..Work::default() }));
+    assert!(waits(&puppet.hear(1, Message::Status(status))));
+}
+
+#[test]
+fn answers_to_one_peer_are_few() {
+    let mut puppet = Puppet::new(4, 3);
+    puppet.votes(&[0, 1, 2], skip(1));
+    let answers: usize = (0..100).map(|_| puppet.vote(2, skip(1)).len()).sum();
+    assert!((1..=5).contains(&answers), "{answers} answers within a second");
+}
