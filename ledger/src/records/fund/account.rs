@@ -4,6 +4,7 @@
 use minicbor::{Decode, Encode};
 
 use super::sums::Sums;
+use crate::records::calendar::Day;
 use crate::records::object::Ref;
 
 /// What an account is for. Only SOURCE may go below zero.
@@ -157,6 +158,9 @@ pub struct Account {
     /// Its budget was not stated by the imported source but filled in, so exceeding it proves nothing.
     #[n(11)]
     pub assumed: bool,
+    /// Latest effective day of a record that moved or reserved money here.
+    #[n(12)]
+    pub last_moved: Option<Day>,
 }
 
 /// Whether money with the debit side's earmark may enter the credit side (3213).

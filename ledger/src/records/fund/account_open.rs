@@ -55,6 +55,7 @@ fn stated(scene: &mut Scene<'_>) -> Verdict<Account> {
         budget: 0,
         closed: false,
         assumed: false,
+        last_moved: None,
     })
 }
 

@@ -119,6 +119,7 @@ fn post(
     let (assumed, debit_kind) = (debit.assumed || assumes_budget(scene, kind), debit.kind);
     let limits = (kind, step, posting.amount);
     narrow(&mut debit, limits);
+    debit.last_moved = debit.last_moved.max(Some(scene.record.effective));
     scene.put(&posting.debit, Object::Account(debit))?;
     let mut credit = account(scene, &posting.credit)?;
     credit.sums = stepped(&posting.credit, credit.sums, step, (Side::Credit, posting.amount))?;
@@ -131,6 +132,7 @@ fn post(
     let passes_on = matches!(kind, MovementKind::Appropriation | MovementKind::Allotment | MovementKind::Commitment);
     credit.assumed |= assumed && passes_on;
     widen(&mut credit, debit_kind, limits);
+    credit.last_moved = credit.last_moved.max(Some(scene.record.effective));
     scene.put(&posting.credit, Object::Account(credit))?;
     total(scene, &programme.currency, step, posting.amount)
 }

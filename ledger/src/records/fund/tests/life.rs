@@ -1,6 +1,9 @@
 //! A programme's whole life, step by step; money is conserved at every one.
 
 use super::*;
+use crate::outcome::Code;
+use crate::records::calendar::Day;
+use crate::records::fund::standing;
 use crate::records::testing::DAY_MS;
 
 #[test]
@@ -108,6 +111,7 @@ fn a_list_is_published_confirmed_and_paid_line_by_line() {
     let mut stage = funded();
     let lines = Lines::of(&[1, 2, 3]);
     confirmed_list(&mut stage, "L", &lines, "2026H1");
+    let before = stage.trail_length(&key::recipient("scope", &[2; 16]));
     for (index, id) in [(0, "LP-0"), (1, "LP-1"), (2, "LP-2")] {
         stage.apply_with(OWNER, "payment_request", id, list_payment("L", &lines.proof(index)));
         stage.apply("bank/1", "payment_confirm", &format!("C{id}"), confirmation(&format!("civil/{id}"), id));
@@ -115,7 +119,7 @@ fn a_list_is_published_confirmed_and_paid_line_by_line() {
     assert_eq!(available(&stage, "finance/C-L"), 0);
     assert_balanced(&stage, "live");
     let trail = stage.trail_length(&key::recipient("scope", &[2; 16]));
-    assert_eq!(trail, 3, "request, approval and confirmation join the recipient's trail");
+    assert_eq!(trail, before + 3, "request, approval and confirmation join the recipient's trail");
 }
 
 #[test]
@@ -145,4 +149,22 @@ fn a_payment_that_fails_expires_or_is_cancelled_gives_its_reservation_back() {
     stage.apply("finance/1", "reject", "RJ", fields);
     assert_eq!(available(&stage, "finance/C-G"), 5_000);
     assert_balanced(&stage, "live");
+}
+
+#[test]
+fn what_only_time_creates_3902_3903_3908() {
+    let mut stage = funded();
+    pay(&mut stage, "PAY", 100);
+    stage.apply("bank/1", "payment_return", "PR", payment_return("civil/PAY", 50, "B-2"));
+    let day = |text: &str| Day::parse(text).expect("a day");
+    let found = |stage: &Stage, name: &str, on: &str| standing::idle(&account(stage, name), day(on), 10);
+    assert_eq!(found(&stage, "finance/P-ALL", "2026-06-11"), None);
+    assert_eq!(found(&stage, "finance/P-ALL", "2026-06-12"), Some(Code(3902)));
+    assert_eq!(found(&stage, "finance/P-RET", "2026-06-12"), Some(Code(3903)));
+    assert_eq!(found(&stage, "finance/P-CAR", "2026-06-12"), None);
+    stage.apply("civil/1", "payment_request", "HOLD", payment("G", 1, 1));
+    let leaf = stage.leaf("civil/HOLD").expect("the request");
+    let until = leaf.waiting.as_ref().expect("it waits").valid_until;
+    assert_eq!(standing::held_too_long(&leaf, until), None);
+    assert_eq!(standing::held_too_long(&leaf, until + 1), Some(Code(3908)));
 }

@@ -20,10 +20,9 @@ use crate::crypto::Hash;
 use crate::entry::Entry;
 use crate::merkle::{Frontier, inclusion_path};
 use crate::records::object::{Object, RecordLeaf, Ref};
-use crate::records::registry::Recipient;
 use crate::records::scene::Totals;
 use crate::records::testing::{Stage, hash, reference, text, to};
-use crate::state::{Stored, key};
+use crate::state::key;
 
 /// The salted account commitment that is registered for a test person.
 pub fn account_of(person: u8) -> Hash {
@@ -45,7 +44,7 @@ pub fn opened() -> Stage {
     for kind in ["SOURCE", "APPROPRIATION", "ALLOTMENT", "PAID", "RETURNED", "CARRIED", "LAPSED"] {
         open_account(&mut stage, "P", kind, vec![]);
     }
-    for person in 1..=9 {
+    for person in 1..=4 {
         register(&mut stage, person);
     }
     stage
@@ -169,12 +168,14 @@ pub fn payment_return(payment: &str, minor: u64, bank_ref: &str) -> Vec<(&'stati
     vec![("payment", to(payment)), ("amount", uint(minor)), ("bank_ref", text(bank_ref))]
 }
 
-/// Registers a person's account under the programme's scope.
+/// Registers a person's account under the programme's scope, confirmed by the bank.
 pub fn register(stage: &mut Stage, person: u8) {
-    let recipient = Recipient { registered_by: reference("civil/PR"), account_commitment: account_of(person) };
-    let current = minicbor::to_vec(&recipient).expect("a recipient encodes");
-    let stored = Stored { current, trail: Some(Frontier::default()) };
-    stage.state.0.insert(key::recipient("scope", &[person; 16]), stored);
+    let fields = vec![
+        ("recipient", person_value(person)),
+        ("scope", text("scope")),
+        ("account_commitment", Value::bytes(&account_of(person))),
+    ];
+    stage.apply_with(["civil/1", "bank/1"], "payee_register", &format!("PR-{person}"), fields);
 }
 
 /// A list of four lines, of persons 1 to 4 with one unit of 1,000 each.

@@ -196,3 +196,24 @@ fn mz_3913_just_below_a_second_approval() {
     assert_eq!(flags(&mut stage, "PAY-2", 95_000_000), vec![3913]);
     assert_eq!(flags(&mut stage, "PAY-3", 100_000_001), Vec::<u16>::new());
 }
+
+#[test]
+fn a_party_is_paid_to_the_account_that_it_registered() {
+    let mut stage = funded();
+    let party = vec![("party_id", text("SUP-1")), ("kind", text("supplier")), ("account_commitment", hash(8))];
+    stage.apply("civil/1", "party_register", "SUP", party);
+    let mut award = grant_fields(1, 1_000);
+    award.retain(|(name, _)| *name != "recipient");
+    award.push(("party", text("SUP-1")));
+    stage.apply_with(OWNER, "award_grant", "H", award);
+    open_account_as(&mut stage, "C-H", "P", "COMMITMENT", vec![("award", to("civil/H"))]);
+    stage.apply_with(OWNER, "commit", "CM-2", commitment("H", 1_000));
+    let request = |account| {
+        let mut fields = with(payment("H", 1, 1_000), "payee_account", account);
+        fields.retain(|(name, _)| *name != "recipient");
+        fields.push(("party", text("SUP-1")));
+        fields
+    };
+    stage.expect(3211, "civil/1", "payment_request", "PAY-1", request(hash(9)));
+    stage.apply_with(OWNER, "payment_request", "PAY-2", request(hash(8)));
+}
