@@ -17,7 +17,8 @@ pub enum Effect {
     /// Persist the record with a synced write, sign [`SafetyRecord::statement`] under the signer's own check, send
     /// [`SafetyRecord::outgoing`] to the audience, and step `Input::Message { from: me, Verified::own(vote) }`. The
     /// core counts the vote only then. A record that the store already holds is not written again, only signed and
-    /// sent again: this is how own votes are retransmitted and re-sent after a restart.
+    /// sent again: this is how own votes are retransmitted and re-sent after a restart. A record that the signer's
+    /// book refuses as final by now is dropped; any other refusal stops the process.
     Vote { record: SafetyRecord, to: Audience },
     /// Store under one key, overwriting, unsynced. It never needs a sync of its own.
     Note { entered: Entered },
@@ -71,7 +72,7 @@ pub enum Want {
     /// Header, lane positions and references of a block that is certified but not known here; answer `Found::Block`.
     Block { id: BlockId },
     /// Batches that a block references; store those whose hash and author's signature hold, answer
-    /// `Found::Batches` when none is missing any more.
+    /// `Found::Batches` when none is missing any more, at once if gossip was quicker.
     Batches { block: BlockId, references: Vec<Reference> },
     /// A peer says that these wait at its place. Get those that are missing here and continue their lane; no answer.
     Announced { references: Vec<Reference> },
@@ -81,7 +82,7 @@ pub enum Want {
     Range { after: Height, height: Height, turn: Turn, block: BlockId },
 }
 
-/// What an operator must know. After the first four nothing is signed any more until the node is restarted.
+/// What an operator must know. After each but the last nothing is signed any more until the node is restarted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alarm {
     /// An own rule would have been broken; the core refused.

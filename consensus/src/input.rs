@@ -13,8 +13,8 @@ pub enum Input {
     /// The moment of [`crate::Turns::deadline`] has come. A tick too many or too early is harmless.
     Tick,
     /// A verified message. `from` is the authority whose authenticated connection carried it; for the copy of an own
-    /// vote that the signer made, `from` is this node's own index. Messages of peers outside the set are the
-    /// engine's to answer and never come here.
+    /// vote that the signer made, and for a `Final` that came by gossip or from an observer, `from` is this node's
+    /// own index. Other messages of peers outside the set are the engine's to answer and never come here.
     Message {
         from: Peer,
         message: Verified<Message>,
@@ -102,7 +102,8 @@ pub enum Found {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Work {
     /// Batches held here that continue their lane from the tip's position and hold a transaction that passes the
-    /// door; own ones first, at most [`crate::message::MAX_WAITING`]. Not empty = demand.
+    /// door; own ones first, at most [`crate::message::MAX_WAITING`]. Those that blocks above the tip name already may
+    /// be left out; the core does not count them anyway. Another one = demand.
     pub waiting: Vec<Reference>,
     /// They fill a whole block: do not wait for `min_block_interval`.
     pub full: bool,

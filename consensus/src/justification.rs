@@ -12,8 +12,9 @@ use crate::statement::Statement;
 use crate::verify::SignedItem;
 use crate::{BlockId, Height, Turn};
 
-/// Most skipped turns in one justification: a bound on what one message can make us check.
-pub const MAX_SKIPS: usize = 4_096;
+/// Most skipped turns in one justification: a bound on what one message can make us check, and days of turns at
+/// the longest timeout.
+pub const MAX_SKIPS: usize = 16_384;
 
 /// A quorum of ENDORSE for one block under one justification at one turn.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod puppet;
 mod random;
 mod rules;
 mod scenarios;
+mod wild;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

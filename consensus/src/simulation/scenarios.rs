@@ -70,7 +70,7 @@ fn an_idle_network_makes_one_block_an_hour() {
 
 #[test]
 fn foul_weather_with_crashes_and_cuts_never_diverges_and_heals() {
-    for seed in 0..120 {
+    for seed in 0..80 {
         let members = [4, 5, 6, 7][(seed % 4) as usize];
         let mut world = World::new(members, seed, Weather::FOUL);
         trouble(&mut world, 12);
@@ -110,22 +110,22 @@ fn with_faulty(behaviour: impl Fn(Peer) -> Behaviour, seeds: std::ops::Range<u64
 
 #[test]
 fn twin_proposals_neither_diverge_nor_stop_the_chain() {
-    assert!(with_faulty(|_| Behaviour::TwinProposals, 0..40, &[4, 5, 6, 7, 8, 9]) > 0);
+    assert!(with_faulty(|_| Behaviour::TwinProposals, 0..24, &[4, 5, 6, 7, 8, 9]) > 0);
 }
 
 #[test]
 fn twin_votes_neither_diverge_nor_stop_the_chain() {
-    assert!(with_faulty(|_| Behaviour::TwinVotes, 100..130, &[4, 5, 7]) > 0);
+    assert!(with_faulty(|_| Behaviour::TwinVotes, 100..118, &[4, 5, 7]) > 0);
 }
 
 #[test]
 fn endorsers_that_never_confirm_cannot_deny_finality() {
-    assert_eq!(with_faulty(|_| Behaviour::NeverConfirms, 200..220, &[4, 7, 8]), 0);
+    assert_eq!(with_faulty(|_| Behaviour::NeverConfirms, 200..215, &[4, 7, 8]), 0);
 }
 
 #[test]
 fn wrong_headers_are_refused_and_convict() {
-    assert!(with_faulty(|_| Behaviour::WrongHeaders, 300..320, &[4, 5, 7]) > 0);
+    assert!(with_faulty(|_| Behaviour::WrongHeaders, 300..312, &[4, 5, 7]) > 0);
 }
 
 #[test]
@@ -158,14 +158,14 @@ fn without_a_quorum_nothing_is_final_and_nothing_is_lost() {
 }
 
 #[test]
-fn two_of_four_down_for_hours_then_final_within_ten_seconds() {
+fn two_of_four_down_for_an_hour_then_final_within_ten_seconds() {
     let mut world = World::new(4, 3, Weather::FAIR);
     world.submit(0, 1);
     world.run_for(1_000);
     world.crash(2);
     world.crash(3);
     world.submit(0, 5);
-    world.run_for(3 * 3_600_000);
+    world.run_for(3_600_000);
     let before = world.agreed.len();
     world.start(2, true);
     world.start(3, true);
@@ -217,7 +217,7 @@ fn exactly_a_quorum_alive_all_persist_a_skip_and_all_crash() {
 
 #[test]
 fn everybody_crashes_again_and_again_at_any_moment() {
-    for seed in 0..60 {
+    for seed in 0..30 {
         let mut world = World::new(4, seed, Weather::FAIR);
         for round in 0..6u64 {
             for node in 0..4 {
@@ -284,7 +284,7 @@ fn a_node_that_was_away_for_long_catches_up_by_range() {
 
 #[test]
 fn a_certificate_known_to_one_node_that_crashes_and_returns() {
-    for seed in 0..30 {
+    for seed in 0..20 {
         let mut world = World::new(4, seed, Weather::FAIR);
         for node in 0..4 {
             world.submit(node, 1);
