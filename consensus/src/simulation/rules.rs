@@ -433,3 +433,27 @@ fn references_that_my_chain_holds_already_are_no_demand() {
     puppet.wait(1_000);
     assert!(puppet.core.has_demand(), "until the block has waited too long for its finality");
 }
+
+#[test]
+fn a_parent_that_cannot_be_had_is_given_up_for_the_next_lower_vertex() {
+    // Turn 1 was endorsed and, by the same f + 1 who keep its block to themselves, skipped as well.
+    let mut puppet = Puppet::new(4, 1);
+    let reference = puppet.batch(0, 0);
+    let hidden = puppet.block(&puppet.genesis, 0, 1, &[reference]);
+    let just = Just::opening(&puppet.epoch);
+    puppet.votes(&[0, 2, 3], puppet.endorse(&hidden, &just));
+    puppet.votes(&[0, 2, 3], skip(1));
+    assert_eq!(puppet.core.turn(), 2);
+    let own = puppet.batch(1, 0);
+    assert!(!puppet.have_work(vec![own]).iter().any(|effect| matches!(effect, Effect::Build(_))));
+    let effects = puppet.wait(1_700 / 4);
+    let build = effects.iter().find_map(|e| if let Effect::Build(build) = e { Some(build) } else { None });
+    let build = build.expect("built on what is held");
+    assert_eq!((build.parent, build.height, build.parent_turn), (puppet.genesis.id, 1, 0));
+    let block = puppet.block(&puppet.genesis, 0, 2, &[own]);
+    let draft = crate::Draft { header: block.header.expect("built"), references: vec![own], acted: false };
+    let effects = puppet.step(Input::Built { turn: 2, draft });
+    let [SafetyRecord::Endorsed(endorsed)] = &records(&effects)[..] else { panic!("proposed, not {effects:?}") };
+    assert_eq!(endorsed.just.check_complete(), Ok(()));
+    assert_eq!(endorsed.just.skips, [skip_cert(1, &[0, 2, 3])]);
+}
