@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mingzhang_consensus::BlockId;
-use mingzhang_ledger::batch::{LanePosition, Reference, batches_digest};
+use mingzhang_ledger::batch::batches_digest;
 use mingzhang_ledger::crypto::{KeyId, PublicKey, Signature, verify_batch};
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::header::Header;
@@ -14,6 +14,8 @@ use mingzhang_ledger::state::execute::Candidate;
 use mingzhang_ledger::state::{Overlay, Snapshot, StateFault, key};
 use mingzhang_ledger::transaction::Transaction;
 use rayon::prelude::*;
+
+use crate::store::Preimage;
 
 use super::{Executor, ExecutorFault, Words, first_difference};
 
@@ -27,7 +29,7 @@ pub struct LoggedBlock {
     /// Record entries in order, without the header.
     pub entries: Vec<Vec<u8>>,
     /// Preimage of the header's `batches`; without it the block can be applied, but no child of it proposed.
-    pub preimage: Option<(Vec<LanePosition>, Vec<Reference>)>,
+    pub preimage: Option<Preimage>,
 }
 
 impl Executor {

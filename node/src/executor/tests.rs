@@ -50,6 +50,9 @@ fn founding() -> Founding {
     Founding { network: network(), agencies: vec![agency("civil", vec![clerk])], parameters: BTreeMap::new(), set }
 }
 
+/// A change to a truth, and how the refusal begins.
+type Lie<T> = (fn(&mut T), &'static str);
+
 struct Node {
     executor: Executor,
     store: Arc<Store>,
@@ -182,7 +185,7 @@ fn every_lie_of_a_proposer_is_named() {
     let (honest, judge) = (node(), node());
     let batches = [held(0, 0..4)];
     let good = propose(&honest, honest.store.tip().id, 1, &batches);
-    let lies: [(fn(&mut Header), &str); 12] = [
+    let lies: [Lie<Header>; 12] = [
         (|header| header.height += 1, "height"),
         (|header| header.epoch += 1, "epoch"),
         (|header| header.turn += 1, "proposer"),
@@ -245,7 +248,7 @@ fn the_log_alone_gives_the_same_state() {
 }
 
 fn assert_lies_in_the_log_are_found(reader: &Node, block: &LoggedBlock) {
-    let lies: [(fn(&mut LoggedBlock), &str); 6] = [
+    let lies: [Lie<LoggedBlock>; 6] = [
         (|block| block.entries[1][2] = 9, "the outcome of record 1"),
         (|block| drop(block.entries.pop()), "entry_count"),
         (|block| block.entries.swap(0, 1), "log_root"),

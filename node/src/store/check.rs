@@ -11,7 +11,7 @@ use mingzhang_ledger::state::tree::SENTINEL;
 use super::Store;
 use super::fault::StoreFault;
 use super::leaf::Leaf;
-use super::log::hashes_of;
+use super::leaf_hashes;
 use super::schema::{Column, GROUP};
 use super::view::View;
 
@@ -105,8 +105,8 @@ fn check_state(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault>
         checked.leaves += 1;
     }
     let mut tree = Frontier::default();
-    for item in view.scan(Column::LeafHashes, &0u64.to_be_bytes()) {
-        for hash in hashes_of(&item?.1)? {
+    for (group, item) in (0..).zip(view.scan(Column::LeafHashes, &0u64.to_be_bytes())) {
+        for hash in leaf_hashes::decode(group, &item?.1)? {
             tree.append(hash);
         }
     }
@@ -118,9 +118,10 @@ fn check_state(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault>
 }
 
 fn leaf_hash_at(view: &View<'_>, index: u64) -> Result<Option<Hash>, StoreFault> {
-    let Some(group) = view.get(Column::LeafHashes, &(index / GROUP).to_be_bytes())? else { return Ok(None) };
+    let group = index / GROUP;
+    let Some(bytes) = view.get(Column::LeafHashes, &group.to_be_bytes())? else { return Ok(None) };
     let place = usize::try_from(index % GROUP).expect("below GROUP");
-    Ok(hashes_of(&group)?.get(place).copied())
+    Ok(leaf_hashes::decode(group, &bytes)?.get(place).copied())
 }
 
 fn check_trail(view: &View<'_>, key: &Key, trail: &Frontier, checked: &mut Checked) -> Result<(), StoreFault> {

@@ -19,8 +19,9 @@ use rocksdb::WriteBatch;
 use super::Store;
 use super::fault::StoreFault;
 use super::leaf::Leaf;
-use super::log::{LogWriter, hashes_of};
-use super::schema::{self, Column, GROUP, KEPT_PREIMAGES, meta};
+use super::leaf_hashes;
+use super::log::LogWriter;
+use super::schema::{self, Column, KEPT_PREIMAGES, meta};
 use super::tip::Tip;
 use super::upper::Undo;
 use super::write::Written;
@@ -160,35 +161,11 @@ impl Store {
             let before = self.current_leaf(key)?;
             let leaf = Arc::new(changed_leaf(key, before.as_deref(), changes, tree)?);
             batch.put_cf(column, key, leaf.encode());
-            state.undo.leaves.insert(*key, before);
+            state.undo.remember(key, before);
             state.leaves.push((*key, leaf));
         }
-        self.write_leaf_hashes(tree, &mut state.undo, batch)?;
+        leaf_hashes::write(tree, self.tip().state_size, self.column(Column::LeafHashes), batch);
         Ok(state)
-    }
-
-    fn write_leaf_hashes(&self, tree: &TreeUpdate, undo: &mut Undo, batch: &mut WriteBatch) -> Result<(), StoreFault> {
-        let column = self.column(Column::LeafHashes);
-        let mut changed = tree.nodes.range(..(1, 0)).map(|((_, index), hash)| (*index, *hash)).peekable();
-        while let Some((first, _)) = changed.peek().copied() {
-            let group = first / GROUP;
-            let stored = self.get(Column::LeafHashes, &group.to_be_bytes())?;
-            let mut hashes = stored.map_or(Ok(Vec::new()), |bytes| hashes_of(&bytes))?;
-            while let Some((index, hash)) = changed.next_if(|(index, _)| index / GROUP == group) {
-                let place = usize::try_from(index % GROUP).expect("below GROUP");
-                let length = hashes.len();
-                match hashes.get_mut(place) {
-                    Some(known) => {
-                        undo.hashes.insert(index, *known);
-                        *known = hash;
-                    }
-                    None if place == length => hashes.push(hash),
-                    None => return Err(StoreFault::corrupt(format!("leaf hash group {group}"), "it has a gap")),
-                }
-            }
-            batch.put_cf(column, group.to_be_bytes(), hashes.concat());
-        }
-        Ok(())
     }
 
     pub(super) fn write_trails(&self, appends: &[TrailAppend], batch: &mut WriteBatch) {

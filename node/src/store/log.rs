@@ -66,7 +66,7 @@ fn position(index: u64) -> usize {
 }
 
 /// Splits a stored group into its hashes.
-pub(super) fn hashes_of(bytes: &[u8]) -> Result<Vec<Hash>, StoreFault> {
+fn hashes_of(bytes: &[u8]) -> Result<Vec<Hash>, StoreFault> {
     let (hashes, rest) = bytes.as_chunks::<32>();
     if !rest.is_empty() || hashes.is_empty() || hashes.len() as u64 > GROUP {
         return Err(StoreFault::corrupt("a group of hashes", format!("it has {} bytes", bytes.len())));

@@ -21,7 +21,8 @@ use tokio::sync::watch;
 use super::Store;
 use super::fault::StoreFault;
 use super::leaf::LeafCache;
-use super::log::{LogWriter, hashes_of};
+use super::leaf_hashes;
+use super::log::LogWriter;
 use super::recovery::{self, Findings};
 use super::schema::{self, Column, GROUP, Memory, meta};
 use super::tip::Tip;
@@ -183,10 +184,10 @@ impl Store {
         loop {
             let next = groups.next().transpose()?;
             let ended = next.is_none();
-            pending.extend(next.map(|(_, hashes)| hashes));
+            pending.extend(next);
             if ended || pending.len() == REBUILD_GROUPS {
                 let hashed: Result<Vec<Option<Hash>>, StoreFault> =
-                    pending.par_drain(..).map(|group| complete_root(&group)).collect();
+                    pending.par_drain(..).map(|(group, hashes)| complete_root(&group, &hashes)).collect();
                 roots.extend(hashed?.into_iter().flatten());
             }
             if ended {
@@ -206,8 +207,10 @@ impl Store {
 }
 
 /// Root of a group, if it is complete.
-fn complete_root(group: &[u8]) -> Result<Option<Hash>, StoreFault> {
-    let hashes = hashes_of(group)?;
+fn complete_root(group: &[u8], bytes: &[u8]) -> Result<Option<Hash>, StoreFault> {
+    let group =
+        group.try_into().map_err(|_| StoreFault::corrupt("a leaf hash group", "its key is not 8 bytes long"))?;
+    let hashes = leaf_hashes::decode(u64::from_be_bytes(group), bytes)?;
     Ok((hashes.len() as u64 == GROUP).then(|| Frontier::of(hashes).root()))
 }
 

@@ -18,6 +18,9 @@ use super::view::View;
 /// Most entries or trail positions that one call returns.
 pub const MAX_RANGE: usize = 10_000;
 
+/// What a header's `batches` is the digest of: lane positions after the block, and its references.
+pub type Preimage = (Vec<LanePosition>, Vec<Reference>);
+
 /// Where a transaction stands in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
@@ -66,8 +69,7 @@ impl View<'_> {
     /// Entries [first, end) in order, at most [`MAX_RANGE`]; fewer where the log ends.
     pub fn entries(&self, first: u64, end: u64) -> Result<Vec<Vec<u8>>, StoreFault> {
         let mut entries = Vec::new();
-        let mut expected = first;
-        for item in self.scan(Column::Entries, &first.to_be_bytes()).take(MAX_RANGE) {
+        for (expected, item) in (first..).zip(self.scan(Column::Entries, &first.to_be_bytes()).take(MAX_RANGE)) {
             let (key, entry) = item?;
             if expected >= end {
                 break;
@@ -76,7 +78,6 @@ impl View<'_> {
                 return Err(StoreFault::corrupt(format!("log entry {expected}"), "it is missing"));
             }
             entries.push(entry.to_vec());
-            expected += 1;
         }
         Ok(entries)
     }
@@ -120,7 +121,7 @@ impl View<'_> {
     }
 
     /// Lane positions and references behind a header's `batches`, for recent heights.
-    pub fn preimage(&self, height: u64) -> Result<Option<(Vec<LanePosition>, Vec<Reference>)>, StoreFault> {
+    pub fn preimage(&self, height: u64) -> Result<Option<Preimage>, StoreFault> {
         let bytes = self.get(Column::Preimages, &height.to_be_bytes())?;
         bytes.map(|bytes| decoded("batches of block", height, decode_batches_preimage(&bytes))).transpose()
     }

@@ -10,6 +10,7 @@ use rocksdb::{DB, DBRecoveryMode, IteratorMode};
 use super::fault::StoreFault;
 use super::open::open_fault;
 use super::schema::{self, Column, Memory, meta};
+use super::view::Pair;
 
 /// How the last stop looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(super) struct Findings {
     /// The highest number in use.
     pub highest: u64,
     /// Every vote record that could be read.
-    pub votes: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub votes: Vec<Pair>,
 }
 
 /// Reads the database without changing it, past whatever is damaged in the write-ahead log.

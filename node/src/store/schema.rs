@@ -8,6 +8,8 @@ use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options as RocksOptions,
 };
 
+use super::leaf_hashes;
+
 /// Version of the layout below; a database of another version is refused.
 pub const VERSION: u32 = 1;
 /// Hashes that lie together in one record of [`Column::LogHashes`] and [`Column::LeafHashes`].
@@ -40,7 +42,7 @@ pub enum Column {
     Transactions,
     /// state key → leaf: index u64 ‖ next key ‖ trail frontier ‖ current value. Predecessor = reverse seek.
     Leaves,
-    /// group u64 → up to 16 leaf hashes of the state tree.
+    /// group u64 → (slot u8 ‖ hash)*: up to 16 leaf hashes of the state tree; written by merges, see `leaf_hashes`.
     LeafHashes,
     /// state key of the subject ‖ position u64 → log index u64. The entry hash is the log's.
     Trails,
@@ -235,6 +237,9 @@ fn column_options(column: Column, cache: &Cache, memory: &Memory) -> RocksOption
     options.set_max_write_buffer_number(3);
     options.set_target_file_size_base(32 << 20);
     options.set_level_compaction_dynamic_level_bytes(true);
+    if column == Column::LeafHashes {
+        leaf_hashes::configure(&mut options);
+    }
     options.set_compression_type(if column.compresses() { DBCompressionType::Lz4 } else { DBCompressionType::None });
     options
 }

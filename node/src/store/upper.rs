@@ -28,17 +28,31 @@ pub(super) struct Undo {
     pub height: u64,
     /// Leaves before the block; none for keys that it created.
     pub leaves: HashMap<Key, Option<Arc<Leaf>>>,
-    /// Leaf hashes before the block, by index.
-    pub hashes: HashMap<u64, Hash>,
+    /// Keys of the leaves that were there before, by index.
+    pub keys: HashMap<u64, Key>,
     /// Nodes at and above [`GROUP_LEVEL`] before the block.
     pub nodes: HashMap<(u32, u64), Hash>,
 }
 
 impl Undo {
+    /// Notes a leaf as it was before the block; none if the block creates it.
+    pub fn remember(&mut self, key: &Key, before: Option<Arc<Leaf>>) {
+        if let Some(leaf) = &before {
+            self.keys.insert(leaf.index, *key);
+        }
+        self.leaves.insert(*key, before);
+    }
+
+    /// The hash of a leaf before the block, if the block changed it.
+    pub fn leaf_hash(&self, index: u64) -> Option<Hash> {
+        let key = self.keys.get(&index)?;
+        self.leaves.get(key)?.as_ref().map(|leaf| leaf.hash(key))
+    }
+
     fn bytes(&self) -> usize {
         let leaves: usize =
             self.leaves.values().map(|leaf| leaf.as_ref().map_or(0, |l| l.stored.current.len() + 200)).sum();
-        leaves + self.leaves.len() * 64 + self.hashes.len() * 64 + self.nodes.len() * 72
+        leaves + self.leaves.len() * 64 + self.keys.len() * 64 + self.nodes.len() * 72
     }
 }
 

@@ -15,7 +15,8 @@ use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMo
 use super::Store;
 use super::fault::StoreFault;
 use super::leaf::Leaf;
-use super::log::{Log, hashes_of};
+use super::leaf_hashes;
+use super::log::Log;
 use super::schema::{Column, GROUP, GROUP_LEVEL, meta};
 use super::tip::Tip;
 use super::upper::Undo;
@@ -150,11 +151,11 @@ impl<'a> View<'a> {
         }
         let bytes = self.snapshot.get_pinned_cf(self.store.column(Column::LeafHashes), group.to_be_bytes())?;
         let bytes = bytes.ok_or_else(|| StoreFault::corrupt(format!("leaf hash group {group}"), "it is missing"))?;
-        let mut hashes = hashes_of(&bytes)?;
+        let mut hashes = leaf_hashes::decode(group, &bytes)?;
         for undo in self.undo.iter().rev() {
             for (index, hash) in (group * GROUP..).zip(hashes.iter_mut()) {
-                if let Some(before) = undo.hashes.get(&index) {
-                    *hash = *before;
+                if let Some(before) = undo.leaf_hash(index) {
+                    *hash = before;
                 }
             }
         }
