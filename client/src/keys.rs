@@ -1,1 +1,127 @@
-//! Officer keys, encrypted at rest.
+//! Officer keys: PKCS#8 files, encrypted at rest, each with a sidecar of public facts. A key is named by a file or by
+//! its name in the context's key folder; passphrases come by prompt or file descriptor, never by flag or variable.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+use mingzhang_ledger::crypto::{SigningKey, key_file};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::context::{ContextFile, home};
+use crate::output::{Failure, exit};
+
+/// Public facts about a key, in `NAME.toml` beside `NAME.pem`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    #[serde(default)]
+    pub agency: Option<String>,
+    /// 32 hex digits.
+    #[serde(default)]
+    pub person: Option<String>,
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// An opened key.
+pub struct OfficerKey {
+    pub name: String,
+    pub key: SigningKey,
+    pub facts: Facts,
+}
+
+/// Where a command may ask for a passphrase.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PassphraseSource {
+    pub descriptor: Option<u32>,
+    pub no_input: bool,
+}
+
+impl PassphraseSource {
+    /// One line from the descriptor, or a prompt on a terminal; never hangs where nobody can answer.
+    pub fn ask(self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
+        if let Some(descriptor) = self.descriptor {
+            let file = std::fs::File::open(format!("/dev/fd/{descriptor}"))
+                .map_err(|error| Failure::usage(format!("passphrase descriptor {descriptor}: {error}")))?;
+            let mut line = Zeroizing::new(String::new());
+            std::io::BufReader::new(file).read_line(&mut line)?;
+            return Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()));
+        }
+        if self.no_input || !std::io::stdin().is_terminal() {
+            return Err(Failure::usage("a passphrase is needed: run on a terminal or give --passphrase-fd N")
+                .with_exit(exit::NOT_PERMITTED));
+        }
+        rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(Failure::from)
+    }
+}
+
+/// The key folder of a context, or the user's own.
+pub fn folder(context: Option<&ContextFile>) -> Result<PathBuf, Failure> {
+    match context.and_then(|context| context.keys_dir.clone()) {
+        Some(folder) => Ok(folder),
+        None => Ok(home()?.join("keys")),
+    }
+}
+
+fn path_of(name_or_file: &str, context: Option<&ContextFile>) -> Result<PathBuf, Failure> {
+    if name_or_file.contains('/') || name_or_file.ends_with(".pem") {
+        return Ok(PathBuf::from(name_or_file));
+    }
+    Ok(folder(context)?.join(format!("{name_or_file}.pem")))
+}
+
+/// Public facts beside a key file; a key without a sidecar has none.
+pub fn facts(path: &Path) -> Result<Facts, Failure> {
+    let sidecar = path.with_extension("toml");
+    match std::fs::read_to_string(&sidecar) {
+        Ok(text) => {
+            toml::from_str(&text).map_err(|error| Failure::usage(format!("{}: {}", sidecar.display(), error.message())))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Facts::default()),
+        Err(error) => Err(Failure::usage(format!("{}: {error}", sidecar.display()))),
+    }
+}
+
+/// Opens a key by name or file.
+pub fn open(
+    name_or_file: &str,
+    context: Option<&ContextFile>,
+    passphrase: PassphraseSource,
+) -> Result<OfficerKey, Failure> {
+    let path = path_of(name_or_file, context)?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Failure::usage(format!("key {}: {error}", path.display())).with_exit(exit::NOT_PERMITTED))?;
+    let secret = match key_file::is_encrypted(&text) {
+        true => Some(passphrase.ask(&format!("{}: ", path.display()))?),
+        false => None,
+    };
+    let key = key_file::read(&text, secret.as_ref().map(|secret| secret.as_bytes()))
+        .map_err(|error| Failure::usage(format!("key {}: {error}", path.display())).with_exit(exit::NOT_PERMITTED))?;
+    Ok(OfficerKey { name: name_or_file.to_owned(), key, facts: facts(&path)? })
+}
+
+/// Writes a new key with owner-only permissions; refuses to overwrite.
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Failure::usage(format!("key {}: {error}", path.display())))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// Random bytes of the operating system.
+pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::bug(format!("no randomness: {error}")))?;
+    Ok(bytes)
+}

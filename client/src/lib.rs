@@ -1,6 +1,7 @@
 //! Everybody's tool: builds, signs and submits records, queries nodes and verifies whatever they answer.
 
 pub mod audit;
+pub mod body;
 pub mod command;
 pub mod context;
 pub mod explain;
@@ -9,3 +10,4 @@ pub mod keys;
 pub mod node_api;
 pub mod output;
 pub mod submit;
+pub mod verify;

@@ -1,1 +1,197 @@
-//! The HTTP side of a node; believes nothing that it says.
+//! The HTTP side of a node. Believes nothing: what comes back is either bytes that `verify` judges or a claim that the
+//! caller marks as one. A node of another network is refused before anything is sent to it.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use mingzhang_ledger::outcome::Code;
+use reqwest::blocking::{Client, Response};
+use serde_json::Value;
+
+use crate::context::Network;
+use crate::output::{Failure, exit};
+
+/// Longest answer of a node that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The nodes of a network, tried in order.
+pub struct NodeApi {
+    client: Client,
+    nodes: Vec<String>,
+    genesis_hash: String,
+    /// Index of the node that answered last and proved to be of the pinned network.
+    chosen: RefCell<Option<usize>>,
+}
+
+/// One answer: status and body.
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+    pub retry_after_s: Option<u64>,
+}
+
+impl Reply {
+    pub fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::unreachable(format!("the node's answer is not JSON: {error}")))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body of a success; a problem document becomes the failure that it names.
+    pub fn success(self) -> Result<Self, Failure> {
+        if (200..300).contains(&self.status) { Ok(self) } else { Err(self.problem()) }
+    }
+
+    /// The failure in a problem document, with the exit status that its HTTP status stands for.
+    pub fn problem(&self) -> Failure {
+        let document: Value = serde_json::from_slice(&self.body).unwrap_or(Value::Null);
+        let code = document
+            .get("code")
+            .and_then(Value::as_str)
+            .and_then(|code| code.strip_prefix("MZ-")?.parse().ok())
+            .map(Code);
+        let detail = document
+            .get("detail")
+            .and_then(Value::as_str)
+            .map_or_else(|| format!("the node answered HTTP {}", self.status), str::to_owned);
+        let by_status = match self.status {
+            401 | 403 => exit::NOT_PERMITTED,
+            404 | 410 => exit::NOT_FOUND,
+            202 | 504 => exit::NOT_YET_KNOWN,
+            429 | 503 => exit::UNREACHABLE,
+            400..=499 => exit::USAGE,
+            _ => exit::BUG,
+        };
+        let mut failure = match code {
+            Some(code) => Failure::coded(code, detail),
+            None => Failure { exit: by_status, code: None, detail, data: Value::Null },
+        };
+        failure.data = document;
+        failure
+    }
+}
+
+impl NodeApi {
+    /// `timeout` bounds one request without its wait.
+    pub fn new(network: &Network, timeout: Duration) -> Result<Self, Failure> {
+        if network.context.nodes.is_empty() {
+            return Err(Failure::usage("the context names no node: give --node URL"));
+        }
+        let client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .build()
+            .map_err(|error| Failure::bug(error.to_string()))?;
+        Ok(Self {
+            client,
+            nodes: network.context.nodes.iter().map(|node| node.trim_end_matches('/').to_owned()).collect(),
+            genesis_hash: network.context.genesis_hash.to_lowercase(),
+            chosen: RefCell::new(None),
+        })
+    }
+
+    /// A handle that talks to one of the context's nodes only.
+    pub fn only(&self, node: &str) -> Self {
+        Self {
+            client: self.client.clone(),
+            nodes: vec![node.trim_end_matches('/').to_owned()],
+            genesis_hash: self.genesis_hash.clone(),
+            chosen: RefCell::new(None),
+        }
+    }
+
+    pub fn nodes(&self) -> &[String] {
+        &self.nodes
+    }
+
+    pub fn get(&self, path: &str) -> Result<Reply, Failure> {
+        self.with_node(|base| self.client.get(format!("{base}/api/v1{path}")).send())
+    }
+
+    pub fn get_json(&self, path: &str) -> Result<Value, Failure> {
+        self.get(path)?.success()?.json()
+    }
+
+    /// Signed bytes; `wait_s` asks the node to answer once they are final.
+    pub fn post_cose(&self, path: &str, body: &[u8], wait_s: u64) -> Result<Reply, Failure> {
+        self.with_node(|base| {
+            let mut request = self
+                .client
+                .post(format!("{base}/api/v1{path}"))
+                .header("content-type", "application/cose")
+                .body(body.to_vec());
+            if wait_s > 0 {
+                request = request.header("prefer", format!("wait={wait_s}")).timeout(Duration::from_secs(wait_s + 20));
+            }
+            request.send()
+        })
+    }
+
+    /// Runs a request at the first node that answers and belongs to the pinned network.
+    fn with_node(&self, send: impl Fn(&str) -> reqwest::Result<Response>) -> Result<Reply, Failure> {
+        let first = self.chosen.borrow().unwrap_or(0);
+        let mut reasons = Vec::new();
+        for step in 0..self.nodes.len() {
+            let index = (first + step) % self.nodes.len();
+            let Some(base) = self.nodes.get(index) else { continue };
+            if *self.chosen.borrow() != Some(index) {
+                match self.check_network(base) {
+                    Ok(()) => {}
+                    Err(failure) if failure.exit == exit::UNREACHABLE => {
+                        reasons.push(failure.detail);
+                        continue;
+                    }
+                    Err(failure) => return Err(failure),
+                }
+            }
+            match send(base).map_err(|error| error.to_string()).and_then(read) {
+                Ok(reply) => {
+                    *self.chosen.borrow_mut() = Some(index);
+                    return Ok(reply);
+                }
+                Err(error) => {
+                    *self.chosen.borrow_mut() = None;
+                    reasons.push(format!("{base}: {error}"));
+                }
+            }
+        }
+        Err(Failure::unreachable(format!("no node answers ({})", reasons.join("; "))))
+    }
+
+    fn check_network(&self, base: &str) -> Result<(), Failure> {
+        let reply = self
+            .client
+            .get(format!("{base}/api/v1/status"))
+            .send()
+            .map_err(|error| error.to_string())
+            .and_then(read)
+            .map_err(|error| Failure::unreachable(format!("{base}: {error}")))?;
+        let status = reply.json().map_err(|failure| Failure::unreachable(format!("{base}: {}", failure.detail)))?;
+        let found = status.get("genesis_hash").and_then(Value::as_str).unwrap_or("").trim_start_matches("sha256:");
+        if found == self.genesis_hash {
+            return Ok(());
+        }
+        Err(Failure::coded(
+            Code(4001),
+            format!("{base} is a node of network {found}, the context pins {}; nothing was sent", self.genesis_hash),
+        ))
+    }
+}
+
+fn read(response: Response) -> Result<Reply, String> {
+    use std::io::Read as _;
+    let status = response.status().as_u16();
+    let retry_after_s =
+        response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let mut body = Vec::new();
+    let limit = u64::try_from(MAX_ANSWER_BYTES).map_or(u64::MAX, |limit| limit + 1);
+    response.take(limit).read_to_end(&mut body).map_err(|error| error.to_string())?;
+    if body.len() > MAX_ANSWER_BYTES {
+        return Err(format!("answer over {MAX_ANSWER_BYTES} bytes"));
+    }
+    Ok(Reply { status, body, retry_after_s })
+}

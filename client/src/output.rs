@@ -1,1 +1,310 @@
-//! What people and scripts read: the JSON envelope, texts, exit codes.
+//! What people and scripts read: one JSON envelope, texts in two languages, exit codes. stdout carries the result and
+//! nothing else; prose goes to stderr.
+
+use std::io::Write as _;
+
+use mingzhang_ledger::outcome::{Code, catalogue};
+use serde_json::{Value, json};
+
+/// Exit statuses of both binaries.
+pub mod exit {
+    pub const DONE: u8 = 0;
+    pub const BUG: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const REJECTED: u8 = 3;
+    pub const NOT_PERMITTED: u8 = 4;
+    pub const NOT_FOUND: u8 = 5;
+    pub const NOT_YET_KNOWN: u8 = 6;
+    pub const UNREACHABLE: u8 = 7;
+    pub const FAILED: u8 = 8;
+    pub const INCONCLUSIVE: u8 = 9;
+    pub const PARTLY: u8 = 10;
+}
+
+/// Language of texts, never of fields or codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Chinese,
+    English,
+}
+
+impl Language {
+    /// `zh*` is Chinese, all else English.
+    pub fn of(tag: &str) -> Self {
+        if tag.to_ascii_lowercase().starts_with("zh") { Self::Chinese } else { Self::English }
+    }
+
+    pub fn pick<'a>(self, chinese: &'a str, english: &'a str) -> &'a str {
+        match self {
+            Self::Chinese => chinese,
+            Self::English => english,
+        }
+    }
+}
+
+/// What a command found.
+#[derive(Debug)]
+pub struct Answer {
+    pub data: Value,
+    /// For people, in their language.
+    pub text: String,
+    pub exit: u8,
+    pub warnings: Vec<String>,
+    /// A coded reason that goes with a non-zero exit, such as a rejection.
+    pub reason: Option<(Code, String)>,
+}
+
+impl Answer {
+    pub fn done(data: Value, text: impl Into<String>) -> Self {
+        Self { data, text: text.into(), exit: exit::DONE, warnings: Vec::new(), reason: None }
+    }
+
+    pub fn with_exit(mut self, exit: u8) -> Self {
+        self.exit = exit;
+        self
+    }
+}
+
+/// Why a command gave no result.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: u8,
+    pub code: Option<Code>,
+    pub detail: String,
+    pub data: Value,
+}
+
+impl Failure {
+    pub fn usage(detail: impl Into<String>) -> Self {
+        Self { exit: exit::USAGE, code: None, detail: detail.into(), data: Value::Null }
+    }
+
+    pub fn bug(detail: impl Into<String>) -> Self {
+        Self { exit: exit::BUG, code: None, detail: detail.into(), data: Value::Null }
+    }
+
+    pub fn unreachable(detail: impl Into<String>) -> Self {
+        Self { exit: exit::UNREACHABLE, code: None, detail: detail.into(), data: Value::Null }
+    }
+
+    /// Exit status and texts come from the catalogue.
+    pub fn coded(code: Code, detail: impl Into<String>) -> Self {
+        let exit = catalogue().get(&code).map_or(exit::BUG, |entry| entry.exit);
+        Self { exit, code: Some(code), detail: detail.into(), data: Value::Null }
+    }
+
+    pub fn with_exit(mut self, exit: u8) -> Self {
+        self.exit = exit;
+        self
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+/// One line of an error, with title, what happened and one fix.
+pub fn explain(code: Option<Code>, detail: &str, language: Language) -> String {
+    let Some((code, entry)) = code.and_then(|code| Some((code, catalogue().get(&code)?))) else {
+        return match code {
+            Some(code) => format!("{code} {detail}"),
+            None => format!("{}{detail}", language.pick("错误: ", "error: ")),
+        };
+    };
+    let text = if language == Language::Chinese { &entry.zh } else { &entry.en };
+    let family = family_name(&entry.family, language);
+    let fix = language.pick("处理", "fix");
+    format!("{code} {family}: {}   {detail}\n        {fix}: {}", text.title, text.fix)
+}
+
+fn family_name<'a>(family: &'a str, language: Language) -> &'a str {
+    match family {
+        "refusal" => language.pick("拒收", "refused"),
+        "rejection" => language.pick("驳回", "rejected"),
+        "verdict" => language.pick("核验结论", "verdict"),
+        "fault" => language.pick("故障", "fault"),
+        other => other,
+    }
+}
+
+fn error_json(code: Option<Code>, detail: &str, language: Language) -> Value {
+    let entry = code.and_then(|code| catalogue().get(&code));
+    let text = entry.map(|entry| if language == Language::Chinese { &entry.zh } else { &entry.en });
+    json!({
+        "code": code.map(|code| code.to_string()),
+        "family": entry.map(|entry| entry.family.clone()),
+        "title": text.map(|text| text.title.clone()),
+        "detail": detail,
+        "fix": text.map(|text| text.fix.clone()),
+        "retryable": entry.is_some_and(|entry| entry.retryable),
+        "definite": entry.is_some_and(|entry| entry.definite),
+    })
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    pub json: bool,
+    pub quiet: bool,
+    pub language: Language,
+}
+
+impl Printer {
+    /// Prints and gives the exit status.
+    pub fn finish(self, command: &str, result: Result<Answer, Failure>) -> u8 {
+        match result {
+            Ok(answer) => self.answer(command, answer),
+            Err(failure) => self.failure(command, &failure),
+        }
+    }
+
+    fn answer(self, command: &str, answer: Answer) -> u8 {
+        let errors = match &answer.reason {
+            Some((code, detail)) => vec![error_json(Some(*code), detail, self.language)],
+            None => Vec::new(),
+        };
+        if self.json {
+            self.envelope(command, answer.exit == exit::DONE, answer.data, (errors, answer.warnings));
+        } else {
+            write_line(&answer.text);
+            if let Some((code, detail)) = &answer.reason {
+                self.note(&explain(Some(*code), detail, self.language));
+            }
+            for warning in &answer.warnings {
+                self.note(warning);
+            }
+        }
+        answer.exit
+    }
+
+    fn failure(self, command: &str, failure: &Failure) -> u8 {
+        if self.json {
+            let errors = vec![error_json(failure.code, &failure.detail, self.language)];
+            self.envelope(command, false, failure.data.clone(), (errors, Vec::new()));
+        } else {
+            // An error is shown even when quiet: -q silences progress, not answers.
+            eprintln!("{}", explain(failure.code, &failure.detail, self.language));
+        }
+        failure.exit
+    }
+
+    fn envelope(self, command: &str, success: bool, data: Value, (errors, warnings): (Vec<Value>, Vec<String>)) {
+        let envelope = json!({
+            "schema_version": 1,
+            "command": command,
+            "success": success,
+            "data": data,
+            "errors": errors,
+            "warnings": warnings,
+        });
+        write_line(&envelope.to_string());
+    }
+
+    /// Prose for people, on stderr.
+    pub fn note(self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// A reader that went away (a closed pipe) is no failure of the command.
+fn write_line(text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{}", text.trim_end_matches('\n')).is_err() {
+        std::process::exit(i32::from(exit::DONE));
+    }
+}
+
+/// Money as people read it: grouped digits and the currency.
+pub fn money_text(minor: i128, exponent: u32, currency: &str) -> String {
+    let scale = 10i128.pow(exponent);
+    let (whole, part) = ((minor / scale).abs(), (minor % scale).abs());
+    let digits = whole.to_string();
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let sign = if minor < 0 { "-" } else { "" };
+    match exponent {
+        0 => format!("{sign}{grouped} {currency}"),
+        _ => format!("{sign}{grouped}.{part:0width$} {currency}", width = exponent as usize),
+    }
+}
+
+/// Money in JSON: decimal string, minor units as a string, currency.
+pub fn money_json(minor: i128, exponent: u32, currency: &str) -> Value {
+    json!({ "amount": decimal_text(minor, exponent), "minor": minor.to_string(), "currency": currency })
+}
+
+/// A plain decimal without grouping.
+pub fn decimal_text(minor: i128, exponent: u32) -> String {
+    let scale = 10i128.pow(exponent);
+    let sign = if minor < 0 { "-" } else { "" };
+    let (whole, part) = ((minor / scale).abs(), (minor % scale).abs());
+    match exponent {
+        0 => format!("{sign}{whole}"),
+        _ => format!("{sign}{whole}.{part:0width$}", width = exponent as usize),
+    }
+}
+
+/// Reads a decimal without separators, exactly: more decimals than the currency has, unless zeros, are an error.
+pub fn parse_decimal(text: &str, exponent: u32) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(part) {
+        return None;
+    }
+    let exponent = exponent as usize;
+    let kept = part.get(..exponent.min(part.len()))?;
+    if part.get(kept.len()..)?.bytes().any(|byte| byte != b'0') {
+        return None;
+    }
+    format!("{whole}{kept:0<exponent$}").parse().ok()
+}
+
+/// Digits after the point of an ISO 4217 currency.
+pub fn exponent_of(currency: &str) -> Option<u32> {
+    iso_currency::Currency::from_code(currency).map(|currency| u32::from(currency.exponent().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_read_exactly_or_not_at_all() {
+        for (text, exponent, expected) in [
+            ("1200000.00", 2, Some(120_000_000)),
+            ("12", 2, Some(1_200)),
+            ("12.3", 2, Some(1_230)),
+            ("12.340", 2, Some(1_234)),
+            ("12.341", 2, None),
+            ("1,200", 2, None),
+            ("-1", 2, None),
+            (".5", 2, None),
+            ("", 2, None),
+            ("7", 0, Some(7)),
+            ("7.0", 0, Some(7)),
+            ("99999999999999999999", 2, None),
+        ] {
+            assert_eq!(parse_decimal(text, exponent), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn money_reads_well() {
+        assert_eq!(money_text(210_000_000, 2, "CNY"), "2,100,000.00 CNY");
+        assert_eq!(money_text(-5, 2, "CNY"), "-0.05 CNY");
+        assert_eq!(money_text(1_000, 0, "PYG"), "1,000 PYG");
+        assert_eq!(decimal_text(-120_5, 2), "-12.05");
+    }
+}

@@ -1,1 +1,226 @@
-//! Build, sign, send, wait; the definite answer.
+//! Build, sign, send, wait: the definite answer about one record. The signed bytes lie in the outbox before they leave,
+//! so a rerun of an unresolved command resumes with the same bytes and can never record twice.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mingzhang_ledger::codec::Value;
+use mingzhang_ledger::crypto::SigningKey;
+use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::records::schema::RecordType;
+use mingzhang_ledger::state::key::id_text;
+use mingzhang_ledger::transaction::{Payload, RecordId, Transaction};
+use serde_json::json;
+
+use crate::context::{Network, home};
+use crate::node_api::NodeApi;
+use crate::output::{Answer, Failure, Language, exit};
+
+/// How long a record may wait for the log, unless the caller says otherwise.
+pub const DEFAULT_LIFE: Duration = Duration::from_secs(600);
+/// Longest life that the door allows, less a minute for lagging block times.
+pub const MAX_LIFE: Duration = Duration::from_secs(24 * 3_600 - 60);
+
+/// A record to be signed.
+pub struct Draft<'a> {
+    pub kind: &'static RecordType,
+    pub id: RecordId,
+    pub agency: &'a str,
+    pub body: Value,
+    pub life: Duration,
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+pub fn now_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|elapsed| u64::try_from(elapsed.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+impl Draft<'_> {
+    pub fn payload(&self, origin: &str) -> Payload {
+        let life_ms = u64::try_from(self.life.as_millis()).unwrap_or(u64::MAX);
+        Payload {
+            origin: origin.to_owned(),
+            record_type: self.kind.name.to_owned(),
+            record_id: self.id,
+            agency: self.agency.to_owned(),
+            expires_at: now_ms().saturating_add(life_ms),
+            body: self.body.clone(),
+        }
+    }
+
+    pub fn sign(&self, origin: &str, key: &SigningKey) -> Result<Transaction, Failure> {
+        Transaction::sign(&self.payload(origin), key).map_err(|error| Failure::coded(Code(1004), error.to_string()))
+    }
+}
+
+/// The signed bytes of records whose answer is not yet known.
+pub struct Outbox {
+    folder: PathBuf,
+}
+
+impl Outbox {
+    pub fn open(network: &Network) -> Result<Self, Failure> {
+        let folder = home()?.join("outbox").join(&network.context.genesis_hash);
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
+
+    fn path(&self, transaction: &Transaction) -> PathBuf {
+        let payload = transaction.payload();
+        self.folder.join(format!("{}.{}.tx", payload.agency, id_text(&payload.record_id)))
+    }
+
+    /// The entry to send: an unresolved one of the same record and signer that is still in time, else the new bytes.
+    pub fn keep(&self, transaction: Transaction) -> Result<Transaction, Failure> {
+        let path = self.path(&transaction);
+        if let Some(earlier) = std::fs::read(&path).ok().and_then(|bytes| Transaction::decode(&bytes).ok())
+            && same_record(&earlier, &transaction)
+            && earlier.payload().expires_at > now_ms()
+        {
+            return Ok(earlier);
+        }
+        let part = path.with_extension("part");
+        std::fs::write(&part, transaction.bytes())?;
+        std::fs::rename(&part, &path)?;
+        Ok(transaction)
+    }
+
+    pub fn resolved(&self, transaction: &Transaction) -> Result<(), Failure> {
+        match std::fs::remove_file(self.path(transaction)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is unresolved, oldest name first.
+    pub fn list(&self) -> Result<Vec<Transaction>, Failure> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "tx") {
+                let bytes = std::fs::read(&path)?;
+                found.extend(Transaction::decode(&bytes).ok());
+            }
+        }
+        found.sort_by_key(|transaction| transaction.payload().expires_at);
+        Ok(found)
+    }
+}
+
+/// Equality is judged on the record, not on its envelope (D14).
+fn same_record(a: &Transaction, b: &Transaction) -> bool {
+    let (a_payload, b_payload) = (a.payload(), b.payload());
+    a.key_id() == b.key_id()
+        && a_payload.origin == b_payload.origin
+        && a_payload.record_type == b_payload.record_type
+        && a_payload.record_id == b_payload.record_id
+        && a_payload.agency == b_payload.agency
+        && a_payload.body == b_payload.body
+}
+
+/// Sends one signed transaction and waits for its definite answer, `wait_s` seconds at most.
+pub fn send(
+    network: &Network,
+    api: &NodeApi,
+    transaction: Transaction,
+    wait_s: u64,
+    language: Language,
+) -> Result<Answer, Failure> {
+    let outbox = Outbox::open(network)?;
+    let transaction = outbox.keep(transaction)?;
+    let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
+    let reply = api.post_cose("/transactions", transaction.bytes(), wait_s)?;
+    if !(200..300).contains(&reply.status) {
+        let mut failure = reply.problem();
+        if failure.exit != exit::UNREACHABLE && failure.exit != exit::NOT_YET_KNOWN {
+            outbox.resolved(&transaction)?;
+        }
+        failure.data = json!({ "tx_id": tx_id, "problem": failure.data });
+        return Err(failure);
+    }
+    let answer = describe(reply.json()?, language);
+    if answer.exit != exit::NOT_YET_KNOWN {
+        outbox.resolved(&transaction)?;
+    }
+    Ok(answer)
+}
+
+/// The status of a transaction by id.
+pub fn status(api: &NodeApi, tx_id: &str, wait_s: u64, language: Language) -> Result<Answer, Failure> {
+    let query = if wait_s > 0 { format!("?wait={wait_s}") } else { String::new() };
+    let id = tx_id.strip_prefix("sha256:").unwrap_or(tx_id);
+    Ok(describe(api.get_json(&format!("/transactions/{id}/status{query}"))?, language))
+}
+
+/// Exit status and words for a node's status document.
+pub fn describe(status: serde_json::Value, language: Language) -> Answer {
+    let text = |key: &str| status.get(key).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
+    let height = status.get("height").and_then(serde_json::Value::as_u64);
+    let at = height.map_or(String::new(), |height| match language {
+        Language::Chinese => format!("(高度 {height})"),
+        Language::English => format!(" (height {height})"),
+    });
+    let tx_id = text("tx_id");
+    let repeated = status.get("repeated").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    let mut answer = Answer::done(status.clone(), "");
+    answer.text = match (text("status").as_str(), text("outcome").as_str()) {
+        ("final", "applied") if repeated => {
+            format!(
+                "{tx_id} {}{at}{}",
+                language.pick("此前已最终确认", "was final before"),
+                language.pick(",未重复记账", "; not recorded again")
+            )
+        }
+        ("final", "applied") => match text("effect").as_str() {
+            "waiting" => format!(
+                "{tx_id} {}{at}{}",
+                language.pick("已记录,待批准", "recorded, waits for approval"),
+                waits_for(&status, language)
+            ),
+            "void" => format!("{tx_id} {}{at}", language.pick("已记录,已失效", "recorded, ended without effect")),
+            _ => format!("{tx_id} {}{at}", language.pick("已最终确认,已生效", "final, applied")),
+        },
+        ("final", _) => {
+            answer.exit = exit::REJECTED;
+            let code = text("code").strip_prefix("MZ-").and_then(|code| code.parse().ok()).map(Code);
+            answer.reason = code.map(|code| (code, text("detail")));
+            format!(
+                "{tx_id} {}{at}",
+                language.pick("已驳回,驳回已记入账本", "rejected; the rejection is on the ledger")
+            )
+        }
+        ("expired", _) => {
+            answer.exit = exit::NOT_FOUND;
+            format!("{tx_id} {}", language.pick("已过期,未记录", "expired, never recorded"))
+        }
+        ("unknown", _) => {
+            answer.exit = exit::NOT_YET_KNOWN;
+            format!("{tx_id} {}", language.pick("本节点未知", "unknown to this node"))
+        }
+        _ => {
+            answer.exit = exit::NOT_YET_KNOWN;
+            format!("{tx_id} {}", language.pick("待确认;可再次运行,不会重复记账", "pending; run it again, it is safe"))
+        }
+    };
+    answer
+}
+
+fn waits_for(status: &serde_json::Value, language: Language) -> String {
+    let Some(items) = status.get("waits_for").and_then(serde_json::Value::as_array) else { return String::new() };
+    let parts: Vec<String> = items
+        .iter()
+        .map(|item| {
+            let text = |key: &str| item.get(key).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
+            [text("agency_id"), text("record_type")].join(" ").trim().to_owned()
+        })
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!("\n    {}: {}", language.pick("还需", "still needed"), parts.join(", "))
+    }
+}

@@ -68,7 +68,8 @@ impl Payload {
         .encode()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, TransactionFault> {
+    /// Reads exactly one canonical payload.
+    pub fn decode(bytes: &[u8]) -> Result<Self, TransactionFault> {
         let Value::Map(pairs) = Value::decode(bytes)? else { return Err(TransactionFault::Field("payload")) };
         let keys: Vec<_> = pairs.iter().map(|(key, _)| key.as_uint()).collect();
         if keys != [Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)] {

@@ -1,1 +1,5 @@
-//! Follow a trail, fold the money, judge completeness: with ledger rules only.
+//! Follow a trail, fold the money, judge completeness: with ledger rules and proofs only. `fetch` gathers what one
+//! sealed checkpoint proves, `judge` believes nothing of it before it is verified.
+
+pub mod fetch;
+pub mod judge;

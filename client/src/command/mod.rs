@@ -1,1 +1,211 @@
-//! One file per top-level command.
+//! The command line of `mingzhang`: global flags and dispatch; one file per top-level command.
+
+mod audit;
+mod context;
+mod explain;
+mod key;
+mod query;
+mod receipt;
+mod record;
+mod tx;
+mod verify;
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use serde_json::json;
+
+use crate::context::{Network, Overrides};
+use crate::keys::{OfficerKey, PassphraseSource};
+use crate::node_api::NodeApi;
+use crate::output::{Answer, Failure, Language, Printer, exit};
+
+/// 明账 Mingzhang: submit records, follow public money, verify every answer without trusting a node.
+#[derive(Debug, Parser)]
+#[command(name = "mingzhang", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Context by name, or a context file
+    #[arg(long, global = true, value_name = "NAME|FILE")]
+    context: Option<String>,
+    /// Node URL instead of the context's (repeatable)
+    #[arg(long, global = true, value_name = "URL")]
+    node: Vec<String>,
+    /// Genesis file instead of the context's; its hash must be the pinned one
+    #[arg(long, global = true, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// Own agency instead of the context's
+    #[arg(long, global = true, value_name = "ID")]
+    agency: Option<String>,
+    /// One JSON envelope on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// Language of texts
+    #[arg(long, global = true, value_name = "zh-CN|en")]
+    lang: Option<String>,
+    /// Longest wait for one answer of a node, in seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+    /// Answer yes to every question
+    #[arg(long, short = 'y', global = true)]
+    yes: bool,
+    /// Never ask; fail where a question would be asked
+    #[arg(long, global = true)]
+    no_input: bool,
+    /// Read passphrases from this file descriptor
+    #[arg(long, global = true, value_name = "N")]
+    passphrase_fd: Option<u32>,
+    /// No progress and prose on stderr
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// No colour (also NO_COLOR)
+    #[arg(long, global = true)]
+    no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Networks with a pinned genesis hash
+    Context(context::Args),
+    /// Officer keys, encrypted at rest
+    Key(key::Args),
+    /// Any record of the ledger, by its exact name
+    Record(record::Args),
+    /// Transactions: build, sign, inspect, submit, wait, status, list
+    Tx(tx::Args),
+    /// Blocks, records, subjects
+    Query(query::Args),
+    /// Receipts that anybody can verify offline
+    Receipt(receipt::Args),
+    /// Verify receipts, checkpoints and documents
+    Verify(verify::Args),
+    /// Follow a trail, fold the money, judge completeness
+    Audit(audit::Args),
+    /// What a code means and what to do
+    Explain(explain::Args),
+    /// Shell completion
+    Completion {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Version, as `--version` but also in JSON
+    Version,
+}
+
+/// What every command may use: settings, and the network once it is asked for.
+pub struct Desk {
+    pub printer: Printer,
+    pub language: Language,
+    pub timeout: Duration,
+    pub yes: bool,
+    pub passphrase: PassphraseSource,
+    overrides: Overrides,
+    network: OnceCell<Network>,
+}
+
+impl Desk {
+    pub fn network(&self) -> Result<&Network, Failure> {
+        if let Some(network) = self.network.get() {
+            return Ok(network);
+        }
+        let network = Network::open(&self.overrides)?;
+        Ok(self.network.get_or_init(|| network))
+    }
+
+    pub fn api(&self) -> Result<NodeApi, Failure> {
+        NodeApi::new(self.network()?, self.timeout)
+    }
+
+    /// The named key, else the context's.
+    pub fn key(&self, name: Option<&str>) -> Result<OfficerKey, Failure> {
+        let context = &self.network()?.context;
+        let name = name
+            .or(context.key.as_deref())
+            .ok_or_else(|| Failure::usage("which key? give --key NAME|FILE").with_exit(exit::NOT_PERMITTED))?;
+        crate::keys::open(name, Some(context), self.passphrase)
+    }
+
+    /// The genesis file given on the command line, for commands that need no context.
+    pub fn genesis_file(&self) -> Option<&PathBuf> {
+        self.overrides.genesis.as_ref()
+    }
+
+    pub fn pick<'a>(&self, chinese: &'a str, english: &'a str) -> &'a str {
+        self.language.pick(chinese, english)
+    }
+}
+
+/// Parses the command line, runs the command, prints its answer, gives the exit status.
+pub fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() { exit::USAGE } else { exit::DONE };
+            return if error.print().is_ok() { status } else { exit::BUG };
+        }
+    };
+    let desk = desk(&cli.global);
+    let (name, result) = dispatch(&desk, cli.command);
+    desk.printer.finish(&name, result)
+}
+
+fn desk(global: &Global) -> Desk {
+    let tag = global
+        .lang
+        .clone()
+        .or_else(|| std::env::var("MINGZHANG_LANG").ok())
+        .or_else(|| ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok()))
+        .unwrap_or_default();
+    let language = Language::of(&tag);
+    Desk {
+        printer: Printer { json: global.json, quiet: global.quiet, language },
+        language,
+        timeout: Duration::from_secs(global.timeout),
+        yes: global.yes,
+        passphrase: PassphraseSource { descriptor: global.passphrase_fd, no_input: global.no_input },
+        overrides: Overrides {
+            context: global.context.clone(),
+            nodes: global.node.clone(),
+            genesis: global.genesis.clone(),
+            agency: global.agency.clone(),
+        },
+        network: OnceCell::new(),
+    }
+}
+
+fn dispatch(desk: &Desk, command: Command) -> (String, Result<Answer, Failure>) {
+    match command {
+        Command::Context(args) => context::run(desk, args),
+        Command::Key(args) => key::run(desk, args),
+        Command::Record(args) => record::run(desk, args),
+        Command::Tx(args) => tx::run(desk, args),
+        Command::Query(args) => query::run(desk, args),
+        Command::Receipt(args) => receipt::run(desk, args),
+        Command::Verify(args) => verify::run(desk, args),
+        Command::Audit(args) => audit::run(desk, args),
+        Command::Explain(args) => ("explain".into(), explain::run(desk, &args)),
+        Command::Completion { shell } => ("completion".into(), completion(shell)),
+        Command::Version => ("version".into(), Ok(version())),
+    }
+}
+
+fn completion(shell: clap_complete::Shell) -> Result<Answer, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "mingzhang", &mut script);
+    let script = String::from_utf8(script).map_err(|error| Failure::bug(error.to_string()))?;
+    Ok(Answer::done(json!({ "shell": shell.to_string(), "script": script }), script))
+}
+
+fn version() -> Answer {
+    let version = env!("CARGO_PKG_VERSION");
+    Answer::done(json!({ "version": version, "api": "v1" }), format!("mingzhang {version}"))
+}

@@ -2,6 +2,7 @@
 //! cryptography library. Where randomness comes from is the caller's matter: seeds are handed in.
 
 mod ed25519;
+pub mod key_file;
 
 pub use ed25519::{KeyFault, PublicKey, Signature, SigningKey, verify_batch};
 

@@ -1,0 +1,142 @@
+//! Gathers an evidence bundle from a node: the whole trail of a subject, the registries beside it and the leaves that
+//! folding and signatures need, all under one sealed checkpoint. Nothing is judged here.
+
+use std::collections::BTreeSet;
+
+use mingzhang_ledger::entry::Entry;
+use mingzhang_ledger::proof::{
+    BUNDLE_FORMAT, BundledTrail, EvidenceBundle, StateProof, SubjectKind, Trail, TrailProof,
+};
+use mingzhang_ledger::records::object::Ref;
+use mingzhang_ledger::seal::{Checkpoint, Note, policy};
+use mingzhang_ledger::state::key::{self, Key};
+use serde::Deserialize;
+
+use crate::context::Network;
+use crate::node_api::NodeApi;
+use crate::output::{Failure, exit};
+
+/// Keys asked for in one request.
+const KEYS_PER_REQUEST: usize = 100;
+/// A busy network seals on; a state that went out of reach meanwhile is asked for again so many times.
+const ATTEMPTS: usize = 5;
+
+/// The bundle of one subject.
+pub fn bundle(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Result<EvidenceBundle, Failure> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        match attempt(network, api, kind, id) {
+            Ok(bundle) => return Ok(bundle),
+            Err(failure) if failure.code.map(|code| code.0) == Some(2006) => last = Some(failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(last.unwrap_or_else(|| Failure::bug("no attempt was made")))
+}
+
+fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Result<EvidenceBundle, Failure> {
+    let first = page(api, kind, id, 0, None)?;
+    let sealed = first.sealed.clone();
+    let size = size_of(&sealed.checkpoint)?;
+    let trail = whole(api, first, size)?;
+    let mut registries = Vec::new();
+    let mut keys: BTreeSet<Key> = BTreeSet::new();
+    if kind == SubjectKind::Programme {
+        let (agency, record) =
+            id.split_once('/').ok_or_else(|| Failure::usage(format!("{id}: agency/id is wanted")))?;
+        let programme =
+            Ref::new(agency, &key::parse_id(record).ok_or_else(|| Failure::usage(format!("{id}: not an id")))?);
+        let accounts = format!("accounts/{}", programme.key_part());
+        if let Some(registry) = optional(api, SubjectKind::Registry, &accounts, size)? {
+            for transaction in transactions(&registry) {
+                let payload = transaction.payload();
+                keys.insert(key::record(&payload.agency, &payload.record_id));
+            }
+            registries.push(registry);
+        }
+        if let Some(findings) = optional(api, SubjectKind::Findings, &programme.key_part(), size)? {
+            for transaction in transactions(&findings) {
+                let payload = transaction.payload();
+                keys.insert(key::record(&payload.agency, &payload.record_id));
+            }
+            registries.push(findings);
+        }
+    }
+    for transaction in transactions(&trail).chain(registries.iter().flat_map(transactions)) {
+        keys.insert(key::officer_key(&transaction.key_id()));
+    }
+    let leaves = leaves(api, &keys.into_iter().collect::<Vec<_>>(), size)?;
+    let genesis = &network.genesis;
+    Ok(EvidenceBundle {
+        format: BUNDLE_FORMAT.to_owned(),
+        origin: genesis.origin.clone(),
+        genesis_hash: genesis.hash,
+        handoffs: Vec::new(),
+        receipt: None,
+        policy: policy(&genesis.origin, &[], &genesis.set, None),
+        entry: None,
+        key: None,
+        trail: Some(BundledTrail { sealed, trail, registries, leaves }),
+        consistency: None,
+    })
+}
+
+fn transactions(trail: &Trail) -> impl Iterator<Item = mingzhang_ledger::transaction::Transaction> + '_ {
+    trail.entries.iter().filter_map(|item| match Entry::decode(&item.entry) {
+        Ok(Entry::Record { transaction, .. }) => Some(transaction),
+        _ => None,
+    })
+}
+
+fn size_of(note: &str) -> Result<u64, Failure> {
+    let checkpoint: Checkpoint =
+        Note::parse(note).map_err(|fault| Failure::unreachable(format!("the node's checkpoint: {fault}")))?.checkpoint;
+    Ok(checkpoint.size)
+}
+
+fn page(api: &NodeApi, kind: SubjectKind, id: &str, after: u64, size: Option<u64>) -> Result<TrailProof, Failure> {
+    let name = serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    let size = size.map_or(String::new(), |size| format!("&size={size}"));
+    let value = api.get_json(&format!("/trails/{name}/{id}?after={after}{size}"))?;
+    serde_json::from_value(value).map_err(|error| Failure::unreachable(format!("the node's trail: {error}")))
+}
+
+/// All pages of a trail whose first page is at hand.
+fn whole(api: &NodeApi, first: TrailProof, size: u64) -> Result<Trail, Failure> {
+    let TrailProof { mut trail, mut next_cursor, .. } = first;
+    while let Some(after) = next_cursor {
+        let next = page(api, trail.kind, &trail.id, after, Some(size))?;
+        if next.trail.entries.is_empty() {
+            break;
+        }
+        trail.entries.extend(next.trail.entries);
+        next_cursor = next.next_cursor;
+    }
+    Ok(trail)
+}
+
+/// A trail that may not exist.
+fn optional(api: &NodeApi, kind: SubjectKind, id: &str, size: u64) -> Result<Option<Trail>, Failure> {
+    match page(api, kind, id, 0, Some(size)) {
+        Ok(first) => whole(api, first, size).map(Some),
+        Err(failure) if failure.exit == exit::NOT_FOUND && failure.code.map(|code| code.0) != Some(2006) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+#[derive(Deserialize)]
+struct Leaves {
+    leaves: Vec<StateProof>,
+}
+
+fn leaves(api: &NodeApi, keys: &[Key], size: u64) -> Result<Vec<StateProof>, Failure> {
+    let mut found = Vec::new();
+    for chunk in keys.chunks(KEYS_PER_REQUEST) {
+        let list: Vec<String> = chunk.iter().map(hex::encode).collect();
+        let value = api.get_json(&format!("/state?size={size}&keys={}", list.join(",")))?;
+        let answer: Leaves = serde_json::from_value(value)
+            .map_err(|error| Failure::unreachable(format!("the node's leaves: {error}")))?;
+        found.extend(answer.leaves);
+    }
+    Ok(found)
+}

@@ -1,0 +1,166 @@
+//! Judges an evidence bundle from the genesis file alone: seals, completeness, signatures, then the money folded from
+//! the records and compared with the proven accounts.
+
+use std::collections::BTreeMap;
+
+use mingzhang_ledger::entry::Entry;
+use mingzhang_ledger::outcome::{Code, catalogue};
+use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind, subject_key};
+use mingzhang_ledger::records::fund::fold::{Figures, Fold};
+use mingzhang_ledger::records::fund::sums::Sums;
+use mingzhang_ledger::records::object::{Object, RecordLeaf, Ref};
+use mingzhang_ledger::state::key;
+use mingzhang_ledger::transaction::Transaction;
+use mingzhang_ledger::verify::{BundleReport, ProvenBundle, ProvenTrail, Report, Verdict, bundle};
+use serde_json::{Value, json};
+
+use crate::context::Network;
+use crate::output::{Failure, Language, exit, exponent_of, money_json};
+use crate::verify::{authorities, steps_json, verdict_name};
+
+/// What is known after judging.
+pub struct Judged {
+    pub report: Report,
+    pub proven: Option<ProvenBundle>,
+    /// The money of a programme, folded.
+    pub money: Option<Money>,
+    pub exit: u8,
+    /// Why it failed or cannot be concluded.
+    pub reason: Option<(Code, String)>,
+}
+
+/// A programme's figures and whether they are those of the proven accounts.
+pub struct Money {
+    pub fold: Fold,
+    pub figures: Figures,
+    pub balanced: bool,
+    pub differing: Vec<Ref>,
+}
+
+/// Verifies a bundle about the subject that its trail names.
+pub fn judge(network: &Network, evidence: &EvidenceBundle, language: Language) -> Result<Judged, Failure> {
+    let BundleReport { report, trail: proven, .. } = bundle(&authorities(network), evidence);
+    let (exit, reason) = match &report.verdict {
+        Verdict::Verified => (exit::DONE, None),
+        Verdict::Failed { code, .. } => (exit::FAILED, Some((*code, last_detail(&report)))),
+        Verdict::Inconclusive { code, missing } => (exit::INCONCLUSIVE, Some((*code, missing.join("; ")))),
+    };
+    let mut judged = Judged { report, proven, money: None, exit, reason };
+    let Some(bundled) = &evidence.trail else { return Ok(judged) };
+    if judged.exit != exit::DONE || bundled.trail.kind != SubjectKind::Programme {
+        return Ok(judged);
+    }
+    let Some(proven) = &judged.proven else { return Ok(judged) };
+    match fold(&bundled.trail.id, proven) {
+        Ok(money) => {
+            if !money.balanced {
+                let differing: Vec<String> = money.differing.iter().map(ToString::to_string).collect();
+                let words = language.pick("账户余额与记录不符: ", "accounts differ from the records: ");
+                judged.exit = exit::FAILED;
+                judged.reason = Some((Code(4113), format!("{words}{}", differing.join(" "))));
+            }
+            judged.money = Some(money);
+        }
+        Err(detail) => {
+            judged.exit = exit::INCONCLUSIVE;
+            judged.reason = Some((Code(4127), detail));
+        }
+    }
+    Ok(judged)
+}
+
+fn last_detail(report: &Report) -> String {
+    report.steps.last().map(|step| step.detail.clone()).unwrap_or_default()
+}
+
+/// The records of a proven trail, oldest first, with their log indices and outcomes.
+pub fn records(trail: &ProvenTrail) -> impl Iterator<Item = (u64, u16, &Transaction)> {
+    trail.entries.iter().filter_map(|proven| match &proven.entry {
+        Entry::Record { outcome, transaction } => Some((proven.index, *outcome, transaction)),
+        Entry::Genesis { .. } | Entry::Header(_) => None,
+    })
+}
+
+fn fold(id: &str, proven: &ProvenBundle) -> Result<Money, String> {
+    let (agency, record) = id.split_once('/').ok_or("the id is not agency/id")?;
+    let programme = Ref::new(agency, &key::parse_id(record).ok_or("the id is not agency/id")?);
+    let mut fold = Fold::new(programme.clone());
+    for (_, outcome, transaction) in records(&proven.trail) {
+        fold.apply(outcome, transaction.payload()).map_err(|fault| fault.to_string())?;
+    }
+    let sums = proven_accounts(&programme, proven)?;
+    let differing = fold.differences(&sums).map_err(|fault| fault.to_string())?;
+    let figures = fold.figures();
+    let balanced = figures.balanced && differing.is_empty();
+    Ok(Money { fold, figures, balanced, differing })
+}
+
+/// The proven sums of every account that the registry trail lists.
+fn proven_accounts(programme: &Ref, proven: &ProvenBundle) -> Result<BTreeMap<Ref, Sums>, String> {
+    let mut sums = BTreeMap::new();
+    let registry = subject_key(SubjectKind::Registry, &format!("accounts/{}", programme.key_part()))
+        .and_then(|key| proven.registries.get(&key));
+    let Some(registry) = registry else { return Ok(sums) };
+    for (_, _, transaction) in records(registry) {
+        let payload = transaction.payload();
+        let account = Ref::new(&payload.agency, &payload.record_id);
+        let leaf =
+            proven.leaves.get(&account.key()).ok_or_else(|| format!("the leaf of account {account} is missing"))?;
+        let leaf: RecordLeaf = minicbor::decode(&leaf.current).map_err(|error| error.to_string())?;
+        if let Some(Object::Account(object)) = &leaf.object {
+            sums.insert(account, object.sums);
+        }
+    }
+    Ok(sums)
+}
+
+/// Flags about the programme: from its proven findings trail and the proven leaves of the records in it.
+pub fn findings(id: &str, proven: &ProvenBundle, language: Language) -> Vec<Value> {
+    let part = id.replacen('/', ".", 1);
+    let trail = subject_key(SubjectKind::Findings, &part).and_then(|key| proven.registries.get(&key));
+    let Some(trail) = trail else { return Vec::new() };
+    let mut findings = Vec::new();
+    for (index, _, transaction) in records(trail) {
+        let payload = transaction.payload();
+        let leaf = proven.leaves.get(&key::record(&payload.agency, &payload.record_id));
+        let leaf: Option<RecordLeaf> = leaf.and_then(|leaf| minicbor::decode(&leaf.current).ok());
+        for code in leaf.map(|leaf| leaf.flags).unwrap_or_default() {
+            let entry = catalogue().get(&Code(code));
+            let title =
+                entry.map(|entry| if language == Language::Chinese { &entry.zh.title } else { &entry.en.title });
+            findings.push(json!({
+                "rule": Code(code).to_string(), "version": 1, "severity": "warning", "title": title,
+                "subject": id, "tx_ids": [format!("sha256:{}", hex::encode(transaction.id()))], "indices": [index],
+                "record": format!("{}/{}", payload.agency, key::id_text(&payload.record_id)), "parameters": {},
+            }));
+        }
+    }
+    findings
+}
+
+/// The stated figures of a programme, as `audit programme` prints them.
+pub fn figures_json(figures: &Figures, currency: &str) -> Value {
+    let exponent = exponent_of(currency).unwrap_or(2);
+    let money = |minor: i128| money_json(minor, exponent, currency);
+    json!({
+        "appropriated": money(figures.appropriated), "income": money(figures.income),
+        "allotted": money(figures.allotted), "committed": money(figures.committed),
+        "in_flight": money(figures.in_flight), "settled": money(figures.settled),
+        "returned": money(figures.returned), "returned_held": money(figures.returned_held),
+        "lapsed": money(figures.lapsed), "carried": money(figures.carried),
+        "available": money(figures.available), "deposits_open": money(figures.deposits_open),
+    })
+}
+
+/// The proof members that every audit answer carries.
+pub fn proof_json(judged: &Judged, nodes_agreeing: usize) -> Value {
+    let sealed = judged.proven.as_ref().map(|proven| &proven.header.sealed);
+    let trail = judged.proven.as_ref().and_then(|proven| proven.trail.value.trail);
+    json!({
+        "verified": judged.exit == exit::DONE, "verdict": verdict_name(&judged.report.verdict),
+        "tree_size": sealed.map(|sealed| sealed.checkpoint.size), "seals": sealed.map(|sealed| sealed.seals.len()),
+        "quorum": sealed.map(|sealed| sealed.quorum), "epoch": sealed.map(|sealed| sealed.epoch),
+        "trail_count": trail.map(|(count, _)| count), "trail_root": trail.map(|(_, root)| hex::encode(root)),
+        "nodes_agreeing": nodes_agreeing, "covers_rejected": true, "steps": steps_json(&judged.report),
+    })
+}

@@ -1,0 +1,276 @@
+//! `mingzhang audit`: a programme's money and any trail, proven complete under one sealed checkpoint, judged here.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind};
+use mingzhang_ledger::state::key::id_text;
+use serde_json::{Value, json};
+
+use super::Desk;
+use super::query::qualified;
+use super::tx::time_text;
+use crate::audit::fetch;
+use crate::audit::judge::{Judged, figures_json, findings, judge, proof_json, records};
+use crate::output::{Answer, Failure, exit, exponent_of, money_text};
+use crate::verify::{sentence, steps_json, steps_text, verdict_name};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// All money of a programme, folded from its complete trail
+    Programme { id: String },
+    /// Every record that touched a subject, with its completeness proof
+    Trail { subject: Subject, id: String },
+    /// The same as one file that proves itself offline
+    Bundle {
+        subject: Subject,
+        id: String,
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Judge a bundle from the genesis file alone
+    Verify {
+        bundle: PathBuf,
+        /// Says what is always so: nothing but the given files is read
+        #[arg(long)]
+        offline: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    Programme,
+    Account,
+    Case,
+    Officer,
+    Recipient,
+    Registry,
+}
+
+impl Subject {
+    fn kind(self) -> SubjectKind {
+        match self {
+            Self::Programme => SubjectKind::Programme,
+            Self::Account => SubjectKind::Account,
+            Self::Case => SubjectKind::Case,
+            Self::Officer => SubjectKind::Officer,
+            Self::Recipient => SubjectKind::Recipient,
+            Self::Registry => SubjectKind::Registry,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Programme => "programme",
+            Self::Account => "account",
+            Self::Case => "case",
+            Self::Officer => "officer",
+            Self::Recipient => "recipient",
+            Self::Registry => "registry",
+        }
+    }
+}
+
+pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
+    match args.action {
+        Action::Programme { id } => ("audit programme".into(), programme(desk, &id)),
+        Action::Trail { subject, id } => ("audit trail".into(), trail(desk, subject, &id)),
+        Action::Bundle { subject, id, out } => ("audit bundle".into(), bundle(desk, subject, &id, &out)),
+        Action::Verify { bundle, .. } => ("audit verify".into(), verify(desk, &bundle)),
+    }
+}
+
+fn gather(desk: &Desk, subject: Subject, id: &str) -> Result<(EvidenceBundle, Judged, String), Failure> {
+    let id = match subject {
+        Subject::Programme | Subject::Account | Subject::Case => qualified(desk, id)?,
+        Subject::Officer | Subject::Recipient | Subject::Registry => id.to_owned(),
+    };
+    let network = desk.network()?;
+    let evidence = fetch::bundle(network, &desk.api()?, subject.kind(), &id)?;
+    let judged = judge(network, &evidence, desk.language)?;
+    Ok((evidence, judged, id))
+}
+
+fn as_of(judged: &Judged) -> Value {
+    judged.proven.as_ref().map_or(Value::Null, |proven| {
+        let header = &proven.header.header;
+        json!({ "height": header.height, "time": time_text(header.time_ms), "tree_size": header.tree_size() })
+    })
+}
+
+/// When it does not verify, no figure is shown as fact.
+fn failed(judged: &Judged, data: Value, desk: &Desk) -> Answer {
+    let text = format!("{}\n{}", sentence(&judged.report.verdict, desk.language), steps_text(&judged.report));
+    let mut answer = Answer::done(data, text).with_exit(judged.exit);
+    answer.reason.clone_from(&judged.reason);
+    answer
+}
+
+fn programme(desk: &Desk, id: &str) -> Result<Answer, Failure> {
+    let (_, judged, id) = gather(desk, Subject::Programme, id)?;
+    Ok(programme_answer(desk, &judged, &id))
+}
+
+fn programme_answer(desk: &Desk, judged: &Judged, id: &str) -> Answer {
+    let proof = proof_json(judged, 1);
+    let (Some(money), Some(proven)) = (&judged.money, &judged.proven) else {
+        return failed(judged, json!({ "programme_id": id, "proof": proof }), desk);
+    };
+    let currency = money.fold.currency().to_owned();
+    let found = findings(id, proven, desk.language);
+    let accounts: Vec<Value> = money
+        .fold
+        .accounts()
+        .iter()
+        .map(|(name, account)| {
+            json!({ "account_id": name.to_string(), "kind": account.kind.code(), "agency_id": account.agency,
+                    "year": account.year, "closed": account.closed, "debits_posted": account.sums.debits_posted.to_string(),
+                    "credits_posted": account.sums.credits_posted.to_string(),
+                    "debits_pending": account.sums.debits_pending.to_string(),
+                    "credits_pending": account.sums.credits_pending.to_string() })
+        })
+        .collect();
+    let mut data = json!({ "programme_id": id, "currency": currency, "historical": money.fold.is_historical(), "as_of": as_of(judged) });
+    let rest = json!({
+        "balanced": money.balanced, "accounts": accounts, "movements": money.fold.movements().len(),
+        "records": money.fold.records(), "rejected_attempts": money.fold.rejected(), "findings": found, "proof": proof,
+    });
+    if let Some(members) = data.as_object_mut() {
+        for part in [figures_json(&money.figures, &currency), rest] {
+            members.extend(part.as_object().cloned().unwrap_or_default());
+        }
+    }
+    if judged.exit != exit::DONE {
+        return failed(judged, json!({ "programme_id": id, "proof": data["proof"] }), desk);
+    }
+    Answer::done(data, programme_text(desk, judged, id, found.len()))
+}
+
+fn programme_text(desk: &Desk, judged: &Judged, id: &str, findings: usize) -> String {
+    let (Some(money), Some(proven)) = (&judged.money, &judged.proven) else { return String::new() };
+    let exponent = exponent_of(money.fold.currency()).unwrap_or(2);
+    let figure = |minor: i128| money_text(minor, exponent, money.fold.currency());
+    let f = &money.figures;
+    let mut text = format!(
+        "{} {id}  {} {}\n",
+        desk.pick("资金项目", "programme"),
+        desk.pick("高度", "height"),
+        proven.header.header.height
+    );
+    let rows = [
+        (desk.pick("预算安排", "appropriated"), f.appropriated),
+        (desk.pick("收入", "income"), f.income),
+        (desk.pick("可用", "available"), f.available),
+        (desk.pick("已承诺", "committed"), f.committed),
+        (desk.pick("在途", "in flight"), f.in_flight),
+        (desk.pick("已支付", "settled"), f.settled),
+        (desk.pick("已退回", "returned"), f.returned),
+        (desk.pick("退回待处置", "returned held"), f.returned_held),
+        (desk.pick("结转", "carried"), f.carried),
+        (desk.pick("收回", "lapsed"), f.lapsed),
+    ];
+    for (name, minor) in rows {
+        text.push_str(&format!("  {:>26}  {name}\n", figure(minor)));
+    }
+    let sealed = &proven.header.sealed;
+    text.push_str(&format!(
+        "  {} ✔  {} {}  {} {}  {} {}\n  {}  {} {}/{}",
+        desk.pick("收支平衡", "balanced"),
+        desk.pick("记录", "records"),
+        money.fold.records(),
+        desk.pick("被驳回", "rejected attempts"),
+        money.fold.rejected(),
+        desk.pick("预警", "findings"),
+        findings,
+        desk.pick("轨迹完整,已核验", "complete trail, verified"),
+        desk.pick("封签", "seals"),
+        sealed.seals.len(),
+        sealed.quorum,
+    ));
+    text
+}
+
+fn trail(desk: &Desk, subject: Subject, id: &str) -> Result<Answer, Failure> {
+    let (_, judged, id) = gather(desk, subject, id)?;
+    let proof = proof_json(&judged, 1);
+    let head = json!({ "subject": subject.name(), "subject_id": id, "proof": proof });
+    let Some(proven) = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE) else {
+        return Ok(failed(&judged, head, desk));
+    };
+    let mut lines = Vec::new();
+    let mut entries = Vec::new();
+    for (index, outcome, transaction) in records(&proven.trail) {
+        let payload = transaction.payload();
+        let code = (outcome != 0).then(|| Code(outcome).to_string());
+        let record = format!("{}/{}", payload.agency, id_text(&payload.record_id));
+        let mark = if outcome == 0 { "✓" } else { "✗" };
+        lines.push(format!(
+            "{index:>8} {mark} {:<18} {record:<32} {}",
+            payload.record_type,
+            code.as_deref().unwrap_or("")
+        ));
+        entries.push(json!({
+            "index": index, "tx_id": format!("sha256:{}", hex::encode(transaction.id())),
+            "record_type": payload.record_type, "agency_id": payload.agency, "record_id": id_text(&payload.record_id),
+            "officer": hex::encode(transaction.key_id()), "outcome": if outcome == 0 { "applied" } else { "rejected" },
+            "code": code,
+        }));
+    }
+    let (count, root) = proven.trail.value.trail.unwrap_or_default();
+    lines.push(format!(
+        "{} {count}  {}",
+        desk.pick("共", "all of"),
+        desk.pick("轨迹完整,已核验", "complete trail, verified")
+    ));
+    let data = json!({
+        "subject": subject.name(), "subject_id": id, "count": count, "root": hex::encode(root),
+        "as_of": as_of(&judged), "entries": entries, "next_cursor": null, "proof": head["proof"],
+    });
+    Ok(Answer::done(data, lines.join("\n")))
+}
+
+fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answer, Failure> {
+    let (evidence, judged, id) = gather(desk, subject, id)?;
+    if judged.exit != exit::DONE {
+        let data = json!({ "subject": subject.name(), "subject_id": id, "proof": proof_json(&judged, 1) });
+        return Ok(failed(&judged, data, desk));
+    }
+    let text = serde_json::to_string(&evidence).map_err(|error| Failure::bug(error.to_string()))?;
+    std::fs::write(out, &text)?;
+    let entries = evidence.trail.as_ref().map_or(0, |trail| trail.trail.entries.len());
+    let data = json!({ "file": out, "entries": entries, "bytes": text.len() });
+    Ok(Answer::done(data, format!("{}  {entries} {}", out.display(), desk.pick("条记录", "records"))))
+}
+
+fn verify(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+    let evidence: EvidenceBundle = serde_json::from_str(&text)
+        .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())).with_exit(exit::FAILED))?;
+    let judged = judge(desk.network()?, &evidence, desk.language)?;
+    let trail = evidence.trail.as_ref().map(|trail| &trail.trail);
+    let id = trail.map(|trail| trail.id.clone()).unwrap_or_default();
+    let found = judged.proven.as_ref().map(|proven| findings(&id, proven, desk.language)).unwrap_or_default();
+    let missing = match &judged.report.verdict {
+        mingzhang_ledger::verify::Verdict::Inconclusive { missing, .. } => missing.clone(),
+        _ => Vec::new(),
+    };
+    let verdict = if judged.exit == exit::FAILED { "failed" } else { verdict_name(&judged.report.verdict) };
+    let data = json!({
+        "verdict": verdict, "subject": trail.map(|trail| trail.kind), "subject_id": id, "as_of": as_of(&judged),
+        "entries": trail.map_or(0, |trail| trail.entries.len()), "missing": missing,
+        "money_conserved": judged.money.as_ref().map(|money| money.balanced), "findings": found,
+        "steps": steps_json(&judged.report),
+    });
+    if judged.exit != exit::DONE {
+        return Ok(failed(&judged, data, desk));
+    }
+    let text = format!("{}\n{}", sentence(&judged.report.verdict, desk.language), steps_text(&judged.report));
+    Ok(Answer::done(data, text))
+}

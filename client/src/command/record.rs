@@ -1,0 +1,282 @@
+//! `mingzhang record <record_type>`: one subcommand per record type, made from the record schema, so that command,
+//! record and documentation cannot differ.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+use mingzhang_ledger::codec::Value;
+use mingzhang_ledger::crypto::sha256;
+use mingzhang_ledger::records::schema::{COMMON, Field, FieldKind, RecordType};
+use mingzhang_ledger::records::{all, record_type};
+use mingzhang_ledger::state::key::{id_text, parse_id};
+use serde_json::{Map, json};
+
+use super::Desk;
+use crate::body;
+use crate::keys::random;
+use crate::output::{Answer, Failure};
+use crate::submit::{self, DEFAULT_LIFE, Draft, MAX_LIFE};
+
+/// The chosen record type and its flags; no type means `--list`.
+#[derive(Debug, Clone)]
+pub struct Args(Option<(String, ArgMatches)>);
+
+impl FromArgMatches for Args {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(matches.subcommand().map(|(name, flags)| (name.to_owned(), flags.clone()))))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl clap::Args for Args {
+    fn augment_args(command: Command) -> Command {
+        let list = Arg::new("list").long("list").action(ArgAction::SetTrue).help("All record types by area");
+        all().fold(command.arg(list), |command, kind| command.subcommand(subcommand(kind)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn subcommand(kind: &'static RecordType) -> Command {
+    let fields = kind.fields.iter().chain(COMMON.iter().filter(|field| field.name != "evidence"));
+    let command = Command::new(kind.name).about(kind.zh).args(fields.map(flag));
+    command.args([
+        Arg::new("id").long("id").help("Record id: 1-16 of A-Za-z0-9._- or 32 hex digits; random if not given"),
+        Arg::new("body").long("body").value_name("FILE|-").help("Body as JSON; flags override its members"),
+        Arg::new("evidence")
+            .long("evidence")
+            .value_name("FILE")
+            .action(ArgAction::Append)
+            .help("Hashed here with a fresh salt, which is kept beside it as FILE.salt; never sent"),
+        Arg::new("expires-in").long("expires-in").value_name("10m").help("How long the record may wait for the log"),
+        Arg::new("key").long("key").value_name("NAME|FILE").help("Officer key"),
+        Arg::new("unsigned").long("unsigned").action(ArgAction::SetTrue).help("With --out: leave signing to `tx sign`"),
+        Arg::new("out").long("out").value_name("FILE").help("Write the transaction and stop before sending"),
+        Arg::new("wait").long("wait").value_name("30s").help("Wait for the definite answer"),
+        Arg::new("dry-run")
+            .long("dry-run")
+            .value_name("server")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("here")
+            .help("Check here, or with =server let a node say what would happen; nothing is submitted"),
+    ])
+}
+
+fn flag(field: &'static Field) -> Arg {
+    let many = matches!(field.kind, FieldKind::List(_));
+    Arg::new(field.name)
+        .long(if field.name == "effective_date" { "effective-date" } else { field.name })
+        .value_name(value_name(&field.kind))
+        .action(if many { ArgAction::Append } else { ArgAction::Set })
+        .help(if field.required { "required" } else { "optional" })
+}
+
+fn value_name(kind: &FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Id => "id",
+        FieldKind::Ref(_) | FieldKind::Waiting => "agency/id",
+        FieldKind::Hash => "sha256",
+        FieldKind::Date => "YYYY-MM-DD",
+        FieldKind::Time => "time",
+        FieldKind::Minor | FieldKind::Amount => "decimal",
+        FieldKind::Count => "number",
+        FieldKind::Currency => "ISO4217",
+        FieldKind::Code | FieldKind::Declared | FieldKind::OneOf(_) => "code",
+        FieldKind::Text => "text",
+        FieldKind::Person | FieldKind::Recipient => "pseudonym",
+        FieldKind::Role => "role",
+        FieldKind::Agency => "agency",
+        FieldKind::Bytes(_) | FieldKind::PublicKey | FieldKind::Possession => "hex",
+        FieldKind::Bool => "true|false",
+        FieldKind::List(inner) => value_name(inner),
+        FieldKind::Map(_) => "json",
+    }
+}
+
+pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
+    match args.0 {
+        None => ("record".into(), Ok(list(desk))),
+        Some((name, flags)) => {
+            let result = record_type(&name)
+                .ok_or_else(|| Failure::usage(format!("no record type {name}")))
+                .and_then(|kind| one(desk, kind, &flags));
+            (format!("record {name}"), result)
+        }
+    }
+}
+
+fn list(desk: &Desk) -> Answer {
+    let rows: Vec<_> = all()
+        .map(|kind| {
+            let fields: Vec<_> = kind
+                .fields
+                .iter()
+                .map(|field| json!({ "name": field.name, "kind": value_name(&field.kind), "required": field.required }))
+                .collect();
+            json!({ "record_type": kind.name, "zh": kind.zh, "area": format!("{:?}", kind.area).to_lowercase(), "fields": fields })
+        })
+        .collect();
+    let mut text = String::new();
+    let mut area = None;
+    for kind in all() {
+        if area != Some(kind.area) {
+            area = Some(kind.area);
+            text.push_str(&format!("{:?}\n", kind.area));
+        }
+        text.push_str(&format!("  {:<20} {}\n", kind.name, kind.zh));
+    }
+    desk.printer
+        .note(desk.pick("每种记录的字段: mingzhang record <类型> --help", "fields: mingzhang record TYPE --help"));
+    Answer::done(json!({ "items": rows }), text)
+}
+
+fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches) -> Result<Answer, Failure> {
+    let network = desk.network()?;
+    let key_name = flags.get_one::<String>("key").map(String::as_str);
+    let unsigned = flags.get_flag("unsigned");
+    let key = if unsigned { None } else { Some(desk.key(key_name)?) };
+    // A key that says whose it is decides the agency; a flag still beats it.
+    let agency = match (&network.context.agency, key.as_ref().and_then(|key| key.facts.agency.clone())) {
+        (Some(agency), _) if network.sources.get("agency") == Some(&"flag") => agency.clone(),
+        (_, Some(agency)) => agency,
+        _ => network.agency()?.to_owned(),
+    };
+    let members = members(kind, flags)?;
+    let reading = body::Reading { agency: &agency, exponent: network.common_exponent() };
+    let mut content = body::from_json(kind, &members, &reading)?;
+    add_evidence(&mut content, flags)?;
+    let id = match flags.get_one::<String>("id") {
+        Some(text) => parse_id(text).ok_or_else(|| Failure::usage(format!("--id {text}: 1-16 of A-Za-z0-9._-")))?,
+        None => random()?,
+    };
+    let life = match flags.get_one::<String>("expires-in") {
+        Some(text) => duration(text)?,
+        None => DEFAULT_LIFE,
+    };
+    if life > MAX_LIFE {
+        return Err(Failure::usage("--expires-in: at most 24h less a minute"));
+    }
+    let draft = Draft { kind, id, agency: &agency, body: content, life };
+    finish(desk, &draft, key.map(|key| key.key), flags)
+}
+
+fn finish(
+    desk: &Desk,
+    draft: &Draft<'_>,
+    key: Option<mingzhang_ledger::crypto::SigningKey>,
+    flags: &ArgMatches,
+) -> Result<Answer, Failure> {
+    let network = desk.network()?;
+    let origin = &network.genesis.origin;
+    let out = flags.get_one::<String>("out").map(PathBuf::from);
+    let record_id = id_text(&draft.id);
+    let Some(key) = key else {
+        let out = out.ok_or_else(|| Failure::usage("--unsigned needs --out FILE"))?;
+        std::fs::write(&out, draft.payload(origin).encode())?;
+        let data = json!({ "file": out, "record_type": draft.kind.name, "record_id": record_id, "signed": false });
+        return Ok(Answer::done(data, out.display().to_string()));
+    };
+    let transaction = draft.sign(origin, &key)?;
+    let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
+    let data = json!({
+        "tx_id": tx_id, "record_type": draft.kind.name, "record_id": record_id, "agency_id": draft.agency,
+        "expires_at": super::tx::time_text(transaction.payload().expires_at), "file": out,
+    });
+    if let Some(out) = &out {
+        std::fs::write(out, transaction.bytes())?;
+        return Ok(Answer::done(data, tx_id));
+    }
+    match flags.get_one::<String>("dry-run").map(String::as_str) {
+        Some("server") => return super::tx::simulate(desk, &transaction),
+        Some(_) => return Ok(Answer::done(data, format!("{tx_id} {}", desk.pick("(未发送)", "(not sent)")))),
+        None => {}
+    }
+    let wait_s = match flags.get_one::<String>("wait") {
+        Some(text) => duration(text)?.as_secs(),
+        None => 0,
+    };
+    submit::send(network, &desk.api()?, transaction, wait_s, desk.language)
+}
+
+fn members(kind: &RecordType, flags: &ArgMatches) -> Result<Map<String, serde_json::Value>, Failure> {
+    let mut members = match flags.get_one::<String>("body") {
+        None => Map::new(),
+        Some(source) => {
+            let text = read_source(source)?;
+            serde_json::from_str(&text).map_err(|error| Failure::usage(format!("--body {source}: {error}")))?
+        }
+    };
+    for field in kind.fields.iter().chain(COMMON.iter().filter(|field| field.name != "evidence")) {
+        if let Some(values) = flags.get_many::<String>(field.name) {
+            let texts: Vec<String> = values.cloned().collect();
+            members.insert(field.name.to_owned(), body::flag_to_json(&field.kind, &texts)?);
+        }
+    }
+    Ok(members)
+}
+
+/// A file's text, or stdin's for `-`.
+pub fn read_source(source: &str) -> Result<String, Failure> {
+    use std::io::Read as _;
+    if source == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(source).map_err(|error| Failure::usage(format!("{source}: {error}")))
+}
+
+fn add_evidence(content: &mut Value, flags: &ArgMatches) -> Result<(), Failure> {
+    let Some(files) = flags.get_many::<String>("evidence") else { return Ok(()) };
+    let items = files
+        .map(|file| {
+            let digest = salted_digest(Path::new(file))?;
+            Ok(Value::text_map([("hash", Value::bytes(&digest)), ("kind", Value::text("file"))]))
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    if let Value::Map(pairs) = content {
+        let mut pairs = std::mem::take(pairs);
+        pairs.push((Value::text("evidence"), Value::Array(items)));
+        *content = Value::map(pairs);
+    }
+    Ok(())
+}
+
+/// SHA-256(salt ‖ file); the salt is kept beside the file and made once, so the same file gives the same digest again.
+fn salted_digest(file: &Path) -> Result<[u8; 32], Failure> {
+    let content = std::fs::read(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+    let salt_file = PathBuf::from(format!("{}.salt", file.display()));
+    let salt: [u8; 32] = match std::fs::read_to_string(&salt_file) {
+        Ok(text) => hex::decode(text.trim())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| Failure::usage(format!("{}: not a salt of 64 hex digits", salt_file.display())))?,
+        Err(_) => {
+            let salt = random()?;
+            std::fs::write(&salt_file, hex::encode(salt))?;
+            salt
+        }
+    };
+    Ok(sha256(&[&salt, &content]))
+}
+
+/// `90s`, `10m`, `2h`, or plain seconds.
+pub fn duration(text: &str) -> Result<Duration, Failure> {
+    let wrong = || Failure::usage(format!("{text}: not a duration such as 30s, 10m or 2h"));
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 's')) => (text.get(..at), 1),
+        Some((at, 'm')) => (text.get(..at), 60),
+        Some((at, 'h')) => (text.get(..at), 3_600),
+        _ => (Some(text), 1),
+    };
+    let number: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
+}

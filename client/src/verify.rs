@@ -1,0 +1,79 @@
+//! Verification on this machine, from the pinned genesis file: what `verify` and `audit` share. Opens no socket.
+
+use mingzhang_genesis::Genesis;
+use mingzhang_ledger::verify::{Authorities, Report, StepName, StepResult, Verdict};
+use serde_json::{Value, json};
+
+use crate::context::Network;
+use crate::output::Language;
+
+/// The authorities of a network, as its genesis names them.
+pub fn authorities(network: &Network) -> Authorities {
+    authorities_of(&network.genesis)
+}
+
+/// The authorities that a genesis file names.
+pub fn authorities_of(genesis: &Genesis) -> Authorities {
+    Authorities::new(&genesis.origin, genesis.hash, genesis.set.clone())
+}
+
+pub fn verdict_name(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Verified => "verified",
+        Verdict::Failed { .. } => "failed",
+        Verdict::Inconclusive { .. } => "inconclusive",
+    }
+}
+
+/// The one sentence that a verification ends in.
+pub fn sentence(verdict: &Verdict, language: Language) -> &'static str {
+    match verdict {
+        Verdict::Verified => language.pick("已核验 VERIFIED", "VERIFIED"),
+        Verdict::Failed { .. } => language.pick("核验失败 FAILED", "FAILED"),
+        Verdict::Inconclusive { .. } => language.pick("无法得出结论 CANNOT CONCLUDE", "CANNOT CONCLUDE"),
+    }
+}
+
+pub fn steps_json(report: &Report) -> Value {
+    let steps = report
+        .steps
+        .iter()
+        .map(|step| json!({ "name": step_name(step.name), "result": result_name(step.result), "detail": step.detail }));
+    steps.collect()
+}
+
+pub fn steps_text(report: &Report) -> String {
+    let lines: Vec<String> = report
+        .steps
+        .iter()
+        .map(|step| {
+            let mark = match step.result {
+                StepResult::Passed | StepResult::Attested => "✓",
+                StepResult::Failed => "✗",
+                StepResult::Missing => "?",
+            };
+            format!("  {mark} {:<10} {}", step_name(step.name), step.detail)
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn step_name(name: StepName) -> &'static str {
+    match name {
+        StepName::Encoding => "encoding",
+        StepName::Signature => "signature",
+        StepName::Inclusion => "inclusion",
+        StepName::Seals => "seals",
+        StepName::Authority => "authority",
+        StepName::Document => "document",
+    }
+}
+
+fn result_name(result: StepResult) -> &'static str {
+    match result {
+        StepResult::Passed => "passed",
+        StepResult::Attested => "attested",
+        StepResult::Failed => "failed",
+        StepResult::Missing => "missing",
+    }
+}
