@@ -8,7 +8,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use super::key::{self, Key};
-use super::{Overlay, Snapshot, StateFault, Stored, TrailAppend};
+use super::{Overlay, Remembered, Snapshot, StateFault, Stored, TrailAppend};
 use crate::crypto::{Hash, PublicKey};
 use crate::door;
 use crate::entry::record_entry;
@@ -105,7 +105,8 @@ pub fn execute(
     block: &BlockContext,
     candidates: &[Candidate],
 ) -> Result<Execution, StateFault> {
-    let mut draft = Overlay::new(state);
+    let remembered = Remembered::new(state);
+    let mut draft = Overlay::new(&remembered);
     let mut execution = Execution::default();
     let mut index = block.first_index;
     for (position, candidate) in candidates.iter().enumerate() {

@@ -6,6 +6,7 @@ pub mod key;
 pub mod memory;
 pub mod tree;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
@@ -77,6 +78,30 @@ pub struct Nothing;
 impl Snapshot for Nothing {
     fn read(&self, _: &Key) -> Result<Option<Stored>, StateFault> {
         Ok(None)
+    }
+}
+
+/// A snapshot whose answers are remembered, so that the records of a block that name the same programme, accounts and
+/// officers read the store once. It lives as long as one execution and is as small as what a block touches.
+pub struct Remembered<'a> {
+    below: &'a dyn Snapshot,
+    answers: RefCell<BTreeMap<Key, Option<Stored>>>,
+}
+
+impl<'a> Remembered<'a> {
+    pub fn new(below: &'a dyn Snapshot) -> Self {
+        Self { below, answers: RefCell::default() }
+    }
+}
+
+impl Snapshot for Remembered<'_> {
+    fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault> {
+        if let Some(answer) = self.answers.borrow().get(key) {
+            return Ok(answer.clone());
+        }
+        let answer = self.below.read(key)?;
+        self.answers.borrow_mut().insert(*key, answer.clone());
+        Ok(answer)
     }
 }
 
