@@ -1,6 +1,7 @@
 //! Tests of the fund rules: a scenario that is half played, and small helpers to play on.
 
 mod budget_rules;
+mod cost;
 mod history;
 mod life;
 mod list_rules;
@@ -22,7 +23,7 @@ use crate::merkle::{Frontier, inclusion_path};
 use crate::records::object::{Object, RecordLeaf, Ref};
 use crate::records::scene::Totals;
 use crate::records::testing::{Stage, hash, reference, text, to};
-use crate::state::key;
+use crate::state::{Stored, key};
 
 /// The salted account commitment that is registered for a test person.
 pub fn account_of(person: u8) -> Hash {

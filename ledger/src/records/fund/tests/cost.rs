@@ -1,0 +1,57 @@
+//! How much state the three records of a payment read and write: every node pays for each of them.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::records::testing::Memory;
+use crate::state::execute::{BlockContext, Candidate, execute};
+use crate::state::key::Key;
+use crate::state::{Snapshot, StateFault};
+use crate::transaction::Transaction;
+
+/// Counts the reads that reach the store below a block.
+struct Counted<'a> {
+    below: &'a Memory,
+    reads: RefCell<Vec<Key>>,
+}
+
+impl Snapshot for Counted<'_> {
+    fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault> {
+        self.reads.borrow_mut().push(*key);
+        self.below.read(key)
+    }
+}
+
+/// What one record of a payment may cost: keys read, each once, and keys written.
+struct Limits {
+    reads: usize,
+    writes: usize,
+}
+
+fn assert_cheap(stage: &mut Stage, limits: Limits, transaction: Transaction) {
+    let name = transaction.payload().record_type.clone();
+    let counted = Counted { below: &stage.state, reads: RefCell::default() };
+    let block = BlockContext { height: 1, epoch: 0, time_ms: stage.time_ms, first_index: stage.next_index };
+    let candidate = Candidate { transaction: Arc::new(transaction.clone()), verified_with: None };
+    let execution = execute(&counted, &stage.network, &block, &[candidate]).expect("the state can be read");
+    let reads = counted.reads.into_inner();
+    let distinct: BTreeSet<&Key> = reads.iter().collect();
+    assert_eq!(reads.len(), distinct.len(), "{name} reads a key of the store twice");
+    assert!(reads.len() <= limits.reads, "{name} reads {} keys", reads.len());
+    assert!(execution.changes.len() <= limits.writes, "{name} writes {} keys", execution.changes.len());
+    let kept = stage.block(vec![transaction]);
+    assert_eq!(kept.records[0].outcome, 0, "{name}: {}", kept.records[0].detail);
+}
+
+#[test]
+fn a_payment_reads_and_writes_little() {
+    let mut stage = funded();
+    let request = stage.sign("civil/1", "payment_request", "PAY", payment("G", 1, 10));
+    assert_cheap(&mut stage, Limits { reads: 16, writes: 9 }, request);
+    let approval = stage.sign("finance/1", "approve", "AP", stage.digest_of("civil/PAY"));
+    assert_cheap(&mut stage, Limits { reads: 15, writes: 7 }, approval);
+    let confirmation = stage.sign("bank/1", "payment_confirm", "PC", confirmation("civil/PAY", "B-1"));
+    assert_cheap(&mut stage, Limits { reads: 15, writes: 11 }, confirmation);
+}
