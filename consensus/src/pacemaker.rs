@@ -71,8 +71,12 @@ impl Turns {
 
     /// b: how many times f + 1 turns in a row have failed. Falls only on finality.
     pub(crate) fn backoff(&self) -> u64 {
+        self.backoff_in(self.cur)
+    }
+
+    fn backoff_in(&self, turn: Turn) -> u64 {
         let faults = u64::try_from(self.setup.epoch.set.tolerated_faults()).unwrap_or(u64::MAX);
-        let failed = self.cur.saturating_sub(self.last_final.turn).saturating_sub(3);
+        let failed = turn.saturating_sub(self.last_final.turn).saturating_sub(3);
         failed.checked_div(faults.saturating_add(1)).unwrap_or(0)
     }
 
@@ -89,9 +93,9 @@ impl Turns {
         doubled(base, backoff.min(10)).min(parameters.turn_timeout_max_ms)
     }
 
-    /// Whether a fresh proposal's time fits this node's clock now.
-    pub(crate) fn is_timely(&self, time_ms: Millis) -> bool {
-        let backoff = self.backoff();
+    /// Whether the time of a fresh proposal of this turn fits this node's clock now.
+    pub(crate) fn is_timely(&self, time_ms: Millis, turn: Turn) -> bool {
+        let backoff = self.backoff_in(turn);
         let precision = doubled(self.parameters().time_precision_ms, backoff).min(PRECISION_CAP_MS);
         let delay = doubled(self.parameters().time_delay_ms, backoff).min(DELAY_CAP_MS);
         time_ms.saturating_sub(precision) <= self.wall_ms

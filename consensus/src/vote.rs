@@ -26,7 +26,7 @@ impl Turns {
             return;
         }
         // Before the vote is counted: it may complete the certificate that moves this node on.
-        let (timely, vote) = (self.is_timely(proposal.header.time_ms), proposal.vote(&self.setup.epoch));
+        let (timely, vote) = (self.is_timely(proposal.header.time_ms, turn), proposal.vote(&self.setup.epoch));
         let Statement::Endorse { block, just: just_hash, .. } = vote.statement else { return };
         self.tally(vote, from);
         let state = self.turns.entry(turn).or_default();

@@ -80,7 +80,7 @@ pub struct Node {
 
 #[derive(Debug, Clone)]
 pub enum Event {
-    Deliver { to: Peer, from: Peer, message: Message },
+    Deliver { to: Peer, from: Peer, message: Box<Message> },
     Gossip { to: Peer, reference: Reference },
     Job { node: Peer, life: u32, job: Job },
 }
@@ -203,7 +203,7 @@ impl World {
         let copies = if self.random.percent(self.weather.twice_percent) { 2 } else { 1 };
         for _ in 0..copies {
             let delay = self.random.between(self.weather.delay_min_ms, self.weather.delay_max_ms);
-            self.schedule(delay, Event::Deliver { to, from, message: message.clone() });
+            self.schedule(delay, Event::Deliver { to, from, message: Box::new(message.clone()) });
         }
     }
 
@@ -275,8 +275,8 @@ impl World {
                 if self.can_reach(from, to) {
                     // What a faulty node sends may be nonsense; its form is checked at the door.
                     let trusted = !self.behaviours.contains_key(&from);
-                    if trusted || crate::verify::Check::new(message.clone(), &self.epoch).is_ok() {
-                        self.step(to, Input::Message { from, message: Verified::unchecked(message) });
+                    if trusted || crate::verify::Check::new(message.as_ref().clone(), &self.epoch).is_ok() {
+                        self.step(to, Input::Message { from, message: Verified::unchecked(*message) });
                     }
                 }
             }

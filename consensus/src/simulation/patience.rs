@@ -64,10 +64,12 @@ fn the_timeout_doubles_with_failures_and_is_capped() {
         puppet.core.cur = turn;
         assert_eq!(puppet.core.timeout_ms(), expected, "turn {turn}");
     }
-    assert!(puppet.core.is_timely(puppet.now + 10_000), "capped at ten seconds");
-    assert!(!puppet.core.is_timely(puppet.now + 10_001));
-    assert!(puppet.core.is_timely(puppet.now - 70_000));
-    assert!(!puppet.core.is_timely(puppet.now - 70_001));
+    assert!(puppet.core.is_timely(puppet.now + 1_000, 5), "twice the half second after one failed round");
+    assert!(!puppet.core.is_timely(puppet.now + 1_001, 5));
+    assert!(puppet.core.is_timely(puppet.now + 10_000, u64::MAX), "capped at ten seconds");
+    assert!(!puppet.core.is_timely(puppet.now + 10_001, u64::MAX));
+    assert!(puppet.core.is_timely(puppet.now - 70_000, u64::MAX));
+    assert!(!puppet.core.is_timely(puppet.now - 70_001, u64::MAX));
 }
 
 #[test]
