@@ -102,6 +102,18 @@ pub struct TrailProof {
     pub next_cursor: Option<u64>,
 }
 
+impl TrailProof {
+    /// Takes over the entries of the next page, as far as this page's count reaches: what came later belongs to a later
+    /// header.
+    pub fn extend(&mut self, page: TrailProof) {
+        let have = u64::try_from(self.trail.entries.len()).unwrap_or(u64::MAX);
+        let room = usize::try_from(self.trail.count.saturating_sub(have)).unwrap_or(usize::MAX);
+        self.trail.entries.extend(page.trail.entries.into_iter().take(room));
+        let have = u64::try_from(self.trail.entries.len()).unwrap_or(u64::MAX);
+        self.next_cursor = page.next_cursor.filter(|_| have < self.trail.count);
+    }
+}
+
 /// How trust passes from one epoch's authorities to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

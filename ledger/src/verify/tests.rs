@@ -65,6 +65,27 @@ fn two_histories_convict_those_who_sealed_both() {
 }
 
 #[test]
+fn pages_of_a_trail_join_and_later_entries_stay_out() {
+    let world = World::sample();
+    let whole = world.programme_trail(4);
+    let page = |height: usize, range: std::ops::Range<usize>, next_cursor| {
+        let trail = world.programme_trail(height);
+        let entries = trail.entries[range].to_vec();
+        crate::proof::TrailProof {
+            sealed: world.sealed(height),
+            trail: crate::proof::Trail { entries, ..trail },
+            next_cursor,
+        }
+    };
+    let mut joined = page(4, 0..2, Some(2));
+    joined.extend(page(4, 2..4, Some(4)));
+    assert_eq!(joined.next_cursor, Some(4));
+    // The network went on in between: the last page holds one entry more.
+    joined.extend(page(5, 4..6, None));
+    assert_eq!((joined.next_cursor, joined.trail), (None, whole));
+}
+
+#[test]
 fn a_document_is_on_record_or_not() {
     let world = World::sample();
     let transaction = world.transaction("civil", "civil", "DOC", 1);
