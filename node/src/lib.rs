@@ -12,6 +12,9 @@ pub mod mempool;
 pub mod network;
 pub mod node;
 pub mod ops;
+pub mod sealer;
 pub mod signer;
 pub mod store;
 pub mod sync;
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,354 @@
-//! Builds the parts of a node, starts and stops them.
+//! Builds the parts of a node, starts and stops them, and holds what the API sees of a running node. How the parts
+//! work is said in each; reading keys and configuration is done before.
+
+mod gossip;
+mod handle;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use mingzhang_consensus::{Epoch, Input, Work};
+use mingzhang_genesis::Genesis;
+use mingzhang_ledger::batch::Batch;
+use mingzhang_ledger::records::registry::founding::found;
+use mingzhang_ledger::state::StateFault;
+use mingzhang_ledger::state::execute::Network as LedgerNetwork;
+use mingzhang_seeds::{Address, Host, Seeds};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+
+pub use handle::{MemberStatus, NodeHandle, NodeState, NodeStatus};
+use threads::Threads;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine::{self, Engine, EngineFault, EpochWatch, inbound, worker};
+use crate::executor::{Executor, ExecutorFault};
+use crate::keys::NodeKeys;
+use crate::mempool::{self, Mempool};
+use crate::network::{self, AllowedPeer, NetworkFault, Topic};
+use crate::sealer::{self, Sealer};
+use crate::signer::Identity;
+use crate::store::{Foundation, Settings, Store, StoreFault};
+use crate::sync;
+
+/// Seals and strays that may wait for their turn.
+const SIDE_QUEUE_LENGTH: usize = 1_024;
+/// Fetches that may wait to begin.
+const FETCH_QUEUE_LENGTH: usize = 256;
+
+/// Why a node does not start, or stopped.
+#[derive(Debug, Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    #[error(transparent)]
+    Network(#[from] NetworkFault),
+    #[error(transparent)]
+    Engine(#[from] EngineFault),
+    #[error("the genesis state cannot be made: {0}")]
+    Founding(#[from] StateFault),
+    #[error(transparent)]
+    Executor(#[from] ExecutorFault),
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error("{part} ended unexpectedly")]
+    Ended { part: &'static str },
+}
+
+/// What a node is started with: configuration, the checked genesis, where its peers are, and its keys.
+pub struct Start {
+    pub config: Config,
+    pub genesis: Genesis,
+    pub seeds: Seeds,
+    pub keys: NodeKeys,
+}
+
+/// A running node.
+pub struct Node {
+    handle: Arc<NodeHandle>,
+    threads: Threads,
+}
+
+impl Node {
+    /// What the API works with.
+    pub fn handle(&self) -> &Arc<NodeHandle> {
+        &self.handle
+    }
+
+    /// Resolves when a part failed; a healthy node never resolves.
+    pub async fn failed(&mut self) -> Fault {
+        self.threads.failed().await
+    }
+
+    /// Stops every part, and closes the store in good order once nothing writes any more.
+    pub async fn stop(self) -> Result<(), Fault> {
+        let store = Arc::clone(&self.handle.store);
+        drop(self.handle);
+        self.threads.stop().await;
+        tokio::task::spawn_blocking(move || store.close()).await.map_err(|_| Fault::Ended { part: "closing" })??;
+        Ok(())
+    }
+}
+
+/// Starts a node. Returns once it listens for peers.
+pub async fn start(start: Start) -> Result<Node, Fault> {
+    let Start { config, genesis, seeds, keys } = start;
+    let store = Arc::new(open_store(&config.data_directory, &genesis)?);
+    let ledger = genesis.founding.network.clone();
+    let epoch = Arc::new(store.epoch()?);
+    let identity = Arc::new(Identity::new(keys.peer, keys.consensus, keys.sealing));
+    let peers = allowed_peers(&epoch, &seeds);
+    let network_config = network::Config {
+        key: identity.peer.clone(),
+        chain: genesis.hash,
+        listen: vec![listen_address(&config)],
+        peers,
+    };
+    let (network, inbox) = network::start(network_config).await?;
+    let shared = Shared::open(&config, store, ledger, (&epoch, identity), network)?;
+    shared.run(inbox, Founded { config, genesis, seeds, epoch })
+}
+
+pub(crate) fn open_store(path: &Path, genesis: &Genesis) -> Result<Store, Fault> {
+    let (state, appends) = found(&genesis.founding)?;
+    let foundation = Foundation { genesis_hash: genesis.hash, set: genesis.set.clone(), state, appends };
+    Ok(Store::open(path, &foundation, &Settings::default())?)
+}
+
+fn listen_address(config: &Config) -> Multiaddr {
+    let address = config.peer_listen;
+    Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
+}
+
+/// Members of the set, with their addresses from the seeds, and observers that the seeds name.
+pub(crate) fn allowed_peers(epoch: &Epoch, seeds: &Seeds) -> Vec<AllowedPeer> {
+    let addresses = |key| {
+        let known = seeds.peers.iter().filter(|peer| peer.peer_key == key);
+        known.flat_map(|peer| &peer.addresses).map(multiaddr).collect()
+    };
+    let members: Vec<AllowedPeer> = (0u16..)
+        .zip(&epoch.set.members)
+        .map(|(seat, member)| AllowedPeer {
+            key: member.peer_key,
+            seat: Some(seat),
+            name: member.agency.clone(),
+            addresses: addresses(member.peer_key),
+        })
+        .collect();
+    let keys: BTreeSet<_> = members.iter().map(|member| member.key).collect();
+    let observers = seeds.peers.iter().filter(|peer| !keys.contains(&peer.peer_key)).map(|peer| AllowedPeer {
+        key: peer.peer_key,
+        seat: None,
+        name: peer.agency.clone(),
+        addresses: peer.addresses.iter().map(multiaddr).collect(),
+    });
+    members.iter().cloned().chain(observers).collect()
+}
+
+fn multiaddr(address: &Address) -> Multiaddr {
+    let host = match &address.host {
+        Host::Ip4(ip) => Protocol::Ip4(*ip),
+        Host::Ip6(ip) => Protocol::Ip6(*ip),
+        Host::Dns(name) => Protocol::Dns(name.clone().into()),
+    };
+    let base = Multiaddr::empty().with(host);
+    if address.quic {
+        base.with(Protocol::Udp(address.port)).with(Protocol::QuicV1)
+    } else {
+        base.with(Protocol::Tcp(address.port))
+    }
+}
+
+/// What a node was founded with.
+struct Founded {
+    config: Config,
+    genesis: Genesis,
+    seeds: Seeds,
+    epoch: Arc<Epoch>,
+}
+
+/// What the parts of a node share.
+struct Shared {
+    store: Arc<Store>,
+    ledger: LedgerNetwork,
+    clock: Arc<Clock>,
+    pool: Arc<rayon::ThreadPool>,
+    identity: Arc<Identity>,
+    mempool: Arc<Mempool>,
+    submissions: mempool::Submissions,
+    executor: Arc<Executor>,
+    network: network::Handle,
+}
+
+impl Shared {
+    fn open(
+        config: &Config,
+        store: Arc<Store>,
+        ledger: LedgerNetwork,
+        (epoch, identity): (&Epoch, Arc<Identity>),
+        network: network::Handle,
+    ) -> Result<Self, Fault> {
+        let clock = Arc::new(Clock::default());
+        let pool = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("verify-{index}")).build();
+        let pool = Arc::new(pool.map_err(|error| std::io::Error::other(error.to_string()))?);
+        let parts = mempool::Parts {
+            network: ledger.clone(),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            pool: Arc::clone(&pool),
+            limits: mempool::Limits {
+                linger_ms: config.batch_linger_ms,
+                mempool_bytes: usize::try_from(config.mempool_bytes).unwrap_or(usize::MAX),
+                lane_bytes: usize::try_from(config.lane_quota_bytes).unwrap_or(usize::MAX),
+            },
+        };
+        let positions = store.tip().lanes.clone();
+        let (mempool, submissions) = Mempool::open(parts, epoch, identity.seat(epoch), &positions)?;
+        let executor = Arc::new(Executor::new(Arc::clone(&store), ledger.clone()));
+        Ok(Self { store, ledger, clock, pool, identity, mempool, submissions, executor, network })
+    }
+
+    /// Starts every part on its thread, in the order in which values flow.
+    fn run(self, inbox: network::Inbox, founded: Founded) -> Result<Node, Fault> {
+        let Founded { config, genesis, seeds, epoch } = founded;
+        let (input_sender, inputs) = mpsc::channel(engine::INPUT_QUEUE_LENGTH);
+        let (job_sender, jobs) = mpsc::channel(worker::JOB_QUEUE_LENGTH);
+        let (fetch_sender, fetches) = mpsc::channel(FETCH_QUEUE_LENGTH);
+        let (seal_sender, seals) = mpsc::channel(SIDE_QUEUE_LENGTH);
+        let (stray_sender, strays) = mpsc::channel(SIDE_QUEUE_LENGTH);
+        let (epoch_sender, epoch_watch) = watch::channel(epoch);
+        let (status_sender, status) = watch::channel(engine::Status::default());
+
+        let connected = inbox.connected.clone();
+        let queues = engine::Queues {
+            inputs,
+            connected: inbox.connected,
+            jobs: job_sender.clone(),
+            fetches: fetch_sender,
+            epoch: epoch_sender,
+            status: status_sender,
+        };
+        let engine = Engine::open(self.engine_parts(&config, seeds), queues)?;
+        let sync_parts = Arc::new(sync::Parts {
+            store: Arc::clone(&self.store),
+            executor: Arc::clone(&self.executor),
+            mempool: Arc::clone(&self.mempool),
+            network: self.network.clone(),
+            epoch: epoch_watch.clone(),
+            inputs: input_sender.clone(),
+            jobs: job_sender,
+        });
+        let catch_up = sync::CatchUp::new(Arc::clone(&sync_parts));
+
+        let handle = Arc::new(NodeHandle::new(&self, genesis, config, status));
+        let mut threads = Threads::new();
+        threads.run("engine", async move { Ok(engine.run().await?) })?;
+        let worker_parts = self.worker_parts(epoch_watch.clone(), input_sender.clone());
+        threads.run("worker", async move { Ok(worker::work(jobs, &worker_parts).await?) })?;
+        let verify = self.inbound_parts(epoch_watch.clone());
+        let outlets = inbound::Outlets { inputs: input_sender.clone(), seals: seal_sender, strays: stray_sender };
+        threads.run("inbound", async move { Ok(inbound::verify_inbound(inbox.inbound, verify, outlets).await?) })?;
+        let sealer = Sealer::new(self.sealer_parts());
+        let heights = self.store.watch_height();
+        threads.run("sealer", async move { Ok(sealer.run(seals, heights).await?) })?;
+        threads.spawn(sync::serve(inbox.requests, Arc::clone(&sync_parts)));
+        threads.spawn(sync::fetch_all(fetches, Arc::clone(&sync_parts), catch_up.clone()));
+        if self.identity.seat(&epoch_watch.borrow()).is_none() {
+            threads.spawn(catch_up.clone().follow(connected));
+        }
+        threads.spawn(sync::strays(strays, sync_parts, catch_up));
+        let gossip = gossip::Parts {
+            epoch: epoch_watch,
+            mempool: Arc::clone(&self.mempool),
+            store: Arc::clone(&self.store),
+            network: self.network.clone(),
+            inputs: input_sender.clone(),
+        };
+        threads.run("gossip", async move { Ok(gossip::take_in(inbox.gossip, gossip).await?) })?;
+        self.run_mempool(&mut threads, input_sender)?;
+        Ok(Node { handle, threads })
+    }
+
+    fn run_mempool(self, threads: &mut Threads, inputs: mpsc::Sender<Input>) -> Result<(), Fault> {
+        let Self { mempool, mut submissions, network, .. } = self;
+        let admitting = Arc::clone(&mempool);
+        threads.run("admission", async move { Ok(admitting.admit_all(&mut submissions).await?) })?;
+        let packing = Arc::clone(&mempool);
+        threads.run("packing", async move {
+            let publish = |batch: &Batch| {
+                if !network.publish(Topic::Batches, batch.encode()) {
+                    tracing::debug!("a batch was not gossiped: it will be asked for");
+                }
+            };
+            Ok(packing.pack_all(publish).await?)
+        })?;
+        threads.run("work", async move { Ok(tell_work(&mempool, &inputs).await?) })
+    }
+
+    fn engine_parts(&self, config: &Config, seeds: Seeds) -> engine::Parts {
+        engine::Parts {
+            store: Arc::clone(&self.store),
+            mempool: Arc::clone(&self.mempool),
+            network: self.network.clone(),
+            clock: Arc::clone(&self.clock),
+            identity: Arc::clone(&self.identity),
+            peers: Box::new(move |epoch| allowed_peers(epoch, &seeds)),
+            relay_delay_ms: config.relay_delay_ms,
+            retransmit_ms: config.retransmission_ms,
+        }
+    }
+
+    fn worker_parts(&self, epoch: EpochWatch, inputs: mpsc::Sender<Input>) -> worker::Parts {
+        worker::Parts {
+            store: Arc::clone(&self.store),
+            executor: Arc::clone(&self.executor),
+            mempool: Arc::clone(&self.mempool),
+            network: self.network.clone(),
+            epoch,
+            identity: Arc::clone(&self.identity),
+            inputs,
+        }
+    }
+
+    fn inbound_parts(&self, epoch: EpochWatch) -> inbound::Parts {
+        inbound::Parts {
+            epoch,
+            pool: Arc::clone(&self.pool),
+            mempool: Arc::clone(&self.mempool),
+            store: Arc::clone(&self.store),
+            network: self.network.clone(),
+        }
+    }
+
+    fn sealer_parts(&self) -> sealer::Parts {
+        sealer::Parts {
+            store: Arc::clone(&self.store),
+            network: self.network.clone(),
+            clock: Arc::clone(&self.clock),
+            origin: self.ledger.origin.clone(),
+            key: self.identity.sealing().cloned(),
+        }
+    }
+}
+
+/// Tells consensus what waits, whenever it changed.
+async fn tell_work(mempool: &Mempool, inputs: &mpsc::Sender<Input>) -> Result<(), StoreFault> {
+    let mut last = Work::default();
+    loop {
+        let work = mempool.work()?;
+        if work != last {
+            last = work.clone();
+            if inputs.send(Input::Work(work)).await.is_err() {
+                return Ok(());
+            }
+        }
+        mempool.changed().await;
+    }
+}

@@ -1,1 +1,135 @@
-//! The node's keys and the refusal to sign twice.
+//! The keys of this node, and the refusal to sign twice. Nothing else holds a consensus or sealing key. When a record
+//! is made is decided by consensus, whether it is durable by the store's type.
+
+use mingzhang_consensus::Epoch;
+use mingzhang_consensus::message::Message;
+use mingzhang_consensus::safety::{SafetyFault, SafetyRecord, VoteBook};
+use mingzhang_consensus::statement::Vote;
+use mingzhang_ledger::batch::{Batch, batch_bytes};
+use mingzhang_ledger::certificate::admit_bytes;
+use mingzhang_ledger::crypto::{Hash, PublicKey, Signature, SigningKey, sha256};
+use thiserror::Error;
+
+use crate::store::Durable;
+
+/// Why nothing was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SignerFault {
+    #[error("refused to sign: {0}")]
+    Contradiction(#[from] SafetyFault),
+    #[error("this node has no seat in the authority set of epoch {epoch}")]
+    NoSeat { epoch: u64 },
+}
+
+/// A seat in an authority set with the key that signs for it. Cheap to clone; wiped when the last copy is dropped.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    pub chain: Hash,
+    pub epoch: u64,
+    pub index: u16,
+    key: SigningKey,
+}
+
+impl Seat {
+    /// None if the key is not the consensus key of a member of the set: then this node only watches.
+    pub fn find(epoch: &Epoch, key: &SigningKey) -> Option<Self> {
+        let public: PublicKey = key.public();
+        let index = epoch.set.members.iter().position(|member| member.consensus_key == public)?;
+        let index = u16::try_from(index).ok()?;
+        Some(Self { chain: epoch.chain, epoch: epoch.number(), index, key: key.clone() })
+    }
+
+    /// The author never signs two batches under one run and sequence number: a run is durably new at every start.
+    pub fn sign_batch(&self, run: u64, seq: u64, payload: Vec<u8>) -> Batch {
+        let hash = sha256(&[&payload]);
+        let bytes = batch_bytes(&self.chain, self.epoch, self.index, run, seq, &hash);
+        let signature = self.key.sign(&bytes);
+        Batch { epoch: self.epoch, author: self.index, run, seq, payload, signature }
+    }
+
+    /// The promise to record a transaction within the merge delay.
+    pub fn sign_admission(&self, transaction_id: &Hash, time_ms: u64) -> Signature {
+        self.key.sign(&admit_bytes(&self.chain, self.epoch, self.index, transaction_id, time_ms))
+    }
+}
+
+/// The keys of this node: peer identity, consensus and sealing. None where a node only watches.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub peer: SigningKey,
+    consensus: Option<SigningKey>,
+    sealing: Option<SigningKey>,
+}
+
+impl Identity {
+    pub fn new(peer: SigningKey, consensus: Option<SigningKey>, sealing: Option<SigningKey>) -> Self {
+        Self { peer, consensus, sealing }
+    }
+
+    /// The seat that the consensus key has in an epoch, if any.
+    pub fn seat(&self, epoch: &Epoch) -> Option<Seat> {
+        Seat::find(epoch, self.consensus.as_ref()?)
+    }
+
+    pub fn sealing(&self) -> Option<&SigningKey> {
+        self.sealing.as_ref()
+    }
+}
+
+/// A vote and the record behind it, which holds what travels with a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedVote {
+    pub record: SafetyRecord,
+    pub vote: Vote,
+}
+
+impl SignedVote {
+    /// What is sent: the proposal if the signer was on turn, else the vote.
+    pub fn message(&self, attached: Vec<Batch>, epoch: &Epoch) -> Message {
+        self.record.outgoing(self.vote.signer, self.vote.signature, attached, epoch)
+    }
+}
+
+/// Signs votes, and keeps its own book of what it signed above the final turn.
+#[derive(Debug)]
+pub struct VoteSigner {
+    seat: Option<Seat>,
+    epoch: u64,
+    book: VoteBook,
+}
+
+impl VoteSigner {
+    /// `stored` are all records of the epoch above the final turn that the store holds.
+    pub fn new(
+        epoch: &Epoch,
+        seat: Option<Seat>,
+        final_turn: u64,
+        stored: &[SafetyRecord],
+    ) -> Result<Self, SignerFault> {
+        let mut book = VoteBook::new(epoch, final_turn);
+        let mut records: Vec<&SafetyRecord> =
+            stored.iter().filter(|record| record.epoch() == epoch.number() && record.turn() > final_turn).collect();
+        // An endorsement stands before the confirmation that needs it.
+        records.sort_by_key(|record| (record.turn(), record.statement().kind()));
+        for record in records {
+            book.admit(record)?;
+        }
+        Ok(Self { seat, epoch: epoch.number(), book })
+    }
+
+    /// Signs what is durable and contradicts nothing.
+    pub fn sign(&mut self, record: Durable<SafetyRecord>) -> Result<Durable<SignedVote>, SignerFault> {
+        record.try_map(|record| {
+            let seat = self.seat.as_ref().ok_or(SignerFault::NoSeat { epoch: self.epoch })?;
+            self.book.admit(&record)?;
+            let signature = seat.key.sign(&record.statement().signed_bytes(&seat.chain));
+            let vote = record.vote(seat.index, signature);
+            Ok(SignedVote { record, vote })
+        })
+    }
+
+    /// A turn became final: nothing at or below it is signed any more.
+    pub fn finalise(&mut self, turn: u64) {
+        self.book.finalise(turn);
+    }
+}

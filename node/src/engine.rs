@@ -1,1 +1,0 @@
-//! The one loop: an input in, its effects out, in order.

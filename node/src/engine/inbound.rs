@@ -1,0 +1,156 @@
+//! From frames to verified inputs, beside the engine: what waits is decoded together, its signatures are checked in one
+//! batch, and each message is concluded. A peer that sends something verifiably bad is disconnected for it.
+
+use std::sync::Arc;
+
+use mingzhang_consensus::message::Message;
+use mingzhang_consensus::verify::{Check, Refusal, SignedItem};
+use mingzhang_consensus::{Epoch, Input};
+use rayon::ThreadPool;
+use tokio::sync::mpsc;
+
+use super::EpochWatch;
+use crate::mempool::{Arrival, Mempool, verify_all};
+use crate::network::{self, Channel, Inbound, Remote};
+use crate::store::{Store, StoreFault};
+
+/// Frames that are checked together.
+const MAX_GROUP: usize = 512;
+
+/// What the check works with.
+#[derive(Clone)]
+pub struct Parts {
+    pub epoch: EpochWatch,
+    pub pool: Arc<ThreadPool>,
+    pub mempool: Arc<Mempool>,
+    pub store: Arc<Store>,
+    pub network: network::Handle,
+}
+
+/// A frame that consensus does not judge.
+#[derive(Debug)]
+pub struct OtherFrame {
+    pub from: Remote,
+    pub body: Vec<u8>,
+}
+
+/// Where checked frames go.
+pub struct Outlets {
+    pub inputs: mpsc::Sender<Input>,
+    pub seals: mpsc::Sender<OtherFrame>,
+    /// Messages of other epochs, and of peers without a seat: answered by `sync`.
+    pub strays: mpsc::Sender<OtherFrame>,
+}
+
+/// Serves the inbound queue until it or the engine is gone. Blocks on signatures: it runs on a thread of its own.
+pub async fn verify_inbound(
+    mut frames: mpsc::Receiver<Inbound>,
+    parts: Parts,
+    outlets: Outlets,
+) -> Result<(), StoreFault> {
+    let mut group = Vec::with_capacity(MAX_GROUP);
+    while frames.recv_many(&mut group, MAX_GROUP).await > 0 {
+        let epoch = parts.epoch.borrow().clone();
+        let mut checks: Vec<(u16, Check)> = Vec::with_capacity(group.len());
+        for frame in group.drain(..) {
+            match frame.channel {
+                Channel::Consensus => sort(frame, &epoch, &parts, &outlets, &mut checks),
+                Channel::Seal => pass(&outlets.seals, frame),
+                // The network answers these itself.
+                Channel::Request | Channel::Answer => {}
+            }
+        }
+        for input in conclude(checks, &epoch, &parts)? {
+            if outlets.inputs.send(input).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn pass(outlet: &mpsc::Sender<OtherFrame>, frame: Inbound) {
+    if outlet.try_send(OtherFrame { from: frame.from, body: frame.body }).is_err() {
+        tracing::debug!("a frame found its queue full");
+    }
+}
+
+/// Decodes, and puts aside what another epoch or a peer without a seat sent.
+fn sort(frame: Inbound, epoch: &Epoch, parts: &Parts, outlets: &Outlets, checks: &mut Vec<(u16, Check)>) {
+    let Some(seat) = frame.from.seat else { return pass(&outlets.strays, frame) };
+    // Bitmaps have the length that the own epoch gives them, so a frame of another epoch may not even decode.
+    let check = match Message::decode(&frame.body, epoch) {
+        Ok(message) => Check::new(message, epoch),
+        Err(_) if claimed_epoch(&frame.body) != Some(epoch.number()) => return pass(&outlets.strays, frame),
+        Err(error) => return refuse(parts, &frame.from, &error),
+    };
+    match check {
+        Ok(check) => checks.push((seat, check)),
+        Err(Refusal::OtherEpoch { .. }) => pass(&outlets.strays, frame),
+        Err(refusal) => refuse(parts, &frame.from, &refusal),
+    }
+}
+
+/// The epoch that a message's first bytes name, whatever follows.
+pub fn claimed_epoch(body: &[u8]) -> Option<u64> {
+    let at = match body.first()? {
+        // Behind a header's type, version and height.
+        1 | 4 => 11,
+        // Behind the kind of vote.
+        2 => 2,
+        _ => 1,
+    };
+    body.get(at..)?.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+fn refuse(parts: &Parts, from: &Remote, reason: &dyn std::fmt::Display) {
+    tracing::warn!(seat = from.seat, %reason, "peer is disconnected for a bad message");
+    parts.network.disconnect(&from.key);
+}
+
+/// All signatures in one batch, then one verdict per message, in the order of arrival.
+fn conclude(checks: Vec<(u16, Check)>, epoch: &Epoch, parts: &Parts) -> Result<Vec<Input>, StoreFault> {
+    let items: Vec<_> = checks
+        .iter()
+        .flat_map(|(_, check)| check.items())
+        .map(|SignedItem { key, message, signature }| (*key, message.as_slice(), *signature))
+        .collect();
+    let verdicts = verify_all(&parts.pool, &items);
+    drop(items);
+    let mut rest = verdicts.as_slice();
+    let mut inputs = Vec::with_capacity(checks.len());
+    for (from, check) in checks {
+        let (own, others) = rest.split_at(check.items().len().min(rest.len()));
+        rest = others;
+        match check.conclude(own, epoch) {
+            Ok(message) => {
+                if let Message::Proposal(proposal) = message.get() {
+                    hold_attached(proposal.batches.clone(), parts)?;
+                }
+                inputs.push(Input::Message { from, message });
+            }
+            Err(Refusal::Convicted(evidence)) => {
+                tracing::error!(accused = evidence.accused(), "evidence of a broken rule was stored");
+                parts.store.put_evidence(&evidence.encode(epoch))?;
+            }
+            Err(reason) => {
+                if let Some(member) = epoch.set.member(from) {
+                    tracing::warn!(seat = from, %reason, "peer is disconnected for a bad message");
+                    parts.network.disconnect(&member.peer_key);
+                }
+            }
+        }
+    }
+    Ok(inputs)
+}
+
+/// Batches that came with a proposal are held before consensus hears of it; their authors' signatures were checked.
+fn hold_attached(batches: Vec<mingzhang_ledger::batch::Batch>, parts: &Parts) -> Result<(), StoreFault> {
+    let arrival = |batch| Arrival { batch, needed: true, author_verified: true };
+    let arrivals: Vec<Arrival> = batches.into_iter().filter(|batch| !parts.mempool.holds(batch)).map(arrival).collect();
+    if arrivals.is_empty() {
+        return Ok(());
+    }
+    parts.mempool.take_in(arrivals)?;
+    Ok(())
+}

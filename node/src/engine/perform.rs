@@ -1,0 +1,116 @@
+//! Performing effects: notes and records to disk with one sync, then votes, messages, work and fetches in the order
+//! in which consensus asked for them.
+
+use mingzhang_consensus::safety::SafetyRecord;
+use mingzhang_consensus::verify::Verified;
+use mingzhang_consensus::{Audience, Effect, Input, Want};
+use mingzhang_ledger::batch::Batch;
+
+use super::worker::Job;
+use super::{Engine, EngineFault, Fetch};
+use crate::signer::SignedVote;
+use crate::store::Durable;
+
+impl Engine {
+    /// Performs effects and all that follow from the own votes among them.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) -> Result<(), EngineFault> {
+        let mut effects = effects;
+        while !effects.is_empty() {
+            effects = self.perform_once(effects)?;
+        }
+        Ok(())
+    }
+
+    /// One sync for all records, then everything in order. Returns what the own votes caused.
+    fn perform_once(&mut self, effects: Vec<Effect>) -> Result<Vec<Effect>, EngineFault> {
+        let mut records: Vec<SafetyRecord> = Vec::new();
+        for effect in &effects {
+            match effect {
+                Effect::Note { entered } => {
+                    self.parts.store.note(self.turns.epoch(), entered)?;
+                    self.queues.status.send_modify(|status| status.turn = entered.just.turn);
+                }
+                Effect::Vote { record, .. } => records.push(record.clone()),
+                _ => {}
+            }
+        }
+        let durable = match records.is_empty() {
+            true => None,
+            false => Some(self.parts.store.persist(self.turns.epoch(), records)?.each()),
+        };
+        let mut durable = durable.into_iter().flatten();
+        let mut following = Vec::new();
+        for effect in effects {
+            if let Effect::Vote { to, .. } = &effect
+                && let Some(record) = durable.next()
+            {
+                following.extend(self.vote(record, to)?);
+            } else {
+                self.perform_one(effect)?;
+            }
+        }
+        Ok(following)
+    }
+
+    /// Signs, sends, and hands the copy back to consensus, which counts it only then.
+    fn vote(&mut self, record: Durable<SafetyRecord>, to: &Audience) -> Result<Vec<Effect>, EngineFault> {
+        let vote: Durable<SignedVote> = self.signer.sign(record)?;
+        let attached = self.attached(&vote.record);
+        self.parts.network.vote(&vote, attached, to, self.turns.epoch());
+        let Some(me) = self.me else { return Ok(Vec::new()) };
+        let copy = Input::Message { from: me, message: Verified::own(vote.vote) };
+        Ok(self.turns.step(self.parts.clock.now_ms(), copy))
+    }
+
+    /// The batches of a proposal, for those whom gossip has not reached yet.
+    fn attached(&self, record: &SafetyRecord) -> Vec<Batch> {
+        let SafetyRecord::Endorsed(endorsed) = record else { return Vec::new() };
+        let small: u64 = endorsed.references.iter().map(|reference| u64::from(reference.bytes)).sum();
+        let limit = u64::try_from(mingzhang_consensus::message::MAX_ATTACHED_BYTES).unwrap_or(0);
+        let Some(me) = self.me.filter(|me| small <= limit && record.is_proposal(*me, self.turns.epoch())) else {
+            return Vec::new();
+        };
+        tracing::trace!(me, "batches travel with the proposal");
+        let batches = endorsed.references.iter().filter_map(|reference| self.parts.mempool.batch(reference));
+        batches.map(|batch| batch.as_ref().clone()).collect()
+    }
+
+    fn perform_one(&mut self, effect: Effect) -> Result<(), EngineFault> {
+        match effect {
+            Effect::Note { .. } | Effect::Vote { .. } => {}
+            Effect::Send { message, to } => self.parts.network.relay(&message, &to, self.turns.epoch()),
+            Effect::Build(build) => self.assign(Job::Build(build))?,
+            Effect::Execute { block, parent: _, header, references } => {
+                self.assign(Job::Execute { block, header: Box::new(header), references })?;
+            }
+            Effect::Commit { blocks, certificate } => {
+                self.signer.finalise(certificate.turn);
+                self.assign(Job::Commit { blocks, certificate })?;
+            }
+            Effect::Fetch { want, from } => self.fetch(want, from),
+            Effect::Report { evidence } => {
+                let (code, accused) = (evidence.code(), evidence.accused());
+                tracing::error!(code, accused, "evidence of a broken rule was stored");
+                self.parts.store.put_evidence(&evidence.encode(self.turns.epoch()))?;
+            }
+            Effect::Alarm(alarm) => self.show_alarm(&alarm),
+        }
+        Ok(())
+    }
+
+    /// Consensus has a bounded number of jobs out at a time, fewer than the queue holds.
+    fn assign(&mut self, job: Job) -> Result<(), EngineFault> {
+        self.queues.jobs.try_send(job).map_err(|_| EngineFault::ExecutorGone)
+    }
+
+    /// A fetch that finds the queue full is asked for again within a second.
+    fn fetch(&mut self, want: Want, from: Vec<u16>) {
+        let catching_up = matches!(want, Want::Range { .. });
+        if catching_up {
+            self.queues.status.send_modify(|status| status.catching_up = true);
+        }
+        if self.queues.fetches.try_send(Fetch { want, from }).is_err() {
+            tracing::debug!("a fetch found its queue full");
+        }
+    }
+}

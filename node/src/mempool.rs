@@ -1,1 +1,0 @@
-//! Admitted transactions: bounded, fair by agency, packed into signed batches.

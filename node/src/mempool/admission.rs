@@ -1,0 +1,241 @@
+//! From a submitted transaction to a signed promise: idempotent, through the door, signature checked with many others,
+//! stored with one synced write for all that came meanwhile, then answered.
+
+use std::sync::Arc;
+
+use mingzhang_ledger::crypto::{Hash, PublicKey};
+use mingzhang_ledger::door;
+use mingzhang_ledger::outcome::Refusal;
+use mingzhang_ledger::records::object::RecordLeaf;
+use mingzhang_ledger::state::execute::Network;
+use mingzhang_ledger::state::{Overlay, StateFault, key};
+use mingzhang_ledger::transaction::Transaction;
+use tokio::sync::oneshot;
+
+use super::own::{Pending, record_key};
+use super::{Admitted, BAD_SIGNATURE, Mempool, NOT_READY, Submission, Submissions, TOO_MANY};
+use crate::store::{Admission, StoreFault, View};
+
+/// Submissions that are checked and stored together.
+const MAX_GROUP: usize = 1_024;
+/// In an entry of the log, the transaction stands behind type and outcome.
+const RECORD_HEAD_BYTES: usize = 3;
+
+/// The answer to a submission that was not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitted {
+    Admitted(Admitted),
+    /// The same record is final already: nothing happens, its entry is the answer.
+    Recorded {
+        transaction_id: Hash,
+        index: u64,
+    },
+}
+
+impl Mempool {
+    /// Checks, stores and promises one transaction. Waits only for its turn in a bounded queue.
+    pub async fn submit(&self, transaction: Transaction) -> Result<Submitted, Refusal> {
+        let transaction = Arc::new(transaction);
+        if let Some(known) = self.known(&transaction) {
+            return known;
+        }
+        let (reply, answer) = oneshot::channel();
+        if self.submissions.try_send(Submission { transaction, reply }).is_err() {
+            return Err(Refusal::new(TOO_MANY, "the queue of submissions is full"));
+        }
+        answer.await.unwrap_or_else(|_| Err(Refusal::new(NOT_READY, "the node is stopping")))
+    }
+
+    /// The answer that needs no check: refused for room or role, or pending already.
+    fn known(&self, transaction: &Transaction) -> Option<Result<Submitted, Refusal>> {
+        let state = self.lock();
+        if let Some(pending) = state.own.by_record(&record_key(transaction)) {
+            return Some(repeat_of(pending, transaction));
+        }
+        if state.seat.is_none() {
+            let text = "this node has no seat in the authority set; submit to a member";
+            return Some(Err(Refusal::new(NOT_READY, text)));
+        }
+        if !state.has_room(transaction.bytes().len(), &self.parts.limits) {
+            return Some(Err(Refusal::new(TOO_MANY, "too many transactions wait here")));
+        }
+        None
+    }
+
+    /// Serves submissions until the mempool is dropped. Blocks on signatures and disk; runs on a thread of its own.
+    pub async fn admit_all(&self, submissions: &mut Submissions) -> Result<(), StoreFault> {
+        let mut group = Vec::with_capacity(MAX_GROUP);
+        while submissions.0.recv_many(&mut group, MAX_GROUP).await > 0 {
+            self.admit_group(&mut group)?;
+        }
+        Ok(())
+    }
+
+    fn admit_group(&self, group: &mut Vec<Submission>) -> Result<(), StoreFault> {
+        let door = self.door()?;
+        let mut work = Vec::with_capacity(group.len());
+        let mut answers: Vec<Option<Result<Submitted, Refusal>>> = Vec::with_capacity(group.len());
+        for submission in group.iter() {
+            let (key, answer) = match self.known(&submission.transaction) {
+                Some(answer) => (None, Some(answer)),
+                None => match door.judge(&submission.transaction)? {
+                    Judged::Passes(key) => (Some(key), None),
+                    Judged::Answer(answer) => (None, Some(answer)),
+                },
+            };
+            work.push((Arc::clone(&submission.transaction), key));
+            answers.push(answer);
+        }
+        let verdicts = super::check::verify_transactions(&self.parts.pool, &work);
+        let now_ms = self.parts.clock.now_ms();
+        let mut fresh = Vec::new();
+        for (((transaction, key), valid), answer) in work.into_iter().zip(verdicts).zip(&mut answers) {
+            let Some(key) = key else { continue };
+            if !valid {
+                *answer = Some(Err(Refusal::new(BAD_SIGNATURE, "the signature does not hold under the named key")));
+                continue;
+            }
+            *answer = Some(self.promise(transaction, key, now_ms, &mut fresh));
+        }
+        if !fresh.is_empty() {
+            self.parts.store.admit(fresh.iter().map(admission_of).collect())?;
+            let mut state = self.lock();
+            for pending in fresh {
+                state.own.admit(pending, now_ms);
+            }
+            drop(state);
+            self.packing.notify_one();
+        }
+        for (submission, answer) in group.drain(..).zip(answers) {
+            let answer = answer.unwrap_or_else(|| Err(Refusal::new(NOT_READY, "not checked")));
+            if submission.reply.send(answer).is_err() {
+                tracing::trace!("a submitter went away before its answer");
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs the promise; it is told to nobody before the transaction is stored. Within one group the first of two
+    /// transactions for one record counts.
+    fn promise(
+        &self,
+        transaction: Arc<Transaction>,
+        key: PublicKey,
+        now_ms: u64,
+        fresh: &mut Vec<Pending>,
+    ) -> Result<Submitted, Refusal> {
+        let record = record_key(&transaction);
+        if let Some(first) = fresh.iter().find(|pending| record_key(&pending.transaction) == record) {
+            return repeat_of(first, &transaction);
+        }
+        let state = self.lock();
+        let seat = state.seat.as_ref().ok_or_else(|| Refusal::new(NOT_READY, "the node lost its seat"))?;
+        let promised: usize = fresh.iter().map(|pending| pending.transaction.bytes().len()).sum();
+        if !state.has_room(promised.saturating_add(transaction.bytes().len()), &self.parts.limits) {
+            return Err(Refusal::new(TOO_MANY, "too many transactions wait here"));
+        }
+        let transaction_id: Hash = transaction.id();
+        let signature = seat.sign_admission(&transaction_id, now_ms);
+        let (epoch, author) = (seat.epoch, seat.index);
+        let admitted = Admitted { transaction_id, epoch, author, time_ms: now_ms, signature, repeated: false };
+        fresh.push(Pending::new(transaction, key, admitted));
+        Ok(Submitted::Admitted(admitted))
+    }
+
+    /// Takes in again what was admitted before the restart and is not final. What cannot pass any more is forgotten.
+    pub(super) fn restore_own(&self) -> Result<(), StoreFault> {
+        let door = self.door()?;
+        let now_ms = self.parts.clock.now_ms();
+        let mut hopeless = Vec::new();
+        for Admission { transaction_id, time_ms, transaction } in self.parts.store.admitted()? {
+            let Ok(transaction) = Transaction::decode(&transaction) else {
+                hopeless.push(transaction_id);
+                continue;
+            };
+            let Judged::Passes(key) = door.judge(&transaction)? else {
+                hopeless.push(transaction_id);
+                continue;
+            };
+            let mut state = self.lock();
+            let Some(seat) = state.seat.clone() else { continue };
+            let signature = seat.sign_admission(&transaction_id, time_ms);
+            let (epoch, author) = (seat.epoch, seat.index);
+            let admitted = Admitted { transaction_id, epoch, author, time_ms, signature, repeated: false };
+            state.own.admit(Pending::new(Arc::new(transaction), key, admitted), now_ms);
+        }
+        if hopeless.is_empty() { Ok(()) } else { self.parts.store.drop_admitted(&hopeless) }
+    }
+
+    pub(super) fn door(&self) -> Result<Door<'_>, StoreFault> {
+        Ok(Door { view: self.parts.store.view()?, network: &self.parts.network, now_ms: self.parts.clock.now_ms() })
+    }
+}
+
+fn admission_of(pending: &Pending) -> Admission {
+    Admission {
+        transaction_id: pending.transaction.id(),
+        time_ms: pending.admitted.time_ms,
+        transaction: pending.transaction.bytes().to_vec(),
+    }
+}
+
+/// The same record again is answered like the first time; another one under its id is refused.
+fn repeat_of(pending: &Pending, transaction: &Transaction) -> Result<Submitted, Refusal> {
+    match door::repeat(&pending.transaction, transaction) {
+        None => Ok(Submitted::Admitted(Admitted { repeated: true, ..pending.admitted })),
+        Some(refusal) => Err(refusal),
+    }
+}
+
+/// What the door says at the tip.
+pub(super) enum Judged {
+    /// It passes if the signature holds under this key.
+    Passes(PublicKey),
+    Answer(Result<Submitted, Refusal>),
+}
+
+/// The door at the tip and the present moment.
+pub(super) struct Door<'a> {
+    view: View<'a>,
+    network: &'a Network,
+    now_ms: u64,
+}
+
+impl Door<'_> {
+    pub(super) fn judge(&self, transaction: &Transaction) -> Result<Judged, StoreFault> {
+        if let Some(leaf) = self.recorded(transaction)? {
+            return Ok(Judged::Answer(self.answer_of(leaf.index, transaction)?));
+        }
+        Ok(match door::check(&self.view, self.network, self.now_ms, transaction)? {
+            Ok(key) => Judged::Passes(key),
+            Err(refusal) => Judged::Answer(Err(refusal)),
+        })
+    }
+
+    /// Whether a transaction could still be recorded by the next block, its signature aside.
+    pub(super) fn passes(&self, transaction: &Transaction) -> Result<bool, StoreFault> {
+        Ok(self.recorded(transaction)?.is_none() && self.key_for(transaction)?.is_some())
+    }
+
+    /// The key under which the signature is to be verified, if the door lets the rest pass.
+    pub(super) fn key_for(&self, transaction: &Transaction) -> Result<Option<PublicKey>, StoreFault> {
+        Ok(door::check(&self.view, self.network, self.now_ms, transaction)?.ok())
+    }
+
+    fn recorded(&self, transaction: &Transaction) -> Result<Option<RecordLeaf>, StoreFault> {
+        let payload = transaction.payload();
+        Ok(Overlay::new(&self.view).get(&key::record(&payload.agency, &payload.record_id))?)
+    }
+
+    /// The first answer, if the record on the log is the same.
+    fn answer_of(&self, index: u64, later: &Transaction) -> Result<Result<Submitted, Refusal>, StoreFault> {
+        let corrupt = |reason: String| StateFault::Value(reason);
+        let entry = self.view.entry(index)?.ok_or_else(|| corrupt(format!("entry {index} is missing")))?;
+        let earlier = entry.get(RECORD_HEAD_BYTES..).unwrap_or_default();
+        let earlier = Transaction::decode(earlier).map_err(|error| corrupt(error.to_string()))?;
+        Ok(match door::repeat(&earlier, later) {
+            None => Ok(Submitted::Recorded { transaction_id: earlier.id(), index }),
+            Some(refusal) => Err(refusal),
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Batches of other authors: each is taken in once, with its author's signature and those of its transactions checked
+//! together, stored before it counts as held. Blocks; called on threads beside the engine.
+
+use std::sync::Arc;
+
+use mingzhang_consensus::evidence::{Evidence, SignedBatch};
+use mingzhang_ledger::batch::{Batch, Reference, transactions};
+use mingzhang_ledger::crypto::PublicKey;
+use mingzhang_ledger::state::execute::Candidate;
+use mingzhang_ledger::transaction::Transaction;
+
+use super::Mempool;
+use super::check::{Item, verify_all};
+use super::lane::{Held, Holding};
+use crate::store::StoreFault;
+
+/// A batch that came in.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    pub batch: Batch,
+    /// A block names it: quotas do not count.
+    pub needed: bool,
+    /// Its author's signature was checked already.
+    pub author_verified: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Held now or before.
+    Held,
+    /// Held, and it proves that its author signed two batches under one number.
+    Twice(Box<Evidence>),
+    /// Of no use now: old, far ahead, of another epoch, or beyond its author's quota.
+    Ignored,
+    /// The author's signature does not hold, or the batch is over its limits: its sender lies.
+    Invalid,
+}
+
+/// An arrival on its way through the checks.
+struct Checked {
+    place: usize,
+    batch: Arc<Batch>,
+    needed: bool,
+    reference: Reference,
+    transactions: Vec<(Arc<Transaction>, Option<PublicKey>)>,
+    author: Option<(PublicKey, Vec<u8>)>,
+}
+
+impl Mempool {
+    /// Takes batches in. One answer for each, in order.
+    pub fn take_in(&self, arrivals: Vec<Arrival>) -> Result<Vec<Taken>, StoreFault> {
+        let mut answers = vec![Taken::Ignored; arrivals.len()];
+        let mut checked = Vec::new();
+        let door = self.door()?;
+        for (place, arrival) in arrivals.into_iter().enumerate() {
+            match self.prepare(place, arrival) {
+                Ok(mut one) => {
+                    for (transaction, key) in &mut one.transactions {
+                        *key = door.key_for(transaction)?;
+                    }
+                    checked.push(one);
+                }
+                Err(answer) => {
+                    if let Some(slot) = answers.get_mut(place) {
+                        *slot = answer;
+                    }
+                }
+            }
+        }
+        let (authors_hold, held) = self.verify(checked);
+        for (place, holds) in authors_hold {
+            if let (false, Some(slot)) = (holds, answers.get_mut(place)) {
+                *slot = Taken::Invalid;
+            }
+        }
+        if held.is_empty() {
+            return Ok(answers);
+        }
+        // Stored first: what is held may be endorsed, and the vote's sync covers this write.
+        let batches: Vec<Arc<Batch>> = held.iter().map(|(_, _, held)| Arc::clone(&held.batch)).collect();
+        self.parts.store.put_batches(&batches)?;
+        let mut state = self.lock();
+        for (place, needed, held) in held {
+            let (batch, holding) = (Arc::clone(&held.batch), state.lanes.hold(held, needed));
+            let taken = match holding {
+                Holding::Held | Holding::Known => Taken::Held,
+                Holding::Useless | Holding::LaneFull => Taken::Ignored,
+                Holding::Second { first } => match state.lanes.get(&first) {
+                    Some(earlier) => Taken::Twice(Box::new(Evidence::TwoBatches {
+                        first: SignedBatch::from(earlier.batch.as_ref()),
+                        second: SignedBatch::from(batch.as_ref()),
+                    })),
+                    None => Taken::Held,
+                },
+            };
+            if let Some(slot) = answers.get_mut(place) {
+                *slot = taken;
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+        Ok(answers)
+    }
+
+    /// Whether it is worth a check, and its decoded transactions.
+    fn prepare(&self, place: usize, arrival: Arrival) -> Result<Checked, Taken> {
+        let Arrival { batch, needed, author_verified } = arrival;
+        let (max_records, author_key) = {
+            let state = self.lock();
+            let max_bytes = usize::try_from(state.parameters.max_batch_bytes).unwrap_or(usize::MAX);
+            if batch.payload.len() > max_bytes {
+                return Err(Taken::Invalid);
+            }
+            let max_records = usize::try_from(state.parameters.max_batch_records).unwrap_or(usize::MAX);
+            (max_records, state.author_key(batch.author))
+        };
+        let Some(author_key) = author_key else { return Err(Taken::Invalid) };
+        let reference = batch.reference(max_records);
+        match self.lock().lanes.judge(batch.epoch, &reference, needed) {
+            Holding::Known => return Err(Taken::Held),
+            Holding::Useless | Holding::LaneFull => return Err(Taken::Ignored),
+            Holding::Held | Holding::Second { .. } => {}
+        }
+        let decoded = transactions(&batch.payload, max_records).filter_map(|bytes| Transaction::decode(bytes).ok());
+        let transactions = decoded.map(|transaction| (Arc::new(transaction), None)).collect();
+        let author = (!author_verified).then(|| (author_key, batch.signed_bytes(&self.parts.network.chain)));
+        Ok(Checked { place, batch: Arc::new(batch), needed, reference, transactions, author })
+    }
+
+    /// All signatures of all arrivals in one go. Says of each place whether its author's signature holds, and returns
+    /// those whose does.
+    fn verify(&self, checked: Vec<Checked>) -> (Vec<(usize, bool)>, Vec<(usize, bool, Held)>) {
+        let mut items: Vec<Item<'_>> = Vec::new();
+        for one in &checked {
+            if let Some((key, message)) = &one.author {
+                items.push((*key, message, one.batch.signature));
+            }
+            for (transaction, key) in &one.transactions {
+                if let Some(key) = key {
+                    items.push((*key, transaction.signed_bytes(), transaction.signature()));
+                }
+            }
+        }
+        let mut verdicts = verify_all(&self.parts.pool, &items).into_iter();
+        drop(items);
+        let (mut authors, mut held) = (Vec::new(), Vec::new());
+        for one in checked {
+            let holds = one.author.is_none() || verdicts.next() == Some(true);
+            authors.push((one.place, holds));
+            let candidates: Arc<[Candidate]> = one
+                .transactions
+                .into_iter()
+                .map(|(transaction, key)| {
+                    let verified_with = key.filter(|_| verdicts.next() == Some(true));
+                    Candidate { transaction, verified_with }
+                })
+                .collect();
+            if holds {
+                let held_one = Held { batch: one.batch, reference: one.reference, candidates, viable_from: 0 };
+                held.push((one.place, one.needed, held_one));
+            }
+        }
+        (authors, held)
+    }
+}

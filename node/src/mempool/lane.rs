@@ -1,0 +1,272 @@
+//! Batches that are held and not final yet, lane by lane, and which of them a block on a given parent may name. Pure:
+//! checked batches come in, references go out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mingzhang_consensus::lanes::{after, order};
+use mingzhang_consensus::message::{MAX_REFERENCES, MAX_WAITING};
+use mingzhang_ledger::authority::Parameters;
+use mingzhang_ledger::batch::{Batch, LanePosition, Reference};
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::state::execute::Candidate;
+
+/// How far beyond a lane's position a batch may stand to be kept.
+const MAX_SEQ_AHEAD: u64 = 65_536;
+
+/// A batch whose author's signature holds, stored, with its transactions decoded and their signatures checked.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub batch: Arc<Batch>,
+    pub reference: Reference,
+    /// In the order of the payload; what could not be decoded is not among them.
+    pub candidates: Arc<[Candidate]>,
+    /// Candidates before this one are known not to pass the door any more.
+    pub viable_from: usize,
+}
+
+impl Held {
+    fn is_viable(&self) -> bool {
+        self.viable_from < self.candidates.len()
+    }
+}
+
+/// What became of a batch that was to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    Held,
+    Known,
+    /// Before the lane's position, too far beyond it, or of another epoch.
+    Useless,
+    /// Its author has too much that is not final.
+    LaneFull,
+    /// The author signed another batch under the same run and sequence number. Both are kept.
+    Second {
+        first: Reference,
+    },
+}
+
+/// A place in a lane: run, sequence number, hash of the payload.
+type Place = (u64, u64, Hash);
+
+fn place(reference: &Reference) -> Place {
+    (reference.run, reference.seq, reference.hash)
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    position: LanePosition,
+    held: BTreeMap<Place, Held>,
+    bytes: usize,
+}
+
+impl Lane {
+    /// The next batch at a position: the lane goes on, or starts again with a later run.
+    fn next(&self, position: LanePosition) -> Option<&Held> {
+        let at = (position.run, position.next_seq);
+        let same = self.held.range((at.0, at.1, [0; 32])..=(at.0, at.1, [0xff; 32])).next();
+        let later = || {
+            let from = (position.run.checked_add(1)?, 0, [0; 32]);
+            self.held.range(from..).find(|((_, seq, _), _)| *seq == 0)
+        };
+        same.or_else(later).map(|(_, held)| held)
+    }
+
+    fn follow(&self, position: LanePosition) -> impl Iterator<Item = &Held> {
+        let mut position = position;
+        std::iter::from_fn(move || {
+            let held = self.next(position)?;
+            position = after(&held.reference);
+            Some(held)
+        })
+    }
+}
+
+/// All lanes of one epoch.
+#[derive(Debug)]
+pub struct Lanes {
+    epoch: u64,
+    lanes: Vec<Lane>,
+    bytes: usize,
+    max_lane_bytes: usize,
+}
+
+/// A batch at the front of its lane, whose transactions are to be looked at again.
+#[derive(Debug, Clone)]
+pub struct Front {
+    pub reference: Reference,
+    pub candidates: Arc<[Candidate]>,
+    pub viable_from: usize,
+}
+
+impl Lanes {
+    /// `positions` are those of the tip, one per authority; `max_lane_bytes` is what one author may have unfinal.
+    pub fn new(epoch: u64, positions: &[LanePosition], max_lane_bytes: usize) -> Self {
+        let lane = |position: &LanePosition| Lane { position: *position, ..Lane::default() };
+        Self { epoch, lanes: positions.iter().map(lane).collect(), bytes: 0, max_lane_bytes }
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Bytes of all payloads held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn lane_bytes(&self, author: u16) -> usize {
+        self.lanes.get(usize::from(author)).map_or(0, |lane| lane.bytes)
+    }
+
+    pub fn position(&self, author: u16) -> LanePosition {
+        self.lanes.get(usize::from(author)).map_or_else(LanePosition::default, |lane| lane.position)
+    }
+
+    /// The batch at the place that a reference names, whatever sizes it claims.
+    pub fn get(&self, reference: &Reference) -> Option<&Held> {
+        self.lanes.get(usize::from(reference.author))?.held.get(&place(reference))
+    }
+
+    /// Whether a batch at this place is of use at all, before its content is looked at. `needed`: a block names it, so
+    /// quotas do not count.
+    pub fn judge(&self, epoch: u64, reference: &Reference, needed: bool) -> Holding {
+        let Some(lane) = self.lanes.get(usize::from(reference.author)).filter(|_| epoch == self.epoch) else {
+            return Holding::Useless;
+        };
+        if lane.held.contains_key(&place(reference)) {
+            return Holding::Known;
+        }
+        let position = lane.position;
+        let behind = (reference.run, reference.seq) < (position.run, position.next_seq);
+        let base = if reference.run == position.run { position.next_seq } else { 0 };
+        if behind || reference.seq.saturating_sub(base) > MAX_SEQ_AHEAD {
+            return Holding::Useless;
+        }
+        let size = usize::try_from(reference.bytes).unwrap_or(usize::MAX);
+        if !needed && lane.bytes.saturating_add(size) > self.max_lane_bytes {
+            return Holding::LaneFull;
+        }
+        let twin =
+            lane.held.range((reference.run, reference.seq, [0; 32])..=(reference.run, reference.seq, [0xff; 32]));
+        match twin.map(|(_, held)| held.reference).next() {
+            Some(first) => Holding::Second { first },
+            None => Holding::Held,
+        }
+    }
+
+    /// Takes a checked batch in.
+    pub fn hold(&mut self, held: Held, needed: bool) -> Holding {
+        let reference = held.reference;
+        let holding = self.judge(held.batch.epoch, &reference, needed);
+        if matches!(holding, Holding::Held | Holding::Second { .. })
+            && let Some(lane) = self.lanes.get_mut(usize::from(reference.author))
+        {
+            let size = held.batch.payload.len();
+            lane.bytes += size;
+            self.bytes += size;
+            lane.held.insert(place(&reference), held);
+        }
+        holding
+    }
+
+    /// References for a block of `height` on a parent with these lane positions. Lanes get equal shares of bytes; the
+    /// order is that of the height.
+    pub fn select(&self, positions: &[LanePosition], height: u64, max_records: u64, max_bytes: u64) -> Vec<Reference> {
+        let members = self.lanes.len();
+        let mut queues: Vec<(u64, u64, std::iter::Peekable<_>, Vec<Reference>)> = Vec::with_capacity(members);
+        for (author, (lane, position)) in self.lanes.iter().zip(positions).enumerate() {
+            let author = u16::try_from(author).unwrap_or(u16::MAX);
+            queues.push((order(author, height, members), 0, lane.follow(*position).peekable(), Vec::new()));
+        }
+        queues.sort_by_key(|(order, ..)| *order);
+        let (mut records, mut bytes, mut count) = (0u64, 0u64, 0usize);
+        while count < MAX_REFERENCES {
+            let open = queues.iter_mut().filter_map(|(_, taken, queue, chosen)| {
+                let next = queue.peek()?.reference;
+                let fits = records.saturating_add(u64::from(next.records)) <= max_records
+                    && bytes.saturating_add(u64::from(next.bytes)) <= max_bytes;
+                fits.then_some((taken, queue, chosen))
+            });
+            let Some((taken, queue, chosen)) = open.min_by_key(|(taken, ..)| **taken) else { break };
+            let Some(held) = queue.next() else { break };
+            *taken += u64::from(held.reference.bytes).max(1);
+            records += u64::from(held.reference.records);
+            bytes += u64::from(held.reference.bytes);
+            count += 1;
+            chosen.push(held.reference);
+        }
+        queues.into_iter().flat_map(|(.., chosen)| chosen).collect()
+    }
+
+    /// Whether what is held beyond these positions fills a block.
+    pub fn fills_block(&self, positions: &[LanePosition], parameters: &Parameters) -> bool {
+        let (mut records, mut bytes) = (0u64, 0u64);
+        for (lane, position) in self.lanes.iter().zip(positions) {
+            for held in lane.follow(*position) {
+                records += u64::from(held.reference.records);
+                bytes += u64::from(held.reference.bytes);
+                // A block is full when no further batch of ordinary size fits.
+                if records >= parameters.max_block_records
+                    || bytes.saturating_add(parameters.max_batch_bytes) >= parameters.max_block_bytes
+                {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Batches that continue their lane from the tip, own ones first, for the look whether a transaction in them still
+    /// passes the door.
+    pub fn fronts(&self, own: Option<u16>) -> Vec<Front> {
+        let mut authors: Vec<usize> = (0..self.lanes.len()).collect();
+        authors.sort_by_key(|author| own.map(usize::from) != Some(*author));
+        let mut fronts = Vec::new();
+        for lane in authors.into_iter().filter_map(|author| self.lanes.get(author)) {
+            for held in lane.follow(lane.position).take(MAX_WAITING) {
+                let (candidates, viable_from) = (Arc::clone(&held.candidates), held.viable_from);
+                fronts.push(Front { reference: held.reference, candidates, viable_from });
+            }
+        }
+        fronts
+    }
+
+    /// Notes how far a batch was found not viable, and says which references wait: in each lane up to the last viable
+    /// batch.
+    pub fn waiting(&mut self, looked_at: &[Front]) -> Vec<Reference> {
+        let mut waiting: Vec<Reference> = Vec::new();
+        // Batches of the current lane after its last viable one; they wait only if a viable one follows.
+        let mut behind: Vec<Reference> = Vec::new();
+        for front in looked_at {
+            let reference = front.reference;
+            if behind.first().is_some_and(|first| first.author != reference.author) {
+                behind.clear();
+            }
+            let lane = self.lanes.get_mut(usize::from(reference.author));
+            let Some(held) = lane.and_then(|lane| lane.held.get_mut(&place(&reference))) else { continue };
+            held.viable_from = held.viable_from.max(front.viable_from);
+            behind.push(reference);
+            if held.is_viable() {
+                waiting.append(&mut behind);
+            }
+        }
+        waiting.truncate(MAX_WAITING);
+        waiting
+    }
+
+    /// A block became final: everything before its lane positions is dropped. Returns the dropped batches.
+    pub fn advance(&mut self, positions: &[LanePosition]) -> Vec<Held> {
+        let mut dropped = Vec::new();
+        for (lane, position) in self.lanes.iter_mut().zip(positions) {
+            lane.position = *position;
+            let kept = lane.held.split_off(&(position.run, position.next_seq, [0; 32]));
+            for (_, held) in std::mem::replace(&mut lane.held, kept) {
+                lane.bytes = lane.bytes.saturating_sub(held.batch.payload.len());
+                self.bytes = self.bytes.saturating_sub(held.batch.payload.len());
+                dropped.push(held);
+            }
+        }
+        dropped
+    }
+}

@@ -1,0 +1,347 @@
+//! Transactions between their admission and their block: own ones, durable and promised, and the signed batches of all
+//! authors. Bounded in every direction. What a block finally holds is decided by execution, what is proposed when by
+//! consensus.
+
+mod admission;
+mod check;
+mod intake;
+pub mod lane;
+pub mod own;
+mod packing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use mingzhang_consensus::{Epoch, Work};
+use mingzhang_ledger::authority::Parameters;
+use mingzhang_ledger::batch::{Batch, LanePosition, Reference};
+use mingzhang_ledger::crypto::{Hash, PublicKey, Signature};
+use mingzhang_ledger::outcome::Refusal;
+use mingzhang_ledger::state::execute::Network;
+use mingzhang_ledger::transaction::Transaction;
+use rayon::ThreadPool;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+pub use admission::Submitted;
+pub use check::verify_all;
+pub use intake::{Arrival, Taken};
+
+use crate::clock::Clock;
+use crate::executor::HeldBatch;
+use crate::signer::Seat;
+use crate::store::{ExecutedBlock, Store, StoreFault};
+use lane::Lanes;
+use own::{Own, RecordKey};
+
+/// Submissions that may wait for their check; more are refused at once.
+pub const SUBMISSION_QUEUE_LENGTH: usize = 4_096;
+/// What a refused submitter is told to wait.
+pub const RETRY_AFTER_SECONDS: u64 = 1;
+/// Refusal: too many requests.
+pub const TOO_MANY: u16 = 1013;
+/// Refusal: this node does not take transactions now.
+pub const NOT_READY: u16 = 1014;
+/// Refusal: the signature does not hold.
+pub const BAD_SIGNATURE: u16 = 1006;
+
+/// The signed promise to record a transaction within the merge delay. Not a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    pub transaction_id: Hash,
+    pub epoch: u64,
+    pub author: u16,
+    pub time_ms: u64,
+    pub signature: Signature,
+    /// The record was admitted before; the id is that of the first transaction.
+    pub repeated: bool,
+}
+
+/// What the status page says about the mempool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fill {
+    pub own_transactions: usize,
+    pub own_queued: usize,
+    pub own_bytes: usize,
+    pub bytes: usize,
+}
+
+/// Local limits of the mempool; none of them can change a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a transaction waits for others to share a batch with.
+    pub linger_ms: u64,
+    /// Bytes of all transactions that wait here, own and others'.
+    pub mempool_bytes: usize,
+    /// Bytes of one author that are not final.
+    pub lane_bytes: usize,
+}
+
+/// What the mempool works with.
+pub struct Parts {
+    pub network: Network,
+    pub store: Arc<Store>,
+    pub clock: Arc<Clock>,
+    pub pool: Arc<ThreadPool>,
+    pub limits: Limits,
+}
+
+#[derive(Debug)]
+struct State {
+    lanes: Lanes,
+    own: Own,
+    seat: Option<Seat>,
+    parameters: Parameters,
+    author_keys: Vec<PublicKey>,
+    run: u64,
+    next_seq: u64,
+    /// Positions after the newest block that was executed here: what is beyond them is not on its way.
+    head: (u64, Vec<LanePosition>),
+    last_expiry_ms: u64,
+}
+
+/// The mempool. Its lock is held for memory only, never over a write.
+pub struct Mempool {
+    parts: Parts,
+    state: Mutex<State>,
+    submissions: mpsc::Sender<Submission>,
+    /// Something may have to be packed.
+    packing: Notify,
+    /// What waits may have changed.
+    changed: Notify,
+}
+
+struct Submission {
+    transaction: Arc<Transaction>,
+    reply: oneshot::Sender<Result<Submitted, Refusal>>,
+}
+
+/// Submissions on their way to [`Mempool::admit_all`].
+pub struct Submissions(mpsc::Receiver<Submission>);
+
+impl Mempool {
+    /// `positions` are the tip's. The run of the own lane is opened durably before anything is packed.
+    pub fn open(
+        parts: Parts,
+        epoch: &Epoch,
+        seat: Option<Seat>,
+        positions: &[LanePosition],
+    ) -> Result<(Arc<Self>, Submissions), StoreFault> {
+        let (submissions, receiver) = mpsc::channel(SUBMISSION_QUEUE_LENGTH);
+        // Unknown while a joiner replays the log: then they start from nothing until a block tells them.
+        let mut positions = positions.to_vec();
+        positions.resize(epoch.members(), LanePosition::default());
+        let state = State {
+            lanes: Lanes::new(epoch.number(), &positions, parts.limits.lane_bytes),
+            own: Own::default(),
+            seat,
+            parameters: epoch.set.parameters.clone(),
+            author_keys: author_keys(epoch),
+            run: 0,
+            next_seq: 0,
+            head: (0, positions),
+            last_expiry_ms: 0,
+        };
+        let (packing, changed) = (Notify::new(), Notify::new());
+        let mempool = Self { parts, state: Mutex::new(state), submissions, packing, changed };
+        mempool.open_run()?;
+        mempool.restore()?;
+        Ok((Arc::new(mempool), Submissions(receiver)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A new run of the own lane, later than any before: no sequence number is ever signed twice.
+    fn open_run(&self) -> Result<(), StoreFault> {
+        let lane_run = {
+            let state = self.lock();
+            let Some(seat) = &state.seat else { return Ok(()) };
+            state.lanes.position(seat.index).run
+        };
+        let run = self.parts.store.open_run(self.parts.clock.now_ms(), lane_run)?.into_inner();
+        let mut state = self.lock();
+        (state.run, state.next_seq) = (run, 0);
+        Ok(())
+    }
+
+    /// Takes in again what the store kept: batches of this epoch, and own transactions that are not final.
+    fn restore(&self) -> Result<(), StoreFault> {
+        let epoch = self.lock().lanes.epoch();
+        let batches = self.parts.store.batches(epoch)?;
+        let arrivals = batches.into_iter().map(|batch| Arrival { batch, needed: true, author_verified: true });
+        self.take_in(arrivals.collect())?;
+        self.restore_own()
+    }
+
+    pub fn fill(&self) -> Fill {
+        let state = self.lock();
+        Fill {
+            own_transactions: state.own.len(),
+            own_queued: state.own.queued(),
+            own_bytes: state.own.bytes(),
+            bytes: state.lanes.bytes(),
+        }
+    }
+
+    /// What this node holds for the references of a block, in their order; or those that it lacks.
+    pub fn held(&self, references: &[Reference]) -> Result<Vec<HeldBatch>, Vec<Reference>> {
+        let state = self.lock();
+        let (mut held, mut missing) = (Vec::with_capacity(references.len()), Vec::new());
+        for reference in references {
+            match state.lanes.get(reference) {
+                Some(batch) => {
+                    held.push(HeldBatch { reference: batch.reference, candidates: Arc::clone(&batch.candidates) });
+                }
+                None => missing.push(*reference),
+            }
+        }
+        if missing.is_empty() { Ok(held) } else { Err(missing) }
+    }
+
+    pub fn batch(&self, reference: &Reference) -> Option<Arc<Batch>> {
+        self.lock().lanes.get(reference).map(|held| Arc::clone(&held.batch))
+    }
+
+    /// Whether a batch with this author, place and content is held.
+    pub fn holds(&self, batch: &Batch) -> bool {
+        let hash = batch.hash();
+        let (author, run, seq) = (batch.author, batch.run, batch.seq);
+        self.lock().lanes.get(&Reference { author, run, seq, records: 0, bytes: 0, hash }).is_some()
+    }
+
+    /// Whether the mempool lacks this batch and could hold it.
+    pub fn lacks(&self, reference: &Reference) -> bool {
+        let state = self.lock();
+        let holding = state.lanes.judge(state.lanes.epoch(), reference, true);
+        matches!(holding, lane::Holding::Held | lane::Holding::Second { .. })
+    }
+
+    /// References for a block on a parent with these lane positions.
+    pub fn select(&self, positions: &[LanePosition], height: u64, max_records: u64, max_bytes: u64) -> Vec<Reference> {
+        self.lock().lanes.select(positions, height, max_records, max_bytes)
+    }
+
+    /// A block of this height was executed here and leaves the lanes at these positions.
+    pub fn executed(&self, height: u64, positions: Vec<LanePosition>) {
+        let mut state = self.lock();
+        if height >= state.head.0 {
+            state.head = (height, positions);
+        }
+    }
+
+    /// Resolves when what waits may have changed.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What waits for a block, judged at the tip.
+    pub fn work(&self) -> Result<Work, StoreFault> {
+        let (mut fronts, full) = {
+            let state = self.lock();
+            let own = state.seat.as_ref().map(|seat| seat.index);
+            (state.lanes.fronts(own), state.lanes.fills_block(&state.head.1, &state.parameters))
+        };
+        let door = self.door()?;
+        for front in &mut fronts {
+            let rest = front.candidates.iter().skip(front.viable_from);
+            let mut skipped = 0;
+            for candidate in rest {
+                if candidate.verified_with.is_some() && door.passes(&candidate.transaction)? {
+                    break;
+                }
+                skipped += 1;
+            }
+            front.viable_from += skipped;
+        }
+        let waiting = self.lock().lanes.waiting(&fronts);
+        Ok(Work { full: full && !waiting.is_empty(), waiting, ..Work::default() })
+    }
+
+    /// A block became final. Drops what is settled, queues again what was left out and can still pass. The store forgot
+    /// what the block recorded with the same write.
+    pub fn committed(&self, block: &ExecutedBlock) -> Result<(), StoreFault> {
+        let (now_ms, block_time_ms) = (self.parts.clock.now_ms(), block.header.time_ms);
+        let (epoch, dropped, left_out) = {
+            let mut state = self.lock();
+            block.transactions.iter().for_each(|id| state.own.forget_id(id));
+            let own = state.seat.as_ref().map(|seat| seat.index);
+            let dropped = state.lanes.advance(&block.positions);
+            let own_dropped = dropped.iter().filter(|held| Some(held.reference.author) == own);
+            let left_out: Vec<own::Pending> = own_dropped
+                .flat_map(|held| state.own.left_out(held.reference.run, held.reference.seq, &held.candidates))
+                .collect();
+            (state.lanes.epoch(), dropped, left_out)
+        };
+        // Those that the block names went with it.
+        let unnamed: Vec<Reference> =
+            dropped.iter().map(|held| held.reference).filter(|held| !block.references.contains(held)).collect();
+        if !unnamed.is_empty() {
+            self.parts.store.drop_batches(epoch, &unnamed)?;
+        }
+        let door = self.door()?;
+        let mut again = Vec::new();
+        let mut hopeless = self.expired(now_ms, block_time_ms);
+        for pending in left_out {
+            let key = own::record_key(&pending.transaction);
+            if door.passes(&pending.transaction)? { again.push(key) } else { hopeless.push(key) }
+        }
+        let settled: Vec<Hash> = {
+            let mut state = self.lock();
+            again.iter().for_each(|key| state.own.requeue(key, now_ms));
+            hopeless.iter().filter_map(|key| state.own.forget(key)).collect()
+        };
+        if !settled.is_empty() {
+            self.parts.store.drop_admitted(&settled)?;
+        }
+        self.packing.notify_one();
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Own records that can no longer be recorded. Looked for once a second.
+    fn expired(&self, now_ms: u64, block_time_ms: u64) -> Vec<RecordKey> {
+        let mut state = self.lock();
+        if now_ms.saturating_sub(state.last_expiry_ms) < 1_000 {
+            return Vec::new();
+        }
+        state.last_expiry_ms = now_ms;
+        state.own.expired(block_time_ms)
+    }
+
+    /// A boundary block became final: lanes start anew, and own transactions are batched again under a new run.
+    pub fn open_epoch(&self, epoch: &Epoch, seat: Option<Seat>) -> Result<(), StoreFault> {
+        let positions = vec![LanePosition::default(); epoch.members()];
+        {
+            let mut state = self.lock();
+            state.lanes = Lanes::new(epoch.number(), &positions, self.parts.limits.lane_bytes);
+            state.parameters = epoch.set.parameters.clone();
+            state.author_keys = author_keys(epoch);
+            state.head = (epoch.opening_height(), positions);
+            state.seat = seat;
+        }
+        self.open_run()?;
+        let now_ms = self.parts.clock.now_ms();
+        self.lock().own.requeue_all(now_ms);
+        self.packing.notify_one();
+        Ok(())
+    }
+}
+
+fn author_keys(epoch: &Epoch) -> Vec<PublicKey> {
+    epoch.set.members.iter().map(|member| member.consensus_key).collect()
+}
+
+impl State {
+    /// Whether `size` more bytes find room, own and in all.
+    fn has_room(&self, size: usize, limits: &Limits) -> bool {
+        self.own.bytes().saturating_add(size) <= limits.lane_bytes
+            && self.lanes.bytes().saturating_add(self.own.queued_bytes()).saturating_add(size) <= limits.mempool_bytes
+    }
+
+    /// The consensus key of an author.
+    fn author_key(&self, author: u16) -> Option<PublicKey> {
+        self.author_keys.get(usize::from(author)).copied()
+    }
+}

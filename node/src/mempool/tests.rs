@@ -1,0 +1,328 @@
+//! Limits, order, fairness and idempotence of the mempool.
+
+use std::sync::Arc;
+
+use mingzhang_consensus::{Epoch, Opening};
+use mingzhang_ledger::authority::Parameters;
+use mingzhang_ledger::batch::{Batch, LanePosition};
+use mingzhang_ledger::crypto::{Hash, Signature};
+use mingzhang_ledger::entry;
+use mingzhang_ledger::state::execute::Candidate;
+
+use super::lane::{Front, Held, Holding, Lanes};
+use super::own::{Own, Pending, record_key};
+use super::*;
+use crate::testing::{KeyOf, anchor, genesis, key};
+
+const LANE_BYTES: usize = 1_000;
+
+fn held(author: u16, run: u64, seq: u64, size: usize) -> Held {
+    let mut payload = vec![0; size];
+    payload[..4].copy_from_slice(&u32::try_from(size - 4).expect("small").to_be_bytes());
+    payload[4] = u8::try_from(author).expect("small");
+    payload[5] = u8::try_from(seq % 251).expect("small");
+    let batch = Batch { epoch: 0, author, run, seq, payload, signature: Signature([0; 64]) };
+    let transaction = Arc::new(anchor(&genesis(), 0, 1, 1));
+    let candidates = [Candidate { transaction, verified_with: None }].into();
+    Held { reference: batch.reference(10), batch: Arc::new(batch), candidates, viable_from: 0 }
+}
+
+fn lanes(authors: usize) -> Lanes {
+    Lanes::new(0, &vec![LanePosition::default(); authors], LANE_BYTES)
+}
+
+#[test]
+fn lanes_get_equal_shares_in_the_order_of_the_height() {
+    let mut lanes = lanes(3);
+    for seq in 0..4 {
+        assert_eq!(lanes.hold(held(0, 5, seq, 100), false), Holding::Held);
+    }
+    assert_eq!(lanes.hold(held(2, 1, 0, 100), false), Holding::Held);
+    let start = vec![LanePosition::default(); 3];
+    let places = |height, max_bytes| -> Vec<(u16, u64)> {
+        lanes.select(&start, height, 100, max_bytes).iter().map(|r| (r.author, r.seq)).collect()
+    };
+    // At height 1 author 1 comes first, then 2, then 0.
+    assert_eq!(places(1, 300), [(2, 0), (0, 0), (0, 1)]);
+    assert_eq!(places(3, 200), [(0, 0), (2, 0)]);
+    assert_eq!(places(3, 199), [(0, 0)]);
+    assert!(places(3, 0).is_empty());
+    assert_eq!(places(3, 10_000).len(), 5);
+}
+
+#[test]
+fn a_gap_ends_a_lane_and_a_later_run_goes_on() {
+    let mut lanes = lanes(1);
+    for (run, seq) in [(5, 0), (5, 2), (9, 0), (9, 1)] {
+        lanes.hold(held(0, run, seq, 50), false);
+    }
+    let chosen = lanes.select(&[LanePosition::default()], 1, 100, 10_000);
+    let places: Vec<_> = chosen.iter().map(|r| (r.run, r.seq)).collect();
+    assert_eq!(places, [(5, 0), (9, 0), (9, 1)]);
+}
+
+#[test]
+fn quotas_hold_at_the_limit_and_one_beyond_unless_a_block_needs_the_batch() {
+    let mut lanes = lanes(2);
+    assert_eq!(lanes.hold(held(0, 1, 0, LANE_BYTES - 50), false), Holding::Held);
+    assert_eq!(lanes.hold(held(0, 1, 1, 51), false), Holding::LaneFull);
+    assert_eq!(lanes.hold(held(0, 1, 1, 50), false), Holding::Held);
+    assert_eq!(lanes.hold(held(0, 1, 2, 50), false), Holding::LaneFull);
+    assert_eq!(lanes.hold(held(0, 1, 2, 50), true), Holding::Held);
+    assert_eq!(lanes.hold(held(1, 1, 0, 50), false), Holding::Held, "another author has room");
+    assert_eq!(lanes.hold(held(1, 1, 0, 50), false), Holding::Known);
+    assert_eq!(lanes.hold(held(2, 1, 0, 50), false), Holding::Useless, "no such author");
+}
+
+#[test]
+fn a_second_batch_under_one_number_is_kept_and_named() {
+    let mut lanes = lanes(1);
+    let first = held(0, 1, 0, 50);
+    lanes.hold(first.clone(), false);
+    assert_eq!(lanes.hold(held(0, 1, 0, 60), false), Holding::Second { first: first.reference });
+    assert!(lanes.get(&held(0, 1, 0, 60).reference).is_some());
+}
+
+#[test]
+fn what_a_final_block_passed_is_dropped_and_never_taken_again() {
+    let mut lanes = lanes(1);
+    for seq in 0..3 {
+        lanes.hold(held(0, 1, seq, 50), false);
+    }
+    let dropped = lanes.advance(&[LanePosition { run: 1, next_seq: 2 }]);
+    assert_eq!(dropped.len(), 2);
+    assert_eq!(lanes.bytes(), 50);
+    assert_eq!(lanes.hold(held(0, 1, 1, 50), true), Holding::Useless);
+}
+
+#[test]
+fn only_batches_up_to_the_last_viable_one_of_a_lane_wait() {
+    let mut lanes = lanes(2);
+    for seq in 0..3 {
+        lanes.hold(held(0, 1, seq, 50), false);
+    }
+    lanes.hold(held(1, 1, 0, 50), false);
+    let dead = |front: Front, dead: bool| Front { viable_from: usize::from(dead), ..front };
+    let fronts = lanes.fronts(Some(1));
+    assert_eq!(fronts[0].reference.author, 1, "own batches first");
+    let looked_at: Vec<Front> = fronts
+        .into_iter()
+        .map(|front| {
+            let is_dead = front.reference.seq != 1;
+            dead(front, is_dead)
+        })
+        .collect();
+    let waiting: Vec<_> = lanes.waiting(&looked_at).iter().map(|r| (r.author, r.seq)).collect();
+    assert_eq!(waiting, [(0, 0), (0, 1)]);
+}
+
+fn pending(number: u32) -> Pending {
+    let transaction = Arc::new(anchor(&genesis(), 1, number, 1_000));
+    let admitted = Admitted {
+        transaction_id: transaction.id(),
+        epoch: 0,
+        author: 1,
+        time_ms: 5,
+        signature: Signature([0; 64]),
+        repeated: false,
+    };
+    Pending::new(transaction, key(1, KeyOf::Officer).public(), admitted)
+}
+
+#[test]
+fn a_batch_is_due_after_its_linger_or_when_it_is_full() {
+    let parameters = Parameters { max_batch_records: 3, ..Parameters::default() };
+    let mut own = Own::default();
+    assert_eq!(own.due_ms(&parameters, 50), None);
+    assert!(own.admit(pending(1), 100));
+    assert!(!own.admit(pending(1), 100), "one record once");
+    assert!(own.admit(pending(2), 120));
+    assert_eq!(own.due_ms(&parameters, 50), Some(150));
+    own.admit(pending(3), 130);
+    own.admit(pending(4), 130);
+    assert_eq!(own.due_ms(&parameters, 50), Some(0));
+    assert_eq!(own.take(&parameters, 7, 0).len(), 3);
+    assert_eq!(own.queued(), 1);
+    assert_eq!(own.take(&parameters, 7, 1).len(), 1);
+    assert_eq!((own.queued(), own.queued_bytes(), own.len()), (0, 0, 4));
+}
+
+#[test]
+fn what_was_left_out_is_queued_again_and_what_is_final_is_forgotten() {
+    let parameters = Parameters::default();
+    let mut own = Own::default();
+    for number in 1..=3 {
+        own.admit(pending(number), 0);
+    }
+    let batch = own.take(&parameters, 7, 0);
+    own.forget_id(&pending(2).transaction.id());
+    let left_out = own.left_out(7, 0, &batch);
+    assert_eq!(left_out.len(), 2);
+    assert!(own.left_out(8, 0, &batch).is_empty(), "they are in no other batch");
+    own.requeue(&record_key(&left_out[0].transaction), 40);
+    assert_eq!((own.queued(), own.len()), (1, 2));
+    own.requeue_all(50);
+    assert_eq!(own.queued(), 2);
+    assert_eq!(own.expired(999), Vec::new());
+    for record in own.expired(1_000) {
+        own.forget(&record);
+    }
+    assert_eq!((own.len(), own.bytes()), (0, 0));
+    assert!(own.take(&parameters, 7, 1).is_empty());
+}
+
+/// A mempool of agency 1 over a new store.
+fn mempool(folder: &std::path::Path, limits: Limits) -> (Arc<Mempool>, Submissions, Arc<Store>) {
+    let genesis = genesis();
+    let store = Arc::new(crate::node::open_store(folder, &genesis).expect("opens"));
+    let epoch = Epoch {
+        chain: genesis.hash,
+        set: Arc::new(genesis.set.clone()),
+        opening: Opening::Genesis { block: entry::genesis_id(&genesis.hash) },
+    };
+    let seat = Seat::find(&epoch, &key(1, KeyOf::Consensus));
+    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"));
+    let parts = Parts {
+        network: genesis.founding.network.clone(),
+        store: Arc::clone(&store),
+        clock: Arc::new(Clock::default()),
+        pool,
+        limits,
+    };
+    let positions = store.tip().lanes.clone();
+    let (mempool, submissions) = Mempool::open(parts, &epoch, seat, &positions).expect("opens");
+    (mempool, submissions, store)
+}
+
+const LIMITS: Limits = Limits { linger_ms: 0, mempool_bytes: 1 << 20, lane_bytes: 1 << 20 };
+
+/// Submits, and serves the submissions until all are answered.
+async fn submit_all(
+    mempool: &Mempool,
+    submissions: &mut Submissions,
+    transactions: Vec<Transaction>,
+) -> Vec<Result<Submitted, Refusal>> {
+    let answers = futures::future::join_all(transactions.into_iter().map(|transaction| mempool.submit(transaction)));
+    tokio::select! {
+        answers = answers => answers,
+        served = mempool.admit_all(submissions) => panic!("the mempool stopped: {served:?}"),
+    }
+}
+
+#[tokio::test]
+async fn admissions_are_idempotent_checked_and_survive_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mempool, mut submissions, store) = mempool(folder.path(), LIMITS);
+    let expires_at = mempool.parts.clock.now_ms() + 60_000;
+    let genesis = genesis();
+    let good = anchor(&genesis, 1, 1, expires_at);
+    let mut forged = good.bytes().to_vec();
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    let forged = Transaction::decode(&forged).expect("still well formed");
+    let expired = anchor(&genesis, 1, 2, 1);
+    let answers = submit_all(
+        &mempool,
+        &mut submissions,
+        vec![good.clone(), good.clone(), expired, anchor(&genesis, 1, 3, expires_at)],
+    )
+    .await;
+    let repeated: Vec<Option<bool>> = answers
+        .iter()
+        .map(|answer| match answer {
+            Ok(Submitted::Admitted(admitted)) => Some(admitted.repeated),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(repeated, [Some(false), Some(true), None, Some(false)]);
+    let forged = submit_all(&mempool, &mut submissions, vec![forged]).await;
+    // The forged one bears the id of a record that is pending, so nothing of it is looked at.
+    assert!(matches!(&forged[0], Ok(Submitted::Admitted(admitted)) if admitted.transaction_id == good.id()));
+    assert!(store.is_admitted(&good.id()));
+    assert_eq!(mempool.fill().own_transactions, 2);
+    drop((mempool, submissions, store));
+    let (mempool, _submissions, _store) = self::mempool(folder.path(), LIMITS);
+    assert_eq!(mempool.fill().own_transactions, 2);
+}
+
+#[tokio::test]
+async fn a_bad_signature_is_refused_beside_good_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mempool, mut submissions, _store) = mempool(folder.path(), LIMITS);
+    let expires_at = mempool.parts.clock.now_ms() + 60_000;
+    let genesis = genesis();
+    let mut forged = anchor(&genesis, 1, 2, expires_at).bytes().to_vec();
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    let forged = Transaction::decode(&forged).expect("still well formed");
+    let transactions = vec![anchor(&genesis, 1, 1, expires_at), forged, anchor(&genesis, 1, 3, expires_at)];
+    let answers = submit_all(&mempool, &mut submissions, transactions).await;
+    let codes: Vec<u16> =
+        answers.iter().map(|answer| answer.as_ref().err().map_or(0, |refusal| refusal.code.0)).collect();
+    assert_eq!(codes, [0, BAD_SIGNATURE, 0]);
+}
+
+#[tokio::test]
+async fn a_full_mempool_refuses_before_memory_grows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let size = anchor(&genesis(), 1, 1, 1_000_000_000_000).bytes().len();
+    let limits = Limits { lane_bytes: 3 * (size + 4), ..LIMITS };
+    let (mempool, mut submissions, _store) = mempool(folder.path(), limits);
+    let expires_at = mempool.parts.clock.now_ms() + 60_000;
+    let genesis = genesis();
+    let transactions = (0..5).map(|number| anchor(&genesis, 1, number, expires_at)).collect();
+    let answers = submit_all(&mempool, &mut submissions, transactions).await;
+    let codes: Vec<u16> =
+        answers.iter().map(|answer| answer.as_ref().err().map_or(0, |refusal| refusal.code.0)).collect();
+    assert_eq!(codes, [0, 0, 0, TOO_MANY, TOO_MANY]);
+    assert_eq!(mempool.fill().own_transactions, 3);
+}
+
+#[tokio::test]
+async fn packed_batches_are_signed_stored_and_wait_for_a_block() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mempool, mut submissions, store) = mempool(folder.path(), LIMITS);
+    let expires_at = mempool.parts.clock.now_ms() + 60_000;
+    let genesis = genesis();
+    let transactions = (0..3).map(|number| anchor(&genesis, 1, number, expires_at)).collect();
+    submit_all(&mempool, &mut submissions, transactions).await;
+    let (sender, mut receiver) = mpsc::channel(8);
+    let publish = |batch: &Batch| sender.try_send(batch.clone()).expect("room");
+    let batch = tokio::select! {
+        packed = mempool.pack_all(publish) => panic!("packing stopped: {packed:?}"),
+        batch = receiver.recv() => batch.expect("a batch"),
+    };
+    let member = genesis.set.member(1).expect("a member");
+    assert!(member.consensus_key.verify(&batch.signed_bytes(&genesis.hash), &batch.signature));
+    let work = mempool.work().expect("the store reads");
+    assert_eq!(work.waiting, [batch.reference(1_024)]);
+    assert!(store.holds_batch(0, &work.waiting[0]).expect("the store reads"));
+    let positions = vec![LanePosition::default(); 4];
+    let chosen = mempool.select(&positions, 1, 100, 1 << 20);
+    assert_eq!(chosen, work.waiting);
+    assert_eq!(mempool.held(&chosen).expect("held")[0].candidates.len(), 3);
+    let unknown = Reference { hash: [9; 32], ..chosen[0] };
+    assert_eq!(mempool.held(&[unknown]).expect_err("not held"), [unknown]);
+    // Another node takes the same batch in by gossip, once; a changed one is refused.
+    let other_folder = tempfile::tempdir().expect("a folder");
+    let (other, _other_submissions, _other_store) = self::mempool(other_folder.path(), LIMITS);
+    let arrival = |batch: Batch| Arrival { batch, needed: false, author_verified: false };
+    let mut changed = batch.clone();
+    changed.seq += 1;
+    let taken = other.take_in(vec![arrival(batch.clone()), arrival(changed), arrival(batch)]).expect("the store works");
+    assert_eq!(taken, [Taken::Held, Taken::Invalid, Taken::Held]);
+    assert!(other.held(&chosen).expect("held")[0].candidates.iter().all(|one| one.verified_with.is_some()));
+}
+
+#[test]
+fn the_same_payload_under_two_runs_is_two_batches() {
+    let mut lanes = lanes(1);
+    let first = held(0, 1, 0, 50);
+    let mut again = held(0, 2, 0, 50);
+    again.reference.hash = first.reference.hash;
+    assert_eq!(lanes.hold(first.clone(), false), Holding::Held);
+    assert_eq!(lanes.hold(again.clone(), false), Holding::Held);
+    let hash: Hash = first.reference.hash;
+    assert_eq!(lanes.get(&first.reference).map(|held| held.reference.hash), Some(hash));
+    assert_eq!(lanes.get(&again.reference).map(|held| held.reference.run), Some(2));
+}

@@ -1,0 +1,217 @@
+//! Who may connect, and the queues that lead to those who are connected. Which identities are registered is decided
+//! by the ledger; this file only keeps what it was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard};
+
+use libp2p::identity::{PublicKey as IdentityKey, ed25519};
+use libp2p::{Multiaddr, PeerId};
+use mingzhang_ledger::crypto::PublicKey;
+use tokio::sync::{mpsc, watch};
+
+use super::frame::{Class, Frame};
+
+/// Frames that may wait for one peer on its vote stream.
+pub const VOTE_QUEUE_FRAMES: usize = 1_024;
+/// Frames that may wait for one peer on its bulk stream.
+pub const BULK_QUEUE_FRAMES: usize = 64;
+/// Most peers that may be registered: a full authority set and as many observers.
+pub const MAX_PEERS: usize = 2_048;
+
+/// A registered peer identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedPeer {
+    pub key: PublicKey,
+    /// Index in the authority set; None for an observer.
+    pub seat: Option<u16>,
+    /// Agency id, or what an observer is called.
+    pub name: String,
+    /// Where to dial it; empty if it only dials us.
+    pub addresses: Vec<Multiaddr>,
+}
+
+/// The authenticated sender of something that was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    pub key: PublicKey,
+    pub seat: Option<u16>,
+}
+
+/// What the status page says about a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    pub key: PublicKey,
+    pub seat: Option<u16>,
+    pub name: String,
+    pub connected: bool,
+    /// Round trip of the last ping in milliseconds.
+    pub round_trip_ms: Option<u64>,
+    /// Frames that found this peer's queue full and were dropped.
+    pub dropped_frames: u64,
+}
+
+/// The two queues that lead to a connected peer.
+#[derive(Debug, Clone)]
+pub struct Queues {
+    pub votes: mpsc::Sender<Frame>,
+    pub bulk: mpsc::Sender<Frame>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: AllowedPeer,
+    queues: Option<Queues>,
+    round_trip_ms: Option<u64>,
+    dropped_frames: u64,
+}
+
+/// Registered peers, shared by the swarm task and everybody who sends. Locks are held for a map access only.
+#[derive(Debug)]
+pub struct Directory {
+    entries: Mutex<BTreeMap<PeerId, Entry>>,
+    connected: watch::Sender<BTreeSet<u16>>,
+}
+
+/// The libp2p name of an Ed25519 key; None if the key is no valid point.
+pub fn peer_id(key: &PublicKey) -> Option<PeerId> {
+    let key = ed25519::PublicKey::try_from_bytes(&key.0).ok()?;
+    Some(IdentityKey::from(key).to_peer_id())
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self { entries: Mutex::default(), connected: watch::channel(BTreeSet::new()).0 }
+    }
+}
+
+impl Directory {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PeerId, Entry>> {
+        self.entries.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Replaces the list of registered peers. Returns those newly allowed and those no longer allowed.
+    pub fn replace(&self, peers: Vec<AllowedPeer>, own: &PeerId) -> (Vec<PeerId>, Vec<PeerId>) {
+        let mut wanted: BTreeMap<PeerId, AllowedPeer> = BTreeMap::new();
+        for peer in peers.into_iter().take(MAX_PEERS) {
+            match peer_id(&peer.key) {
+                Some(id) if id != *own => {
+                    wanted.insert(id, peer);
+                }
+                Some(_) => {}
+                None => tracing::warn!(peer = %peer.name, "registered peer key is not a valid key"),
+            }
+        }
+        let mut entries = self.lock();
+        let removed: Vec<PeerId> = entries.keys().filter(|id| !wanted.contains_key(*id)).copied().collect();
+        for id in &removed {
+            entries.remove(id);
+        }
+        let mut added = Vec::new();
+        for (id, peer) in wanted {
+            match entries.get_mut(&id) {
+                Some(entry) => entry.peer = peer,
+                None => {
+                    added.push(id);
+                    entries.insert(id, Entry { peer, queues: None, round_trip_ms: None, dropped_frames: 0 });
+                }
+            }
+        }
+        self.announce(&entries);
+        (added, removed)
+    }
+
+    /// Seats that are connected now; changes are seen by every receiver.
+    pub fn connected(&self) -> watch::Receiver<BTreeSet<u16>> {
+        self.connected.subscribe()
+    }
+
+    fn announce(&self, entries: &BTreeMap<PeerId, Entry>) {
+        let seats: BTreeSet<u16> =
+            entries.values().filter(|entry| entry.queues.is_some()).filter_map(|entry| entry.peer.seat).collect();
+        self.connected.send_if_modified(|current| {
+            let changed = *current != seats;
+            *current = seats;
+            changed
+        });
+    }
+
+    pub fn remote(&self, id: &PeerId) -> Option<Remote> {
+        self.lock().get(id).map(|entry| Remote { key: entry.peer.key, seat: entry.peer.seat })
+    }
+
+    pub fn set_queues(&self, id: &PeerId, queues: Option<Queues>) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(id) {
+            entry.queues = queues;
+        }
+        self.announce(&entries);
+    }
+
+    pub fn is_linked(&self, id: &PeerId) -> bool {
+        self.lock().get(id).is_some_and(|entry| entry.queues.is_some())
+    }
+
+    pub fn set_round_trip(&self, id: &PeerId, round_trip_ms: u64) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            entry.round_trip_ms = Some(round_trip_ms);
+        }
+    }
+
+    /// Peers to dial: not connected, and with an address.
+    pub fn missing(&self) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let entries = self.lock();
+        let missing = entries.iter().filter(|(_, entry)| entry.queues.is_none() && !entry.peer.addresses.is_empty());
+        missing.map(|(id, entry)| (*id, entry.peer.addresses.clone())).collect()
+    }
+
+    pub fn status(&self) -> Vec<PeerStatus> {
+        let status = |entry: &Entry| PeerStatus {
+            key: entry.peer.key,
+            seat: entry.peer.seat,
+            name: entry.peer.name.clone(),
+            connected: entry.queues.is_some(),
+            round_trip_ms: entry.round_trip_ms.filter(|_| entry.queues.is_some()),
+            dropped_frames: entry.dropped_frames,
+        };
+        self.lock().values().map(status).collect()
+    }
+
+    /// Queues a frame for one peer. False if it is not connected or its queue is full: whatever is sent, the protocol
+    /// repeats.
+    pub fn send(&self, id: &PeerId, frame: &Frame) -> bool {
+        self.lock().get_mut(id).is_some_and(|entry| entry.push(frame))
+    }
+
+    pub fn send_to_seat(&self, seat: u16, frame: &Frame) -> bool {
+        self.lock().values_mut().find(|entry| entry.peer.seat == Some(seat)).is_some_and(|entry| entry.push(frame))
+    }
+
+    /// Queues a frame for every connected member of the authority set.
+    pub fn send_to_seats(&self, frame: &Frame) {
+        for entry in self.lock().values_mut().filter(|entry| entry.peer.seat.is_some()) {
+            entry.push(frame);
+        }
+    }
+
+    /// Queues a frame for every connected peer, observers too.
+    pub fn send_to_all(&self, frame: &Frame) {
+        for entry in self.lock().values_mut() {
+            entry.push(frame);
+        }
+    }
+}
+
+impl Entry {
+    fn push(&mut self, frame: &Frame) -> bool {
+        let Some(queues) = &self.queues else { return false };
+        let queue = match frame.class() {
+            Class::Votes => &queues.votes,
+            Class::Bulk => &queues.bulk,
+        };
+        let queued = queue.try_send(frame.clone()).is_ok();
+        if !queued {
+            self.dropped_frames = self.dropped_frames.saturating_add(1);
+        }
+        queued
+    }
+}

@@ -1,0 +1,357 @@
+//! The libp2p swarm and its task: transport, allow-list, gossip, dialling and keep-alive. Direct streams are `link`'s
+//! matter; what messages mean is nobody's here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use libp2p::allow_block_list::{self, AllowedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError, ValidationMode};
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identify, memory_connection_limits, noise, ping, tcp, yamux};
+use libp2p_stream::Control;
+use mingzhang_ledger::crypto::{Hash, sha256};
+use tokio::sync::{mpsc, watch};
+
+use super::directory::{AllowedPeer, Directory};
+use super::request::Pending;
+use super::{Gossip, NetworkFault, SwarmCommand, Topic, link};
+
+/// Largest gossip message: a full batch under any agreed parameter, or a final header with its certificate.
+pub const MAX_GOSSIP_BYTES: usize = 1024 * 1024;
+/// Gossip messages that may wait for one slow peer; beyond it they are dropped, and fetched by hash later.
+const GOSSIP_QUEUE_MESSAGES: usize = 256;
+/// Connections whose handshake is not finished: the allow-list acts only after it.
+const MAX_PENDING_INCOMING: u32 = 64;
+const MAX_ESTABLISHED: u32 = 4_096;
+/// Both sides may dial each other at once.
+const MAX_ESTABLISHED_PER_PEER: u32 = 2;
+/// Memory of the process above which no new connection is taken.
+const MAX_PROCESS_BYTES: usize = 4 * 1024 * 1024 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle networks stay connected.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// How often missing peers are looked at.
+pub const DIAL_TICK: Duration = Duration::from_millis(250);
+/// Addresses of one name that are dialled.
+const MAX_RESOLVED: usize = 4;
+/// Longest pause between two dials of one peer, in ticks.
+const MAX_DIAL_PAUSE_TICKS: u64 = 40;
+
+#[derive(NetworkBehaviour)]
+pub struct Behaviour {
+    allowed: allow_block_list::Behaviour<AllowedPeers>,
+    limits: connection_limits::Behaviour,
+    memory: memory_connection_limits::Behaviour,
+    gossip: gossipsub::Behaviour,
+    streams: libp2p_stream::Behaviour,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+}
+
+/// The gossip topic's name: it holds the genesis hash, so two networks never mix.
+fn topic_name(chain: &Hash, topic: Topic) -> IdentTopic {
+    let name = match topic {
+        Topic::Batches => "batches",
+        Topic::Finals => "finals",
+    };
+    IdentTopic::new(format!("mingzhang/{}/{name}/1", hex::encode(chain)))
+}
+
+fn gossip_behaviour(chain: &Hash) -> Result<gossipsub::Behaviour, NetworkFault> {
+    // Batches carry their author's signature and finals a certificate, so gossip itself signs nothing; and nothing is
+    // passed on before it was verified.
+    let config = gossipsub::ConfigBuilder::default()
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(|message| MessageId::from(sha256(&[&message.data]).to_vec()))
+        .max_transmit_size(MAX_GOSSIP_BYTES)
+        .connection_handler_queue_len(GOSSIP_QUEUE_MESSAGES)
+        .heartbeat_initial_delay(Duration::from_millis(500))
+        .build()
+        .map_err(|error| NetworkFault::Setup(error.to_string()))?;
+    let setup = |error: &dyn std::fmt::Display| NetworkFault::Setup(error.to_string());
+    let mut gossip =
+        gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, config).map_err(|error| setup(&error))?;
+    for topic in [Topic::Batches, Topic::Finals] {
+        gossip.subscribe(&topic_name(chain, topic)).map_err(|error| setup(&error))?;
+    }
+    Ok(gossip)
+}
+
+fn behaviour(keypair: &Keypair, chain: &Hash) -> Result<Behaviour, NetworkFault> {
+    let limits = ConnectionLimits::default()
+        .with_max_pending_incoming(Some(MAX_PENDING_INCOMING))
+        .with_max_established(Some(MAX_ESTABLISHED))
+        .with_max_established_per_peer(Some(MAX_ESTABLISHED_PER_PEER));
+    let identify = identify::Config::new("mingzhang/1".to_owned(), keypair.public())
+        .with_agent_version(format!("mingzhang-node/{}", env!("CARGO_PKG_VERSION")));
+    Ok(Behaviour {
+        allowed: allow_block_list::Behaviour::default(),
+        limits: connection_limits::Behaviour::new(limits),
+        memory: memory_connection_limits::Behaviour::with_max_bytes(MAX_PROCESS_BYTES),
+        gossip: gossip_behaviour(chain)?,
+        streams: libp2p_stream::Behaviour::new(),
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
+    })
+}
+
+/// TCP with Noise and yamux; with the feature `quic` also QUIC.
+pub fn build(keypair: Keypair, chain: &Hash) -> Result<Swarm<Behaviour>, NetworkFault> {
+    let behaviour = behaviour(&keypair, chain)?;
+    let builder = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .map_err(|error| NetworkFault::Setup(error.to_string()))?;
+    #[cfg(feature = "quic")]
+    let builder = builder.with_quic();
+    let swarm = builder
+        .with_behaviour(|_| behaviour)
+        .map_err(|error| NetworkFault::Setup(error.to_string()))?
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_TIMEOUT))
+        .build();
+    Ok(swarm)
+}
+
+/// When to dial a peer again, in ticks.
+#[derive(Debug, Clone, Copy)]
+struct Backoff {
+    next_tick: u64,
+    pause_ticks: u64,
+}
+
+/// What the swarm's task is told, and where it puts gossip.
+pub struct Queues {
+    pub commands: mpsc::Receiver<SwarmCommand>,
+    /// For tasks that the swarm starts; it must not keep itself alive.
+    pub own_commands: mpsc::WeakSender<SwarmCommand>,
+    pub registrations: watch::Receiver<Vec<AllowedPeer>>,
+    pub gossip: mpsc::Sender<Gossip>,
+}
+
+/// The task that owns the swarm.
+pub struct Driver {
+    pub swarm: Swarm<Behaviour>,
+    pub chain: Hash,
+    pub control: Control,
+    pub directory: Arc<Directory>,
+    pub pending: Arc<Pending>,
+    queues: Queues,
+    backoffs: BTreeMap<PeerId, Backoff>,
+    ticks: u64,
+    topics: [(Topic, gossipsub::TopicHash); 2],
+}
+
+impl Driver {
+    pub fn new(
+        swarm: Swarm<Behaviour>,
+        chain: Hash,
+        directory: Arc<Directory>,
+        pending: Arc<Pending>,
+        queues: Queues,
+    ) -> Self {
+        let control = swarm.behaviour().streams.new_control();
+        let topics = [Topic::Batches, Topic::Finals].map(|topic| (topic, topic_name(&chain, topic).hash()));
+        let (backoffs, ticks) = (BTreeMap::new(), 0);
+        Self { swarm, chain, control, directory, pending, queues, backoffs, ticks, topics }
+    }
+
+    /// Runs until every handle is gone.
+    pub async fn run(mut self) {
+        let mut dial = tokio::time::interval(DIAL_TICK);
+        dial.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                command = self.queues.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                Ok(()) = self.queues.registrations.changed() => {
+                    let peers = self.queues.registrations.borrow_and_update().clone();
+                    self.register(peers);
+                }
+                _ = dial.tick() => self.dial_missing(),
+            }
+        }
+    }
+
+    pub fn register(&mut self, peers: Vec<AllowedPeer>) {
+        let own = *self.swarm.local_peer_id();
+        let (added, removed) = self.directory.replace(peers, &own);
+        for peer in added {
+            self.swarm.behaviour_mut().allowed.allow_peer(peer);
+        }
+        for peer in removed {
+            self.swarm.behaviour_mut().allowed.disallow_peer(peer);
+            self.backoffs.remove(&peer);
+            self.pending.forget(&peer);
+        }
+    }
+
+    fn on_command(&mut self, command: SwarmCommand) {
+        match command {
+            SwarmCommand::Publish(topic, body) => self.publish(topic, body),
+            SwarmCommand::Judge { id, source, valid } => {
+                let acceptance = if valid { MessageAcceptance::Accept } else { MessageAcceptance::Reject };
+                self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &source, acceptance);
+            }
+            SwarmCommand::Dial(peer, addresses) => self.dial(peer, addresses),
+            SwarmCommand::Disconnect(peer) => {
+                // Redialled after the longest pause: a faulty peer may have been repaired.
+                self.pause(peer, MAX_DIAL_PAUSE_TICKS);
+                if self.swarm.disconnect_peer_id(peer).is_err() {
+                    tracing::debug!(%peer, "peer was disconnected already");
+                }
+            }
+            SwarmCommand::DisconnectKey(key) => {
+                if let Some(peer) = super::directory::peer_id(&key) {
+                    self.on_command(SwarmCommand::Disconnect(peer));
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, topic: Topic, body: Vec<u8>) {
+        let name = topic_name(&self.chain, topic);
+        match self.swarm.behaviour_mut().gossip.publish(name, body) {
+            Ok(_) => {}
+            // Nobody is there to hear it, or everybody has heard it: what matters is sent again on request.
+            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
+            Err(error) => tracing::debug!(%error, "gossip was not published"),
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                if !self.directory.is_linked(&peer_id) {
+                    let queues = link::open(&self.control, peer_id, &self.chain);
+                    self.directory.set_queues(&peer_id, Some(queues));
+                    tracing::info!(peer = %peer_id, "peer connected");
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                self.directory.set_queues(&peer_id, None);
+                self.pending.forget(&peer_id);
+                self.backoffs.entry(peer_id).or_insert(Backoff { next_tick: self.ticks + 1, pause_ticks: 1 });
+                tracing::info!(peer = %peer_id, "peer disconnected");
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+                tracing::debug!(%peer, %error, "dial failed");
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(address = %send_back_addr, %error, "incoming connection refused");
+            }
+            SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening for peers"),
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
+                self.on_gossip(propagation_source, message_id, message);
+            }
+            BehaviourEvent::Ping(ping::Event { peer, connection, result }) => match result {
+                Ok(round_trip) => {
+                    let round_trip_ms = u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX);
+                    self.directory.set_round_trip(&peer, round_trip_ms);
+                }
+                Err(error) => {
+                    tracing::info!(%peer, %error, "peer does not answer, closing the connection");
+                    self.swarm.close_connection(connection);
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn on_gossip(&mut self, source: PeerId, id: MessageId, message: gossipsub::Message) {
+        let topic = self.topics.iter().find(|(_, hash)| *hash == message.topic).map(|(topic, _)| *topic);
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let (Some(topic), Some(from)) = (topic, self.directory.remote(&source)) else {
+            gossip.report_message_validation_result(&id, &source, MessageAcceptance::Ignore);
+            return;
+        };
+        let received = Gossip { from, topic, body: message.data, id: id.clone(), source };
+        if self.queues.gossip.try_send(received).is_err() {
+            gossip.report_message_validation_result(&id, &source, MessageAcceptance::Ignore);
+        }
+    }
+
+    fn pause(&mut self, peer: PeerId, pause_ticks: u64) {
+        self.backoffs.insert(peer, Backoff { next_tick: self.ticks + pause_ticks, pause_ticks });
+    }
+
+    fn dial_missing(&mut self) {
+        self.ticks += 1;
+        for (peer, addresses) in self.directory.missing() {
+            let pause_ticks = match self.backoffs.get(&peer) {
+                Some(backoff) if backoff.next_tick > self.ticks => continue,
+                Some(backoff) => (backoff.pause_ticks * 2).min(MAX_DIAL_PAUSE_TICKS),
+                None => 1,
+            };
+            self.pause(peer, pause_ticks);
+            if addresses.iter().any(|address| host_name(address).is_some()) {
+                self.resolve(peer, addresses);
+            } else {
+                self.dial(peer, addresses);
+            }
+        }
+        self.backoffs.retain(|peer, _| !self.directory.is_linked(peer));
+    }
+
+    /// Names are resolved anew for each dial, beside the swarm.
+    fn resolve(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let Some(commands) = self.queues.own_commands.upgrade() else { return };
+        tokio::spawn(async move {
+            let mut resolved = Vec::new();
+            for address in addresses {
+                resolved.extend(resolve(address).await);
+            }
+            if !resolved.is_empty() && commands.send(SwarmCommand::Dial(peer, resolved)).await.is_err() {
+                tracing::trace!("network has stopped");
+            }
+        });
+    }
+
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let options =
+            DialOpts::peer_id(peer).addresses(addresses).condition(PeerCondition::DisconnectedAndNotDialing).build();
+        if let Err(error) = self.swarm.dial(options) {
+            tracing::trace!(%peer, %error, "not dialled");
+        }
+    }
+}
+
+fn host_name(address: &Multiaddr) -> Option<String> {
+    match address.iter().next() {
+        Some(Protocol::Dns(name)) => Some(name.into_owned()),
+        _ => None,
+    }
+}
+
+/// The addresses behind a name, at most a few; an address without a name is itself.
+async fn resolve(address: Multiaddr) -> Vec<Multiaddr> {
+    let Some(name) = host_name(&address) else { return vec![address] };
+    let rest: Vec<Protocol<'_>> = address.iter().skip(1).collect();
+    match tokio::net::lookup_host((name.as_str(), 0)).await {
+        Ok(found) => found
+            .take(MAX_RESOLVED)
+            .map(|socket| rest.iter().cloned().fold(Multiaddr::from(socket.ip()), Multiaddr::with))
+            .collect(),
+        Err(error) => {
+            tracing::debug!(name, %error, "a peer's name was not resolved");
+            Vec::new()
+        }
+    }
+}

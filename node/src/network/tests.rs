@@ -1,0 +1,159 @@
+//! Four real nodes on loopback, and one that is not registered.
+
+use std::time::Duration;
+
+use mingzhang_ledger::crypto::{PublicKey, SigningKey};
+
+use super::*;
+
+const CHAIN: Hash = [7; 32];
+/// Generous: the machine may be busy. Nothing waits this long unless the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn key(index: u16) -> SigningKey {
+    let [high, low] = index.to_be_bytes();
+    let mut seed = [9; 32];
+    (seed[0], seed[1]) = (high, low);
+    SigningKey::from_seed(&seed)
+}
+
+fn peer(index: u16, addresses: &[Multiaddr]) -> AllowedPeer {
+    AllowedPeer {
+        key: key(index).public(),
+        seat: Some(index),
+        name: format!("agency-{index}"),
+        addresses: addresses.to_vec(),
+    }
+}
+
+async fn node(index: u16, peers: Vec<AllowedPeer>) -> (Handle, Inbox) {
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
+    start(Config { key: key(index), chain: CHAIN, listen, peers }).await.expect("starts")
+}
+
+/// A full mesh: every node knows all, and dials those that started before it.
+async fn mesh(size: u16) -> Vec<(Handle, Inbox)> {
+    let mut nodes: Vec<(Handle, Inbox)> = Vec::new();
+    for index in 0..size {
+        let known =
+            |other: u16| nodes.get(usize::from(other)).map_or_else(Vec::new, |(handle, _)| handle.addresses().to_vec());
+        let peers = (0..size).map(|other| peer(other, &known(other))).collect();
+        nodes.push(node(index, peers).await);
+    }
+    for (_, inbox) in &mut nodes {
+        within(inbox.connected.wait_for(|seats| seats.len() + 1 == usize::from(size))).await.expect("all connect");
+    }
+    nodes
+}
+
+async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("in time")
+}
+
+#[tokio::test]
+async fn frames_reach_every_seat_in_order_with_their_sender() {
+    let mut nodes = mesh(4).await;
+    for number in 0..100u8 {
+        let frame = Frame::new(Channel::Consensus, &[&[number]]).expect("small");
+        nodes[2].0.send_to_seats(&frame);
+    }
+    for (index, (_, inbox)) in nodes.iter_mut().enumerate() {
+        if index == 2 {
+            continue;
+        }
+        for number in 0..100u8 {
+            let inbound = within(inbox.inbound.recv()).await.expect("a frame");
+            assert_eq!((inbound.from.seat, inbound.channel), (Some(2), Channel::Consensus));
+            assert_eq!(inbound.body, [number]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn gossip_is_passed_on_only_after_it_was_judged_valid() {
+    // A line: 0 and 2 do not know each other, so a message gets through only if 1 passes it on.
+    let (left, mut left_inbox) = node(0, vec![peer(1, &[])]).await;
+    let (right, mut right_inbox) = node(2, vec![peer(1, &[])]).await;
+    let middle_peers = vec![peer(0, left.addresses()), peer(2, right.addresses())];
+    let (middle, mut middle_inbox) = node(1, middle_peers).await;
+    within(middle_inbox.connected.wait_for(|seats| seats.len() == 2)).await.expect("connects");
+    within(left_inbox.connected.wait_for(|seats| seats.len() == 1)).await.expect("connects");
+    let lie = vec![1; 2_000];
+    let truth = vec![2; 2_000];
+    let received = publish_until_received(&left, &mut middle_inbox, &lie).await;
+    middle.judge(received, false);
+    let received = publish_until_received(&left, &mut middle_inbox, &truth).await;
+    middle.judge(received, true);
+    let gossip = within(right_inbox.gossip.recv()).await.expect("a message");
+    assert_eq!((gossip.topic, gossip.body.as_slice()), (Topic::Batches, truth.as_slice()));
+    assert_eq!(gossip.from.seat, Some(1));
+}
+
+/// Subscriptions spread after the connection; until then a published message finds nobody.
+async fn publish_until_received(from: &Handle, inbox: &mut Inbox, body: &[u8]) -> GossipTicket {
+    let mut again = tokio::time::interval(Duration::from_millis(50));
+    let gossip = within(async {
+        loop {
+            tokio::select! {
+                _ = again.tick() => assert!(from.publish(Topic::Batches, body.to_vec())),
+                gossip = inbox.gossip.recv() => return gossip.expect("a message"),
+            }
+        }
+    });
+    let (remote, _, received, ticket) = gossip.await.into_parts();
+    assert_eq!((remote.seat, received.as_slice()), (Some(0), body));
+    ticket
+}
+
+#[tokio::test]
+async fn requests_are_answered_and_those_of_a_gone_peer_fail_at_once() {
+    let mut nodes = mesh(2).await;
+    let (second, mut second_inbox) = nodes.pop().expect("two");
+    let (first, _first_inbox) = nodes.pop().expect("two");
+    let serve = async {
+        let request = second_inbox.requests.recv().await.expect("a request");
+        assert_eq!((request.from.seat, request.body.as_slice()), (Some(0), b"ping".as_slice()));
+        assert!(request.answer(&vec![5; 3 * 1024 * 1024]));
+    };
+    let to = key(1).public();
+    let (answer, ()) = within(async { tokio::join!(first.ask(&to, b"ping"), serve) }).await;
+    assert_eq!(answer.expect("answered").len(), 3 * 1024 * 1024);
+    assert_eq!(within(first.ask(&key(5).public(), b"x")).await, Err(RequestFault::Unreachable));
+    let gone = async {
+        // The second node stops when its handle is dropped, with the question unanswered.
+        let request = second_inbox.requests.recv().await.expect("a request");
+        drop((second, request, second_inbox));
+    };
+    let (answer, ()) = within(async { tokio::join!(first.ask(&to, b"ping"), gone) }).await;
+    assert_eq!(answer, Err(RequestFault::Unreachable));
+}
+
+#[tokio::test]
+async fn unregistered_peer_is_refused_until_it_is_registered() {
+    let (host, mut host_inbox) = node(0, vec![peer(1, &[])]).await;
+    let host_peer = peer(0, host.addresses());
+    let (_stranger, mut stranger_inbox) = node(3, vec![host_peer.clone()]).await;
+    let (_friend, _friend_inbox) = node(1, vec![host_peer]).await;
+    within(host_inbox.connected.wait_for(|seats| seats.contains(&1))).await.expect("the friend connects");
+    assert!(host.peers().iter().all(|peer| peer.seat != Some(3)));
+    host.register(vec![peer(1, &[]), peer(3, &[])]);
+    within(host_inbox.connected.wait_for(|seats| seats.contains(&3))).await.expect("registered now");
+    within(stranger_inbox.connected.wait_for(|seats| seats.contains(&0))).await.expect("connected");
+    host.register(vec![peer(1, &[])]);
+    within(host_inbox.connected.wait_for(|seats| !seats.contains(&3))).await.expect("removed");
+    let frame = Frame::new(Channel::Consensus, &[b"x"]).expect("small");
+    assert!(!host.send(&key(3).public(), &frame));
+}
+
+#[tokio::test]
+async fn nodes_of_another_network_exchange_nothing() {
+    let (host, mut host_inbox) = node(0, vec![peer(1, &[])]).await;
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
+    let peers = vec![peer(0, host.addresses())];
+    let other = Config { key: key(1), chain: [8; 32], listen, peers };
+    let (other, _other_inbox) = start(other).await.expect("starts");
+    within(host_inbox.connected.wait_for(|seats| seats.contains(&1))).await.expect("the identity is registered");
+    let to: PublicKey = key(0).public();
+    assert_eq!(within(other.ask(&to, b"hello")).await, Err(RequestFault::TimedOut));
+    assert!(host_inbox.requests.try_recv().is_err());
+}

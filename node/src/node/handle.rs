@@ -1,0 +1,174 @@
+//! What the API and the operator's pages see of a running node: submit, status, peers, and the store to read from.
+//! Everything here may be called from any task; only the store blocks.
+
+use std::sync::Arc;
+
+use mingzhang_genesis::Genesis;
+use mingzhang_ledger::outcome::Refusal;
+use mingzhang_ledger::state::execute::Network as LedgerNetwork;
+use mingzhang_ledger::transaction::Transaction;
+use tokio::sync::watch;
+
+use super::Shared;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine;
+use crate::mempool::{Fill, Mempool, Submitted};
+use crate::network::{self, PeerStatus};
+use crate::store::Store;
+
+/// A running node.
+pub struct NodeHandle {
+    pub genesis: Arc<Genesis>,
+    pub config: Arc<Config>,
+    pub store: Arc<Store>,
+    /// What execution knows of the network, for dry runs.
+    pub ledger: LedgerNetwork,
+    clock: Arc<Clock>,
+    mempool: Arc<Mempool>,
+    network: network::Handle,
+    status: watch::Receiver<engine::Status>,
+}
+
+/// How a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// Takes part, or follows as an observer, at the tip.
+    Ready,
+    /// Knows of final blocks that it does not hold yet.
+    CatchingUp,
+    /// Connected to fewer members than a quorum needs: nothing can become final.
+    Isolated,
+    /// An alarm stopped the signing.
+    Halted,
+}
+
+impl NodeState {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::CatchingUp => "catching_up",
+            Self::Isolated => "isolated",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+/// One member of the authority set, seen from this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberStatus {
+    pub agency: String,
+    pub seat: u16,
+    /// This node itself counts as connected.
+    pub connected: bool,
+    /// Turns that passed without its block since this node started.
+    pub missed_turns: u64,
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    pub agency: String,
+    /// Its seat in the authority set; none for an observer.
+    pub seat: Option<u16>,
+    pub state: NodeState,
+    pub epoch: u64,
+    pub turn: u64,
+    pub height: u64,
+    /// Block time of the last final block; 0 before the first.
+    pub time_ms: u64,
+    /// Size of the log.
+    pub tree_size: u64,
+    pub members: Vec<MemberStatus>,
+    pub quorum: usize,
+    /// Faulty members that the set tolerates.
+    pub tolerates: usize,
+    /// Registered peers that are connected, observers too.
+    pub peers_connected: usize,
+    /// Newest first.
+    pub alarms: Vec<String>,
+}
+
+impl NodeHandle {
+    pub(super) fn new(
+        shared: &Shared,
+        genesis: Genesis,
+        config: Config,
+        status: watch::Receiver<engine::Status>,
+    ) -> Self {
+        Self {
+            genesis: Arc::new(genesis),
+            config: Arc::new(config),
+            store: Arc::clone(&shared.store),
+            ledger: shared.ledger.clone(),
+            clock: Arc::clone(&shared.clock),
+            mempool: Arc::clone(&shared.mempool),
+            network: shared.network.clone(),
+            status,
+        }
+    }
+
+    /// Admits a transaction: refused, or stored and promised, or known. Answers as soon as it is stored. Wait for its
+    /// outcome with [`Store::watch_height`] and [`Store::location`].
+    pub async fn submit(&self, transaction: Transaction) -> Result<Submitted, Refusal> {
+        self.mempool.submit(transaction).await
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.network.peers()
+    }
+
+    /// How full the mempool is.
+    pub fn fill(&self) -> Fill {
+        self.mempool.fill()
+    }
+
+    /// Addresses on which peers reach this node.
+    pub fn peer_addresses(&self) -> &[libp2p::Multiaddr] {
+        self.network.addresses()
+    }
+
+    pub fn status(&self) -> NodeStatus {
+        let engine = self.status.borrow().clone();
+        let (tip, set, peers) = (self.store.tip(), self.store.set(), self.peers());
+        let connected = |seat: u16| peers.iter().any(|peer| peer.connected && peer.seat == Some(seat));
+        let members: Vec<MemberStatus> = (0u16..)
+            .zip(&set.members)
+            .map(|(seat, member)| MemberStatus {
+                agency: member.agency.clone(),
+                seat,
+                connected: engine.seat == Some(seat) || connected(seat),
+                missed_turns: engine.missed_turns.get(usize::from(seat)).copied().unwrap_or(0),
+            })
+            .collect();
+        let reachable = members.iter().filter(|member| member.connected).count();
+        let state = if engine.halted {
+            NodeState::Halted
+        } else if reachable < set.quorum() && engine.seat.is_some() {
+            NodeState::Isolated
+        } else if engine.catching_up {
+            NodeState::CatchingUp
+        } else {
+            NodeState::Ready
+        };
+        NodeStatus {
+            agency: self.config.agency.clone(),
+            seat: engine.seat,
+            state,
+            epoch: set.epoch,
+            turn: engine.turn,
+            height: tip.height,
+            time_ms: tip.time_ms,
+            tree_size: tip.tree_size(),
+            members,
+            quorum: set.quorum(),
+            tolerates: set.tolerated_faults(),
+            peers_connected: peers.iter().filter(|peer| peer.connected).count(),
+            alarms: engine.alarms,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Four nodes in one process: real stores, real peers on loopback, real consensus.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mingzhang_ledger::transaction::Transaction;
+use tempfile::TempDir;
+
+use super::*;
+use crate::mempool::Submitted;
+use crate::testing::{AGENCIES, KeyOf, anchor, config, free_ports, genesis, key, keys, seeds};
+
+/// Generous: the machine may be busy. Nothing waits this long unless the test fails.
+const PATIENCE: Duration = Duration::from_secs(120);
+const TEN_MINUTES_MS: u64 = 600_000;
+
+struct World {
+    genesis: Genesis,
+    seeds: Seeds,
+    ports: Vec<u16>,
+    folders: Vec<TempDir>,
+}
+
+impl World {
+    fn new() -> Self {
+        let genesis = genesis();
+        // One more than there are agencies, for an observer.
+        let ports = free_ports(AGENCIES.len() + 1);
+        let seeds = seeds(&genesis, &ports);
+        let folders = ports.iter().map(|_| tempfile::tempdir().expect("a folder")).collect();
+        Self { genesis, seeds, ports, folders }
+    }
+
+    async fn start(&self, index: usize) -> Node {
+        let config = config(AGENCIES[index], self.folders[index].path(), self.ports[index]);
+        let (genesis, seeds) = (self.genesis.clone(), self.seeds.clone());
+        start(Start { config, genesis, seeds, keys: keys(index) }).await.expect("starts")
+    }
+
+    async fn start_all(&self) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        for index in 0..AGENCIES.len() {
+            nodes.push(self.start(index).await);
+        }
+        nodes
+    }
+
+    fn record(&self, agency: usize, number: u32, node: &Node) -> Transaction {
+        anchor(&self.genesis, agency, number, node.handle().now_ms() + TEN_MINUTES_MS)
+    }
+}
+
+/// Waits until a node holds these transactions in final blocks.
+async fn recorded(node: &Node, transactions: &[Transaction]) {
+    let mut heights = node.handle().store.watch_height();
+    let wait = async {
+        loop {
+            let located = |transaction: &Transaction| {
+                node.handle().store.location(&transaction.id()).expect("the store reads").is_some()
+            };
+            if transactions.iter().all(located) {
+                return;
+            }
+            heights.changed().await.expect("the node runs");
+        }
+    };
+    let status = || format!("{:?} {:?}", node.handle().status(), node.handle().fill());
+    if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+        panic!("not recorded in time: {}", status());
+    }
+}
+
+async fn sealed(node: &Node, size: u64) {
+    let mut sizes = node.handle().store.watch_sealed();
+    let sealed = tokio::time::timeout(PATIENCE, sizes.wait_for(|sealed| *sealed >= size)).await;
+    sealed.expect("sealed in time").expect("the node runs");
+}
+
+/// Every node has the same block at every height that all of them reached.
+fn agree(nodes: &[&Node]) {
+    let common = nodes.iter().map(|node| node.handle().store.tip().height).min().expect("nodes");
+    for height in 1..=common {
+        let headers: BTreeSet<_> = nodes
+            .iter()
+            .map(|node| node.handle().store.header(height).expect("the store reads").expect("a header").id())
+            .collect();
+        assert_eq!(headers.len(), 1, "height {height}");
+    }
+}
+
+async fn stop_all(nodes: Vec<Node>) {
+    for node in nodes {
+        node.stop().await.expect("stops");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_nodes_make_blocks_of_what_is_submitted_and_seal_them() {
+    let world = World::new();
+    let nodes = world.start_all().await;
+    let mut transactions = Vec::new();
+    for number in 0..40u32 {
+        let agency = usize::try_from(number % 4).expect("small");
+        let transaction = world.record(agency, number, &nodes[agency]);
+        let answer = nodes[agency].handle().submit(transaction.clone()).await.expect("admitted");
+        assert!(matches!(answer, Submitted::Admitted(admitted) if !admitted.repeated));
+        transactions.push(transaction);
+    }
+    for node in &nodes {
+        recorded(node, &transactions).await;
+    }
+    agree(&nodes.iter().collect::<Vec<_>>());
+    let size = nodes[0].handle().store.tip().tree_size();
+    for node in &nodes {
+        sealed(node, size).await;
+    }
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_record_is_recorded_once_wherever_and_however_often_it_is_submitted() {
+    let world = World::new();
+    let nodes = world.start_all().await;
+    let first = world.record(1, 7, &nodes[0]);
+    let later = anchor(&world.genesis, 1, 7, nodes[0].handle().now_ms() + TEN_MINUTES_MS + 5_000);
+    let other = {
+        let mut payload = first.payload().clone();
+        payload.body = mingzhang_ledger::codec::Value::text_map([
+            ("kind", mingzhang_ledger::codec::Value::text("order")),
+            ("root", mingzhang_ledger::codec::Value::bytes(&[9; 32])),
+        ]);
+        Transaction::sign(&payload, &key(1, KeyOf::Officer)).expect("a small record")
+    };
+    for node in &nodes {
+        node.handle().submit(first.clone()).await.expect("admitted");
+    }
+    let again = nodes[2].handle().submit(later.clone()).await.expect("the same record");
+    assert!(match again {
+        Submitted::Admitted(admitted) => admitted.repeated && admitted.transaction_id == first.id(),
+        Submitted::Recorded { transaction_id, .. } => transaction_id == first.id(),
+    });
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&first)).await;
+    }
+    let known = nodes[3].handle().submit(later).await.expect("the same record");
+    assert!(matches!(known, Submitted::Recorded { transaction_id, index: 1 } if transaction_id == first.id()));
+    assert_eq!(nodes[0].handle().submit(other).await.expect_err("taken").code.0, 1015);
+    let entries = nodes[0].handle().store.entries(1, 10_000).expect("the store reads");
+    assert_eq!(entries.iter().filter(|entry| entry.first() == Some(&1)).count(), 1);
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_network_goes_on_without_one_node_which_catches_up_when_it_returns() {
+    let world = World::new();
+    let mut nodes = world.start_all().await;
+    let before = world.record(0, 1, &nodes[0]);
+    nodes[0].handle().submit(before.clone()).await.expect("admitted");
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&before)).await;
+    }
+    nodes.pop().expect("four nodes").stop().await.expect("stops");
+    let mut without = Vec::new();
+    for number in 10..30u32 {
+        let transaction = world.record(0, number, &nodes[0]);
+        nodes[0].handle().submit(transaction.clone()).await.expect("admitted");
+        recorded(&nodes[0], std::slice::from_ref(&transaction)).await;
+        without.push(transaction);
+    }
+    let returned = world.start(3).await;
+    recorded(&returned, &without).await;
+    // It takes part again: what is submitted to it is recorded everywhere.
+    let after = world.record(3, 99, &returned);
+    returned.handle().submit(after.clone()).await.expect("admitted");
+    nodes.push(returned);
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&after)).await;
+    }
+    agree(&nodes.iter().collect::<Vec<_>>());
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_nodes_stop_and_start_again_and_nothing_is_lost() {
+    let world = World::new();
+    let nodes = world.start_all().await;
+    let first = world.record(2, 1, &nodes[2]);
+    nodes[2].handle().submit(first.clone()).await.expect("admitted");
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&first)).await;
+    }
+    stop_all(nodes).await;
+    // One node alone admits a record that nobody else can see, and stops.
+    let alone = world.start(0).await;
+    let promised = world.record(0, 2, &alone);
+    alone.handle().submit(promised.clone()).await.expect("admitted");
+    alone.stop().await.expect("stops");
+    let nodes = world.start_all().await;
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&promised)).await;
+    }
+    agree(&nodes.iter().collect::<Vec<_>>());
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
+    let mut world = World::new();
+    let observer_key = mingzhang_ledger::crypto::SigningKey::from_seed(&[77; 32]);
+    let place = AGENCIES.len();
+    let address =
+        mingzhang_seeds::Address { host: Host::Ip4([127, 0, 0, 1].into()), port: world.ports[place], quic: false };
+    let peer =
+        mingzhang_seeds::Peer { agency: "press".to_owned(), peer_key: observer_key.public(), addresses: vec![address] };
+    world.seeds.peers.push(peer);
+    let nodes = world.start_all().await;
+    let config = Config { observer: true, ..config("", world.folders[place].path(), world.ports[place]) };
+    let observer = start(Start {
+        config,
+        genesis: world.genesis.clone(),
+        seeds: world.seeds.clone(),
+        keys: NodeKeys { consensus: None, sealing: None, peer: observer_key },
+    });
+    let observer = observer.await.expect("starts");
+    let transaction = world.record(1, 5, &nodes[1]);
+    nodes[1].handle().submit(transaction.clone()).await.expect("admitted");
+    recorded(&observer, std::slice::from_ref(&transaction)).await;
+    let refused = observer.handle().submit(world.record(1, 6, &observer)).await.expect_err("no seat");
+    assert_eq!(refused.code.0, mempool::NOT_READY);
+    assert_eq!(observer.handle().status().seat, None);
+    let all: Vec<&Node> = nodes.iter().chain([&observer]).collect();
+    agree(&all);
+    observer.stop().await.expect("stops");
+    stop_all(nodes).await;
+}

@@ -1,1 +1,0 @@
-//! Serves and fetches blocks.

@@ -1,0 +1,202 @@
+//! Catching up: segments of final blocks, each proved by a certificate of the set that this node knows, executed and
+//! compared by this node itself. Signs nothing and trusts no claimed height. One run at a time; peers take turns.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use mingzhang_consensus::message::Message;
+use mingzhang_consensus::{Audience, Found, Input, Peer};
+use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::crypto::{Hash, PublicKey};
+use mingzhang_ledger::header::Header;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::wire::{Question, Segment};
+use super::{Parts, SyncFault};
+use crate::engine::inbound::OtherFrame;
+use crate::engine::worker::Job;
+use crate::mempool::Taken;
+
+/// Peers that are asked in vain before a run ends; consensus starts the next.
+const MAX_VAIN_PEERS: usize = 2;
+/// How often a node without a seat asks for more, beside what gossip tells it.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Starts runs of catching up.
+#[derive(Clone)]
+pub struct CatchUp {
+    parts: Arc<Parts>,
+    running: Arc<AtomicBool>,
+    /// The highest height that anybody claimed; only a reason to ask, never believed.
+    goal: Arc<AtomicU64>,
+}
+
+impl CatchUp {
+    pub fn new(parts: Arc<Parts>) -> Self {
+        Self { parts, running: Arc::default(), goal: Arc::default() }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Asks these members of the current set first, then everybody who is connected.
+    pub fn start(&self, goal: u64, first: &[Peer]) {
+        let set = self.parts.epoch.borrow().set.clone();
+        let keys = first.iter().filter_map(|seat| set.member(*seat)).map(|member| member.peer_key).collect();
+        self.start_with(goal, keys);
+    }
+
+    fn start_with(&self, goal: u64, first: Vec<PublicKey>) {
+        self.goal.fetch_max(goal, Ordering::AcqRel);
+        if self.running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = this.run(first).await {
+                tracing::debug!(%error, "catching up paused");
+            }
+            this.running.store(false, Ordering::Release);
+        });
+    }
+
+    /// For a node without a seat, to whom no votes come: asks whether there is more, whenever a member connects and
+    /// every few seconds.
+    pub async fn follow(self, mut connected: watch::Receiver<BTreeSet<u16>>) {
+        loop {
+            let tip = self.parts.store.tip().height;
+            let peers = self.parts.network.peers();
+            if peers.iter().any(|peer| peer.connected) {
+                self.start_with(tip.saturating_add(1), Vec::new());
+            }
+            tokio::select! {
+                changed = connected.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn run(&self, first: Vec<PublicKey>) -> Result<(), SyncFault> {
+        let mut peers = first;
+        let known: BTreeSet<PublicKey> = peers.iter().copied().collect();
+        let connected = self.parts.network.peers().into_iter().filter(|peer| peer.connected).map(|peer| peer.key);
+        peers.extend(connected.filter(|key| !known.contains(key)));
+        let (mut turn, mut vain) = (0usize, 0usize);
+        while self.parts.store.tip().height < self.goal.load(Ordering::Acquire) && vain < MAX_VAIN_PEERS {
+            let Some(peer) = peers.get(turn % peers.len().max(1)) else { return Err(SyncFault::NotThere) };
+            turn += 1;
+            match self.segment(peer).await {
+                Ok(()) => vain = 0,
+                Err(SyncFault::Lie(reason)) => {
+                    tracing::warn!(reason, "peer is disconnected for a false answer");
+                    self.parts.network.disconnect(peer);
+                    vain += 1;
+                }
+                Err(SyncFault::Stopping) => return Err(SyncFault::Stopping),
+                Err(error) => {
+                    tracing::debug!(%error, "peer did not help to catch up");
+                    vain += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One segment: asked for, proved, executed, committed, and reported to consensus.
+    async fn segment(&self, peer: &PublicKey) -> Result<(), SyncFault> {
+        let tip = self.parts.store.tip();
+        let set = self.parts.store.set();
+        let question = Question::Segment { after: tip.height };
+        let answer = self.parts.network.ask(peer, &question.encode()).await?;
+        if answer.is_empty() {
+            return Err(SyncFault::NotThere);
+        }
+        let lie = |error: &dyn std::fmt::Display| SyncFault::Lie(error.to_string());
+        let segment = Segment::decode(&answer, set.members.len()).map_err(|error| lie(&error))?;
+        let chain = self.parts.store.genesis_hash();
+        let certified = prove(&segment, (tip.height, tip.id), &chain, &set)?;
+        let (certificate, count) = (segment.certificate.clone(), segment.blocks.len());
+        let (reply, done) = oneshot::channel();
+        let job = Job::Replay { segment: Box::new(segment), reply };
+        self.parts.jobs.send(job).await.map_err(|_| SyncFault::Stopping)?;
+        done.await.map_err(|_| SyncFault::Stopping)?.map_err(|reason| lie(&reason))?;
+        tracing::info!(blocks = count, height = self.parts.store.tip().height, "caught up");
+        // Consensus moves on only when everything up to the certified block is applied.
+        if self.parts.store.tip().height == certified.height {
+            let found = Found::Range { header: certified, certificate };
+            self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)?;
+        }
+        Ok(())
+    }
+}
+
+/// The headers continue the chain from this node's tip, all under the set that decides now, up to one that a quorum of
+/// that set confirmed. Returns that one.
+fn prove(segment: &Segment, (height, id): (u64, Hash), chain: &Hash, set: &AuthoritySet) -> Result<Header, SyncFault> {
+    let set_hash = set.hash();
+    let (mut height, mut parent) = (height, id);
+    let mut last: Option<Header> = None;
+    for header in segment.blocks.iter().map(|block| &block.header).chain(&segment.above) {
+        let continues = header.parent == parent
+            && Some(header.height) == height.checked_add(1)
+            && header.epoch == set.epoch
+            && header.set_hash == set_hash
+            && last.is_none_or(|last| !last.is_boundary());
+        if !continues {
+            return Err(SyncFault::Lie(format!("a header of height {} that does not continue", header.height)));
+        }
+        (height, parent, last) = (header.height, header.id(), Some(*header));
+    }
+    let last = last.filter(|_| !segment.blocks.is_empty()).ok_or(SyncFault::NotThere)?;
+    segment.certificate.verify(chain, &last, set).map_err(|error| SyncFault::Lie(error.to_string()))?;
+    Ok(last)
+}
+
+/// Proof that an author signed two batches under one number is kept.
+pub(super) fn store_evidence(parts: &Parts, taken: &[Taken]) -> Result<(), SyncFault> {
+    let epoch = parts.epoch.borrow().clone();
+    for taken in taken {
+        if let Taken::Twice(evidence) = taken {
+            tracing::error!(accused = evidence.accused(), "evidence of a broken rule was stored");
+            parts.store.put_evidence(&evidence.encode(&epoch))?;
+        }
+    }
+    Ok(())
+}
+
+/// Frames of other epochs and of peers without a seat: who is behind gets the certificate that closed its epoch, who is
+/// ahead starts catching up.
+pub async fn strays(mut frames: mpsc::Receiver<OtherFrame>, parts: Arc<Parts>, catch_up: CatchUp) {
+    while let Some(frame) = frames.recv().await {
+        let Some(seat) = frame.from.seat else { continue };
+        let epoch = parts.epoch.borrow().clone();
+        let Some(claimed) = crate::engine::inbound::claimed_epoch(&frame.body) else { continue };
+        if claimed > epoch.number() {
+            let goal = parts.store.tip().height.saturating_add(1);
+            catch_up.start_with(goal, vec![frame.from.key]);
+        } else if let Some(closing) = closing(&parts, claimed) {
+            let (message, old) = closing;
+            parts.network.relay(&message, &Audience::Peers(vec![seat]), &old);
+        }
+    }
+}
+
+/// The final boundary block that closed an epoch, in the form that a node of that epoch reads.
+fn closing(parts: &Parts, epoch: u64) -> Option<(Message, mingzhang_consensus::Epoch)> {
+    let view = parts.store.view().ok()?;
+    let next = view.stored_epoch(epoch.checked_add(1)?).ok()??;
+    let header = view.header(next.opening_height).ok()??;
+    let certificate = view.certificate(next.opening_height).ok()??;
+    let set = view.stored_epoch(epoch).ok()??.set;
+    // Only the size of the set matters for these bytes.
+    let opening = mingzhang_consensus::Opening::Genesis { block: header.parent };
+    let old = mingzhang_consensus::Epoch { chain: parts.store.genesis_hash(), set: Arc::new(set), opening };
+    Some((Message::Final { header, certificate }, old))
+}

@@ -1,0 +1,52 @@
+//! What nodes ask each other for, beside the votes: blocks by range, a block by id, batches. `serve` answers, `fetch`
+//! gets what consensus wants, `catch_up` brings a node that fell behind, or an observer, to the tip. Nothing that a
+//! peer says is believed: every answer proves itself or is dropped with its sender.
+
+mod catch_up;
+mod fetch;
+mod serve;
+pub mod wire;
+
+use std::sync::Arc;
+
+use mingzhang_consensus::Input;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+pub use catch_up::{CatchUp, strays};
+pub use fetch::fetch_all;
+pub use serve::serve;
+
+use crate::engine::EpochWatch;
+use crate::engine::worker::Job;
+use crate::executor::Executor;
+use crate::mempool::Mempool;
+use crate::network::{self, RequestFault};
+use crate::store::{Store, StoreFault};
+
+/// What serving and fetching work with.
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub executor: Arc<Executor>,
+    pub mempool: Arc<Mempool>,
+    pub network: network::Handle,
+    pub epoch: EpochWatch,
+    pub inputs: mpsc::Sender<Input>,
+    pub jobs: mpsc::Sender<Job>,
+}
+
+/// Why a fetch brought nothing.
+#[derive(Debug, Error)]
+pub enum SyncFault {
+    #[error(transparent)]
+    Request(#[from] RequestFault),
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// The peer sent what cannot be true: it loses the task and its connection.
+    #[error("peer answered with {0}")]
+    Lie(String),
+    #[error("peer does not have it")]
+    NotThere,
+    #[error("node is stopping")]
+    Stopping,
+}

@@ -1,0 +1,139 @@
+//! Answers to peers and observers, from the store, the executor and the mempool. Every answer is bounded, few are made
+//! at a time, and an empty answer says that this node does not have it.
+
+use std::sync::Arc;
+
+use mingzhang_ledger::batch::{Reference, batches_preimage};
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::header::Header;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Parts;
+use super::wire::{
+    ANSWER_BATCH_BYTES, MAX_SEGMENT_BLOCKS, Question, SEGMENT_BYTES, Segment, encode_batches, encode_block,
+};
+use crate::executor::LoggedBlock;
+use crate::network::Request;
+use crate::store::{StoreFault, View};
+
+/// Answers that are made at the same time.
+const CONCURRENT_ANSWERS: usize = 4;
+/// How far behind the tip a block is looked for by its id.
+const RECENT_BLOCKS: u64 = 16;
+
+/// Serves requests until the network is gone.
+pub async fn serve(mut requests: mpsc::Receiver<Request>, parts: Arc<Parts>) {
+    let slots = Arc::new(Semaphore::new(CONCURRENT_ANSWERS));
+    while let Some(request) = requests.recv().await {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let parts = Arc::clone(&parts);
+        tokio::task::spawn_blocking(move || {
+            answer(&parts, request);
+            drop(slot);
+        });
+    }
+}
+
+fn answer(parts: &Parts, request: Request) {
+    let question = match Question::decode(&request.body) {
+        Ok(question) => question,
+        Err(error) => {
+            tracing::warn!(%error, "peer is disconnected for a malformed question");
+            parts.network.disconnect(&request.from.key);
+            return;
+        }
+    };
+    let body = match question {
+        Question::Segment { after } => segment(parts, after),
+        Question::Block { id } => block(parts, &id),
+        Question::Batches { epoch, references } => batches(parts, epoch, &references),
+    };
+    match body {
+        Ok(body) => {
+            if !request.answer(&body) {
+                tracing::debug!("an answer was not sent: peer is gone or slow");
+            }
+        }
+        // A damaged part of the store is named to the operator by whoever needs it; the peer asks elsewhere.
+        Err(error) => tracing::error!(%error, "a question was not answered"),
+    }
+}
+
+fn segment(parts: &Parts, after: u64) -> Result<Vec<u8>, StoreFault> {
+    let view = parts.store.view()?;
+    let (mut blocks, mut size) = (Vec::new(), 0);
+    let mut height = after.saturating_add(1);
+    let mut last: Option<Header> = None;
+    while height <= view.height() && blocks.len() < MAX_SEGMENT_BLOCKS && size < SEGMENT_BYTES {
+        let Some(header) = view.header(height)? else { break };
+        let entries = entries(&view, &header)?;
+        size += entries.iter().map(|entry| entry.len()).sum::<usize>() + header.encode().len();
+        blocks.push(LoggedBlock { header, entries, preimage: None });
+        last = Some(header);
+        if header.is_boundary() {
+            break;
+        }
+        height += 1;
+    }
+    let Some(last) = last else { return Ok(Vec::new()) };
+    let Some(certificate) = view.certificate_from(last.height)? else { return Ok(Vec::new()) };
+    let mut above = Vec::new();
+    for height in last.height.saturating_add(1)..=certificate.height {
+        match view.header(height)? {
+            Some(header) if above.len() < MAX_SEGMENT_BLOCKS => above.push(header),
+            _ => return Ok(Vec::new()),
+        }
+    }
+    // A joiner needs the lane positions of the block that becomes its tip.
+    if let Some(block) = blocks.last_mut() {
+        block.preimage = view.preimage(last.height)?;
+    }
+    let members = view.stored_epoch(certificate.epoch)?.map_or(0, |epoch| epoch.set.members.len());
+    Ok(Segment { blocks, above, certificate }.encode(members))
+}
+
+/// The record entries of a block, without its header.
+fn entries(view: &View<'_>, header: &Header) -> Result<Vec<Vec<u8>>, StoreFault> {
+    let end = header.first_index.saturating_add(u64::from(header.entry_count));
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    let mut next = header.first_index;
+    while next < end {
+        let part = view.entries(next, end)?;
+        if part.is_empty() {
+            break;
+        }
+        next = next.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
+        entries.extend(part);
+    }
+    Ok(entries)
+}
+
+fn block(parts: &Parts, id: &Hash) -> Result<Vec<u8>, StoreFault> {
+    if let Some((header, positions, references)) = parts.executor.block(id) {
+        return Ok(encode_block(&header, &batches_preimage(&positions, &references)));
+    }
+    let view = parts.store.view()?;
+    for height in (view.height().saturating_sub(RECENT_BLOCKS)..=view.height()).rev() {
+        let Some(header) = view.header(height)?.filter(|header| header.id() == *id) else { continue };
+        let Some((positions, references)) = view.preimage(height)? else { break };
+        return Ok(encode_block(&header, &batches_preimage(&positions, &references)));
+    }
+    Ok(Vec::new())
+}
+
+fn batches(parts: &Parts, epoch: u64, references: &[Reference]) -> Result<Vec<u8>, StoreFault> {
+    let (mut found, mut size) = (Vec::new(), 0usize);
+    for reference in references {
+        let batch = match parts.mempool.batch(reference) {
+            Some(batch) => Some(batch),
+            None => parts.store.batch(epoch, reference)?.map(Arc::new),
+        };
+        let Some(batch) = batch else { continue };
+        size = size.saturating_add(batch.payload.len());
+        if size > ANSWER_BATCH_BYTES && !found.is_empty() {
+            break;
+        }
+        found.push(batch);
+    }
+    Ok(encode_batches(found.iter().map(Arc::as_ref)))
+}

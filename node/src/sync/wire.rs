@@ -1,0 +1,165 @@
+//! Questions between nodes and their answers, byte for byte: final blocks by range, one block by id, batches by
+//! reference. All big-endian, strict, with a limit on every list.
+
+use mingzhang_ledger::batch::{Batch, Reference, batches_preimage, decode_batches_preimage};
+use mingzhang_ledger::certificate::FinalCert;
+use mingzhang_ledger::codec::{CodecFault, Reader, put_counted};
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::header::{HEADER_BYTES, Header};
+
+use crate::executor::LoggedBlock;
+use crate::network::frame::MAX_BULK_FRAME_BYTES;
+
+/// Most references in one question for batches.
+pub const MAX_ASKED_BATCHES: usize = 64;
+/// Most blocks in one segment, and most headers above them.
+pub const MAX_SEGMENT_BLOCKS: usize = 256;
+/// A segment is closed when it holds this much.
+pub const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+/// Most bytes of batches in one answer.
+pub const ANSWER_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Final blocks after this height.
+    Segment {
+        after: u64,
+    },
+    /// Header of a block, with the preimage of its `batches`.
+    Block {
+        id: Hash,
+    },
+    Batches {
+        epoch: u64,
+        references: Vec<Reference>,
+    },
+}
+
+/// Consecutive final blocks of one epoch, the headers that lead from the last of them to a certified one, and its
+/// certificate. It proves itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    pub blocks: Vec<LoggedBlock>,
+    pub above: Vec<Header>,
+    pub certificate: FinalCert,
+}
+
+impl Question {
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Segment { after } => [&[1][..], &after.to_be_bytes()].concat(),
+            Self::Block { id } => [&[2][..], id].concat(),
+            Self::Batches { epoch, references } => {
+                let mut bytes = vec![3];
+                bytes.extend_from_slice(&epoch.to_be_bytes());
+                put_count(&mut bytes, references.len());
+                references.iter().for_each(|reference| reference.encode_into(&mut bytes));
+                bytes
+            }
+        }
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecFault> {
+        let mut reader = Reader::new(bytes);
+        let question = match reader.u8()? {
+            1 => Self::Segment { after: reader.u64()? },
+            2 => Self::Block { id: reader.array()? },
+            3 => {
+                let epoch = reader.u64()?;
+                let count = read_count(&mut reader, MAX_ASKED_BATCHES)?;
+                let references = (0..count).map(|_| Reference::read(&mut reader)).collect::<Result<_, _>>()?;
+                Self::Batches { epoch, references }
+            }
+            _ => return Err(CodecFault::Invalid("kind of question")),
+        };
+        reader.finish()?;
+        Ok(question)
+    }
+}
+
+impl Segment {
+    /// `members`: size of the set that decides these blocks.
+    pub fn encode(&self, members: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_count(&mut bytes, self.blocks.len());
+        for block in &self.blocks {
+            bytes.extend_from_slice(&block.header.encode());
+            put_count(&mut bytes, block.entries.len());
+            block.entries.iter().for_each(|entry| put_counted(&mut bytes, entry));
+            let preimage =
+                block.preimage.as_ref().map(|(positions, references)| batches_preimage(positions, references));
+            put_counted(&mut bytes, &preimage.unwrap_or_default());
+        }
+        put_count(&mut bytes, self.above.len());
+        self.above.iter().for_each(|header| bytes.extend_from_slice(&header.encode()));
+        put_counted(&mut bytes, &self.certificate.encode(members));
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8], members: usize) -> Result<Self, CodecFault> {
+        let mut reader = Reader::new(bytes);
+        let count = read_count(&mut reader, MAX_SEGMENT_BLOCKS)?;
+        let blocks = (0..count).map(|_| read_block(&mut reader)).collect::<Result<_, _>>()?;
+        let count = read_count(&mut reader, MAX_SEGMENT_BLOCKS)?;
+        let above = (0..count).map(|_| read_header(&mut reader)).collect::<Result<_, _>>()?;
+        let certificate = FinalCert::decode(reader.counted(MAX_BULK_FRAME_BYTES)?, members)?;
+        reader.finish()?;
+        Ok(Self { blocks, above, certificate })
+    }
+}
+
+/// Header and preimage of its `batches`.
+pub fn encode_block(header: &Header, preimage: &[u8]) -> Vec<u8> {
+    let mut bytes = header.encode().to_vec();
+    bytes.extend_from_slice(preimage);
+    bytes
+}
+
+pub fn decode_block(bytes: &[u8]) -> Result<(Header, &[u8]), CodecFault> {
+    let (header, preimage) = bytes.split_at_checked(HEADER_BYTES).ok_or(CodecFault::Invalid("block"))?;
+    Ok((Header::decode(header)?, preimage))
+}
+
+pub fn encode_batches<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for batch in batches {
+        put_counted(&mut bytes, &batch.encode());
+    }
+    bytes
+}
+
+pub fn decode_batches(bytes: &[u8]) -> Result<Vec<Batch>, CodecFault> {
+    let mut reader = Reader::new(bytes);
+    let mut batches = Vec::new();
+    while reader.remaining() > 0 && batches.len() < MAX_ASKED_BATCHES {
+        batches.push(Batch::decode(reader.counted(ANSWER_BATCH_BYTES)?, ANSWER_BATCH_BYTES)?);
+    }
+    reader.finish()?;
+    Ok(batches)
+}
+
+fn put_count(bytes: &mut Vec<u8>, count: usize) {
+    bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+fn read_count(reader: &mut Reader<'_>, limit: usize) -> Result<usize, CodecFault> {
+    let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+    if count <= limit { Ok(count) } else { Err(CodecFault::Invalid("length of a list")) }
+}
+
+fn read_header(reader: &mut Reader<'_>) -> Result<Header, CodecFault> {
+    Header::decode(reader.take(HEADER_BYTES)?)
+}
+
+fn read_block(reader: &mut Reader<'_>) -> Result<LoggedBlock, CodecFault> {
+    let header = read_header(reader)?;
+    let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+    if count > reader.remaining() || u32::try_from(count).ok() != Some(header.entry_count) {
+        return Err(CodecFault::Invalid("number of entries"));
+    }
+    let entries = (0..count).map(|_| Ok(reader.counted(MAX_BULK_FRAME_BYTES)?.to_vec())).collect::<Result<_, _>>()?;
+    let preimage = reader.counted(MAX_BULK_FRAME_BYTES)?;
+    let preimage = if preimage.is_empty() { None } else { Some(decode_batches_preimage(preimage)?) };
+    Ok(LoggedBlock { header, entries, preimage })
+}
