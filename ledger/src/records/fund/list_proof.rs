@@ -7,8 +7,6 @@ use crate::merkle::{ProofFault, leaf_hash, verify_inclusion};
 
 /// Longest path: a list has fewer than 2^32 lines.
 pub const MAX_PATH: usize = 32;
-/// Bytes of one hash in a path that is written as one byte string.
-const HASH_BYTES: usize = 32;
 
 /// {leaf index, salt, recipient, payee_account, units, amount, path}, plus the asset, which the request states.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +28,8 @@ impl ListProof {
             return None;
         }
         let fixed = |name: &str| value.get(name).and_then(Value::as_bytes);
-        let path = match value.get("path")? {
-            Value::Array(items) => items
-                .iter()
-                .map(|item| item.as_bytes().and_then(|bytes| bytes.try_into().ok()))
-                .collect::<Option<Vec<Hash>>>()?,
-            Value::Bytes(bytes) if bytes.len().is_multiple_of(HASH_BYTES) => {
-                bytes.chunks_exact(HASH_BYTES).filter_map(|chunk| chunk.try_into().ok()).collect()
-            }
-            Value::Null | Value::Bool(_) | Value::Uint(_) | Value::Int(_) => return None,
-            Value::Bytes(_) | Value::Text(_) | Value::Map(_) => return None,
-        };
+        let hash = |item: &Value| item.as_bytes().and_then(|bytes| bytes.try_into().ok());
+        let path: Vec<Hash> = value.get("path")?.as_array()?.iter().map(hash).collect::<Option<_>>()?;
         (path.len() <= MAX_PATH).then_some(())?;
         Some(Self {
             leaf_index: value.get("leaf_index")?.as_uint()?,

@@ -1,6 +1,7 @@
 //! Tests of the fund rules: a scenario that is half played, and small helpers to play on.
 
 mod budget_rules;
+mod charity;
 mod cost;
 mod history;
 mod life;
