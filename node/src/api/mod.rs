@@ -1,1 +1,114 @@
-//! The HTTP API: submit, query, proofs, errors as problem+json.
+//! The HTTP API of a node: submit, status, records, trails, blocks, proofs. Only final state is served. No login: the
+//! signature of a record authorises it, and every read is public. What the answers mean is the ledger's matter.
+
+mod answer;
+mod blocks;
+mod catalogue;
+mod problem;
+mod proofs;
+mod status;
+mod subjects;
+mod submit;
+mod trust;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::node::NodeHandle;
+pub use problem::Problem;
+
+/// Transactions in one POST /batches, and their bytes.
+pub const MAX_BATCH_TRANSACTIONS: usize = 1_000;
+pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Longest `wait` that a request may ask for, in seconds.
+pub const MAX_WAIT_S: u64 = 60;
+/// Most items of one list.
+pub const MAX_LIST_ITEMS: usize = 200;
+/// How long open answers may take once the node stops.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// What every handler works with.
+pub type Node = Arc<NodeHandle>;
+
+/// All routes of the public listener.
+pub fn router(node: Node) -> Router {
+    let v1 = Router::new()
+        .route("/status", get(trust::status))
+        .route("/genesis", get(trust::genesis))
+        .route("/version", get(trust::version))
+        .route("/limits", get(trust::limits))
+        .route("/checkpoint", get(trust::checkpoint))
+        .route("/consistency", get(trust::consistency))
+        .route("/handoffs/{epoch}", get(trust::handoff))
+        .route("/authority-sets/{epoch}", get(trust::authority_set))
+        .route("/transactions", post(submit::transaction))
+        .route("/batches", post(submit::batch))
+        .route("/simulate", post(submit::simulate))
+        .route("/transactions/{id}", get(submit::view))
+        .route("/transactions/{id}/status", get(submit::status))
+        .route("/transactions/{id}/raw", get(submit::raw))
+        .route("/transactions/{id}/receipt", get(proofs::receipt))
+        .route("/blocks", get(blocks::list))
+        .route("/blocks/{height}", get(blocks::one))
+        .route("/blocks/{height}/transactions", get(blocks::transactions))
+        .route("/blocks/{height}/certificate", get(blocks::certificate))
+        .route("/blocks/{height}/raw", get(blocks::raw))
+        .route("/state/{key}", get(proofs::state))
+        .route("/state", get(proofs::states))
+        .route("/records/{agency}/{id}", get(subjects::record))
+        .route("/trails/{kind}/{*id}", get(proofs::trail))
+        .route("/{subjects}", get(subjects::list))
+        .route("/{subjects}/{agency}/{id}", get(subjects::one))
+        .route("/{subjects}/{agency}/{id}/trail", get(subjects::trail))
+        .route("/errors", get(catalogue::list))
+        .route("/errors/{code}", get(catalogue::one));
+    Router::new()
+        .nest("/api/v1", v1)
+        .fallback(problem::no_such_path)
+        .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
+        .layer(from_fn_with_state(Arc::clone(&node), name_network))
+        .layer(CatchPanicLayer::custom(problem::after_panic))
+        .with_state(node)
+}
+
+/// Every answer says which network it is from and how far this node is.
+async fn name_network(
+    axum::extract::State(node): axum::extract::State<Node>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if let Ok(origin) = HeaderValue::from_str(&node.ledger.origin) {
+        headers.insert(HeaderName::from_static("mingzhang-network"), origin);
+    }
+    headers.insert(HeaderName::from_static("mingzhang-height"), HeaderValue::from(node.store.tip().height));
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Serves until `stop` turns true; open answers get a moment to end.
+pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    let mut told = stop.clone();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        // An error means that the sender is gone, which is a stop too.
+        drop(told.wait_for(|stop| *stop).await);
+    });
+    tokio::select! {
+        result = server => result,
+        () = async {
+            drop(stop.wait_for(|stop| *stop).await);
+            tokio::time::sleep(STOP_GRACE).await;
+        } => Ok(()),
+    }
+}

@@ -175,6 +175,11 @@ impl Mempool {
         self.restore_own()
     }
 
+    /// Whether a transaction was admitted here and is not final yet.
+    pub fn is_pending(&self, transaction_id: &Hash) -> bool {
+        self.lock().own.by_id(transaction_id).is_some()
+    }
+
     pub fn fill(&self) -> Fill {
         let state = self.lock();
         Fill {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use mingzhang_genesis::Genesis;
+use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::outcome::Refusal;
 use mingzhang_ledger::state::execute::Network as LedgerNetwork;
 use mingzhang_ledger::transaction::Transaction;
@@ -112,6 +113,11 @@ impl NodeHandle {
     /// outcome with [`Store::watch_height`] and [`Store::location`].
     pub async fn submit(&self, transaction: Transaction) -> Result<Submitted, Refusal> {
         self.mempool.submit(transaction).await
+    }
+
+    /// Whether a transaction was admitted here and is not final yet.
+    pub fn is_pending(&self, transaction_id: &Hash) -> bool {
+        self.mempool.is_pending(transaction_id)
     }
 
     pub fn now_ms(&self) -> u64 {

@@ -1,1 +1,87 @@
-//! What operators see: metrics, health, logs.
+//! What operators watch: /metrics for Prometheus, /livez and /readyz. A listener of its own, on loopback.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::node::{NodeHandle, NodeState};
+
+/// All routes of the operators' listener.
+fn router(node: Arc<NodeHandle>) -> Router {
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(node)
+}
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, node: Arc<NodeHandle>) {
+    if let Err(error) = axum::serve(listener, router(node)).await {
+        tracing::error!(%error, "the listener for operators ended");
+    }
+}
+
+/// The process answers.
+async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// The node takes part at the tip.
+async fn ready(State(node): State<Arc<NodeHandle>>) -> (StatusCode, String) {
+    let status = node.status();
+    let code = if status.state == NodeState::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, format!("{} height {}\n", status.state.name(), status.height))
+}
+
+/// One gauge or counter in the text format of Prometheus.
+fn put(text: &mut String, name: &str, (kind, help): (&str, &str), samples: &[(String, u64)]) {
+    // Writing to a String cannot fail.
+    let mut line = |arguments: std::fmt::Arguments<'_>| text.write_fmt(arguments).unwrap_or(());
+    line(format_args!("# HELP mingzhang_{name} {help}\n# TYPE mingzhang_{name} {kind}\n"));
+    for (labels, value) in samples {
+        line(format_args!("mingzhang_{name}{labels} {value}\n"));
+    }
+}
+
+async fn metrics(State(node): State<Arc<NodeHandle>>) -> impl IntoResponse {
+    let (status, fill) = (node.status(), node.fill());
+    let plain = |value: u64| vec![(String::new(), value)];
+    let count = |value: usize| plain(u64::try_from(value).unwrap_or(u64::MAX));
+    let mut text = String::new();
+    put(&mut text, "height", ("gauge", "height of the last final block"), &plain(status.height));
+    put(&mut text, "tree_size", ("gauge", "leaves of the log"), &plain(status.tree_size));
+    put(
+        &mut text,
+        "sealed_size",
+        ("gauge", "leaves under the newest sealed checkpoint"),
+        &plain(node.store.sealed_size()),
+    );
+    put(&mut text, "block_time_ms", ("gauge", "time of the last final block"), &plain(status.time_ms));
+    put(&mut text, "epoch", ("gauge", "epoch of the authority set"), &plain(status.epoch));
+    put(&mut text, "turn", ("counter", "turn of the epoch"), &plain(status.turn));
+    put(&mut text, "peers_connected", ("gauge", "registered peers that are connected"), &count(status.peers_connected));
+    put(
+        &mut text,
+        "mempool_transactions",
+        ("gauge", "admitted transactions that are not final"),
+        &count(fill.own_transactions),
+    );
+    put(&mut text, "mempool_bytes", ("gauge", "bytes of batches and transactions that wait"), &count(fill.bytes));
+    put(&mut text, "alarms", ("gauge", "alarms raised since the start"), &count(status.alarms.len()));
+    let ready = u64::from(status.state == NodeState::Ready);
+    put(&mut text, "ready", ("gauge", "1 if the node takes part at the tip"), &plain(ready));
+    let missed: Vec<_> = status
+        .members
+        .iter()
+        .map(|member| (format!("{{agency=\"{}\"}}", member.agency), member.missed_turns))
+        .collect();
+    put(&mut text, "missed_turns", ("counter", "turns that passed without a block of the agency"), &missed);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}

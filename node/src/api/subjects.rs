@@ -1,0 +1,101 @@
+//! Records and the things that have trails: lists from the registry trails, the object in words, its trail.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use mingzhang_ledger::proof::{SubjectKind, TrailProof};
+use mingzhang_ledger::records::object::Ref;
+use mingzhang_ledger::records::view as words;
+use mingzhang_ledger::state::{Snapshot as _, key};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, as_of, read};
+use super::proofs::{TrailQuery, record_at, trail_of};
+use super::{MAX_LIST_ITEMS, Node, Problem, status};
+
+/// The subjects that are records: plural in paths, and their kind.
+fn kind_of(subjects: &str) -> Result<SubjectKind, Problem> {
+    match subjects {
+        "programmes" => Ok(SubjectKind::Programme),
+        "accounts" => Ok(SubjectKind::Account),
+        "cases" => Ok(SubjectKind::Case),
+        other => Err(Problem::not_found(format!("there is no list of {other}"))),
+    }
+}
+
+/// GET /records/{agency}/{id}: the leaf of one record in words, whatever it made.
+pub async fn record(State(node): State<Node>, Path((agency, id)): Path<(String, String)>) -> Answer {
+    let record_id = key::parse_id(&id).ok_or_else(|| Problem::malformed(format!("{id} is not a record id")))?;
+    read(&node, move |node, view| {
+        let stored = view
+            .read(&key::record(&agency, &record_id))?
+            .ok_or_else(|| Problem::not_found(format!("nothing is recorded under {agency}/{id}")))?;
+        let leaf = status::read_leaf(&stored.current).ok_or_else(|| Problem::not_found("the record"))?;
+        let utc_offset_minutes = node.ledger.utc_offset_minutes;
+        let lens = status::lens(view, utc_offset_minutes, &leaf)?;
+        let mut answer = status::at_index(view, utc_offset_minutes, leaf.index)?;
+        answer["leaf"] = words::leaf(&Ref::new(&agency, &record_id), &leaf, &lens);
+        answer["trail_count"] = json!(stored.trail.map(|trail| trail.size()));
+        answer["as_of"] = as_of(view);
+        Ok(Json(answer))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    /// Position in the registry trail after which items are listed.
+    cursor: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// GET /{subjects}: what the registry trail lists, in order of registration.
+pub async fn list(State(node): State<Node>, Path(subjects): Path<String>, Query(page): Query<Page>) -> Answer {
+    kind_of(&subjects)?;
+    read(&node, move |node, view| {
+        let from = page.cursor.unwrap_or(0);
+        let limit = page.limit.unwrap_or(50).clamp(1, MAX_LIST_ITEMS);
+        let registry = key::registry(&subjects);
+        let indices = view.trail_indices(&registry, from, limit)?;
+        let items = indices
+            .iter()
+            .map(|index| {
+                let (outcome, transaction) = record_at(view, *index)?;
+                let payload = transaction.payload();
+                let named = Ref::new(&payload.agency, &payload.record_id);
+                let object = match status::leaf_of(view, &transaction)? {
+                    Some(leaf) => {
+                        let lens = status::lens(view, node.ledger.utc_offset_minutes, &leaf)?;
+                        words::leaf(&named, &leaf, &lens)
+                    }
+                    None => Value::Null,
+                };
+                Ok(json!({
+                    "id": format!("{}/{}", payload.agency, key::id_text(&payload.record_id)),
+                    "record_type": payload.record_type, "outcome": outcome, "index": index,
+                    "object": object,
+                }))
+            })
+            .collect::<Result<Vec<_>, Problem>>()?;
+        let end = from.saturating_add(u64::try_from(items.len()).unwrap_or(0));
+        let count = view.read(&registry)?.and_then(|stored| stored.trail).map_or(0, |trail| trail.size());
+        let next = (end < count).then_some(end);
+        Ok(Json(json!({ "items": items, "next_cursor": next, "as_of": as_of(view) })))
+    })
+    .await
+}
+
+/// GET /{subjects}/{agency}/{id}
+pub async fn one(node: State<Node>, Path((subjects, agency, id)): Path<(String, String, String)>) -> Answer {
+    kind_of(&subjects)?;
+    record(node, Path((agency, id))).await
+}
+
+/// GET /{subjects}/{agency}/{id}/trail
+pub async fn trail(
+    State(node): State<Node>,
+    Path((subjects, agency, id)): Path<(String, String, String)>,
+    Query(query): Query<TrailQuery>,
+) -> Result<Json<TrailProof>, Problem> {
+    trail_of(&node, kind_of(&subjects)?, format!("{agency}/{id}"), query).await.map(Json)
+}

@@ -1,0 +1,129 @@
+//! Who this network is and what it sealed: status, genesis, checkpoints, hand-offs, authority sets.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::IntoResponse;
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::merkle::subtree_root;
+use mingzhang_ledger::{authority, prove, transaction};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer::{Answer, hash_text, read, time_text};
+use super::{MAX_BATCH_BYTES, MAX_BATCH_TRANSACTIONS, MAX_LIST_ITEMS, MAX_WAIT_S, Node, Problem, proofs};
+
+pub async fn status(State(node): State<Node>) -> Answer {
+    let status = node.status();
+    let members: Vec<_> = status
+        .members
+        .iter()
+        .map(|member| {
+            json!({ "agency_id": member.agency, "seat": member.seat, "connected": member.connected,
+                    "missed_turns": member.missed_turns })
+        })
+        .collect();
+    let connected = status.members.iter().filter(|member| member.connected).count();
+    Ok(Json(json!({
+        "origin": node.ledger.origin,
+        "genesis_hash": hash_text(&node.ledger.chain),
+        "agency_id": status.agency,
+        "seat": status.seat,
+        "state": status.state.name(),
+        "height": status.height,
+        "time": time_text(status.time_ms),
+        "tree_size": status.tree_size,
+        "sealed_size": node.store.sealed_size(),
+        "epoch": status.epoch,
+        "turn": status.turn,
+        "members": members,
+        "quorum": status.quorum,
+        "tolerates": status.tolerates,
+        "survives_more_failures": connected.saturating_sub(status.quorum),
+        "peers_connected": status.peers_connected,
+        "alarms": status.alarms,
+        "test_network": node.genesis.test_keys(),
+    })))
+}
+
+pub async fn genesis(State(node): State<Node>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], node.genesis.bytes.clone())
+}
+
+pub async fn version() -> Answer {
+    Ok(Json(json!({ "version": env!("CARGO_PKG_VERSION"), "api": "v1" })))
+}
+
+pub async fn limits(State(node): State<Node>) -> Answer {
+    let set = node.store.set();
+    Ok(Json(json!({
+        "transaction_bytes": transaction::MAX_TRANSACTION_BYTES,
+        "batch_transactions": MAX_BATCH_TRANSACTIONS,
+        "batch_bytes": MAX_BATCH_BYTES,
+        "list_items": MAX_LIST_ITEMS,
+        "wait_seconds": MAX_WAIT_S,
+        "reads_per_second": node.config.api_reads_per_second,
+        "authority_members": authority::MAX_MEMBERS,
+        "block_records": set.parameters.max_block_records,
+        "block_bytes": set.parameters.max_block_bytes,
+    })))
+}
+
+/// The newest sealed checkpoint.
+pub async fn checkpoint(State(node): State<Node>) -> Result<String, Problem> {
+    read(&node, |node, view| Ok(proofs::newest_note(node, view)?.text())).await
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Range {
+    from: u64,
+    to: u64,
+}
+
+pub async fn consistency(State(node): State<Node>, Query(range): Query<Range>) -> Answer {
+    read(&node, move |_, view| {
+        let size = view.tip().tree_size();
+        if range.from == 0 || range.from > range.to || range.to > size {
+            return Err(Problem::malformed(format!(
+                "0 < from ≤ to ≤ {size} is wanted, not {} and {}",
+                range.from, range.to
+            )));
+        }
+        let proof = prove::consistency(&view.log(), range.from, range.to)?;
+        let root: Hash = subtree_root(&view.log(), 0, range.to)?;
+        let mut json = serde_json::to_value(proof).unwrap_or_default();
+        if let Some(members) = json.as_object_mut() {
+            members.insert("to_root".into(), json!(hash_text(&root)));
+        }
+        Ok(Json(json))
+    })
+    .await
+}
+
+/// No epoch but the first exists until the authority set can change, so there is no hand-off to show.
+pub async fn handoff(State(node): State<Node>, Path(epoch): Path<u64>) -> Answer {
+    let current = node.store.set().epoch;
+    Err(Problem::not_found(format!("no hand-off to epoch {epoch}: the network is in epoch {current}")))
+}
+
+pub async fn authority_set(State(node): State<Node>, Path(epoch): Path<u64>) -> Answer {
+    read(&node, move |_, view| {
+        let stored = view.stored_epoch(epoch)?.ok_or_else(|| Problem::not_found(format!("no epoch {epoch}")))?;
+        let members: Vec<_> = stored
+            .set
+            .members
+            .iter()
+            .map(|member| {
+                json!({ "agency_id": member.agency, "consensus_key": hex::encode(member.consensus_key.0),
+                        "sealing_key": hex::encode(member.sealing_key.0), "peer_key": hex::encode(member.peer_key.0),
+                        "url": member.url })
+            })
+            .collect();
+        Ok(Json(json!({
+            "epoch": epoch, "opening_height": stored.opening_height, "set_hash": hash_text(&stored.set.hash()),
+            "members": members, "quorum": stored.set.quorum(), "tolerates": stored.set.tolerated_faults(),
+            "document": hex::encode(stored.set.encode()),
+        })))
+    })
+    .await
+}
