@@ -4,9 +4,9 @@ use super::puppet::{Puppet, by, skip, skip_cert, statements};
 use super::rules::{alarms, kinds};
 use crate::justification::{Just, Parent};
 use crate::message::{Message, Status};
-use crate::safety::SafetyRecord;
+use crate::safety::{Endorsed, Entered, SafetyRecord};
 use crate::statement::Kind;
-use crate::{Alarm, Effect, Input, Restored, Work};
+use crate::{Alarm, Audience, Effect, Input, Peer, Restored, Work};
 
 #[test]
 fn the_timer_runs_only_on_demand_and_f_plus_one_skips_are_demand() {
@@ -154,4 +154,77 @@ fn answers_to_one_peer_are_few() {
     puppet.votes(&[0, 1, 2], skip(1));
     let answers: usize = (0..100).map(|_| puppet.vote(2, skip(1)).len()).sum();
     assert!((1..=5).contains(&answers), "{answers} answers within a second");
+}
+
+#[test]
+fn who_was_not_seen_in_a_turn_is_sent_its_justification() {
+    let justified = |effects: &[Effect]| -> Vec<Peer> {
+        let peers = effects.iter().filter_map(|effect| match effect {
+            Effect::Send { message: Message::Justify(just), to: Audience::Peers(peers) } if just.turn == 2 => {
+                Some(peers.clone())
+            }
+            _ => None,
+        });
+        peers.flatten().collect()
+    };
+    let nobody: Vec<Peer> = Vec::new();
+    // Turn 1 is skipped by 0, 1 and 3. Core 3 serves first those p with (3 - p + 2) mod 4 <= 1.
+    let mut puppet = Puppet::new(4, 3);
+    let own = puppet.vote(0, skip(1));
+    puppet.loop_back(&own);
+    assert_eq!(justified(&puppet.vote(1, skip(1))), nobody);
+    assert_eq!(puppet.core.turn(), 2);
+    assert_eq!(justified(&puppet.wait(99)), nobody);
+    assert_eq!(justified(&puppet.wait(1)), [0, 1]);
+    // Peer 1 shows itself in turn 2; after twice the delay everybody else is served by everybody.
+    puppet.vote(1, skip(2));
+    assert_eq!(justified(&puppet.wait(100)), [0, 2]);
+    assert_eq!(justified(&puppet.wait(100)), nobody);
+}
+
+#[test]
+fn a_restart_goes_on_from_the_highest_turn_that_the_disk_justifies() {
+    let (puppet, block, just) = super::rules::first_block();
+    let endorsed = Endorsed {
+        turn: 1,
+        header: block.header.expect("not genesis"),
+        references: block.references.clone(),
+        just_hash: just.hash(&puppet.epoch),
+        just: just.clone(),
+    };
+    let certificate = puppet.endorse_cert(&block, &just, &[0, 1, 3]);
+    let confirmed = SafetyRecord::Confirmed { certificate, late: None };
+    let endorsed = SafetyRecord::Endorsed(Box::new(endorsed));
+    let entered = |turn| Just {
+        epoch: 0,
+        turn,
+        parent: Parent::Start(None),
+        skips: (1..turn).map(|skipped| skip_cert(skipped, &[0, 1, 2])).collect(),
+    };
+    let fresh = || Restored::fresh(&puppet.epoch, super::START_MS);
+    let with = |records: &[SafetyRecord], entered: Option<Just>| Restored {
+        records: records.to_vec(),
+        entered: entered.map(|just| Entered { just }),
+        ..fresh()
+    };
+    for (restored, turn) in [
+        (fresh(), 1),
+        (with(std::slice::from_ref(&endorsed), None), 1),
+        // The certificate in the record alone starts turn 2: perhaps no other node has it.
+        (with(&[confirmed.clone(), endorsed.clone()], None), 2),
+        (with(std::slice::from_ref(&endorsed), Some(entered(5))), 5),
+        (with(&[endorsed.clone(), confirmed.clone()], Some(entered(1))), 2),
+    ] {
+        let votes = restored.records.len();
+        let (puppet, effects) = Puppet::restored(4, 3, restored);
+        assert_eq!((puppet.core.turn(), statements(&effects).len()), (turn, votes));
+        assert!(puppet.core.is_signing());
+    }
+    // A certified block is executed again, and a disk that contradicts itself is not signed on.
+    let (_, effects) = Puppet::restored(4, 3, with(&[endorsed.clone(), confirmed.clone()], None));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Execute { block: id, .. } if *id == block.id)));
+    let skipped = SafetyRecord::Skipped { epoch: 0, turn: 1 };
+    let (puppet, effects) = Puppet::restored(4, 3, with(&[endorsed, skipped, confirmed], None));
+    assert!(matches!(alarms(&effects)[..], [Alarm::Invariant { .. }]));
+    assert!(!puppet.core.is_signing());
 }

@@ -24,7 +24,7 @@ fn reports(effects: &[Effect]) -> Vec<u8> {
 }
 
 /// Core 3 of 4, and the first block of agency 0 with one record.
-fn first_block() -> (Puppet, Executed, Just) {
+pub fn first_block() -> (Puppet, Executed, Just) {
     let mut puppet = Puppet::new(4, 3);
     let reference = puppet.batch(0, 0);
     let block = puppet.block(&puppet.genesis, 0, 1, &[reference]);
@@ -66,6 +66,7 @@ fn an_endorsement_certificate_after_the_own_skip_is_not_confirmed() {
     let effects = puppet.votes(&[1, 2], puppet.endorse(&block, &just));
     assert_eq!((kinds(&effects), puppet.core.turn()), (vec![], 2));
     assert_eq!(kinds(&puppet.wait(100)), []);
+    assert!(puppet.core.is_signing(), "not even tried");
 }
 
 #[test]
@@ -456,4 +457,32 @@ fn a_parent_that_cannot_be_had_is_given_up_for_the_next_lower_vertex() {
     let [SafetyRecord::Endorsed(endorsed)] = &records(&effects)[..] else { panic!("proposed, not {effects:?}") };
     assert_eq!(endorsed.just.check_complete(), Ok(()));
     assert_eq!(endorsed.just.skips, [skip_cert(1, &[0, 2, 3])]);
+}
+
+#[test]
+fn above_the_limit_of_unfinal_blocks_only_empty_ones_are_built() {
+    for (depth, expected) in [(15, (true, true)), (16, (false, false))] {
+        // So many members that this node's first turn is the one that is looked at.
+        let me = depth as u16;
+        let mut puppet = Puppet::new(20, me);
+        let (mut parent, mut just) = (puppet.genesis.clone(), Just::opening(&puppet.epoch));
+        for turn in 1..=depth {
+            let reference = puppet.batch(1, turn - 1);
+            puppet.now += 1_000;
+            let block = puppet.block(&parent, turn - 1, turn, &[reference]);
+            let others: Vec<u16> = (0..20).filter(|peer| *peer != me).collect();
+            let certificate = puppet.endorse_cert(&block, &just, &others);
+            puppet.propose(&block, &just);
+            puppet.valid(&block);
+            just = Just::after_endorsed(certificate);
+            puppet.hear(others[0], Message::Justify(just.clone()));
+            parent = block;
+        }
+        assert_eq!((puppet.core.turn(), puppet.core.final_point()), (depth + 1, (0, 0)));
+        let reference = puppet.batch(1, depth);
+        let mut effects = puppet.have_work(vec![reference]);
+        effects.extend(puppet.wait(1_000));
+        let build = effects.iter().find_map(|e| if let Effect::Build(build) = e { Some(build) } else { None });
+        assert_eq!(build.map(|build| (build.max_records > 0, build.max_bytes > 0)), Some(expected), "{depth}");
+    }
 }
