@@ -189,6 +189,11 @@ impl Stage {
         self.keys.insert(officer.to_owned(), key);
     }
 
+    /// Every officer that can sign, `agency/label`.
+    pub fn officers(&self) -> Vec<String> {
+        self.keys.keys().cloned().collect()
+    }
+
     pub fn pass_days(&mut self, days: u64) {
         self.time_ms += days * DAY_MS;
     }

@@ -1,5 +1,7 @@
 //! Blocks of records: order, repeats, what is left out, whole or not at all, trails and findings, and the asserts.
 
+mod random;
+
 use super::*;
 use crate::codec::Value;
 use crate::merkle::Frontier;
