@@ -269,6 +269,7 @@ impl Shared {
             mempool: Arc::clone(&self.mempool),
             store: Arc::clone(&self.store),
             network: self.network.clone(),
+            identity: Arc::clone(&self.identity),
             inputs: input_sender.clone(),
         };
         threads.run("gossip", async move { Ok(gossip::take_in(inbox.gossip, gossip).await?) })?;

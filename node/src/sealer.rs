@@ -236,10 +236,12 @@ impl Sealer {
         let set = self.set_of(seal.epoch)?;
         let agency = set.as_ref().and_then(|set| set.member(seal.signer)).map(|member| member.agency.clone());
         let known = self.parts.store.seals(seal.size)?.into_iter().any(|kept| Some(kept.agency) == agency);
-        if known && own.seal.size == seal.size && own.seal.signer != seal.signer {
-            if let Some(frame) = Frame::new(Channel::Seal, &[&own.seal.encode()]) {
-                self.parts.network.send(&from.key, &frame);
-            }
+        if known
+            && own.seal.size == seal.size
+            && own.seal.signer != seal.signer
+            && let Some(frame) = Frame::new(Channel::Seal, &[&own.seal.encode()])
+        {
+            self.parts.network.send(&from.key, &frame);
         }
         Ok(())
     }

@@ -133,3 +133,61 @@ impl VoteSigner {
         self.book.finalise(turn);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mingzhang_consensus::Opening;
+    use mingzhang_ledger::entry;
+
+    use super::*;
+    use crate::testing::{KeyOf, genesis, key};
+
+    fn epoch() -> Epoch {
+        let genesis = genesis();
+        let opening = Opening::Genesis { block: entry::genesis_id(&genesis.hash) };
+        Epoch { chain: genesis.hash, set: Arc::new(genesis.set), opening }
+    }
+
+    #[test]
+    fn a_seat_is_found_by_its_key_and_signs_what_the_set_can_check() {
+        let epoch = epoch();
+        let seat = Seat::find(&epoch, &key(2, KeyOf::Consensus)).expect("a member");
+        assert_eq!(seat.index, 2);
+        assert!(Seat::find(&epoch, &key(2, KeyOf::Sealing)).is_none());
+        let public = epoch.set.member(2).expect("a member").consensus_key;
+        let batch = seat.sign_batch(7, 0, vec![1, 2, 3]);
+        assert!(public.verify(&batch.signed_bytes(&epoch.chain), &batch.signature));
+        let admission = seat.sign_admission(&[9; 32], 5);
+        assert!(public.verify(&admit_bytes(&epoch.chain, 0, 2, &[9; 32], 5), &admission));
+        let other = admit_bytes(&[0; 32], 0, 2, &[9; 32], 5);
+        assert!(!public.verify(&other, &admission), "the chain is signed too");
+    }
+
+    #[test]
+    fn nothing_is_signed_twice_below_the_final_turn_or_without_a_seat() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = crate::node::open_store(folder.path(), &genesis()).expect("opens");
+        let epoch = epoch();
+        let seat = Seat::find(&epoch, &key(1, KeyOf::Consensus));
+        let skip = |turn| SafetyRecord::Skipped { epoch: 0, turn };
+        let durable = |turn| {
+            let stored = store.persist(&epoch, vec![skip(turn)]).expect("the store writes");
+            stored.each().next().expect("one record")
+        };
+        let mut signer = VoteSigner::new(&epoch, seat.clone(), 0, &[]).expect("an empty book");
+        let first = signer.sign(durable(3)).expect("signs");
+        let public = epoch.set.member(1).expect("a member").consensus_key;
+        assert!(public.verify(&first.vote.statement.signed_bytes(&epoch.chain), &first.vote.signature));
+        assert_eq!(signer.sign(durable(3)).expect("the same again"), first);
+        signer.finalise(3);
+        let refused = signer.sign(durable(3)).expect_err("final");
+        assert_eq!(refused, SignerFault::Contradiction(SafetyFault::Final { turn: 3, final_turn: 3 }));
+        let mut watcher = VoteSigner::new(&epoch, None, 0, &[]).expect("an empty book");
+        assert_eq!(watcher.sign(durable(4)).expect_err("no seat"), SignerFault::NoSeat { epoch: 0 });
+        // After a restart the book is what the store holds.
+        let restarted = VoteSigner::new(&epoch, seat, 0, &[skip(3), skip(4)]);
+        assert!(restarted.is_ok());
+    }
+}

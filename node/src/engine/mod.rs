@@ -81,6 +81,9 @@ pub struct Fetch {
 /// The epoch that everything is decoded and verified against, for the tasks beside the engine.
 pub type EpochWatch = watch::Receiver<Arc<Epoch>>;
 
+/// Whom the network lets in during an epoch.
+pub type PeersOf = Box<dyn Fn(&Epoch) -> Vec<AllowedPeer> + Send>;
+
 /// What the engine works with.
 pub struct Parts {
     pub store: Arc<Store>,
@@ -89,7 +92,7 @@ pub struct Parts {
     pub clock: Arc<Clock>,
     pub identity: Arc<Identity>,
     /// Whom the network lets in during an epoch.
-    pub peers: Box<dyn Fn(&Epoch) -> Vec<AllowedPeer> + Send>,
+    pub peers: PeersOf,
     pub relay_delay_ms: u64,
     pub retransmit_ms: u64,
 }
@@ -254,10 +257,14 @@ impl Engine {
             }
             Alarm::ExecutionFailed { reason, .. } => format!("a block could not be executed here: {reason}"),
         };
-        tracing::error!(alarm = %text, "alarm");
         let halts = !matches!(alarm, Alarm::ExecutionFailed { .. });
+        self.queues.status.send_modify(|status| status.halted |= halts);
+        self.show_text(text);
+    }
+
+    fn show_text(&mut self, text: String) {
+        tracing::error!(alarm = %text, "alarm");
         self.queues.status.send_modify(|status| {
-            status.halted |= halts;
             status.alarms.insert(0, text);
             status.alarms.truncate(MAX_ALARMS);
         });

@@ -1,14 +1,14 @@
 //! Performing effects: notes and records to disk with one sync, then votes, messages, work and fetches in the order
 //! in which consensus asked for them.
 
-use mingzhang_consensus::safety::SafetyRecord;
+use mingzhang_consensus::safety::{SafetyFault, SafetyRecord};
 use mingzhang_consensus::verify::Verified;
 use mingzhang_consensus::{Audience, Effect, Input, Want};
 use mingzhang_ledger::batch::Batch;
 
 use super::worker::Job;
 use super::{Engine, EngineFault, Fetch};
-use crate::signer::SignedVote;
+use crate::signer::{SignedVote, SignerFault};
 use crate::store::Durable;
 
 impl Engine {
@@ -52,9 +52,14 @@ impl Engine {
         Ok(following)
     }
 
-    /// Signs, sends, and hands the copy back to consensus, which counts it only then.
+    /// Signs, sends, and hands the copy back to consensus, which counts it only then. A vote for a turn that has become
+    /// final meanwhile is of no use; any other refusal stops the process.
     fn vote(&mut self, record: Durable<SafetyRecord>, to: &Audience) -> Result<Vec<Effect>, EngineFault> {
-        let vote: Durable<SignedVote> = self.signer.sign(record)?;
+        let vote: Durable<SignedVote> = match self.signer.sign(record) {
+            Ok(vote) => vote,
+            Err(SignerFault::Contradiction(SafetyFault::Final { .. })) => return Ok(Vec::new()),
+            Err(fault) => return Err(fault.into()),
+        };
         let attached = self.attached(&vote.record);
         self.parts.network.vote(&vote, attached, to, self.turns.epoch());
         let Some(me) = self.me else { return Ok(Vec::new()) };
@@ -67,10 +72,9 @@ impl Engine {
         let SafetyRecord::Endorsed(endorsed) = record else { return Vec::new() };
         let small: u64 = endorsed.references.iter().map(|reference| u64::from(reference.bytes)).sum();
         let limit = u64::try_from(mingzhang_consensus::message::MAX_ATTACHED_BYTES).unwrap_or(0);
-        let Some(me) = self.me.filter(|me| small <= limit && record.is_proposal(*me, self.turns.epoch())) else {
+        if small > limit || !self.me.is_some_and(|me| record.is_proposal(me, self.turns.epoch())) {
             return Vec::new();
-        };
-        tracing::trace!(me, "batches travel with the proposal");
+        }
         let batches = endorsed.references.iter().filter_map(|reference| self.parts.mempool.batch(reference));
         batches.map(|batch| batch.as_ref().clone()).collect()
     }
@@ -90,8 +94,8 @@ impl Engine {
             Effect::Fetch { want, from } => self.fetch(want, from),
             Effect::Report { evidence } => {
                 let (code, accused) = (evidence.code(), evidence.accused());
-                tracing::error!(code, accused, "evidence of a broken rule was stored");
                 self.parts.store.put_evidence(&evidence.encode(self.turns.epoch()))?;
+                self.show_text(format!("member {accused} broke rule E{code}; the proof is stored"));
             }
             Effect::Alarm(alarm) => self.show_alarm(&alarm),
         }

@@ -37,6 +37,9 @@ pub enum Taken {
     Invalid,
 }
 
+/// Of each place whether its author's signature holds, and the batches whose does, with place and need.
+type Verified = (Vec<(usize, bool)>, Vec<(usize, bool, Held)>);
+
 /// An arrival on its way through the checks.
 struct Checked {
     place: usize,
@@ -130,7 +133,7 @@ impl Mempool {
 
     /// All signatures of all arrivals in one go. Says of each place whether its author's signature holds, and returns
     /// those whose does.
-    fn verify(&self, checked: Vec<Checked>) -> (Vec<(usize, bool)>, Vec<(usize, bool, Held)>) {
+    fn verify(&self, checked: Vec<Checked>) -> Verified {
         let mut items: Vec<Item<'_>> = Vec::new();
         for one in &checked {
             if let Some((key, message)) = &one.author {

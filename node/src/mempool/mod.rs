@@ -183,7 +183,7 @@ impl Mempool {
     pub fn fill(&self) -> Fill {
         let state = self.lock();
         Fill {
-            own_transactions: state.own.len(),
+            own_transactions: state.own.count(),
             own_queued: state.own.queued(),
             own_bytes: state.own.bytes(),
             bytes: state.lanes.bytes(),

@@ -65,7 +65,7 @@ impl Own {
     }
 
     /// Transactions that are not final.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_record.len()
     }
 

@@ -144,7 +144,7 @@ fn a_batch_is_due_after_its_linger_or_when_it_is_full() {
     assert_eq!(own.take(&parameters, 7, 0).len(), 3);
     assert_eq!(own.queued(), 1);
     assert_eq!(own.take(&parameters, 7, 1).len(), 1);
-    assert_eq!((own.queued(), own.queued_bytes(), own.len()), (0, 0, 4));
+    assert_eq!((own.queued(), own.queued_bytes(), own.count()), (0, 0, 4));
 }
 
 #[test]
@@ -160,14 +160,14 @@ fn what_was_left_out_is_queued_again_and_what_is_final_is_forgotten() {
     assert_eq!(left_out.len(), 2);
     assert!(own.left_out(8, 0, &batch).is_empty(), "they are in no other batch");
     own.requeue(&record_key(&left_out[0].transaction), 40);
-    assert_eq!((own.queued(), own.len()), (1, 2));
+    assert_eq!((own.queued(), own.count()), (1, 2));
     own.requeue_all(50);
     assert_eq!(own.queued(), 2);
     assert_eq!(own.expired(999), Vec::new());
     for record in own.expired(1_000) {
         own.forget(&record);
     }
-    assert_eq!((own.len(), own.bytes()), (0, 0));
+    assert_eq!((own.count(), own.bytes()), (0, 0));
     assert!(own.take(&parameters, 7, 1).is_empty());
 }
 

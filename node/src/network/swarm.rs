@@ -232,12 +232,10 @@ impl Driver {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                if !self.directory.is_linked(&peer_id) {
-                    let queues = link::open(&self.control, peer_id, &self.chain);
-                    self.directory.set_queues(&peer_id, Some(queues));
-                    tracing::info!(peer = %peer_id, "peer connected");
-                }
+            SwarmEvent::ConnectionEstablished { peer_id, .. } if !self.directory.is_linked(&peer_id) => {
+                let queues = link::open(&self.control, peer_id, &self.chain);
+                self.directory.set_queues(&peer_id, Some(queues));
+                tracing::info!(peer = %peer_id, "peer connected");
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.directory.set_queues(&peer_id, None);

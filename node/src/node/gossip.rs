@@ -12,6 +12,7 @@ use crate::engine::EpochWatch;
 use crate::mempool::{Arrival, Mempool, Taken};
 use crate::network::MAX_GOSSIP_BYTES;
 use crate::network::{self, Gossip, GossipTicket, Topic};
+use crate::signer::Identity;
 use crate::store::{Store, StoreFault};
 
 /// Messages that are checked together.
@@ -23,6 +24,7 @@ pub struct Parts {
     pub mempool: Arc<Mempool>,
     pub store: Arc<Store>,
     pub network: network::Handle,
+    pub identity: Arc<Identity>,
     pub inputs: mpsc::Sender<Input>,
 }
 
@@ -94,8 +96,9 @@ fn take_final(body: &[u8], seat: Option<u16>, ticket: GossipTicket, parts: &Part
     match verify::verify(message, &epoch) {
         Ok(message) => {
             parts.network.judge(ticket, true);
-            // An observer may have passed it on: then the proposer stands for it.
-            let from = seat.unwrap_or_else(|| epoch.proposer(turn));
+            // Who passed it on need not be where it came from, so this node itself stands for it.
+            let own = parts.identity.seat(&epoch).map(|seat| seat.index);
+            let from = own.unwrap_or_else(|| epoch.proposer(turn));
             Some(Input::Message { from, message })
         }
         Err(error) => {

@@ -163,3 +163,84 @@ fn read_block(reader: &mut Reader<'_>) -> Result<LoggedBlock, CodecFault> {
     let preimage = if preimage.is_empty() { None } else { Some(decode_batches_preimage(preimage)?) };
     Ok(LoggedBlock { header, entries, preimage })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mingzhang_ledger::batch::LanePosition;
+    use mingzhang_ledger::certificate::Signers;
+    use mingzhang_ledger::crypto::Signature;
+
+    fn header(entry_count: u32) -> Header {
+        Header {
+            height: 1,
+            epoch: 0,
+            turn: 1,
+            parent_turn: 0,
+            proposer: 0,
+            time_ms: 5,
+            first_index: 1,
+            entry_count,
+            log_root: [1; 32],
+            state_root: [2; 32],
+            parent: [3; 32],
+            batches: [4; 32],
+            set_hash: [5; 32],
+            next_set_hash: [5; 32],
+            state_size: 9,
+        }
+    }
+
+    fn reference(seq: u64) -> Reference {
+        Reference { author: 1, run: 2, seq, records: 3, bytes: 4, hash: [6; 32] }
+    }
+
+    #[test]
+    fn questions_round_trip_and_are_bounded() {
+        let references = |count| Question::Batches { epoch: 7, references: (0..count).map(reference).collect() };
+        for question in [Question::Segment { after: 9 }, Question::Block { id: [8; 32] }, references(64)] {
+            let bytes = question.encode();
+            assert_eq!(Question::decode(&bytes), Ok(question));
+            for end in 0..bytes.len() {
+                assert!(Question::decode(&bytes[..end]).is_err());
+            }
+            assert!(Question::decode(&[&bytes[..], &[0]].concat()).is_err());
+        }
+        assert!(Question::decode(&references(65).encode()).is_err());
+        assert!(Question::decode(&[4, 0]).is_err());
+    }
+
+    #[test]
+    fn segments_round_trip_and_no_cut_one_decodes() {
+        let positions = vec![LanePosition { run: 2, next_seq: 1 }; 4];
+        let blocks = vec![
+            LoggedBlock { header: header(2), entries: vec![vec![1, 2], vec![3]], preimage: None },
+            LoggedBlock { header: header(0), entries: Vec::new(), preimage: Some((positions, vec![reference(0)])) },
+        ];
+        let signers = Signers::new([(0, Signature([1; 64])), (2, Signature([2; 64])), (3, Signature([3; 64]))]);
+        let certificate = FinalCert { epoch: 0, turn: 4, height: 3, block: [7; 32], signers };
+        let segment = Segment { blocks, above: vec![header(1)], certificate };
+        let bytes = segment.encode(4);
+        assert_eq!(Segment::decode(&bytes, 4), Ok(segment));
+        for end in 0..bytes.len() {
+            assert!(Segment::decode(&bytes[..end], 4).is_err());
+        }
+        let mut wrong_count = bytes;
+        // The number of entries of the first block, behind the number of blocks and its header.
+        wrong_count[4 + HEADER_BYTES + 3] ^= 1;
+        assert!(Segment::decode(&wrong_count, 4).is_err());
+    }
+
+    #[test]
+    fn batches_and_blocks_round_trip() {
+        let batch = Batch { epoch: 1, author: 2, run: 3, seq: 4, payload: vec![5; 9], signature: Signature([6; 64]) };
+        let bytes = encode_batches([&batch, &batch]);
+        assert_eq!(decode_batches(&bytes), Ok(vec![batch.clone(), batch.clone()]));
+        assert!(decode_batches(&bytes[1..]).is_err());
+        let many = vec![batch; MAX_ASKED_BATCHES + 1];
+        assert!(decode_batches(&encode_batches(&many)).is_err());
+        let block = encode_block(&header(1), b"preimage");
+        assert_eq!(decode_block(&block), Ok((header(1), b"preimage".as_slice())));
+        assert!(decode_block(&block[..HEADER_BYTES - 1]).is_err());
+    }
+}
