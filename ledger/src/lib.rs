@@ -3,7 +3,10 @@
 //!
 //! `codec` canonical bytes · `crypto` hashes, keys, signatures · `transaction` the envelope that an officer signs ·
 //! `entry`, `header` leaves of the log · `merkle` the one shape of tree · `batch` how transactions reach a block ·
-//! `authority`, `certificate` who decides · `state` what the records add up to · `outcome` codes.
+//! `authority`, `certificate` who decides · `records` what may be recorded, under which rules, and its views · `rules`
+//! their parameters · `state` what the records add up to, and the running of them · `door` what is refused before the
+//! log · `block` the header of what was run · `outcome` codes · `seal`, `receipt`, `proof`, `prove` what an outsider
+//! holds · `verify` how he checks it.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects))]

@@ -1,6 +1,6 @@
 //! What is written down, and under which rules. The frame is in `schema` (tables), `body`, `scene`, `judge` (the order
 //! of checks), `waiting` (two persons, two records) and `object` (what stands in the state); the mechanisms are one file
-//! or folder each: `registry`, `governance`, `document`, and those that money, cases and imports add.
+//! or folder each: `registry`, `governance`, `fund`, `case`, `import`, `document`, `finding`, `disclosure`; `view` shows all.
 //!
 //! # How a mechanism plugs in
 //!
@@ -8,7 +8,8 @@
 //!    [`TABLES`]. A row is data (fields, roles) and plain functions over a [`scene::Scene`]; what a row leaves out comes
 //!    from `RecordType::BASE` and does nothing.
 //! 2. **Objects.** The file defines the payload (`#[derive(Encode, Decode)] #[cbor(map)]`, numbers ascending, 16- and
-//!    32-byte arrays `with = "minicbor::bytes"`); `object.rs` gets one variant in `Object` and one in `Kind`.
+//!    32-byte arrays `with = "minicbor::bytes"`); `object.rs` gets one variant in `Object` and one in `Kind`,
+//!    `view/object.rs` one arm.
 //! 3. **Steps.** For one record the frame runs, in this order, and the first rejection wins:
 //!    3001 (fields marked `unique`), 3002 (every `Ref` exists, is in effect and of the named kinds; `subject` is its
 //!    refs'), 3012, 3702, `belongs` (3503, 3602), 3013, 3003 (`submitters`, limits and scope of the role), `entitled`

@@ -74,7 +74,7 @@ struct Author<'a> {
 }
 
 impl Author<'_> {
-    fn value(&mut self, field: &Field, kind: FieldKind) -> Value {
+    fn value(&mut self, kind: FieldKind) -> Value {
         let small = [0, 1, 2, 10, 2026, u64::MAX];
         match kind {
             FieldKind::Id => Value::bytes(&[1; 16]),
@@ -110,7 +110,7 @@ impl Author<'_> {
             FieldKind::Bool => Value::Bool(self.dice.roll(3) > 0),
             FieldKind::List(item) => {
                 let count = self.dice.roll(3);
-                Value::Array((0..count).map(|_| self.value(field, *item)).collect())
+                Value::Array((0..count).map(|_| self.value(*item)).collect())
             }
             FieldKind::Map(fields) => self.map(fields),
         }
@@ -124,7 +124,7 @@ impl Author<'_> {
 
     fn map(&mut self, fields: &'static [Field]) -> Value {
         let chosen: Vec<_> = fields.iter().filter(|field| field.required || self.dice.roll(3) == 0).collect();
-        Value::text_map(chosen.into_iter().map(|field| (field.name, self.value(field, field.kind))))
+        Value::text_map(chosen.into_iter().map(|field| (field.name, self.value(field.kind))))
     }
 
     fn body(&mut self, kind: &RecordType) -> Value {
@@ -133,7 +133,7 @@ impl Author<'_> {
             let own = kind.fields.iter().any(|other| other.name == field.name);
             let rare = matches!(field.name, "import" | "defaults" | "stated_date" | "conflicts" | "on_behalf_of");
             if !own && self.dice.roll(if rare { 40 } else { 20 }) == 0 {
-                pairs.push((text(field.name), self.value(field, field.kind)));
+                pairs.push((text(field.name), self.value(field.kind)));
             }
         }
         let mut body: BTreeMap<Value, Value> = pairs.into_iter().collect();
@@ -231,7 +231,7 @@ fn play(seed: u64) -> BTreeSet<String> {
         ("rows_root", hash(1)),
         ("licence", text("OGL")),
         ("format", text("payments")),
-        ("strict", Value::Bool(seed % 2 == 0)),
+        ("strict", Value::Bool(seed.is_multiple_of(2))),
         ("period_end", text("2025-12-31")),
     ];
     stage.apply_with(["archive/1", "super/1"], "import_open", "IN", open);
