@@ -49,10 +49,9 @@ pub(crate) fn check(scene: &mut Scene<'_>) -> Verdict {
         role_covers(scene)?;
         (kind.entitled)(scene)?;
     }
+    // Who signs is judged in imports too: neither a revoked key nor another's delegation opens history.
     key_is_valid(scene)?;
-    if scene.mode == Mode::Live {
-        delegation_holds(scene)?;
-    }
+    delegation_holds(scene)?;
     (kind.check)(scene)?;
     import::check_entry(scene)?;
     dates_are_possible(scene)?;

@@ -16,7 +16,7 @@
 //!    (the mechanism's 3003), 3004 to 3006, `check` (the mechanism's rules in code order), 3007, 3008, `sequence` (3009,
 //!    3011). Then `approvers` decides: no needs, `take_effect`; needs, `propose`, and the record waits. With the last
 //!    `approve` all of these run again over the waiting record, then `take_effect`. A reject or a failure runs `void`.
-//!    In imports only 3001, 3002, 3005, 3012, `check`, 3007 and `sequence` run and nothing waits; `check` and `sequence`
+//!    In imports only 3001, 3002, 3005, 3006, 3012, `check`, 3007 and `sequence` run and nothing waits; `check` and `sequence`
 //!    leave out what section 10 of the records page does not list.
 //! 4. **Reading and changing.** `scene.record.need::<Ref>("award")?`, `scene.record.find::<String>("reason")`;
 //!    `scene.object(&reference)?`, `scene.put(&reference, object)?` for earlier objects, `scene.create(object)` for the

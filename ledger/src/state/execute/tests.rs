@@ -5,7 +5,7 @@ mod random;
 use super::*;
 use crate::codec::Value;
 use crate::merkle::Frontier;
-use crate::records::testing::{Memory, Stage, hash, reference, signing_key, text, to};
+use crate::records::testing::{Memory, Stage, hash, person, reference, signing_key, text, to};
 use crate::state::trail_entry;
 
 fn anchor(byte: u8) -> Vec<(&'static str, Value)> {
@@ -39,7 +39,7 @@ fn the_same_block_over_the_same_state_gives_the_same_changes() {
     let run = || {
         let mut stage = Stage::found();
         let fields = vec![
-            ("officer", Value::bytes(&crate::records::testing::person("civil/plain"))),
+            ("officer", Value::bytes(&person("civil/plain"))),
             ("role", text("buyer")),
             ("valid_from", text("2026-06-01")),
             ("valid_until", text("2026-12-31")),
@@ -96,6 +96,15 @@ fn history_lets_in_nothing_that_changes_who_may_act() {
     let mut revoke = vec![key, ("reason", text("none"))];
     revoke.extend(import());
     stage.expect(3012, "archive/1", "key_revoke", "K-1", revoke);
+    let lent = |until: &str| {
+        let to_officer = ("to_officer", Value::bytes(&person("archive/admin1")));
+        vec![to_officer, ("role", text("importer")), ("valid_from", text("2026-06-01")), ("valid_until", text(until))]
+    };
+    stage.apply("archive/1", "delegation", "L-1", lent("2026-06-30"));
+    let mut borrowed = anchor(2);
+    borrowed.extend(import());
+    borrowed.push(("on_behalf_of", to("archive/L-1")));
+    stage.expect(3006, "archive/plain", "document_anchor", "D-0", borrowed);
     let mut flagged = anchor(1);
     flagged.extend(import());
     flagged.push(("defaults", Value::Array(vec![text("kind")])));
