@@ -1,4 +1,4 @@
-//! Key files of a node: PKCS#8 in PEM, encrypted with scrypt, readable by their owner only. A file in clear is accepted
+//! Key files of a node, encrypted and readable by their owner only; their form is the ledger's `crypto::key_file`. A file in clear is accepted
 //! only for a network whose genesis says `test_keys`. What the keys may sign is the signer's matter.
 
 use std::fs::OpenOptions;
@@ -6,31 +6,20 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use mingzhang_ledger::crypto::key_file::{self, KeyFileFault, Salt};
 use mingzhang_ledger::crypto::{PublicKey, SigningKey};
 use mingzhang_ledger::outcome::Code;
-use pkcs8::der::asn1::OctetStringRef;
-use pkcs8::der::pem::LineEnding;
-use pkcs8::der::{Decode, Encode, SecretDocument};
-use pkcs8::pkcs5::pbes2;
-use pkcs8::pkcs5::scrypt;
-use pkcs8::{AlgorithmIdentifierRef, EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Ed25519 (RFC 8410).
-const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-/// DER header of the 32-byte octet string inside the private key field.
-const SEED_HEADER: [u8; 2] = [0x04, 0x20];
-/// scrypt with N = 2^15, r = 8, p = 1: 32 MiB, about a tenth of a second.
-const SCRYPT_LOG_N: u8 = 15;
-const SCRYPT_R: u32 = 8;
-const SCRYPT_P: u32 = 1;
 /// Largest key file that is read.
 const MAX_KEY_FILE_BYTES: u64 = 8 * 1024;
 /// First line of a key file in clear.
 const TEST_MARK: &str = "Mingzhang TEST KEY, not encrypted: only for networks whose genesis says test_keys";
-const CLEAR_LABEL: &str = "PRIVATE KEY";
-const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
+/// First line of an encrypted key file.
+const ENCRYPTED_MARK: &str = "Mingzhang key, encrypted";
+/// Begins the second line, which names the public key, so that it can be shown without the passphrase.
+const PUBLIC_MARK: &str = "public key ";
 
 /// A passphrase; wiped when dropped.
 pub type Passphrase = Zeroizing<String>;
@@ -74,8 +63,10 @@ pub enum KeyFault {
     Io { path: PathBuf, error: std::io::Error },
     #[error("{path} can be read by others (mode {mode:04o}); it must be 0600")]
     Exposed { path: PathBuf, mode: u32 },
-    #[error("{path} is not a PKCS#8 file with an Ed25519 key: {reason}")]
-    Form { path: PathBuf, reason: String },
+    #[error("{path} is not a PKCS#8 file in PEM with an Ed25519 key")]
+    Form { path: PathBuf },
+    #[error("{path} names another public key in its head than it holds")]
+    Claim { path: PathBuf },
     #[error("{path} is encrypted and no passphrase was given; give one with --passphrase-fd, or start from a terminal")]
     PassphraseMissing { path: PathBuf },
     #[error("{path} does not open with this passphrase")]
@@ -94,7 +85,9 @@ impl KeyFault {
         match self {
             Self::Exposed { .. } => Code(5019),
             Self::PassphraseMissing { .. } | Self::PassphraseWrong { .. } => Code(5006),
-            Self::Io { .. } | Self::Form { .. } | Self::Clear { .. } | Self::Other { .. } => Code(5005),
+            Self::Io { .. } | Self::Form { .. } | Self::Claim { .. } | Self::Clear { .. } | Self::Other { .. } => {
+                Code(5005)
+            }
             Self::Randomness(_) => Code(5024),
         }
     }
@@ -114,51 +107,48 @@ pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyFault> {
 
 /// Writes a new file, encrypted; refuses to overwrite.
 pub fn write(path: &Path, key: &SigningKey, passphrase: &Passphrase) -> Result<(), KeyFault> {
-    let form = |error: String| KeyFault::Form { path: path.to_owned(), reason: error };
-    let parameters = scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).map_err(|error| form(error.to_string()))?;
-    let parameters = pbes2::Parameters::generate_scrypt_aes256cbc(parameters, &*random::<16>()?, *random::<16>()?)
-        .map_err(|error| form(error.to_string()))?;
-    let clear = encode(key).map_err(|error| form(error.to_string()))?;
-    let info = PrivateKeyInfoRef::from_der(clear.as_bytes()).map_err(|error| form(error.to_string()))?;
-    let document =
-        info.encrypt_with_params(parameters, passphrase.as_bytes()).map_err(|error| form(error.to_string()))?;
-    let pem = document.to_pem(ENCRYPTED_LABEL, LineEnding::LF).map_err(|error| form(error.to_string()))?;
-    create(path, pem.as_bytes())
+    let salt = Salt { salt: *random::<16>()?, vector: *random::<16>()? };
+    let pem = key_file::encrypted(key, passphrase.as_bytes(), &salt).map_err(form(path))?;
+    create(path, &with_head(ENCRYPTED_MARK, key, &pem))
 }
 
 /// Writes a new file in clear, marked as a test key; refuses to overwrite.
 pub fn write_test(path: &Path, key: &SigningKey) -> Result<(), KeyFault> {
-    let form = |error: String| KeyFault::Form { path: path.to_owned(), reason: error };
-    let document = encode(key).map_err(|error| form(error.to_string()))?;
-    let pem = document.to_pem(CLEAR_LABEL, LineEnding::LF).map_err(|error| form(error.to_string()))?;
-    let text = Zeroizing::new(format!("{TEST_MARK}\n{}", *pem));
-    create(path, text.as_bytes())
+    let pem = Zeroizing::new(key_file::plain(key).map_err(form(path))?);
+    create(path, &with_head(TEST_MARK, key, &pem))
 }
 
-/// Whether a file is encrypted, so that a passphrase is asked for only where one is needed.
-pub fn is_encrypted(path: &Path) -> Result<bool, KeyFault> {
-    Ok(read_text(path)?.contains(ENCRYPTED_LABEL))
+fn with_head(mark: &str, key: &SigningKey, pem: &str) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(format!("{mark}\n{PUBLIC_MARK}{}\n{pem}", hex::encode(key.public().0)).into_bytes())
+}
+
+/// What a key file says without being opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyFile {
+    pub encrypted: bool,
+    /// As the file claims; opening it checks the claim. Files made elsewhere may claim nothing.
+    pub public: Option<PublicKey>,
+}
+
+/// Looks at a file without opening it, so that a passphrase is asked for only where one is needed.
+pub fn inspect(path: &Path) -> Result<KeyFile, KeyFault> {
+    let text = read_text(path)?;
+    let claimed = text.lines().take(2).find_map(|line| line.strip_prefix(PUBLIC_MARK));
+    let public = claimed.and_then(|digits| hex::decode(digits).ok()?.try_into().ok()).map(PublicKey);
+    Ok(KeyFile { encrypted: key_file::is_encrypted(&text), public })
 }
 
 /// Reads a key. `test_keys` says whether a file in clear is tolerated.
 pub fn read(path: &Path, passphrase: Option<&Passphrase>, test_keys: bool) -> Result<SigningKey, KeyFault> {
     let text = read_text(path)?;
-    let form = |reason: String| KeyFault::Form { path: path.to_owned(), reason };
-    let start = text.find("-----BEGIN").ok_or_else(|| form("there is no PEM block".to_owned()))?;
-    let (_, block) = text.split_at(start);
-    let (label, document) = SecretDocument::from_pem(block).map_err(|error| form(error.to_string()))?;
-    let clear = match label {
-        CLEAR_LABEL if test_keys => document,
-        CLEAR_LABEL => return Err(KeyFault::Clear { path: path.to_owned() }),
-        ENCRYPTED_LABEL => {
-            let passphrase = passphrase.ok_or_else(|| KeyFault::PassphraseMissing { path: path.to_owned() })?;
-            let info =
-                EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| form(error.to_string()))?;
-            info.decrypt(passphrase.as_bytes()).map_err(|_| KeyFault::PassphraseWrong { path: path.to_owned() })?
-        }
-        other => return Err(form(format!("the PEM block is \"{other}\""))),
-    };
-    decode(&clear).map_err(form)
+    let key = key_file::read(&text, passphrase.map(|passphrase| passphrase.as_bytes())).map_err(form(path))?;
+    if !key_file::is_encrypted(&text) && !test_keys {
+        return Err(KeyFault::Clear { path: path.to_owned() });
+    }
+    if inspect(path)?.public.is_some_and(|claimed| claimed != key.public()) {
+        return Err(KeyFault::Claim { path: path.to_owned() });
+    }
+    Ok(key)
 }
 
 /// The keys of an agency's node, checked against what is registered for it.
@@ -176,24 +166,13 @@ pub fn read_for(
     }
 }
 
-fn encode(key: &SigningKey) -> pkcs8::der::Result<SecretDocument> {
-    let seed = Zeroizing::new(key.seed());
-    let mut wrapped = Zeroizing::new([0u8; 34]);
-    wrapped[..2].copy_from_slice(&SEED_HEADER);
-    wrapped[2..].copy_from_slice(&*seed);
-    let algorithm = AlgorithmIdentifierRef { oid: ED25519, parameters: None };
-    let info = PrivateKeyInfoRef::new(algorithm, OctetStringRef::new(&*wrapped)?);
-    SecretDocument::try_from(Zeroizing::new(info.to_der()?).to_vec())
-}
-
-fn decode(document: &SecretDocument) -> Result<SigningKey, String> {
-    let info = PrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| error.to_string())?;
-    if info.algorithm.oid != ED25519 {
-        return Err(format!("the algorithm is {}", info.algorithm.oid));
+fn form(path: &Path) -> impl FnOnce(KeyFileFault) -> KeyFault {
+    let path = path.to_owned();
+    move |fault| match fault {
+        KeyFileFault::PassphraseMissing => KeyFault::PassphraseMissing { path },
+        KeyFileFault::WrongPassphrase => KeyFault::PassphraseWrong { path },
+        KeyFileFault::Malformed => KeyFault::Form { path },
     }
-    let seed: Option<&[u8; 32]> =
-        info.private_key.as_bytes().strip_prefix(&SEED_HEADER).and_then(|seed| seed.try_into().ok());
-    seed.map(SigningKey::from_seed).ok_or_else(|| "the private key has not 32 bytes".to_owned())
 }
 
 fn create(path: &Path, bytes: &[u8]) -> Result<(), KeyFault> {
@@ -213,7 +192,7 @@ fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyFault> {
         return Err(KeyFault::Exposed { path: path.to_owned(), mode });
     }
     if metadata.len() > MAX_KEY_FILE_BYTES {
-        return Err(KeyFault::Form { path: path.to_owned(), reason: format!("it has {} bytes", metadata.len()) });
+        return Err(KeyFault::Form { path: path.to_owned() });
     }
     std::fs::read_to_string(path).map(Zeroizing::new).map_err(io)
 }
@@ -234,7 +213,7 @@ mod tests {
         write(&path, &key, &passphrase("correct horse")).expect("written");
         let text = std::fs::read_to_string(&path).expect("readable");
         assert!(!text.contains(&hex::encode(key.seed())));
-        assert!(is_encrypted(&path).expect("readable"));
+        assert_eq!(inspect(&path).expect("readable"), KeyFile { encrypted: true, public: Some(key.public()) });
         let opened = read(&path, Some(&passphrase("correct horse")), false).expect("opens");
         assert_eq!(opened.public(), key.public());
         let wrong = read(&path, Some(&passphrase("wrong horse")), false).expect_err("refused");
@@ -251,7 +230,7 @@ mod tests {
         write_test(&path, &key).expect("written");
         assert_eq!(read(&path, None, true).expect("opens").public(), key.public());
         assert!(matches!(read(&path, None, false), Err(KeyFault::Clear { .. })));
-        assert!(!is_encrypted(&path).expect("readable"));
+        assert!(!inspect(&path).expect("readable").encrypted);
         let other = generate().expect("randomness").public();
         assert!(matches!(read_for(&path, None, true, &other), Err(KeyFault::Other { .. })));
     }
@@ -263,13 +242,21 @@ mod tests {
         write_test(&path, &generate().expect("randomness")).expect("written");
         let mode = |path: &Path| std::fs::metadata(path).expect("exists").permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("changed");
-        assert!(matches!(read(&path, None, true), Err(KeyFault::Exposed { mode: 0o640, .. })));
+        let other = generate().expect("randomness");
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let (_, pem) = text.split_at(text.find("-----").expect("a PEM block"));
+        let swapped = String::from_utf8(with_head(TEST_MARK, &other, pem).to_vec()).expect("text");
+        let claim = folder.path().join("claim.pem");
+        std::fs::write(&claim, swapped).expect("written");
+        std::fs::set_permissions(&claim, std::fs::Permissions::from_mode(0o600)).expect("changed");
+        assert!(matches!(read(&claim, None, true), Err(KeyFault::Claim { .. })));
         for text in ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
             let broken = folder.path().join("broken.pem");
             std::fs::write(&broken, text).expect("written");
             std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o600)).expect("changed");
             assert!(matches!(read(&broken, None, true), Err(KeyFault::Form { .. })), "{text}");
         }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("changed");
+        assert!(matches!(read(&path, None, true), Err(KeyFault::Exposed { mode: 0o640, .. })));
     }
 }

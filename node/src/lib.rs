@@ -13,6 +13,7 @@ pub mod network;
 pub mod node;
 pub mod ops;
 pub mod sealer;
+pub mod setup;
 pub mod signer;
 pub mod store;
 pub mod sync;

@@ -28,6 +28,8 @@ pub struct Peer {
     /// Ed25519 key of the libp2p identity.
     pub peer_key: PublicKey,
     pub addresses: Vec<Address>,
+    /// Follows without a seat; `agency` is then only what it is called.
+    pub observer: bool,
 }
 
 /// Why a list cannot be used.
@@ -51,6 +53,8 @@ pub enum SeedsFault {
     OtherNetwork { seeds: String, genesis: String },
     #[error("{0} is no member of the authority set")]
     NoMember(String),
+    #[error("{0} is an observer in the seeds and a member of the authority set")]
+    ObserverIsMember(String),
     #[error("peer_key of {agency} is {seeds}, the authority set has {set}")]
     OtherKey { agency: String, seeds: String, set: String },
 }
@@ -69,6 +73,8 @@ struct WrittenPeer {
     agency: String,
     peer_key: String,
     addresses: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    observer: bool,
 }
 
 impl Seeds {
@@ -107,6 +113,7 @@ impl Seeds {
             agency: peer.agency.clone(),
             peer_key: hex::encode(peer.peer_key.0),
             addresses: peer.addresses.iter().map(ToString::to_string).collect(),
+            observer: peer.observer,
         });
         let written =
             Written { genesis_hash: format!("sha256:{}", hex::encode(self.genesis_hash)), peers: peers.collect() };
@@ -121,11 +128,13 @@ impl Seeds {
             return Err(SeedsFault::OtherNetwork { seeds, genesis });
         }
         for peer in &self.peers {
-            let member = set
-                .members
-                .iter()
-                .find(|member| member.agency == peer.agency)
-                .ok_or_else(|| SeedsFault::NoMember(peer.agency.clone()))?;
+            let member = set.members.iter().find(|member| member.agency == peer.agency);
+            let member = match (member, peer.observer) {
+                (Some(member), false) => member,
+                (Some(_), true) => return Err(SeedsFault::ObserverIsMember(peer.agency.clone())),
+                (None, false) => return Err(SeedsFault::NoMember(peer.agency.clone())),
+                (None, true) => continue,
+            };
             if member.peer_key != peer.peer_key {
                 return Err(SeedsFault::OtherKey {
                     agency: peer.agency.clone(),
@@ -139,16 +148,17 @@ impl Seeds {
 }
 
 fn read_peer(written: WrittenPeer) -> Result<Peer, SeedsFault> {
-    let WrittenPeer { agency, peer_key, addresses } = written;
+    let WrittenPeer { agency, peer_key, addresses, observer } = written;
     let key = parse_hex(&peer_key).ok_or_else(|| SeedsFault::PeerKey { agency: agency.clone(), key: peer_key })?;
-    if addresses.is_empty() || addresses.len() > MAX_ADDRESSES {
+    // An observer may be one that only dials.
+    if (addresses.is_empty() && !observer) || addresses.len() > MAX_ADDRESSES {
         return Err(SeedsFault::Addresses { agency, count: addresses.len() });
     }
     let addresses = addresses
         .iter()
         .map(|text| text.parse().map_err(|fault| SeedsFault::Address { agency: agency.clone(), fault }))
         .collect::<Result<_, _>>()?;
-    Ok(Peer { agency, peer_key: PublicKey(key), addresses })
+    Ok(Peer { agency, peer_key: PublicKey(key), addresses, observer })
 }
 
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
@@ -200,6 +210,13 @@ mod tests {
         let seeds = Seeds::parse(&text()).unwrap();
         assert_eq!(seeds.check(&[7; 32], &set()), Ok(()));
         assert_eq!(Seeds::parse(&seeds.to_text()), Ok(seeds));
+        let observer = format!(
+            "[[peers]]\nagency = \"press\"\nobserver = true\naddresses = []\npeer_key = \"{}\"\n",
+            "09".repeat(32)
+        );
+        let seeds = Seeds::parse(&(text() + &observer)).unwrap();
+        assert_eq!(seeds.check(&[7; 32], &set()), Ok(()));
+        assert_eq!(Seeds::parse(&seeds.to_text()), Ok(seeds));
     }
 
     #[test]
@@ -209,6 +226,11 @@ mod tests {
         refused("sha256:07", "sha256:08", "seeds are for the network with genesis 08");
         refused("agency = \"civil\"", "agency = \"finance\"", "agency \"finance\" appears twice");
         refused("agency = \"civil\"", "agency = \"bank\"", "bank is no member");
+        refused(
+            "agency = \"civil\"",
+            "agency = \"civil\"\nobserver = true",
+            "civil is an observer in the seeds and a member",
+        );
         refused("peer_key = \"01", "peer_key = \"02", "peer_key of finance is 02");
         refused("peer_key = \"01", "peer_key = \"", "is not 64 lowercase");
         refused("[\"/ip4/192.0.2.1/tcp/8442\"]", "[]", "finance has 0 addresses");

@@ -12,7 +12,6 @@ mod submit;
 mod trust;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -21,7 +20,6 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::node::NodeHandle;
@@ -34,14 +32,12 @@ pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_WAIT_S: u64 = 60;
 /// Most items of one list.
 pub const MAX_LIST_ITEMS: usize = 200;
-/// How long open answers may take once the node stops.
-const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// What every handler works with.
 pub type Node = Arc<NodeHandle>;
 
 /// All routes of the public listener.
-pub fn router(node: Node) -> Router {
+fn router(node: Node) -> Router {
     let v1 = Router::new()
         .route("/status", get(trust::status))
         .route("/genesis", get(trust::genesis))
@@ -97,18 +93,9 @@ async fn name_network(
     response
 }
 
-/// Serves until `stop` turns true; open answers get a moment to end.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
-    let mut told = stop.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        // An error means that the sender is gone, which is a stop too.
-        drop(told.wait_for(|stop| *stop).await);
-    });
-    tokio::select! {
-        result = server => result,
-        () = async {
-            drop(stop.wait_for(|stop| *stop).await);
-            tokio::time::sleep(STOP_GRACE).await;
-        } => Ok(()),
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, node: Node) {
+    if let Err(error) = axum::serve(listener, router(node)).await {
+        tracing::error!(%error, "the API's listener ended");
     }
 }

@@ -1,1 +1,100 @@
-//! The command line of mingzhang-node: one file per top-level command.
+//! The command line of mingzhang-node: what may be asked, and who answers. One file per top-level command; how answers
+//! are printed is in `answer`.
+
+mod answer;
+mod config;
+mod devnet;
+mod genesis;
+mod init;
+mod key;
+pub mod probe;
+mod run;
+mod session;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use answer::{Answer, Failure, Words};
+pub use session::{Global, Session};
+
+/// An agency's node of a Mingzhang network 明账节点程序
+#[derive(Debug, Parser)]
+#[command(name = "mingzhang-node", version, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a node's folder: keys and configuration 建立节点目录
+    Init(init::Arguments),
+    /// Found a network together 共同创立网络
+    #[command(subcommand)]
+    Genesis(genesis::Command),
+    /// Run the node 运行节点
+    Run(run::Arguments),
+    /// What the running node says about itself 节点状态
+    Status(status::Arguments),
+    /// Keys of this node 本节点的密钥
+    #[command(subcommand)]
+    Key(key::Command),
+    /// The configuration file 配置文件
+    #[command(subcommand)]
+    Config(config::Command),
+    /// A whole network on this machine, for trials 本机测试网
+    #[command(subcommand)]
+    Devnet(devnet::Command),
+}
+
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "init",
+            Self::Genesis(command) => command.name(),
+            Self::Run(_) => "run",
+            Self::Status(_) => "status",
+            Self::Key(key::Command::Status { .. }) => "key status",
+            Self::Config(command) => command.name(),
+            Self::Devnet(command) => command.name(),
+        }
+    }
+
+    fn run(self, session: &Session) -> Result<Answer, Failure> {
+        match self {
+            Self::Init(arguments) => init::run(session, arguments),
+            Self::Genesis(command) => genesis::run(session, command),
+            Self::Run(arguments) => run::run(session, &arguments),
+            Self::Status(arguments) => status::run(&arguments),
+            Self::Key(key::Command::Status { config }) => key::status(&config),
+            Self::Config(command) => config::run(command),
+            Self::Devnet(command) => devnet::run(session, command),
+        }
+    }
+}
+
+/// Reads the command line, does what it says, prints the answer.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return answer::usage(&error),
+    };
+    let session = Session::new(arguments.global);
+    let name = arguments.command.name();
+    answer::print(&session, name, arguments.command.run(&session))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

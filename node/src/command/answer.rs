@@ -1,0 +1,205 @@
+//! How a command answers: the result on stdout, prose on stderr, one JSON envelope with `--json`, and an exit status that
+//! means the same everywhere. Every failure has a code of the catalogue, which holds its explanation and its fix.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use mingzhang_genesis::GenesisFault;
+use mingzhang_genesis::ceremony::CeremonyFault;
+use mingzhang_genesis::possession::PossessionFault;
+use mingzhang_ledger::outcome::{Code, catalogue};
+use serde_json::{Value, json};
+
+use super::session::{Language, Session};
+use crate::config::ConfigFault;
+use crate::keys::KeyFault;
+
+const SCHEMA_VERSION: u64 = 1;
+
+/// A text in both languages.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    pub zh: String,
+    pub en: String,
+}
+
+impl Words {
+    pub fn new(zh: impl Into<String>, en: impl Into<String>) -> Self {
+        Self { zh: zh.into(), en: en.into() }
+    }
+
+    /// What needs no translation.
+    pub fn same(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { zh: text.clone(), en: text }
+    }
+
+    pub fn of(&self, language: Language) -> &str {
+        match language {
+            Language::Chinese => &self.zh,
+            Language::English => &self.en,
+        }
+    }
+}
+
+/// What a command has to say. A failure beside a result decides the exit status, for instance a network that is not ready.
+#[derive(Debug, Default)]
+pub struct Answer {
+    pub data: Value,
+    pub text: Words,
+    pub warnings: Vec<Words>,
+    pub failure: Option<Failure>,
+}
+
+/// Why a command did not do what was asked: a code of the catalogue and the values that disagree.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub code: Code,
+    pub detail: String,
+}
+
+impl Failure {
+    pub fn new(code: u16, detail: impl Into<String>) -> Self {
+        Self { code: Code(code), detail: detail.into() }
+    }
+
+    pub fn usage(detail: impl Into<String>) -> Self {
+        Self::new(2012, detail)
+    }
+
+    /// A file of the user that cannot be read.
+    pub fn unreadable(path: &Path, error: impl Display) -> Self {
+        Self::new(2011, format!("{}: {error}", path.display()))
+    }
+
+    pub fn not_written(path: &Path, error: impl Display) -> Self {
+        Self::new(5025, format!("{}: {error}", path.display()))
+    }
+
+    pub fn genesis(path: &Path, error: &GenesisFault) -> Self {
+        Self::new(5018, format!("{}: {error}", path.display()))
+    }
+
+    fn exit(&self) -> u8 {
+        catalogue().get(&self.code).map_or(1, |entry| entry.exit)
+    }
+
+    fn json(&self, language: Language) -> Value {
+        let Some(entry) = catalogue().get(&self.code) else {
+            return json!({ "code": self.code.to_string(), "detail": self.detail });
+        };
+        let text = if language == Language::Chinese { &entry.zh } else { &entry.en };
+        json!({
+            "code": self.code.to_string(),
+            "name": entry.name,
+            "family": entry.family,
+            "title": text.title,
+            "detail": self.detail,
+            "explain": text.explain,
+            "fix": text.fix,
+            "retryable": entry.retryable,
+            "definite": entry.definite,
+        })
+    }
+
+    fn text(&self, language: Language) -> String {
+        let Some(entry) = catalogue().get(&self.code) else { return format!("{} {}", self.code, self.detail) };
+        match language {
+            Language::Chinese => format!(
+                "{} {}   {}\n        {}\n        处理: {}",
+                self.code, entry.zh.title, self.detail, entry.zh.explain, entry.zh.fix
+            ),
+            Language::English => format!(
+                "{} {}   {}\n        {}\n        fix: {}",
+                self.code, entry.en.title, self.detail, entry.en.explain, entry.en.fix
+            ),
+        }
+    }
+}
+
+impl From<ConfigFault> for Failure {
+    fn from(fault: ConfigFault) -> Self {
+        Self { code: fault.code(), detail: fault.to_string() }
+    }
+}
+
+impl From<KeyFault> for Failure {
+    fn from(fault: KeyFault) -> Self {
+        Self { code: fault.code(), detail: fault.to_string() }
+    }
+}
+
+impl From<CeremonyFault> for Failure {
+    fn from(fault: CeremonyFault) -> Self {
+        Self::new(5018, fault.to_string())
+    }
+}
+
+impl From<PossessionFault> for Failure {
+    fn from(fault: PossessionFault) -> Self {
+        Self::new(5026, fault.to_string())
+    }
+}
+
+/// Prints a result and gives the exit status.
+pub fn print(session: &Session, command: &str, result: Result<Answer, Failure>) -> ExitCode {
+    let answer = result.unwrap_or_else(|failure| Answer { failure: Some(failure), ..Answer::default() });
+    let language = session.language;
+    if session.json {
+        let warnings: Vec<&str> = answer.warnings.iter().map(|warning| warning.of(language)).collect();
+        let errors: Vec<Value> = answer.failure.iter().map(|failure| failure.json(language)).collect();
+        let envelope = json!({
+            "schema_version": SCHEMA_VERSION,
+            "command": command,
+            "success": answer.failure.is_none(),
+            "data": answer.data,
+            "errors": errors,
+            "warnings": warnings,
+        });
+        write_line(&envelope.to_string());
+    } else {
+        let text = answer.text.of(language);
+        if !text.is_empty() {
+            write_line(text.trim_end_matches('\n'));
+        }
+        for warning in &answer.warnings {
+            session.say(warning);
+        }
+        if let Some(failure) = &answer.failure {
+            eprintln!("{}", failure.text(language));
+        }
+    }
+    answer.failure.map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.exit()))
+}
+
+/// A wrong command line; help and version are results.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    let asked = !error.use_stderr();
+    let json = std::env::args().any(|argument| argument == "--json");
+    if json && !asked {
+        let text = error.to_string();
+        let failure = Failure::usage(text.lines().next().unwrap_or_default());
+        let errors = [failure.json(Language::of_environment(None))];
+        let envelope = json!({
+            "schema_version": SCHEMA_VERSION, "command": "", "success": false, "data": null,
+            "errors": errors, "warnings": [],
+        });
+        write_line(&envelope.to_string());
+        return ExitCode::from(2);
+    }
+    match error.print() {
+        Ok(()) if asked => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(2),
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+/// Writes a line to stdout. A reader that has gone away, as `head` does, is no failure of ours.
+fn write_line(text: &str) {
+    let mut stdout = io::stdout().lock();
+    if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(0);
+    }
+}

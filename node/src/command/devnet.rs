@@ -1,0 +1,189 @@
+//! `devnet …`: a whole network on this machine. What it does is in the devnet module; here are its flags and answers.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::answer::{Answer, Failure, Words};
+use super::genesis::hash_text;
+use super::session::Session;
+use crate::devnet::{self, Devnet, DevnetFault, Plan, SeatStatus};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make and start a network, or resume a stopped one 建立并启动,或恢复
+    Up {
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        /// How many agencies run a node 节点数
+        #[arg(long, default_value_t = 4)]
+        agencies: usize,
+        /// First port; without it another range is taken when the usual one is busy 起始端口
+        #[arg(long)]
+        base_port: Option<u16>,
+        /// Start only the node of this agency again 只启动该单位的节点
+        #[arg(long, value_name = "AGENCY")]
+        only: Option<String>,
+    },
+    /// Stop what up started 停止
+    Down {
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        /// Also delete what up made 同时删除
+        #[arg(long)]
+        delete: bool,
+    },
+    /// How each node is doing 状态
+    Status {
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+    },
+    /// The ends of the nodes' logs 日志
+    Logs {
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        #[arg(long)]
+        agency: Option<String>,
+        /// Lines of each log 行数
+        #[arg(long, default_value_t = 50)]
+        lines: usize,
+    },
+}
+
+impl Command {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Up { .. } => "devnet up",
+            Self::Down { .. } => "devnet down",
+            Self::Status { .. } => "devnet status",
+            Self::Logs { .. } => "devnet logs",
+        }
+    }
+}
+
+impl From<DevnetFault> for Failure {
+    fn from(fault: DevnetFault) -> Self {
+        Self { code: fault.code(), detail: fault.to_string() }
+    }
+}
+
+pub fn run(session: &Session, command: Command) -> Result<Answer, Failure> {
+    match command {
+        Command::Up { dir, agencies, base_port, only } => {
+            up(session, &dir, &Plan { agencies, base_port, only: only.as_deref() })
+        }
+        Command::Down { dir, delete } => down(&dir, delete),
+        Command::Status { dir } => status(&dir),
+        Command::Logs { dir, agency, lines } => logs(&dir, agency.as_deref(), lines),
+    }
+}
+
+fn up(session: &Session, dir: &Path, plan: &Plan<'_>) -> Result<Answer, Failure> {
+    session.say(&Words::new("正在启动测试网 …", "starting the devnet …"));
+    let (devnet, ready_ms) = devnet::up(dir, plan)?;
+    let statuses = devnet.status();
+    let agencies: Vec<_> = devnet
+        .record
+        .seats
+        .iter()
+        .zip(&statuses)
+        .map(|(seat, status)| {
+            json!({
+                "agency_id": seat.agency_id, "name": seat.name, "api": format!("http://{}", seat.api),
+                "ops": format!("http://{}", seat.ops),
+                "peer": format!("/ip4/{}/tcp/{}", seat.peer.ip(), seat.peer.port()),
+                "pid": status.pid, "state": status.state,
+            })
+        })
+        .collect();
+    let data = json!({
+        "network": devnet.genesis.origin,
+        "genesis_hash": hash_text(&devnet.genesis),
+        "genesis_file": devnet.genesis_file(),
+        "context_file": devnet.context_file(),
+        "dir": devnet.dir,
+        "ready_ms": ready_ms,
+        "agencies": agencies,
+        "keys": devnet.record.keys,
+    });
+    let mut table = String::new();
+    for (seat, status) in devnet.record.seats.iter().zip(&statuses) {
+        writeln!(table, "{:<12} http://{}  {}  {}", seat.agency_id, seat.api, status.state, seat.name)
+            .expect("writing to a string cannot fail");
+    }
+    let rules: Vec<String> =
+        devnet.genesis.document.rules.0.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let rules = rules.join(", ");
+    let context = devnet.context_file();
+    let text = Words::new(
+        format!("{table}{ready_ms} 毫秒后全部就绪\nexport MINGZHANG_CONTEXT={}", context.display()),
+        format!("{table}ready after {ready_ms} ms\nexport MINGZHANG_CONTEXT={}", context.display()),
+    );
+    let warnings = vec![
+        Words::new("测试网: 密钥未加密,不得用于实际业务", "test network: keys lie in clear, not for use"),
+        Words::new(format!("创世文件缩短了期限: {rules}"), format!("its genesis shortens periods: {rules}")),
+    ];
+    Ok(Answer { data, text, warnings, failure: None })
+}
+
+fn down(dir: &Path, delete: bool) -> Result<Answer, Failure> {
+    let devnet = Devnet::open(dir)?;
+    let stopped = devnet.stop()?;
+    if delete {
+        devnet.delete()?;
+    }
+    let (zh, en) = if delete { (",已删除", ", deleted") } else { ("", "") };
+    let text = Words::new(format!("已停止 {stopped} 个节点{zh}"), format!("stopped {stopped} nodes{en}"));
+    Ok(Answer { data: json!({ "stopped": stopped, "deleted": delete }), text, ..Answer::default() })
+}
+
+fn status(dir: &Path) -> Result<Answer, Failure> {
+    let statuses = Devnet::open(dir)?.status();
+    let height = statuses.iter().filter_map(|status| status.height).max();
+    let behind = |status: &SeatStatus| Some(height? - status.height?);
+    let agencies: Vec<_> = statuses
+        .iter()
+        .map(|status| {
+            json!({
+                "agency_id": status.agency_id, "pid": status.pid, "state": status.state, "height": status.height,
+                "behind": behind(status),
+            })
+        })
+        .collect();
+    let running = statuses.iter().filter(|status| status.pid.is_some()).count();
+    let mut table = String::new();
+    for status in &statuses {
+        let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
+        let (height, behind) = (number(status.height), number(behind(status)));
+        writeln!(table, "{:<12} {:<9} height {height} behind {behind}", status.agency_id, status.state)
+            .expect("writing to a string cannot fail");
+    }
+    let waiting: Vec<&str> =
+        statuses.iter().filter(|status| status.state != "ready").map(|status| status.agency_id.as_str()).collect();
+    let failure = (!waiting.is_empty()).then(|| Failure::new(5027, format!("not ready: {}", waiting.join(", "))));
+    let data = json!({ "running": running, "total": statuses.len(), "height": height, "agencies": agencies });
+    Ok(Answer { data, text: Words::same(table), failure, ..Answer::default() })
+}
+
+fn logs(dir: &Path, agency: Option<&str>, lines: usize) -> Result<Answer, Failure> {
+    let devnet = Devnet::open(dir)?;
+    let (mut items, mut text) = (Vec::new(), String::new());
+    for seat in devnet.record.seats.iter().filter(|seat| agency.is_none_or(|agency| agency == seat.agency_id)) {
+        let file = devnet.log_file(seat);
+        let log = std::fs::read(&file).map_err(|error| Failure::unreadable(&file, error))?;
+        let log = String::from_utf8_lossy(&log);
+        let all: Vec<&str> = log.lines().collect();
+        let last = &all[all.len().saturating_sub(lines)..];
+        writeln!(text, "== {} {}", seat.agency_id, file.display()).expect("writing to a string cannot fail");
+        for line in last {
+            writeln!(text, "{line}").expect("writing to a string cannot fail");
+        }
+        items.push(json!({ "agency_id": seat.agency_id, "file": file, "lines": last }));
+    }
+    if items.is_empty() {
+        return Err(DevnetFault::NoSeat(agency.unwrap_or_default().to_owned()).into());
+    }
+    Ok(Answer { data: json!({ "logs": items }), text: Words::same(text), ..Answer::default() })
+}

@@ -1,0 +1,133 @@
+//! `run`: reads everything the node needs, starts its logs and its listeners, and runs it until it is told to stop or a
+//! part of it fails. What the node does is in `node`, what the listeners answer in `api` and `ops`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mingzhang_ledger::outcome::Code;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+use super::answer::{Answer, Failure};
+use super::session::Session;
+use crate::api;
+use crate::config::{Config, LogFormat, LogLevel};
+use crate::engine::EngineFault;
+use crate::network::NetworkFault;
+use crate::node::{self, Fault, Node, Start};
+use crate::ops;
+use crate::setup::{Setup, SetupFault};
+use crate::store::StoreFault;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Configuration of the node 节点配置
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl From<SetupFault> for Failure {
+    fn from(fault: SetupFault) -> Self {
+        Self { code: fault.code(), detail: fault.to_string() }
+    }
+}
+
+impl From<StoreFault> for Failure {
+    fn from(fault: StoreFault) -> Self {
+        let text = fault.to_string();
+        // The store's sentences begin with their code, for logs; here the code stands apart.
+        let prefix = format!("{}: ", fault.code());
+        let detail = text.strip_prefix(&prefix).unwrap_or(&text).to_owned();
+        Self { code: fault.code(), detail }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let code = match &fault {
+            Fault::Store(fault) | Fault::Engine(EngineFault::Store(fault)) => return fault.clone().into(),
+            Fault::Network(NetworkFault::Listen { .. }) => 5007,
+            Fault::Engine(EngineFault::Signer(_)) => 5022,
+            Fault::Network(NetworkFault::Setup(_))
+            | Fault::Engine(EngineFault::ExecutorGone)
+            | Fault::Founding(_)
+            | Fault::Executor(_)
+            | Fault::Thread(_)
+            | Fault::Ended { .. } => 5024,
+        };
+        Self { code: Code(code), detail: fault.to_string() }
+    }
+}
+
+pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> {
+    let config = Config::read(&arguments.config)?;
+    let setup = Setup::read(config, |path: &Path| session.passphrase(path))?;
+    start_logs(&setup.config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(5024, format!("the runtime cannot be started: {error}")))?;
+    runtime.block_on(serve(setup))?;
+    Ok(Answer::default())
+}
+
+async fn serve(setup: Setup) -> Result<(), Failure> {
+    let Setup { config, genesis, seeds, keys } = setup;
+    // A taken port is said before the store is touched.
+    let ops_listener = listen(config.ops_listen).await?;
+    let api_listener = listen(config.api_listen).await?;
+    let mut node = node::start(Start { config, genesis, seeds, keys }).await?;
+    let mut listeners = JoinSet::new();
+    listeners.spawn(ops::serve(ops_listener, Arc::clone(node.handle())));
+    listeners.spawn(api::serve(api_listener, Arc::clone(node.handle())));
+    let outcome = tokio::select! {
+        told = told_to_stop() => told,
+        fault = node.failed() => Err(fault.into()),
+        Some(_) = listeners.join_next() => Err(Failure::new(5024, "a listener ended unexpectedly")),
+    };
+    stop(node, listeners, outcome).await
+}
+
+/// Stops in good order whatever the reason; the first failure is the one that counts.
+async fn stop(node: Node, mut listeners: JoinSet<()>, outcome: Result<(), Failure>) -> Result<(), Failure> {
+    tracing::info!("stopping");
+    listeners.shutdown().await;
+    let stopped = node.stop().await;
+    outcome?;
+    Ok(stopped?)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| Failure::new(5007, format!("{address}: {error}")))
+}
+
+/// Resolves when the operator or the system asks the process to end.
+async fn told_to_stop() -> Result<(), Failure> {
+    let watch = |kind| signal(kind).map_err(|error| Failure::new(5024, format!("signals cannot be watched: {error}")));
+    let (mut terminate, mut interrupt) = (watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// Logs go to stderr; the libraries below say only what is amiss.
+fn start_logs(config: &Config) {
+    let level = match config.log_level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let filter = EnvFilter::new(format!("warn,mingzhang_node={level},mingzhang_consensus={level}"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => logs.with_ansi(false).init(),
+    }
+}

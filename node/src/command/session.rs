@@ -1,0 +1,124 @@
+//! What holds for every command: language, form of the answer, and how a passphrase is obtained.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use zeroize::Zeroizing;
+
+use super::answer::{Failure, Words};
+use crate::keys::{KeyFault, Passphrase};
+
+/// Longest passphrase that is read.
+const MAX_PASSPHRASE_BYTES: u64 = 1024;
+/// Shortest passphrase for a new key.
+const MIN_PASSPHRASE_CHARACTERS: usize = 8;
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// One JSON object on stdout 结果以 JSON 输出
+    #[arg(long, global = true)]
+    json: bool,
+    /// Language of texts: zh-CN or en 语言
+    #[arg(long, global = true, value_enum)]
+    lang: Option<Language>,
+    /// No prose on stderr 不输出说明
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Never ask, fail instead 不提问
+    #[arg(long, global = true)]
+    no_input: bool,
+    /// Read the passphrase from this file descriptor 从该文件描述符读取口令
+    #[arg(long, global = true, value_name = "N")]
+    passphrase_fd: Option<u32>,
+}
+
+/// Language of texts, never of fields or codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    #[value(name = "zh-CN")]
+    Chinese,
+    #[value(name = "en")]
+    English,
+}
+
+impl Language {
+    /// Flag, then MINGZHANG_LANG, then the locale: `zh…` is Chinese, all else English.
+    pub fn of_environment(flag: Option<Language>) -> Language {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let named = || ["MINGZHANG_LANG", "LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(variable);
+        flag.unwrap_or_else(|| {
+            if named().is_some_and(|name| name.starts_with("zh")) { Self::Chinese } else { Self::English }
+        })
+    }
+}
+
+/// The settings of this call.
+#[derive(Debug)]
+pub struct Session {
+    pub json: bool,
+    pub language: Language,
+    quiet: bool,
+    no_input: bool,
+    passphrase_fd: Option<u32>,
+}
+
+impl Session {
+    pub fn new(global: Global) -> Self {
+        let Global { json, lang, quiet, no_input, passphrase_fd } = global;
+        Self { json, language: Language::of_environment(lang), quiet, no_input, passphrase_fd }
+    }
+
+    /// Prose for people, on stderr.
+    pub fn say(&self, words: &Words) {
+        if !self.quiet {
+            eprintln!("{}", words.of(self.language));
+        }
+    }
+
+    /// The passphrase that opens `file`.
+    pub fn passphrase(&self, file: &Path) -> Result<Passphrase, Failure> {
+        if let Some(descriptor) = self.passphrase_fd {
+            return read_descriptor(descriptor);
+        }
+        if self.no_input || !std::io::stdin().is_terminal() {
+            return Err(KeyFault::PassphraseMissing { path: file.to_owned() }.into());
+        }
+        let name = file.display();
+        self.prompt(&Words::new(format!("{name} 的口令: "), format!("passphrase of {name}: ")))
+    }
+
+    /// A new passphrase, typed twice.
+    pub fn new_passphrase(&self, file: &Path) -> Result<Passphrase, Failure> {
+        let passphrase = self.passphrase(file)?;
+        if passphrase.chars().count() < MIN_PASSPHRASE_CHARACTERS {
+            return Err(Failure::usage(format!(
+                "the passphrase has fewer than {MIN_PASSPHRASE_CHARACTERS} characters"
+            )));
+        }
+        if self.passphrase_fd.is_none() && *self.prompt(&Words::new("再输一次: ", "once more: "))? != *passphrase {
+            return Err(Failure::usage("the two passphrases differ"));
+        }
+        Ok(passphrase)
+    }
+
+    fn prompt(&self, words: &Words) -> Result<Passphrase, Failure> {
+        rpassword::prompt_password(words.of(self.language))
+            .map(Zeroizing::new)
+            .map_err(|error| Failure::usage(format!("the passphrase cannot be read: {error}")))
+    }
+}
+
+/// The first line of an inherited descriptor, opened by its name so that no descriptor is taken over unsafely.
+fn read_descriptor(descriptor: u32) -> Result<Passphrase, Failure> {
+    let path = format!("/dev/fd/{descriptor}");
+    let mut text = Zeroizing::new(String::new());
+    let read = std::fs::File::open(&path).and_then(|file| file.take(MAX_PASSPHRASE_BYTES).read_to_string(&mut text));
+    read.map_err(|error| Failure::usage(format!("--passphrase-fd {descriptor}: {error}")))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(Failure::usage(format!("--passphrase-fd {descriptor} is empty")));
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}

@@ -1,1 +1,0 @@
-//! A whole network of agencies on one machine, without Docker.

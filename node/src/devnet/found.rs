@@ -1,0 +1,310 @@
+//! Makes a devnet's folder: keys, genesis with its proofs, seeds, each node's configuration, the client's context.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use mingzhang_genesis::Genesis;
+use mingzhang_genesis::document::{
+    Admin, Agency, Document, FORMAT as GENESIS_FORMAT, Key, Node, Numbers, Officer, Person, Recovery, Role,
+};
+use mingzhang_genesis::possession::{Proofs, prove};
+use mingzhang_ledger::crypto::{PublicKey, SigningKey};
+use mingzhang_seeds::{Address, Host, Peer, Seeds};
+use serde::Serialize;
+
+use super::roster::{self, Organisation};
+use super::{Devnet, DevnetFault, FORMAT, MAX_AGENCIES, OfficerKey, Plan, RECORD_FILE, Record, Seat, io, ports};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::keys::{self, NodeKeys, Purpose};
+
+/// Name of every devnet; the hash in the origin tells them apart.
+const NAME: &str = "devnet.mingzhang.test/main";
+const ADMINS: usize = 2;
+
+/// What the client reads: which network, where its nodes are, which keys to use.
+#[derive(Serialize)]
+struct Context {
+    name: &'static str,
+    genesis_hash: String,
+    genesis_file: PathBuf,
+    nodes: Vec<String>,
+    agency: &'static str,
+    keys_dir: PathBuf,
+    key: &'static str,
+    importer_key: &'static str,
+    supervisor_key: &'static str,
+}
+
+/// Public facts about an officer's key, beside its file.
+#[derive(Serialize)]
+struct Facts<'a> {
+    agency: &'a str,
+    person: String,
+    roles: Vec<&'a str>,
+}
+
+/// What is made in memory before anything is written.
+struct Draft {
+    dir: PathBuf,
+    agencies: Vec<Agency>,
+    seats: Vec<Seat>,
+    officers: Vec<OfficerKey>,
+    node_keys: Vec<NodeKeys>,
+    secrets: BTreeMap<PublicKey, SigningKey>,
+}
+
+/// Makes a new devnet in an absent or empty folder.
+pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
+    if plan.agencies == 0 || plan.agencies > MAX_AGENCIES {
+        return Err(DevnetFault::Agencies { have: plan.agencies });
+    }
+    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(DevnetFault::NotEmpty(dir.to_owned()));
+    }
+    let base = ports::choose(plan.base_port, plan.agencies)?;
+    let mut draft = Draft {
+        dir: dir.to_owned(),
+        agencies: Vec::new(),
+        seats: Vec::new(),
+        officers: Vec::new(),
+        node_keys: Vec::new(),
+        secrets: BTreeMap::new(),
+    };
+    for (place, organisation) in roster::organisations(plan.agencies).iter().enumerate() {
+        let seat = if place < plan.agencies { Some(ports::of(base, place)?) } else { None };
+        draft.add(organisation, seat)?;
+    }
+    for seat in &draft.seats {
+        ports::require_free(seat)?;
+    }
+    let bytes = document(&draft.agencies).to_bytes().map_err(|error| DevnetFault::Genesis(error.to_string()))?;
+    let genesis = Genesis::parse(&bytes).map_err(|fault| DevnetFault::Genesis(fault.to_string()))?;
+    draft.write(genesis)
+}
+
+fn document(agencies: &[Agency]) -> Document {
+    Document {
+        format: GENESIS_FORMAT.to_owned(),
+        name: NAME.to_owned(),
+        suite: 1,
+        development: true,
+        test_keys: true,
+        utc_offset_minutes: 480,
+        currencies: ["CNY", "USD", "EUR", "GBP", "MXN", "AMD", "PYG", "ALL"].map(str::to_owned).to_vec(),
+        consensus: Numbers::default(),
+        rules: Numbers(roster::SHORTENED.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()),
+        agencies: agencies.to_vec(),
+        recovery: Recovery::default(),
+        log_keys: Vec::new(),
+    }
+}
+
+impl Draft {
+    fn add(&mut self, organisation: &Organisation, seat: Option<[std::net::SocketAddr; 3]>) -> Result<(), DevnetFault> {
+        let id = &organisation.id;
+        let mut admin_keys = Vec::new();
+        for number in 1..=ADMINS {
+            let (person, key) = self.officer(id, "admin", number)?;
+            admin_keys.push(Admin { person, key });
+        }
+        let mut officers = Vec::new();
+        for role in organisation.roles {
+            for number in 1..=roster::OFFICERS_PER_ROLE {
+                let (person, key) = self.officer(id, role, number)?;
+                let role = Role { role: (*role).to_owned(), max_minor: None };
+                officers.push(Officer { person, key, roles: vec![role] });
+            }
+        }
+        let node = match seat {
+            Some([api, ops, peer]) => {
+                self.seats.push(Seat { agency_id: id.clone(), name: organisation.name.clone(), api, ops, peer });
+                let (consensus, sealing, peer) = (self.secret()?, self.secret()?, self.secret()?);
+                let node = Node {
+                    consensus_key: Key(consensus.public()),
+                    sealing_key: Key(sealing.public()),
+                    peer_key: Key(peer.public()),
+                    url: format!("http://{api}/"),
+                };
+                self.node_keys.push(NodeKeys { consensus: Some(consensus), sealing: Some(sealing), peer });
+                Some(node)
+            }
+            None => None,
+        };
+        self.agencies.push(Agency {
+            id: id.clone(),
+            name: organisation.name.clone(),
+            kind: organisation.kind.to_owned(),
+            roles: organisation.roles.iter().map(|role| (*role).to_owned()).collect(),
+            admin_keys,
+            officers,
+            node,
+        });
+        Ok(())
+    }
+
+    fn secret(&mut self) -> Result<SigningKey, DevnetFault> {
+        let key = keys::generate()?;
+        self.secrets.insert(key.public(), key.clone());
+        Ok(key)
+    }
+
+    /// A key whose file is named `<agency>-<role>-<number>`.
+    fn officer(&mut self, agency: &str, role: &str, number: usize) -> Result<(Person, Key), DevnetFault> {
+        let key = self.secret()?;
+        let name = format!("{agency}-{}-{number}", role.replace('_', "-"));
+        let file = self.dir.join("keys").join(format!("{name}.pem"));
+        self.officers.push(OfficerKey { name, agency_id: agency.to_owned(), role: role.to_owned(), file });
+        let person = Person(*keys::random::<16>()?);
+        let key = Key(key.public());
+        Ok((person, key))
+    }
+
+    fn write(self, genesis: Genesis) -> Result<Devnet, DevnetFault> {
+        let dir = &self.dir;
+        for folder in [dir.clone(), dir.join("keys"), dir.join("nodes")] {
+            std::fs::create_dir_all(&folder).map_err(io(&folder))?;
+        }
+        let file = |name: &str, bytes: &[u8]| {
+            let path = dir.join(name);
+            std::fs::write(&path, bytes).map_err(io(&path))
+        };
+        file("genesis.json", &genesis.bytes)?;
+        let now_s = Clock::default().now_ms() / 1_000;
+        let proofs = genesis.document.keys().into_iter().filter_map(|place| {
+            let secret = self.secrets.get(&place.key)?;
+            Some(prove(genesis.scope(), &place.agency, place.use_of_key, secret, now_s))
+        });
+        let proofs = Proofs::new(&genesis, proofs.collect()).to_bytes();
+        file("genesis-proofs.json", &proofs.map_err(|error| DevnetFault::Genesis(error.to_string()))?)?;
+        file("seeds.toml", self.seeds(&genesis).to_text().as_bytes())?;
+        self.write_officer_keys()?;
+        for (seat, node_keys) in self.seats.iter().zip(&self.node_keys) {
+            self.write_node(seat, node_keys)?;
+        }
+        let context =
+            toml::to_string(&self.context(&genesis)).map_err(|error| DevnetFault::Genesis(error.to_string()))?;
+        file("context.toml", context.as_bytes())?;
+        let record = Record { format: FORMAT.to_owned(), seats: self.seats.clone(), keys: self.officers.clone() };
+        // Written last: a folder with the record is complete.
+        let text = serde_json::to_vec_pretty(&record).map_err(|error| DevnetFault::Genesis(error.to_string()))?;
+        file(RECORD_FILE, &text)?;
+        Ok(Devnet { dir: self.dir, record, genesis })
+    }
+
+    fn write_officer_keys(&self) -> Result<(), DevnetFault> {
+        let persons = self.agencies.iter().flat_map(|agency| {
+            let admins = agency.admin_keys.iter().map(|admin| (admin.person, admin.key));
+            admins.chain(agency.officers.iter().map(|officer| (officer.person, officer.key)))
+        });
+        for (officer, (person, key)) in self.officers.iter().zip(persons) {
+            let secret = self.secrets.get(&key.0).expect("every key of the document was drawn here");
+            keys::write_test(&officer.file, secret)?;
+            let facts = Facts { agency: &officer.agency_id, person: hex::encode(person.0), roles: vec![&officer.role] };
+            let text = toml::to_string(&facts).map_err(|error| DevnetFault::Genesis(error.to_string()))?;
+            let path = officer.file.with_extension("toml");
+            std::fs::write(&path, text).map_err(io(&path))?;
+        }
+        Ok(())
+    }
+
+    fn write_node(&self, seat: &Seat, node_keys: &NodeKeys) -> Result<(), DevnetFault> {
+        let folder = self.dir.join("nodes").join(&seat.agency_id);
+        let keys_directory = folder.join("keys");
+        std::fs::create_dir_all(&keys_directory).map_err(io(&keys_directory))?;
+        let held = [
+            (Purpose::Consensus, node_keys.consensus.as_ref()),
+            (Purpose::Sealing, node_keys.sealing.as_ref()),
+            (Purpose::Peer, Some(&node_keys.peer)),
+        ];
+        for (purpose, key) in held {
+            if let Some(key) = key {
+                keys::write_test(&purpose.file(&keys_directory), key)?;
+            }
+        }
+        let config = Config {
+            agency: seat.agency_id.clone(),
+            genesis_file: "../../genesis.json".into(),
+            genesis_proofs_file: "../../genesis-proofs.json".into(),
+            seeds_file: "../../seeds.toml".into(),
+            api_listen: seat.api,
+            ops_listen: seat.ops,
+            peer_listen: seat.peer,
+            ..Config::default()
+        };
+        let path = folder.join("node.toml");
+        std::fs::write(&path, config.to_text()).map_err(io(&path))
+    }
+
+    fn seeds(&self, genesis: &Genesis) -> Seeds {
+        let peers = self.seats.iter().zip(&self.node_keys).map(|(seat, node_keys)| Peer {
+            agency: seat.agency_id.clone(),
+            peer_key: node_keys.peer.public(),
+            addresses: vec![Address {
+                host: match seat.peer.ip() {
+                    std::net::IpAddr::V4(ip) => Host::Ip4(ip),
+                    std::net::IpAddr::V6(ip) => Host::Ip6(ip),
+                },
+                port: seat.peer.port(),
+                quic: false,
+            }],
+            observer: false,
+        });
+        Seeds { genesis_hash: genesis.hash, peers: peers.collect() }
+    }
+
+    fn context(&self, genesis: &Genesis) -> Context {
+        Context {
+            name: "devnet",
+            genesis_hash: hex::encode(genesis.hash),
+            genesis_file: self.dir.join("genesis.json"),
+            nodes: self.seats.iter().map(|seat| format!("http://{}", seat.api)).collect(),
+            agency: "civil",
+            keys_dir: self.dir.join("keys"),
+            key: "civil-programme-owner-1",
+            importer_key: "data-importer-1",
+            supervisor_key: "market-supervisor-1",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Passphrase;
+    use crate::setup::{Setup, SetupFault};
+
+    #[test]
+    fn a_founded_folder_starts_every_node_and_can_be_opened_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("net");
+        let plan = Plan { agencies: 4, base_port: None, only: None };
+        let devnet = found(&dir, &plan).expect("founded");
+        assert_eq!(devnet.record.seats.len(), 4);
+        assert_eq!(devnet.genesis.set.members.len(), 4);
+        assert_eq!(devnet.genesis.document.agencies.len(), 11);
+        for seat in &devnet.record.seats {
+            let config = Config::read(&devnet.node_dir(seat).join("node.toml")).expect("valid configuration");
+            let never = |path: &Path| -> Result<Passphrase, SetupFault> { panic!("{} is encrypted", path.display()) };
+            Setup::read(config, never).expect("everything that a node needs");
+        }
+        for key in &devnet.record.keys {
+            assert!(keys::inspect(&key.file).is_ok(), "{}", key.name);
+        }
+        assert_eq!(Devnet::open(&dir).expect("opens").record, devnet.record);
+        assert!(devnet.status().iter().all(|seat| seat.state == "stopped" && seat.pid.is_none()));
+        devnet.delete().expect("deleted");
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_used_folder_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("x"), "x").expect("written");
+        let plan = Plan { agencies: 4, base_port: None, only: None };
+        assert!(matches!(found(folder.path(), &plan), Err(DevnetFault::NotEmpty(_))));
+        assert!(matches!(Devnet::open(folder.path()), Err(DevnetFault::NoDevnet(_))));
+        let none = Plan { agencies: 0, base_port: None, only: None };
+        assert!(matches!(found(folder.path(), &none), Err(DevnetFault::Agencies { have: 0 })));
+    }
+}

@@ -1,0 +1,288 @@
+//! A whole network of agencies on one machine, without Docker: real nodes with real stores, on loopback, with test keys.
+//! Here: what a devnet's folder holds and how its nodes are started, watched and stopped. Who takes part is in `roster`,
+//! how the folder is made in `found`, processes in `process`.
+
+mod found;
+mod ports;
+mod process;
+mod roster;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mingzhang_genesis::Genesis;
+use mingzhang_ledger::outcome::Code;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::clock::Started;
+use crate::command::probe;
+use crate::keys::KeyFault;
+use crate::setup::{self, SetupFault};
+
+/// The file that marks a folder as a devnet's.
+const RECORD_FILE: &str = "devnet.json";
+const FORMAT: &str = "mingzhang/devnet/v1";
+/// How long `up` waits until all nodes are ready. A quiet machine needs less than five seconds.
+const READY_LIMIT_MS: u64 = 60_000;
+/// How often a starting or stopping node is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a node may take to stop in good order.
+const STOP_LIMIT_MS: u64 = 10_000;
+/// Most authorities of a devnet.
+pub const MAX_AGENCIES: usize = 100;
+
+/// A devnet's folder.
+#[derive(Debug)]
+pub struct Devnet {
+    pub dir: PathBuf,
+    pub record: Record,
+    pub genesis: Genesis,
+}
+
+/// What `up` wrote down about the devnet that it made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    format: String,
+    pub seats: Vec<Seat>,
+    pub keys: Vec<OfficerKey>,
+}
+
+/// An agency with a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seat {
+    pub agency_id: String,
+    pub name: String,
+    pub api: SocketAddr,
+    pub ops: SocketAddr,
+    pub peer: SocketAddr,
+}
+
+/// An officer's key file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfficerKey {
+    pub name: String,
+    pub agency_id: String,
+    pub role: String,
+    pub file: PathBuf,
+}
+
+/// How a node is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeatStatus {
+    pub agency_id: String,
+    pub pid: Option<u32>,
+    /// ready, starting or stopped.
+    pub state: &'static str,
+    pub height: Option<u64>,
+}
+
+/// What is asked of `up`.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub agencies: usize,
+    /// None takes the first free range from the usual one on.
+    pub base_port: Option<u16>,
+    /// Start only this agency's node.
+    pub only: Option<&'a str>,
+}
+
+/// Why a devnet does not do what was asked.
+#[derive(Debug, Error)]
+pub enum DevnetFault {
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: std::io::Error },
+    #[error("{0} holds something that no devnet made")]
+    NotEmpty(PathBuf),
+    #[error("{0} holds no devnet")]
+    NoDevnet(PathBuf),
+    #[error("{path} is damaged: {reason}")]
+    Damaged { path: PathBuf, reason: String },
+    #[error("port {port} is taken; {agency} needs it")]
+    PortTaken { agency: String, port: u16 },
+    #[error("no range of {0} ports is free")]
+    NoPorts(usize),
+    #[error("{have} agencies, 1 to {MAX_AGENCIES} can be started")]
+    Agencies { have: usize },
+    #[error("the ports from {base} on pass 65535")]
+    PortRange { base: u16 },
+    #[error("no agency {0} runs a node here")]
+    NoSeat(String),
+    #[error("{agency}: {reason}")]
+    NotReady { agency: String, reason: String },
+    #[error("the devnet's genesis is not valid: {0}")]
+    Genesis(String),
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+    #[error(transparent)]
+    Setup(#[from] SetupFault),
+}
+
+impl DevnetFault {
+    /// The catalogue's code of this fault.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Io { .. } => Code(5025),
+            Self::NotEmpty(_) => Code(5014),
+            Self::NoDevnet(_) | Self::Damaged { .. } => Code(2011),
+            Self::PortTaken { .. } | Self::NoPorts(_) => Code(5007),
+            Self::Agencies { .. } | Self::PortRange { .. } | Self::NoSeat(_) => Code(2012),
+            Self::NotReady { .. } => Code(5027),
+            Self::Genesis(_) => Code(5024),
+            Self::Key(fault) => fault.code(),
+            Self::Setup(fault) => fault.code(),
+        }
+    }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DevnetFault {
+    let path = path.to_owned();
+    move |error| DevnetFault::Io { path, error }
+}
+
+/// Makes a devnet, or resumes the one that lies in the folder, and waits until its nodes are ready. The number is how
+/// long that took in milliseconds.
+pub fn up(dir: &Path, plan: &Plan<'_>) -> Result<(Devnet, u64), DevnetFault> {
+    let started = Started::now();
+    let dir = std::path::absolute(dir).map_err(io(dir))?;
+    let devnet = if dir.join(RECORD_FILE).exists() { Devnet::open(&dir)? } else { found::found(&dir, plan)? };
+    if let Some(only) = plan.only
+        && devnet.record.seats.iter().all(|seat| seat.agency_id != only)
+    {
+        return Err(DevnetFault::NoSeat(only.to_owned()));
+    }
+    let wanted: Vec<&Seat> =
+        devnet.record.seats.iter().filter(|seat| plan.only.is_none_or(|only| only == seat.agency_id)).collect();
+    let stopped: Vec<&Seat> =
+        wanted.iter().copied().filter(|seat| process::running(&devnet.node_dir(seat)).is_none()).collect();
+    for seat in &stopped {
+        ports::require_free(seat)?;
+    }
+    for seat in &stopped {
+        let folder = devnet.node_dir(seat);
+        process::start(&folder).map_err(io(&folder))?;
+    }
+    for seat in wanted {
+        devnet.wait_ready(seat, &started)?;
+    }
+    Ok((devnet, started.elapsed_ms()))
+}
+
+impl Devnet {
+    /// The devnet that lies in a folder.
+    pub fn open(dir: &Path) -> Result<Self, DevnetFault> {
+        let dir = std::path::absolute(dir).map_err(io(dir))?;
+        let path = dir.join(RECORD_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|_| DevnetFault::NoDevnet(dir.clone()))?;
+        let damaged = |reason: String| DevnetFault::Damaged { path: path.clone(), reason };
+        let record: Record = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if record.format != FORMAT {
+            return Err(damaged(format!("format is \"{}\"", record.format)));
+        }
+        let genesis = setup::read_genesis(&dir.join("genesis.json"))?;
+        Ok(Self { dir, record, genesis })
+    }
+
+    pub fn genesis_file(&self) -> PathBuf {
+        self.dir.join("genesis.json")
+    }
+
+    /// For the client: network, nodes, keys.
+    pub fn context_file(&self) -> PathBuf {
+        self.dir.join("context.toml")
+    }
+
+    fn node_dir(&self, seat: &Seat) -> PathBuf {
+        self.dir.join("nodes").join(&seat.agency_id)
+    }
+
+    pub fn log_file(&self, seat: &Seat) -> PathBuf {
+        process::log_file(&self.node_dir(seat))
+    }
+
+    /// How each node is doing.
+    pub fn status(&self) -> Vec<SeatStatus> {
+        self.record.seats.iter().map(|seat| self.seat_status(seat)).collect()
+    }
+
+    fn seat_status(&self, seat: &Seat) -> SeatStatus {
+        let pid = process::running(&self.node_dir(seat));
+        let state = match pid {
+            None => "stopped",
+            Some(_) if is_ready(seat) => "ready",
+            Some(_) => "starting",
+        };
+        let height = || probe::get_json(seat.api, "/api/v1/status").ok()?.get("height").and_then(Value::as_u64);
+        let height = if state == "ready" { height() } else { None };
+        SeatStatus { agency_id: seat.agency_id.clone(), pid, state, height }
+    }
+
+    fn wait_ready(&self, seat: &Seat, started: &Started) -> Result<(), DevnetFault> {
+        let folder = self.node_dir(seat);
+        let not_ready = |what: &str| DevnetFault::NotReady {
+            agency: seat.agency_id.clone(),
+            reason: format!("{what}; its log {} ends: {}", self.log_file(seat).display(), process::last_words(&folder)),
+        };
+        loop {
+            if is_ready(seat) {
+                return Ok(());
+            }
+            if process::running(&folder).is_none() {
+                return Err(not_ready("the node ended"));
+            }
+            if started.elapsed_ms() > READY_LIMIT_MS {
+                return Err(not_ready("the node is not ready after a minute"));
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Stops the nodes that `up` started; how many that were.
+    pub fn stop(&self) -> Result<usize, DevnetFault> {
+        let folders: Vec<PathBuf> = self.record.seats.iter().map(|seat| self.node_dir(seat)).collect();
+        let running: Vec<(&PathBuf, u32)> =
+            folders.iter().filter_map(|folder| Some((folder, process::running(folder)?))).collect();
+        for (folder, pid) in &running {
+            process::ask_to_stop(*pid).map_err(io(folder))?;
+        }
+        let started = Started::now();
+        for (folder, pid) in &running {
+            while process::running(folder).is_some() {
+                if started.elapsed_ms() > STOP_LIMIT_MS {
+                    process::kill(*pid).map_err(io(folder))?;
+                }
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+        }
+        for folder in &folders {
+            process::forget(folder).map_err(io(folder))?;
+        }
+        Ok(running.len())
+    }
+
+    /// Removes what `up` made; the folder itself only if nothing else lies in it.
+    pub fn delete(self) -> Result<(), DevnetFault> {
+        for folder in ["nodes", "keys"] {
+            let path = self.dir.join(folder);
+            std::fs::remove_dir_all(&path).map_err(io(&path))?;
+        }
+        // The record goes last, so that an interrupted deletion can be repeated.
+        for file in ["genesis-proofs.json", "seeds.toml", "context.toml", "genesis.json", RECORD_FILE] {
+            let path = self.dir.join(file);
+            std::fs::remove_file(&path).map_err(io(&path))?;
+        }
+        match std::fs::remove_dir(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => Err(io(&self.dir)(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn is_ready(seat: &Seat) -> bool {
+    matches!(probe::get(seat.ops, "/readyz"), Ok((200, _)))
+}
