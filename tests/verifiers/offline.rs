@@ -82,7 +82,8 @@ fn receipts() {
     for at in 0..lines.len() - 1 {
         let without: Vec<&str> = lines.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, line)| *line).collect();
         // The log key's line carries no trust.
-        let expected = if lines[at].starts_with(&format!("\u{2014} {}", files.chain.origin())) { VERIFIED } else { FAILED };
+        let expected =
+            if lines[at].starts_with(&format!("\u{2014} {}", files.chain.origin())) { VERIFIED } else { FAILED };
         assert_eq!(files.receipt(&without.join("\n"), true), expected, "without line {at}: {}", lines[at]);
     }
     assert_eq!(files.receipt(&text.replacen("index 1\n", "index 2\n", 1), true), FAILED);
