@@ -132,6 +132,7 @@ pub fn seeds(genesis: &Genesis, ports: &[u16]) -> Seeds {
         agency: AGENCIES[index].to_owned(),
         peer_key: key(index, KeyOf::Peer).public(),
         addresses: vec![Address { host: Host::Ip4([127, 0, 0, 1].into()), port: *port, quic: false }],
+        observer: false,
     };
     Seeds { genesis_hash: genesis.hash, peers: ports.iter().take(AGENCIES.len()).enumerate().map(peer).collect() }
 }

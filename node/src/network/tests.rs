@@ -133,7 +133,7 @@ async fn unregistered_peer_is_refused_until_it_is_registered() {
     let (host, mut host_inbox) = node(0, vec![peer(1, &[])]).await;
     let host_peer = peer(0, host.addresses());
     let (_stranger, mut stranger_inbox) = node(3, vec![host_peer.clone()]).await;
-    let (_friend, _friend_inbox) = node(1, vec![host_peer]);
+    let (_friend, _friend_inbox) = node(1, vec![host_peer]).await;
     within(host_inbox.connected.wait_for(|seats| seats.contains(&1))).await.expect("the friend connects");
     assert!(host.peers().iter().all(|peer| peer.seat != Some(3)));
     host.register(vec![peer(1, &[]), peer(3, &[])]);

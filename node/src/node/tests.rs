@@ -216,8 +216,12 @@ async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
     let place = AGENCIES.len();
     let address =
         mingzhang_seeds::Address { host: Host::Ip4([127, 0, 0, 1].into()), port: world.ports[place], quic: false };
-    let peer =
-        mingzhang_seeds::Peer { agency: "press".to_owned(), peer_key: observer_key.public(), addresses: vec![address] };
+    let peer = mingzhang_seeds::Peer {
+        agency: "press".to_owned(),
+        peer_key: observer_key.public(),
+        addresses: vec![address],
+        observer: true,
+    };
     world.seeds.peers.push(peer);
     let nodes = world.start_all().await;
     let config = Config { observer: true, ..config("", world.folders[place].path(), world.ports[place]) };
