@@ -228,3 +228,44 @@ fn a_restart_goes_on_from_the_highest_turn_that_the_disk_justifies() {
     assert!(matches!(alarms(&effects)[..], [Alarm::Invariant { .. }]));
     assert!(!puppet.core.is_signing());
 }
+
+#[test]
+fn once_a_second_without_progress_everything_is_said_again_while_there_is_demand() {
+    let mut puppet = Puppet::new(4, 3);
+    let reference = puppet.batch(3, 0);
+    puppet.have_work(vec![reference]);
+    let said = |effects: &[Effect]| {
+        let waiting = effects.iter().any(|effect| match effect {
+            Effect::Send { message: Message::Waiting(waiting), to: Audience::Everybody } => {
+                waiting.references == [reference]
+            }
+            _ => false,
+        });
+        let statuses = effects.iter().filter(|e| matches!(e, Effect::Send { message: Message::Status(_), .. })).count();
+        (waiting, statuses, statements(effects))
+    };
+    assert_eq!(said(&puppet.wait(999)), (false, 0, vec![]));
+    // The batch that only this node may hold, and where it stands, to each peer.
+    assert_eq!(said(&puppet.wait(1)), (true, 3, vec![]));
+    assert_eq!(said(&puppet.wait(699)), (false, 0, vec![]));
+    assert_eq!(said(&puppet.wait(1)), (false, 0, vec![skip(1)]));
+    assert_eq!(said(&puppet.wait(1_000)), (true, 0, vec![skip(1)]));
+    assert_eq!(said(&puppet.wait(4_000)), (true, 3, vec![skip(1)]));
+    puppet.have_work(Vec::new());
+    assert_eq!(said(&puppet.wait(1_000)), (false, 0, vec![]));
+}
+
+#[test]
+fn who_connects_is_told_where_this_node_stands_and_the_last_vote_it_holds() {
+    let mut puppet = Puppet::new(4, 3);
+    puppet.vote(1, skip(1));
+    puppet.vote(1, skip(2));
+    for (peer, last) in [(1, Some(skip(2))), (2, None)] {
+        let effects = puppet.step(Input::Connected { peer });
+        let [Effect::Send { message: Message::Status(status), to: Audience::Peers(to) }] = &effects[..] else {
+            panic!("a status, not {effects:?}")
+        };
+        assert_eq!((status.turn, status.last_vote.map(|vote| vote.statement)), (1, last));
+        assert_eq!(*to, [peer]);
+    }
+}
