@@ -1,0 +1,130 @@
+//! The bench: what this machine can do at best, then a real network of four nodes on it, in one run. Prints a table and
+//! writes JSON and a curve. `--short` takes about a minute, the whole about five.
+
+#![allow(clippy::as_conversions, clippy::cast_precision_loss)]
+
+mod limits;
+mod network;
+mod report;
+mod tree;
+mod work;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use mingzhang_genesis::Genesis;
+use mingzhang_ledger::verify::{Authorities, Verdict, receipt};
+use serde_json::json;
+
+use crate::network::{Network, Run};
+use crate::report::LATENCY_LIMIT_MS;
+
+/// Offered rates of the curve, as shares of the signature bound.
+const SHARES: [f64; 7] = [0.02, 0.05, 0.08, 0.10, 0.12, 0.16, 0.20];
+const LATENCY_RATE: f64 = 100.0;
+
+fn main() -> std::process::ExitCode {
+    let short = std::env::args().any(|argument| argument == "--short");
+    match bench(short) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(short: bool) -> Result<(), String> {
+    let home = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = home.parent().and_then(Path::parent).map_or_else(|| PathBuf::from("."), |target| target.join("bench"));
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let machine = report::machine();
+    eprintln!("machine: {machine}");
+    let limits = limits::measure(scratch.path()).map_err(|error| error.to_string())?;
+    let leaf_updates = tree::updates_per_second(&scratch.path().join("tree"))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let bound = cores * limits.batched_verifications / 4.0;
+    eprintln!("limits of one core: {}", limits.json());
+    eprintln!("state tree: {leaf_updates:.0} leaf updates/s, store included");
+    eprintln!("signature bound of four nodes here: {bound:.0} records/s");
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let outcome = runtime.block_on(on_network(&home, &scratch.path().join("devnet"), bound, short))?;
+    let best = outcome.curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS && run.refused == 0);
+    let best = best.map(|run| run.final_per_second).fold(0.0, f64::max);
+    println!("{}", report::table(&outcome.curve));
+    println!(
+        "sustained with p99 < 1 s: {best:.0} records/s = {:.3} of the signature bound of {bound:.0}/s",
+        best / bound
+    );
+    println!("at 100 records/s: p50 {:.0} ms, p99 {:.0} ms", outcome.calm.p50_ms, outcome.calm.p99_ms);
+    println!(
+        "at twice the sustained rate: {:.0} final/s, {} refused",
+        outcome.twice.final_per_second, outcome.twice.refused
+    );
+    println!("offline receipt check: {:.3} ms", outcome.receipt_ms);
+    println!("state tree, store included: {leaf_updates:.0} leaf updates/s on one core");
+    let result = json!({
+        "machine": machine, "limits": limits.json(), "signature_bound_per_second": bound.round(),
+        "state_leaf_updates_per_second": leaf_updates.round(),
+        "curve": outcome.curve.iter().map(report::run_json).collect::<Vec<_>>(),
+        "sustained_per_second": best.round(), "share_of_signature_bound": (best / bound * 1_000.0).round() / 1_000.0,
+        "calm": report::run_json(&outcome.calm), "twice": report::run_json(&outcome.twice),
+        "receipt_check_ms": (outcome.receipt_ms * 1_000.0).round() / 1_000.0,
+    });
+    report::write(&folder, &result, &outcome.curve).map_err(|error| error.to_string())?;
+    println!("written to {}", folder.display());
+    Ok(())
+}
+
+struct Outcome {
+    curve: Vec<Run>,
+    calm: Run,
+    twice: Run,
+    receipt_ms: f64,
+}
+
+async fn on_network(home: &Path, dir: &Path, bound: f64, short: bool) -> Result<Outcome, String> {
+    let binary = home.with_file_name("mingzhang-node");
+    let network = Network::start(&binary, dir)?;
+    let outcome = measured(&network, bound, short).await;
+    network.stop()?;
+    outcome
+}
+
+async fn measured(network: &Network, bound: f64, short: bool) -> Result<Outcome, String> {
+    let client = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
+    let prepared = network.prepare(&client).await?;
+    eprintln!("prepared {prepared} records");
+    let span = Duration::from_secs(if short { 5 } else { 15 });
+    let calm = network.run(&client, "Q", LATENCY_RATE, span).await?;
+    let mut curve: Vec<Run> = Vec::new();
+    for (number, share) in SHARES.iter().enumerate() {
+        let run = network.run(&client, &format!("R{number}x"), (bound * share).round(), span).await?;
+        eprintln!("{}", report::run_json(&run));
+        let ends = run.p99_ms > LATENCY_LIMIT_MS;
+        curve.push(run);
+        if ends {
+            break;
+        }
+    }
+    let best = curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS).map(|run| run.offered).fold(0.0, f64::max);
+    let twice = network.run(&client, "T", (best * 2.0).max(LATENCY_RATE), span).await?;
+    let receipt_ms = receipt_check_ms(network, &client).await?;
+    Ok(Outcome { curve, calm, twice, receipt_ms })
+}
+
+/// Time of one offline check of a receipt, from its text and the genesis.
+async fn receipt_check_ms(network: &Network, client: &reqwest::Client) -> Result<f64, String> {
+    let text = network::any_receipt(client, &network.nodes[0]).await?;
+    let bytes = std::fs::read(network.dir.join("genesis.json")).map_err(|error| error.to_string())?;
+    let genesis = Genesis::parse(&bytes).map_err(|error| error.to_string())?;
+    let authorities = Authorities::new(&genesis.origin, genesis.hash, genesis.set.clone());
+    let rounds = 200;
+    let start = Instant::now();
+    for _ in 0..rounds {
+        if receipt(&authorities, &text, None).report.verdict != Verdict::Verified {
+            return Err("the receipt does not verify".into());
+        }
+    }
+    Ok(start.elapsed().as_secs_f64() * 1_000.0 / f64::from(rounds))
+}

@@ -1,0 +1,104 @@
+//! The bench's result: a table for people, JSON for machines, a curve as SVG.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::network::Run;
+
+/// p99 above this ends the curve.
+pub const LATENCY_LIMIT_MS: f64 = 1_000.0;
+
+pub fn run_json(run: &Run) -> Value {
+    let tenth = |number: f64| (number * 10.0).round() / 10.0;
+    let thousandth = |number: f64| (number * 1_000.0).round() / 1_000.0;
+    json!({
+        "offered_per_second": run.offered, "submitted": run.submitted, "final": run.finals, "rejected_by_rule": run.rejected,
+        "refused_429": run.refused, "final_per_second": run.final_per_second.round(), "p50_ms": tenth(run.p50_ms),
+        "p95_ms": tenth(run.p95_ms), "p99_ms": tenth(run.p99_ms),
+        "nodes_cpu_ms_per_record": thousandth(run.cpu_ms_per_record),
+        "generator_cpu_ms_per_record": thousandth(run.generator_cpu_ms_per_record),
+        "peak_memory_mib_per_node": run.peak_memory_mib.round(), "disk_bytes_per_record_and_node": run.disk_bytes_per_record.round(),
+    })
+}
+
+/// The curve as a Markdown table.
+pub fn table(runs: &[Run]) -> String {
+    let mut text = String::from(
+        "| offered/s | final/s | p50 ms | p95 ms | p99 ms | refused | rejected by rule | CPU ms/record, 4 nodes | generator CPU ms | memory MiB/node | disk B/record and node |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for run in runs {
+        // Writing to a String cannot fail.
+        let written = writeln!(
+            text,
+            "| {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {} | {} | {:.3} | {:.3} | {:.0} | {:.0} |",
+            run.offered,
+            run.final_per_second,
+            run.p50_ms,
+            run.p95_ms,
+            run.p99_ms,
+            run.refused,
+            run.rejected,
+            run.cpu_ms_per_record,
+            run.generator_cpu_ms_per_record,
+            run.peak_memory_mib,
+            run.disk_bytes_per_record
+        );
+        debug_assert!(written.is_ok());
+    }
+    text
+}
+
+/// Final records per second (bars of dots) against what was offered, and p99 beside each point.
+pub fn curve(runs: &[Run]) -> String {
+    let widest = runs.iter().map(|run| run.offered.max(run.final_per_second)).fold(1.0, f64::max);
+    let (width, height, margin) = (640.0, 360.0, 60.0);
+    let x = |rate: f64| margin + rate / widest * (width - 2.0 * margin);
+    let y = |rate: f64| height - margin - rate / widest * (height - 2.0 * margin);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n<title>final records per second against offered</title>\n<rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n<path d=\"M{margin} {margin} V{0} H{1}\" fill=\"none\" stroke=\"black\"/>\n<text x=\"{margin}\" y=\"40\">final records/s (p99 in ms beside each point)</text>\n<text x=\"{2}\" y=\"{3}\" text-anchor=\"end\">offered records/s, up to {widest:.0}</text>\n",
+        height - margin,
+        width - margin,
+        width - margin,
+        height - 20.0
+    );
+    let points: Vec<String> =
+        runs.iter().map(|run| format!("{:.1},{:.1}", x(run.offered), y(run.final_per_second))).collect();
+    svg.push_str(&format!(
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"#1a5fb4\" stroke-width=\"2\"/>\n",
+        points.join(" ")
+    ));
+    for run in runs {
+        let colour = if run.p99_ms <= LATENCY_LIMIT_MS { "#1a5fb4" } else { "#c01c28" };
+        let (cx, cy) = (x(run.offered), y(run.final_per_second));
+        svg.push_str(&format!(
+            "<circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"4\" fill=\"{colour}\"/><text x=\"{cx:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{:.0} ({:.0})</text>\n",
+            cy - 10.0,
+            run.final_per_second,
+            run.p99_ms
+        ));
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Processor and cores of this machine.
+pub fn machine() -> Value {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("")
+        .trim_start_matches([' ', '\t', ':']);
+    let avx512 = info.lines().any(|line| line.starts_with("flags") && line.contains("avx512ifma"));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    json!({ "processor": model, "cores": cores, "avx512_ifma": avx512, "load_before": load.split(' ').next() })
+}
+
+pub fn write(folder: &Path, result: &Value, runs: &[Run]) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("bench.json"), serde_json::to_string_pretty(result)?)?;
+    std::fs::write(folder.join("curve.svg"), curve(runs))
+}
