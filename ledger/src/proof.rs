@@ -130,9 +130,8 @@ pub struct Handoff {
     pub set: Vec<u8>,
 }
 
-/// That the log of `to` leaves extends the log of `from` leaves.
+/// That the log of `to` leaves extends the log of `from` leaves. An answer may hold the root of `to` for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Consistency {
     pub from: u64,
     #[serde(with = "bytes::base64")]

@@ -5,6 +5,7 @@
 mod authorities;
 mod bundle;
 mod header;
+mod omission;
 mod split;
 mod state;
 mod trail;
@@ -12,6 +13,7 @@ mod trail;
 pub use authorities::{Authorities, Kept, SealedNote};
 pub use bundle::{BundleReport, ProvenBundle, bundle};
 pub use header::{ProvenHeader, consistency, sealed_header};
+pub use omission::omission;
 pub use split::{Convicted, split_view};
 pub use state::{LeafValue, RegisteredKey, absence, expired, leaves, presence, registered_keys};
 pub use trail::{ProvenEntry, ProvenTrail, trail};

@@ -100,6 +100,12 @@ fn bundles() {
     assert_eq!(files.bundle(|bundle| bundle.genesis_hash[0] ^= 1), FAILED);
     assert_eq!(files.bundle(|bundle| bundle.origin.push('0')), FAILED);
     assert_eq!(files.bundle(|bundle| bundle.entry.as_mut().expect("entry").outcome.code = 3201), FAILED);
+    let log = |change: fn(&mut mingzhang_ledger::proof::Consistency)| {
+        files.bundle(|bundle| change(bundle.consistency.as_mut().expect("consistency")))
+    };
+    assert_eq!(log(|proof| proof.from_root[0] ^= 1), FAILED);
+    assert_eq!(log(|proof| proof.from += 1), FAILED);
+    assert_eq!(log(|proof| proof.to += 1), INCONCLUSIVE);
     let trail = |change: fn(&mut mingzhang_ledger::proof::BundledTrail)| {
         files.bundle(|bundle| change(bundle.trail.as_mut().expect("trail")))
     };

@@ -104,6 +104,30 @@ def check_inclusion(leaf, index, size, path, root):
     demand(node == root, "the path does not reach the root")
 
 
+def check_consistency(old, new, old_root, new_root, path):
+    """RFC 9162 section 2.1.4.2, for 0 < old < new."""
+    demand(0 < old < new, "sizes of the consistency proof")
+    path = list(path)
+    if old & (old - 1) == 0:
+        path.insert(0, old_root)
+    demand(path, "consistency proof too short")
+    position, last = old - 1, new - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    old_node = new_node = path[0]
+    for sibling in path[1:]:
+        demand(last != 0, "consistency proof too long")
+        if position & 1 or position == last:
+            old_node, new_node = node_hash(sibling, old_node), node_hash(sibling, new_node)
+            while position and not position & 1:
+                position, last = position >> 1, last >> 1
+        else:
+            new_node = node_hash(new_node, sibling)
+        position, last = position >> 1, last >> 1
+    demand(last == 0, "consistency proof too short")
+    demand(old_node == old_root and new_node == new_root, "the older log is no part of the newer")
+
+
 # --- deterministic CBOR ---
 
 
@@ -433,7 +457,7 @@ def check_bundle(genesis, bundle):
     demand(bundle["origin"] == genesis.origin, "bundle of another network")
     demand(bundle["genesis_hash"] == genesis.hash.hex(), "bundle of another genesis")
     chain = Chain(genesis, bundle["handoffs"])
-    said = []
+    said, notes = [], []
     if bundle.get("receipt") is not None:
         outcome, transaction, index = check_receipt(chain, bundle["receipt"], bundle.get("key"))
         stated = bundle.get("entry")
@@ -442,6 +466,7 @@ def check_bundle(genesis, bundle):
             demand(stated["outcome"]["code"] == outcome, "another outcome is stated")
             demand(stated["transaction_id"] == transaction.id.hex(), "another transaction is stated")
         said.append("entry %d, outcome %d" % (index, outcome))
+        notes.append(Note(bundle["receipt"].partition("\n\n")[2]))
     if bundle.get("trail") is not None:
         bundled = bundle["trail"]
         sealed = bundled["sealed"]
@@ -451,6 +476,14 @@ def check_bundle(genesis, bundle):
         for trail in [bundled["trail"], *bundled.get("registries", [])]:
             count = check_trail(chain, header, trail, keys)
             said.append("all %d entries of %s %s" % (count, trail["kind"], trail["id"]))
+        notes.append(note)
+    proof = bundle.get("consistency")
+    if proof is not None:
+        covering = [note for note in notes if note.size == proof["to"]]
+        if not covering:
+            raise Inconclusive("no checkpoint of the consistency proof's size")
+        path = list(map(from_base64, proof["path"]))
+        check_consistency(proof["from"], proof["to"], from_base64(proof["from_root"]), covering[0].root, path)
     if not said:
         raise Inconclusive("the bundle holds neither receipt nor trail")
     return "; ".join(said)

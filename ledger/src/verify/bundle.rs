@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::state::{LeafValue, leaves, registered_keys};
 use super::{
-    Authorities, Course, Problem, ProvenHeader, ProvenTrail, ReceiptFacts, Report, StepName, StepResult, sealed_header,
-    trail,
+    Authorities, Course, Kept, Problem, ProvenHeader, ProvenTrail, ReceiptFacts, Report, StepName, StepResult,
+    consistency, sealed_header, trail,
 };
 use crate::proof::{BUNDLE_FORMAT, BundledTrail, EntryView, EvidenceBundle};
 use crate::state::key::Key;
@@ -54,6 +54,7 @@ pub fn bundle(genesis: &Authorities, bundle: &EvidenceBundle) -> BundleReport {
                 course.pass(StepName::Signature, StepResult::Passed, "every record by a registered key".to_owned());
             }
         }
+        course.take(check_consistency(bundle, proven.as_ref(), receipt.as_ref()));
         if bundle.receipt.is_none() && bundle.trail.is_none() {
             course.note(Problem::missing(4127, StepName::Encoding, "a receipt or a trail"));
         }
@@ -104,6 +105,22 @@ fn check_entry(view: Option<&EntryView>, facts: Option<&ReceiptFacts>) -> Result
         return Err(Problem::failed(4102, StepName::Encoding, "index or transaction id is not the receipt's"));
     }
     Ok(())
+}
+
+/// The log as it once was is a part of the log that the bundle's checkpoint covers.
+fn check_consistency(
+    bundle: &EvidenceBundle,
+    proven: Option<&ProvenBundle>,
+    receipt: Option<&ReceiptFacts>,
+) -> Result<(), Problem> {
+    let Some(proof) = &bundle.consistency else { return Ok(()) };
+    let trail = proven.map(|proven| &proven.header.sealed);
+    let notes = trail.into_iter().chain(receipt.and_then(|facts| facts.sealed.as_ref()));
+    let Some(sealed) = notes.into_iter().find(|sealed| sealed.checkpoint.size == proof.to) else {
+        let detail = format!("no sealed checkpoint of size {} for the consistency proof", proof.to);
+        return Err(Problem::missing(4127, StepName::Inclusion, detail));
+    };
+    consistency(proof, &Kept { size: proof.from, root: proof.from_root }, &sealed.checkpoint)
 }
 
 fn check_trail(authorities: &Authorities, bundled: &BundledTrail) -> Result<ProvenBundle, Problem> {

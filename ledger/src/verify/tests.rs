@@ -86,6 +86,47 @@ fn pages_of_a_trail_join_and_later_entries_stay_out() {
 }
 
 #[test]
+fn a_sealed_trail_that_passes_by_a_record_is_proof_of_omission() {
+    let mut world = World::small();
+    let hidden = world.transaction("civil", "civil", "PAY-2", 5_000);
+    world.omits = true;
+    world.block(3_000, &[(hidden, 0)]);
+    let index = world.header(3).first_index;
+    let proof = |height| crate::proof::TrailProof {
+        sealed: world.sealed(height),
+        trail: world.programme_trail(height),
+        next_cursor: None,
+    };
+    let authorities = world.authorities();
+    let hidden = world.receipt(index, 3);
+    assert_eq!(omission(&authorities, &hidden, &proof(3)), Ok(true));
+    // Sealed before the record came, or of a record that stands in the trail: nothing was left out.
+    assert_eq!(omission(&authorities, &hidden, &proof(2)), Ok(false));
+    assert_eq!(omission(&authorities, &world.receipt(world.trail[1], 3), &proof(3)), Ok(false));
+    let mut cut = proof(3);
+    cut.trail.entries.pop();
+    assert_eq!(omission(&authorities, &hidden, &cut).map_err(|problem| problem.code), Err(Code(4110)));
+    let forged = hidden.replacen("index ", "index 1", 1);
+    assert_eq!(omission(&authorities, &forged, &proof(3)).map_err(|problem| problem.code), Err(Code(4103)));
+}
+
+#[test]
+fn a_bundle_whose_log_was_rewritten_is_refused() {
+    let world = World::sample();
+    let mut evidence = world.bundle();
+    let sizes = (world.header(2).tree_size(), world.header(5).tree_size());
+    evidence.consistency = crate::prove::consistency(world.log.as_slice(), sizes.0, sizes.1).ok();
+    assert_eq!(bundle(&world.authorities(), &evidence).report.verdict, Verdict::Verified);
+    let consistency = evidence.consistency.as_mut().expect("a proof");
+    consistency.from_root[0] ^= 1;
+    let failed = |report: &Report, wanted| matches!(&report.verdict, Verdict::Failed { code, .. } if code.0 == wanted);
+    assert!(failed(&bundle(&world.authorities(), &evidence).report, 4121));
+    evidence.consistency.as_mut().expect("a proof").to += 1;
+    let open = bundle(&world.authorities(), &evidence).report.verdict;
+    assert!(matches!(open, Verdict::Inconclusive { code: Code(4127), .. }), "{open:?}");
+}
+
+#[test]
 fn a_document_is_on_record_or_not() {
     let world = World::sample();
     let transaction = world.transaction("civil", "civil", "DOC", 1);

@@ -13,7 +13,9 @@ use crate::proof::{
     SubjectKind, Trail, TrailItem,
 };
 use crate::prove;
-use crate::records::object::Person;
+use crate::records::body::ref_value;
+use crate::records::calendar::Day;
+use crate::records::object::{Mode, Person, RecordLeaf, Ref};
 use crate::records::registry::OfficerKey;
 use crate::seal::{Checkpoint, Note, Seal};
 use crate::state::memory::MemoryState;
@@ -37,6 +39,8 @@ pub struct World {
     pub headers: Vec<Header>,
     /// Log indices of the programme's trail.
     pub trail: Vec<u64>,
+    /// While it is set, the quorum leaves records out of the programme's trail.
+    pub omits: bool,
 }
 
 pub fn id(text: &str) -> RecordId {
@@ -62,6 +66,24 @@ pub fn set(epoch: u64) -> AuthoritySet {
     AuthoritySet { epoch, parameters: Parameters::default(), members: (0..).zip(AGENCIES).map(member).collect() }
 }
 
+fn record_leaf(index: u64, outcome: u16, transaction: &Transaction) -> RecordLeaf {
+    RecordLeaf {
+        index,
+        outcome,
+        record_type: transaction.payload().record_type.clone(),
+        transaction_id: transaction.id(),
+        mode: Mode::Live,
+        key_id: transaction.key_id(),
+        persons: Vec::new(),
+        recorded: Day(0),
+        effective: Day(0),
+        flags: Vec::new(),
+        subjects: Vec::new(),
+        object: None,
+        waiting: None,
+    }
+}
+
 impl World {
     pub fn new() -> Self {
         let chain = sha256(&[b"a genesis file"]);
@@ -84,7 +106,18 @@ impl World {
         let entries = vec![genesis_entry(&chain)];
         let log = vec![genesis_id(&chain)];
         let states = vec![state.clone()];
-        Self { chain, origin, sets: vec![set(0)], log, entries, state, states, headers: Vec::new(), trail: Vec::new() }
+        Self {
+            chain,
+            origin,
+            sets: vec![set(0)],
+            log,
+            entries,
+            state,
+            states,
+            headers: Vec::new(),
+            trail: Vec::new(),
+            omits: false,
+        }
     }
 
     /// Five blocks in two epochs: the third is a boundary; the programme has six records, one of them rejected.
@@ -134,7 +167,10 @@ impl World {
             record_id: id(name),
             agency: agency.into(),
             expires_at,
-            body: Value::text_map([("root", Value::bytes(&sha256(&[name.as_bytes()])))]),
+            body: Value::text_map([
+                ("root", Value::bytes(&sha256(&[name.as_bytes()]))),
+                ("subject", ref_value(&Ref::new("civil", &id("P-1")))),
+            ]),
         };
         Transaction::sign(&payload, &officer(signer)).expect("transaction")
     }
@@ -157,9 +193,12 @@ impl World {
         for (index, (transaction, outcome)) in (first_index..).zip(records) {
             let entry = record_entry(*outcome, transaction.bytes());
             let payload = transaction.payload();
-            overlay.put(key::record(&payload.agency, &payload.record_id), &index).expect("value");
-            overlay.append_to_trail(programme, index, &leaf_hash(&entry)).expect("the programme is first");
-            self.trail.push(index);
+            let leaf = record_leaf(index, *outcome, transaction);
+            overlay.put(key::record(&payload.agency, &payload.record_id), &leaf).expect("value");
+            if !self.omits {
+                overlay.append_to_trail(programme, index, &leaf_hash(&entry)).expect("the programme is first");
+                self.trail.push(index);
+            }
             self.log.push(leaf_hash(&entry));
             self.entries.push(entry);
         }
