@@ -1,3 +1,5 @@
+//! Checkpoints, seals and policies: what verifies, what is refused, and the bytes that others read.
+
 use super::*;
 use crate::authority::{Member, Parameters};
 
