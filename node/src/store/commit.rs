@@ -106,6 +106,7 @@ impl Store {
         }
         *self.tip.write().expect("no holder of this lock panics") = Arc::new(next);
         self.final_height.send_replace(header.height);
+        self.flush_when_due(written)?;
         Ok(Committed::Now(written))
     }
 

@@ -3,6 +3,7 @@
 //! waits to become final (`pool`, `seals`). Layout in `schema`; opening and founding in `open`; what to trust after an
 //! unclean stop in `recovery`; `check` computes everything again. Rules are the ledger's, times are given by callers.
 
+mod backup;
 mod check;
 mod commit;
 pub mod disk;

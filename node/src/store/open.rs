@@ -23,7 +23,7 @@ use super::fault::StoreFault;
 use super::leaf::LeafCache;
 use super::leaf_hashes;
 use super::log::LogWriter;
-use super::recovery::{self, Findings};
+use super::recovery::{self, Findings, Recovery};
 use super::schema::{self, Column, GROUP, Memory, meta};
 use super::tip::Tip;
 use super::upper::Upper;
@@ -79,6 +79,7 @@ impl Store {
             Some(genesis) => store.check_identity(&genesis, foundation)?,
         }
         store.restore_votes(&findings)?;
+        store.start_numbers()?;
         store.load()
     }
 
@@ -148,6 +149,24 @@ impl Store {
             }
         }
         if batch.is_empty() { Ok(()) } else { self.write_synced(batch) }
+    }
+
+    /// What was found is in table files from now on, and its numbers have served. A doubt is kept.
+    fn start_numbers(&self) -> Result<(), StoreFault> {
+        if self.recovery == Recovery::Doubted {
+            let mut batch = WriteBatch::default();
+            batch.put_cf(self.column(Column::Meta), meta::DOUBTED, [1]);
+            self.write_synced(batch)?;
+        }
+        self.flush()
+    }
+
+    /// Ends the doubt about the disk, when the operator has recovered by rule: a new key, or a known last use of the
+    /// old one. It takes effect with the next opening.
+    pub fn end_doubt(&self) -> Result<(), StoreFault> {
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.column(Column::Meta), meta::DOUBTED);
+        self.write_synced(batch)
     }
 
     /// Brings the parts into memory that are kept there, and asserts that they agree with the tip.

@@ -25,7 +25,8 @@ pub enum Recovery {
     /// Writes are missing that were never known to be synced: votes are kept, the ledger continues from before the
     /// gap and the rest comes from peers.
     LedgerBehind,
-    /// A write is missing that was synced: the disk lost it. Nothing may be signed with this key.
+    /// A write is missing that was synced, now or at an earlier opening: the disk lost it; or this is a restored copy.
+    /// Nothing may be signed with this key until the operator has recovered it by rule.
     Doubted,
 }
 
@@ -49,6 +50,7 @@ pub(super) struct Findings {
     /// The highest mark: everything up to it was synced.
     mark: u64,
     clean: u64,
+    doubted: bool,
     /// The highest number in use.
     pub highest: u64,
     /// Every vote record that could be read.
@@ -75,6 +77,7 @@ pub(super) fn inspect(path: &Path, memory: &Memory) -> Result<Findings, StoreFau
     if let Some(clean) = db.get_cf(column(Column::Meta)?, meta::CLEAN)? {
         findings.clean = integer(&clean)?;
     }
+    findings.doubted = db.get_cf(column(Column::Meta)?, meta::DOUBTED)?.is_some();
     findings.highest = findings.numbers.last().copied().unwrap_or(0).max(findings.clean).max(findings.mark);
     for item in db.iterator_cf(column(Column::Votes)?, IteratorMode::Start) {
         findings.votes.push(item?);
@@ -88,7 +91,7 @@ impl Findings {
             return Recovery::New;
         }
         let (Some(first), Some(last)) = (self.numbers.first(), self.numbers.last()) else { return Recovery::Doubted };
-        if self.mark > *last {
+        if self.doubted || self.mark > *last {
             return Recovery::Doubted;
         }
         let missing = (*first..=*last).find(|number| !self.numbers.contains(number));
@@ -123,6 +126,8 @@ mod tests {
         assert_eq!(decide([5, 6, 8, 9], 6, 0), Recovery::LedgerBehind);
         assert_eq!(decide(5..=9, 10, 0), Recovery::Doubted);
         assert_eq!(decide([], 0, 0), Recovery::Doubted);
+        let doubted = Findings { existed: true, numbers: [1].into(), clean: 1, doubted: true, ..Findings::default() };
+        assert_eq!(doubted.decide(), Recovery::Doubted, "doubt stays until the operator ends it");
         assert!(!Recovery::Doubted.may_sign() && Recovery::LedgerBehind.may_sign());
         assert!(Recovery::Unclean.is_unclean() && !Recovery::Clean.is_unclean());
     }

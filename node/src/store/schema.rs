@@ -76,6 +76,8 @@ pub mod meta {
     pub const SEALED: &[u8] = b"sealed";
     /// Counter of the write that closed the database in good order u64.
     pub const CLEAN: &[u8] = b"clean";
+    /// Present while the disk is in doubt: a synced write was found missing, or this is a restored copy.
+    pub const DOUBTED: &[u8] = b"doubted";
     /// Prefix ‖ sealing public key → last sealed size u64 ‖ root.
     pub const SEALING: &[u8] = b"sealing/";
 }

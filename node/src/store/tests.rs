@@ -424,6 +424,14 @@ fn a_zeroed_page_that_was_synced_forbids_signing_and_keeps_later_votes() {
     let restored = damaged.restored(&epoch).expect("restores");
     assert!(!restored.may_sign);
     assert_eq!(restored.records, [skipped(1), skipped(2)], "votes behind the gap are written again");
+    damaged.close().expect("closes");
+    drop(damaged);
+    let again = open(copy.path());
+    assert_eq!(again.recovery(), &Recovery::Doubted, "a clean stop does not end the doubt");
+    again.end_doubt().expect("the operator recovered");
+    again.close().expect("closes");
+    drop(again);
+    assert_eq!(open(copy.path()).recovery(), &Recovery::Clean);
 }
 
 #[test]
@@ -442,6 +450,22 @@ fn a_zeroed_page_that_was_never_synced_only_puts_the_ledger_back() {
     grow(&damaged, 2);
     assert_eq!(damaged.tip(), store.tip());
     assert!(damaged.check().is_ok());
+    drop(damaged);
+    assert_eq!(open(copy.path()).recovery(), &Recovery::Unclean, "the gap is behind it");
+}
+
+#[test]
+fn a_backup_is_whole_and_never_signs() {
+    let (_directory, store) = store();
+    grow(&store, 5);
+    let copy = tempfile::tempdir().expect("temp dir");
+    let target = copy.path().join("backup");
+    store.back_up(&target).expect("copies while running");
+    grow(&store, 1);
+    let restored = open(&target);
+    assert_eq!((restored.tip().height, restored.recovery()), (5, &Recovery::Doubted));
+    assert!(restored.check().is_ok());
+    assert!(store.back_up(&target).is_err(), "an existing directory is not overwritten");
 }
 
 #[test]

@@ -10,6 +10,9 @@ use super::Store;
 use super::fault::StoreFault;
 use super::schema::Column;
 
+/// Writes between two flushes. At fifty writes a second that is twenty minutes.
+const MAX_NUMBERED_WRITES: u64 = 65_536;
+
 /// Number of the write that a batch was, in the order of the write-ahead log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Written(pub(super) u64);
@@ -20,13 +23,21 @@ pub(super) struct Order {
     last: Mutex<u64>,
     syncing: Mutex<()>,
     synced: AtomicU64,
+    /// Everything up to this write is in table files, and its number is dropped.
+    flushed: AtomicU64,
     stopped: AtomicBool,
 }
 
 impl Order {
     /// Continues after what a reopened database holds, all of which is synced.
     pub fn after(last: u64) -> Self {
-        Self { last: Mutex::new(last), syncing: Mutex::new(()), synced: last.into(), stopped: false.into() }
+        Self {
+            last: Mutex::new(last),
+            syncing: Mutex::new(()),
+            synced: last.into(),
+            flushed: last.into(),
+            stopped: false.into(),
+        }
     }
 
     fn stop_on<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, StoreFault> {
@@ -96,11 +107,18 @@ impl Store {
         self.order.stopped.load(Ordering::SeqCst)
     }
 
+    /// Flushes if so many writes have gathered that their numbers would be a burden at the next start.
+    pub(super) fn flush_when_due(&self, written: Written) -> Result<(), StoreFault> {
+        let due = written.0.saturating_sub(self.order.flushed.load(Ordering::SeqCst)) >= MAX_NUMBERED_WRITES;
+        if due { self.flush() } else { Ok(()) }
+    }
+
     /// Moves everything from the write-ahead log into table files and drops the numbers that only the log needed.
     pub fn flush(&self) -> Result<(), StoreFault> {
         let last = *self.order.last.lock().expect("no holder of this lock panics");
         let columns: Vec<_> = Column::ALL.into_iter().map(|column| self.column(column)).collect();
         self.order.stop_on(self.db.flush_cfs_opt(&columns, &rocksdb::FlushOptions::default()))?;
+        self.order.flushed.store(last, Ordering::SeqCst);
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(self.column(Column::Counters), 0u64.to_be_bytes(), last.to_be_bytes());
         self.write(batch).map(drop)
