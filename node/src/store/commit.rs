@@ -157,15 +157,17 @@ impl Store {
         let mut state =
             StateWrite { undo: Undo { height, ..Undo::default() }, leaves: Vec::with_capacity(changes.len() * 2) };
         let column = self.column(Column::Leaves);
+        let size = self.tip().state_size;
         let only_linked = tree.links.keys().filter(|key| !changes.contains_key(*key));
         for key in changes.keys().chain(only_linked) {
-            let before = self.current_leaf(key)?;
+            let is_new = tree.links.get(key).is_some_and(|link| link.index >= size);
+            let before = if is_new { None } else { self.current_leaf(key)? };
             let leaf = Arc::new(changed_leaf(key, before.as_deref(), changes, tree)?);
             batch.put_cf(column, key, leaf.encode());
             state.undo.remember(key, before);
             state.leaves.push((*key, leaf));
         }
-        leaf_hashes::write(tree, self.tip().state_size, self.column(Column::LeafHashes), batch);
+        leaf_hashes::write(tree, size, self.column(Column::LeafHashes), batch);
         Ok(state)
     }
 

@@ -2,7 +2,7 @@
 //! for execution, proofs and the API go through a view. Which questions the API asks is in `query`.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use mingzhang_ledger::crypto::Hash;
@@ -24,6 +24,9 @@ use super::upper::Undo;
 /// Groups of leaf hashes that a view remembers.
 const REMEMBERED_GROUPS: usize = 4_096;
 
+/// Absent keys that a view remembers.
+const REMEMBERED_ABSENT: usize = 16_384;
+
 /// A consistent view of ledger and state. Cheap to take; hold it for one answer or one block, not longer, since it
 /// keeps old data from being compacted away.
 pub struct View<'a> {
@@ -37,6 +40,8 @@ pub struct View<'a> {
     /// What the blocks above `height` and up to the tip overwrote, oldest first.
     undo: Vec<Arc<Undo>>,
     groups: RefCell<HashMap<u64, Arc<Vec<Hash>>>>,
+    /// Keys that were looked for and are not there: a new record's key is asked for more than once.
+    absent: RefCell<HashSet<Key>>,
 }
 
 impl Store {
@@ -60,8 +65,8 @@ impl Store {
         let kept = if height <= tip.height { upper.since(height, tip.height) } else { None };
         let undo = kept.ok_or(StoreFault::NotKept { height, oldest: upper.oldest(tip.height), newest: tip.height })?;
         drop(upper);
-        let (cursor, groups) = (RefCell::new(None), RefCell::new(HashMap::new()));
-        Ok(View { cursor, snapshot, store: self, height, tip, undo, groups })
+        let (cursor, groups, absent) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Ok(View { cursor, snapshot, store: self, height, tip, undo, groups, absent })
     }
 }
 
@@ -101,8 +106,19 @@ impl<'a> View<'a> {
         if let Some(leaf) = self.store.cached_leaf(key, self.tip.height) {
             return Ok(Some(leaf));
         }
-        let Some(bytes) = self.snapshot.get_pinned_cf(self.store.column(Column::Leaves), key)? else { return Ok(None) };
-        self.decode(key, &bytes).map(Some)
+        if self.absent.borrow().contains(key) {
+            return Ok(None);
+        }
+        match self.snapshot.get_pinned_cf(self.store.column(Column::Leaves), key)? {
+            Some(bytes) => self.decode(key, &bytes).map(Some),
+            None => {
+                let mut absent = self.absent.borrow_mut();
+                if absent.len() < REMEMBERED_ABSENT {
+                    absent.insert(*key);
+                }
+                Ok(None)
+            }
+        }
     }
 
     /// What later blocks than the view's found under the key when they overwrote it first.
