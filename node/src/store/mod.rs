@@ -25,6 +25,7 @@ mod votes;
 mod write;
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -54,6 +55,8 @@ pub use write::Written;
 /// that must not block.
 pub struct Store {
     db: DB,
+    /// Given up after the database is closed.
+    _lock: File,
     path: PathBuf,
     genesis_hash: Hash,
     order: write::Order,

@@ -2,6 +2,8 @@
 //! and damage are refused with one sentence. What an unclean stop means is decided in `recovery`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -31,7 +33,7 @@ use super::write::Order;
 
 /// Groups of leaf hashes that are hashed together when the upper levels are rebuilt.
 const REBUILD_GROUPS: usize = 16_384;
-/// Names the process that holds the directory, for the sentence that refuses a second one.
+/// Locked by the process that holds the directory, and holds its number.
 const PROCESS_FILE: &str = "PROCESS";
 
 /// Local settings of the store.
@@ -64,16 +66,15 @@ impl Store {
     pub fn open(path: &Path, foundation: &Foundation, settings: &Settings) -> Result<Self, StoreFault> {
         let not_opened = |reason: String| StoreFault::NotOpened { path: path.to_owned(), reason };
         std::fs::create_dir_all(path).map_err(|error| not_opened(error.to_string()))?;
+        // Before anything is read: a database that another process is writing cannot be judged.
+        let lock = take_lock(path)?;
         let options = schema::database_options(&settings.memory);
         let exists =
             DB::list_cf(&options, path).is_ok_and(|names| names.iter().any(|name| name == Column::Meta.name()));
         let findings = if exists { recovery::inspect(path, &settings.memory)? } else { Findings::default() };
         let db = DB::open_cf_descriptors(&options, path, schema::columns(&settings.memory));
         let db = db.map_err(|error| open_fault(path, &error))?;
-        std::fs::write(path.join(PROCESS_FILE), std::process::id().to_string())
-            .map_err(|error| not_opened(error.to_string()))?;
-
-        let store = Self::empty(db, path, foundation, &findings);
+        let store = Self::empty((db, lock), path, foundation, &findings);
         match store.get(Column::Meta, meta::GENESIS)? {
             None => store.found(foundation)?,
             Some(genesis) => store.check_identity(&genesis, foundation)?,
@@ -83,10 +84,11 @@ impl Store {
         store.load()
     }
 
-    fn empty(db: DB, path: &Path, foundation: &Foundation, findings: &Findings) -> Self {
+    fn empty((db, lock): (DB, File), path: &Path, foundation: &Foundation, findings: &Findings) -> Self {
         let tip = genesis_tip(foundation, 0, [0; 32]);
         Self {
             db,
+            _lock: lock,
             path: path.to_owned(),
             genesis_hash: foundation.genesis_hash,
             order: Order::after(findings.highest),
@@ -225,6 +227,24 @@ impl Store {
     }
 }
 
+/// One process at a time. The file names it, for the sentence that refuses a second one.
+fn take_lock(path: &Path) -> Result<File, StoreFault> {
+    let not_opened = |error: std::io::Error| StoreFault::NotOpened { path: path.to_owned(), reason: error.to_string() };
+    let name = path.join(PROCESS_FILE);
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(&name).map_err(not_opened)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let pid = std::fs::read_to_string(&name).unwrap_or_else(|_| "unknown".into());
+            return Err(StoreFault::InUse { path: path.to_owned(), pid });
+        }
+        Err(TryLockError::Error(error)) => return Err(not_opened(error)),
+    }
+    file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes())).map_err(not_opened)?;
+    Ok(file)
+}
+
 /// Root of a group, if it is complete.
 fn complete_root(group: &[u8], bytes: &[u8]) -> Result<Option<Hash>, StoreFault> {
     let group =
@@ -251,10 +271,6 @@ fn genesis_tip(foundation: &Foundation, state_size: u64, state_root: Hash) -> Ti
 /// Says in one sentence why RocksDB did not open the directory.
 pub(super) fn open_fault(path: &Path, error: &rocksdb::Error) -> StoreFault {
     let text = error.to_string();
-    if text.contains("LOCK") || text.contains("lock hold by") {
-        let pid = std::fs::read_to_string(path.join(PROCESS_FILE)).unwrap_or_else(|_| "unknown".into());
-        return StoreFault::InUse { path: path.to_owned(), pid };
-    }
     match error.kind() {
         rocksdb::ErrorKind::Corruption => StoreFault::corrupt(format!("data directory {}", path.display()), text),
         _ if text.contains("No space left") => StoreFault::DiskFull { path: path.to_owned(), free_per_mille: 0 },
