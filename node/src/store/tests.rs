@@ -24,6 +24,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod crash;
+
 fn member(name: &str, byte: u8) -> Member {
     let key = |offset| PublicKey([byte + offset; 32]);
     Member {
@@ -358,120 +360,6 @@ fn votes_are_written_once_and_dropped_when_settled() {
     let restored = store.restored(&epoch).expect("restores");
     assert_eq!((restored.records, restored.tip.turn), (vec![skipped(3)], 2));
     assert_eq!(store.records_above(&epoch, 0), Ok(vec![skipped(3)]));
-}
-
-/// The directory as a crash would leave it, with the write-ahead log cut or damaged.
-fn crashed(store: &Store, damage: impl FnOnce(&mut Vec<u8>)) -> TempDir {
-    let copy = tempfile::tempdir().expect("temp dir");
-    let mut newest: Option<std::path::PathBuf> = None;
-    store.db.disable_file_deletions().expect("files stay");
-    for file in std::fs::read_dir(store.path()).expect("directory") {
-        let file = file.expect("entry");
-        let target = copy.path().join(file.file_name());
-        match std::fs::copy(file.path(), &target) {
-            // What was being deleted is not part of the database any more.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            copied => copied.map(drop).expect("copy"),
-        }
-        if target.extension().is_some_and(|extension| extension == "log") {
-            newest = newest.max(Some(target));
-        }
-    }
-    store.db.enable_file_deletions().expect("files may go");
-    let log = newest.expect("a write-ahead log");
-    let mut bytes = std::fs::read(&log).expect("read");
-    damage(&mut bytes);
-    std::fs::write(&log, bytes).expect("write");
-    copy
-}
-
-fn log_length(store: &Store) -> usize {
-    let copy = crashed(store, |_| {});
-    let files = std::fs::read_dir(copy.path()).expect("directory").map(|file| file.expect("entry"));
-    let logs = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log"));
-    let length = logs.max_by_key(|file| file.path()).expect("a log").metadata().expect("metadata").len();
-    usize::try_from(length).expect("small")
-}
-
-#[test]
-fn a_lost_unsynced_tail_is_committed_again() {
-    let (_directory, store) = store();
-    let epoch = store.epoch().expect("epoch");
-    grow(&store, 3);
-    store.put_batches(&[batch(4)]).expect("stored");
-    store.persist(&epoch, vec![confirmed(4, [5; 32])]).expect("persists");
-    let synced = log_length(&store);
-    let block = finalised(executed(&store, 4));
-    store.commit(&block).expect("commits");
-    assert_eq!(store.batch(0, &reference(4)), Ok(None), "a final block's batches are dropped");
-    let copy = crashed(&store, |log| log.truncate(synced + 10));
-    let again = open(copy.path());
-    assert_eq!((again.tip().height, again.recovery()), (3, &Recovery::Unclean));
-    assert_eq!(again.batch(0, &reference(4)), Ok(Some(batch(4))));
-    assert_eq!(again.restored(&epoch).expect("restores").records, [confirmed(4, [5; 32])]);
-    again.commit(&block).expect("commits again");
-    assert_eq!(again.tip(), store.tip());
-    assert!(again.check().is_ok());
-}
-
-#[test]
-fn a_zeroed_page_that_was_synced_forbids_signing_and_keeps_later_votes() {
-    let (_directory, store) = store();
-    let epoch = store.epoch().expect("epoch");
-    store.sync().expect("syncs");
-    let before = log_length(&store);
-    store.put_batches(&(1..=8).map(batch).collect::<Vec<_>>()).expect("stored");
-    store.persist(&epoch, vec![skipped(1)]).expect("persists");
-    store.persist(&epoch, vec![skipped(2)]).expect("persists");
-    let page = before.next_multiple_of(4_096);
-    let copy = crashed(&store, |log| log[page..page + 4_096].fill(0));
-    let damaged = open(copy.path());
-    assert_eq!(damaged.recovery(), &Recovery::Doubted);
-    let restored = damaged.restored(&epoch).expect("restores");
-    assert!(!restored.may_sign);
-    assert_eq!(restored.records, [skipped(1), skipped(2)], "votes behind the gap are written again");
-    damaged.close().expect("closes");
-    drop(damaged);
-    let again = open(copy.path());
-    assert_eq!(again.recovery(), &Recovery::Doubted, "a clean stop does not end the doubt");
-    again.end_doubt().expect("the operator recovered");
-    again.close().expect("closes");
-    drop(again);
-    assert_eq!(open(copy.path()).recovery(), &Recovery::Clean);
-}
-
-#[test]
-fn a_zeroed_page_that_was_never_synced_only_puts_the_ledger_back() {
-    let (_directory, store) = store();
-    let epoch = store.epoch().expect("epoch");
-    store.persist(&epoch, vec![skipped(1)]).expect("persists");
-    let before = log_length(&store);
-    store.put_batches(&(1..=8).map(batch).collect::<Vec<_>>()).expect("stored");
-    grow(&store, 2);
-    let page = before.next_multiple_of(4_096);
-    let copy = crashed(&store, |log| log[page..page + 4_096].fill(0));
-    let damaged = open(copy.path());
-    assert_eq!((damaged.recovery(), damaged.tip().height), (&Recovery::LedgerBehind, 0));
-    assert!(damaged.restored(&epoch).expect("restores").may_sign);
-    grow(&damaged, 2);
-    assert_eq!(damaged.tip(), store.tip());
-    assert!(damaged.check().is_ok());
-    drop(damaged);
-    assert_eq!(open(copy.path()).recovery(), &Recovery::Unclean, "the gap is behind it");
-}
-
-#[test]
-fn a_backup_is_whole_and_never_signs() {
-    let (_directory, store) = store();
-    grow(&store, 5);
-    let copy = tempfile::tempdir().expect("temp dir");
-    let target = copy.path().join("backup");
-    store.back_up(&target).expect("copies while running");
-    grow(&store, 1);
-    let restored = open(&target);
-    assert_eq!((restored.tip().height, restored.recovery()), (5, &Recovery::Doubted));
-    assert!(restored.check().is_ok());
-    assert!(store.back_up(&target).is_err(), "an existing directory is not overwritten");
 }
 
 #[test]
