@@ -56,3 +56,12 @@ pub fn document() -> Document {
         log_keys: Vec::new(),
     }
 }
+
+/// The sample file of this repository: a network with public test keys.
+#[test]
+fn the_sample_network_is_the_document_above() {
+    let mut sample = document();
+    sample.development = true;
+    sample.test_keys = true;
+    assert_eq!(include_bytes!("../networks/sample.json").as_slice(), sample.to_bytes().unwrap());
+}

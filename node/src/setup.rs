@@ -14,15 +14,7 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::keys::{self, KeyFault, NodeKeys, Passphrase, Purpose};
-
-/// Everything that a node needs to start.
-#[derive(Debug)]
-pub struct Setup {
-    pub config: Config,
-    pub genesis: Genesis,
-    pub seeds: Seeds,
-    pub keys: NodeKeys,
-}
+use crate::node::Start;
 
 /// Why a node cannot start with these files.
 #[derive(Debug, Error)]
@@ -57,38 +49,36 @@ impl SetupFault {
     }
 }
 
-impl Setup {
-    /// Reads all files that the configuration names. `passphrase` is asked only for encrypted keys.
-    pub fn read<E: From<SetupFault>>(
-        config: Config,
-        mut passphrase: impl FnMut(&Path) -> Result<Passphrase, E>,
-    ) -> Result<Self, E> {
-        let genesis = read_genesis(&config.genesis_file)?;
-        check_proofs(&config.genesis_proofs_file, &genesis)?;
-        let seeds = read_seeds(&config.seeds_file, &genesis)?;
-        let test_keys = genesis.test_keys();
-        let mut open = |purpose: Purpose, wanted: Option<&PublicKey>| -> Result<_, E> {
-            let path = purpose.file(&config.keys_directory);
-            let file = keys::inspect(&path).map_err(SetupFault::Key)?;
-            let words = if file.encrypted { Some(passphrase(&path)?) } else { None };
-            let key = match wanted {
-                Some(wanted) => keys::read_for(&path, words.as_ref(), test_keys, wanted),
-                None => keys::read(&path, words.as_ref(), test_keys),
-            };
-            Ok(key.map_err(SetupFault::Key)?)
+/// Reads all files that the configuration names. `passphrase` is asked only for encrypted keys.
+pub fn read<E: From<SetupFault>>(
+    config: Config,
+    mut passphrase: impl FnMut(&Path) -> Result<Passphrase, E>,
+) -> Result<Start, E> {
+    let genesis = read_genesis(&config.genesis_file)?;
+    check_proofs(&config.genesis_proofs_file, &genesis)?;
+    let seeds = read_seeds(&config.seeds_file, &genesis)?;
+    let test_keys = genesis.test_keys();
+    let mut open = |purpose: Purpose, wanted: Option<&PublicKey>| -> Result<_, E> {
+        let path = purpose.file(&config.keys_directory);
+        let file = keys::inspect(&path).map_err(SetupFault::Key)?;
+        let words = if file.encrypted { Some(passphrase(&path)?) } else { None };
+        let key = match wanted {
+            Some(wanted) => keys::read_for(&path, words.as_ref(), test_keys, wanted),
+            None => keys::read(&path, words.as_ref(), test_keys),
         };
-        let keys = if config.observer {
-            NodeKeys { consensus: None, sealing: None, peer: open(Purpose::Peer, None)? }
-        } else {
-            let member = seat(&config, &genesis)?;
-            NodeKeys {
-                consensus: Some(open(Purpose::Consensus, Some(&member.consensus_key))?),
-                sealing: Some(open(Purpose::Sealing, Some(&member.sealing_key))?),
-                peer: open(Purpose::Peer, Some(&member.peer_key))?,
-            }
-        };
-        Ok(Self { config, genesis, seeds, keys })
-    }
+        Ok(key.map_err(SetupFault::Key)?)
+    };
+    let keys = if config.observer {
+        NodeKeys { consensus: None, sealing: None, peer: open(Purpose::Peer, None)? }
+    } else {
+        let member = seat(&config, &genesis)?;
+        NodeKeys {
+            consensus: Some(open(Purpose::Consensus, Some(&member.consensus_key))?),
+            sealing: Some(open(Purpose::Sealing, Some(&member.sealing_key))?),
+            peer: open(Purpose::Peer, Some(&member.peer_key))?,
+        }
+    };
+    Ok(Start { config, genesis, seeds, keys })
 }
 
 fn seat<'a>(config: &Config, genesis: &'a Genesis) -> Result<&'a Member, SetupFault> {

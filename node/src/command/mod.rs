@@ -11,6 +11,7 @@ pub mod probe;
 mod run;
 mod session;
 mod status;
+mod store;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,9 @@ enum Command {
     /// The configuration file 配置文件
     #[command(subcommand)]
     Config(config::Command),
+    /// The data of a stopped node 已停止节点的数据
+    #[command(subcommand)]
+    Store(store::Command),
     /// A whole network on this machine, for trials 本机测试网
     #[command(subcommand)]
     Devnet(devnet::Command),
@@ -60,6 +64,7 @@ impl Command {
             Self::Status(_) => "status",
             Self::Key(key::Command::Status { .. }) => "key status",
             Self::Config(command) => command.name(),
+            Self::Store(store::Command::Check { .. }) => "store check",
             Self::Devnet(command) => command.name(),
         }
     }
@@ -72,6 +77,7 @@ impl Command {
             Self::Status(arguments) => status::run(&arguments),
             Self::Key(key::Command::Status { config }) => key::status(&config),
             Self::Config(command) => config::run(command),
+            Self::Store(store::Command::Check { config }) => store::check(&config),
             Self::Devnet(command) => devnet::run(session, command),
         }
     }

@@ -20,7 +20,7 @@ use crate::engine::EngineFault;
 use crate::network::NetworkFault;
 use crate::node::{self, Fault, Node, Start};
 use crate::ops;
-use crate::setup::{Setup, SetupFault};
+use crate::setup::{self, SetupFault};
 use crate::store::StoreFault;
 
 #[derive(Debug, clap::Args)]
@@ -65,22 +65,27 @@ impl From<Fault> for Failure {
 
 pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> {
     let config = Config::read(&arguments.config)?;
-    let setup = Setup::read(config, |path: &Path| session.passphrase(path))?;
-    start_logs(&setup.config);
+    // `init` gives one node's keys one passphrase, so it is asked for once.
+    let mut known = None;
+    let start = setup::read(config, |path: &Path| {
+        let passphrase = known.take().map_or_else(|| session.passphrase(path), Ok)?;
+        known = Some(passphrase.clone());
+        Ok::<_, Failure>(passphrase)
+    })?;
+    start_logs(&start.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(5024, format!("the runtime cannot be started: {error}")))?;
-    runtime.block_on(serve(setup))?;
+    runtime.block_on(serve(start))?;
     Ok(Answer::default())
 }
 
-async fn serve(setup: Setup) -> Result<(), Failure> {
-    let Setup { config, genesis, seeds, keys } = setup;
+async fn serve(start: Start) -> Result<(), Failure> {
     // A taken port is said before the store is touched.
-    let ops_listener = listen(config.ops_listen).await?;
-    let api_listener = listen(config.api_listen).await?;
-    let mut node = node::start(Start { config, genesis, seeds, keys }).await?;
+    let ops_listener = listen(start.config.ops_listen).await?;
+    let api_listener = listen(start.config.api_listen).await?;
+    let mut node = node::start(start).await?;
     let mut listeners = JoinSet::new();
     listeners.spawn(ops::serve(ops_listener, Arc::clone(node.handle())));
     listeners.spawn(api::serve(api_listener, Arc::clone(node.handle())));

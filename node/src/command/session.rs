@@ -1,5 +1,6 @@
 //! What holds for every command: language, form of the answer, and how a passphrase is obtained.
 
+use std::cell::OnceCell;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
@@ -62,12 +63,15 @@ pub struct Session {
     quiet: bool,
     no_input: bool,
     passphrase_fd: Option<u32>,
+    /// A descriptor may be a pipe, which gives its line only once.
+    descriptor_line: OnceCell<Passphrase>,
 }
 
 impl Session {
     pub fn new(global: Global) -> Self {
         let Global { json, lang, quiet, no_input, passphrase_fd } = global;
-        Self { json, language: Language::of_environment(lang), quiet, no_input, passphrase_fd }
+        let language = Language::of_environment(lang);
+        Self { json, language, quiet, no_input, passphrase_fd, descriptor_line: OnceCell::new() }
     }
 
     /// Prose for people, on stderr.
@@ -80,7 +84,11 @@ impl Session {
     /// The passphrase that opens `file`.
     pub fn passphrase(&self, file: &Path) -> Result<Passphrase, Failure> {
         if let Some(descriptor) = self.passphrase_fd {
-            return read_descriptor(descriptor);
+            if let Some(line) = self.descriptor_line.get() {
+                return Ok(line.clone());
+            }
+            let line = read_descriptor(descriptor)?;
+            return Ok(self.descriptor_line.get_or_init(|| line).clone());
         }
         if self.no_input || !std::io::stdin().is_terminal() {
             return Err(KeyFault::PassphraseMissing { path: file.to_owned() }.into());

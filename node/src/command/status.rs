@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments) -> Result<Answer, Failure> {
         None => String::new(),
     };
     let state = field("state");
-    let values = [field("agency"), state.clone(), field("height"), field("epoch"), field("peers_connected")];
+    let values = [field("agency_id"), state.clone(), field("height"), field("epoch"), field("peers_connected")];
     let [agency, _, height, epoch, peers] = &values;
     let text = Words::new(
         format!("{agency} 状态 {state} 高度 {height} 届 {epoch} 已连接 {peers} 个节点"),

@@ -272,7 +272,7 @@ impl Draft {
 mod tests {
     use super::*;
     use crate::keys::Passphrase;
-    use crate::setup::{Setup, SetupFault};
+    use crate::setup::{self, SetupFault};
 
     #[test]
     fn a_founded_folder_starts_every_node_and_can_be_opened_again() {
@@ -286,10 +286,16 @@ mod tests {
         for seat in &devnet.record.seats {
             let config = Config::read(&devnet.node_dir(seat).join("node.toml")).expect("valid configuration");
             let never = |path: &Path| -> Result<Passphrase, SetupFault> { panic!("{} is encrypted", path.display()) };
-            Setup::read(config, never).expect("everything that a node needs");
+            setup::read(config, never).expect("everything that a node needs");
         }
         for key in &devnet.record.keys {
             assert!(keys::inspect(&key.file).is_ok(), "{}", key.name);
+        }
+        let context: toml::Table =
+            std::fs::read_to_string(devnet.context_file()).expect("readable").parse().expect("a TOML file");
+        for name in ["key", "importer_key", "supervisor_key"] {
+            let wanted = context[name].as_str().expect("a name");
+            assert!(devnet.record.keys.iter().any(|key| key.name == wanted), "{name} = {wanted}");
         }
         assert_eq!(Devnet::open(&dir).expect("opens").record, devnet.record);
         assert!(devnet.status().iter().all(|seat| seat.state == "stopped" && seat.pid.is_none()));

@@ -32,9 +32,11 @@ impl Threads {
         let (runtime, mut stop, faults) = (Handle::current(), self.stop.subscribe(), self.fault_sender.clone());
         let body = move || {
             let outcome = runtime.block_on(async {
+                // A part that ends because its neighbour was told to stop first has not failed.
                 tokio::select! {
-                    outcome = future => Some(outcome),
+                    biased;
                     _ = stop.wait_for(|stop| *stop) => None,
+                    outcome = future => Some(outcome),
                 }
             });
             let fault = match outcome {
