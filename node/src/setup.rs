@@ -125,3 +125,16 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, SetupFault> {
         .map_err(|error| SetupFault::Unreadable { path: path.to_owned(), error })?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_network_and_its_seeds_fit() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
+        let genesis = read_genesis(&root.join("genesis/networks/sample.json")).expect("valid");
+        let seeds = read_seeds(&root.join("seeds/networks/sample.toml"), &genesis).expect("they fit");
+        assert_eq!(seeds.peers.len(), genesis.set.members.len());
+    }
+}
