@@ -194,7 +194,7 @@ fn batch_item(batch: &SignedBatch, epoch: &Epoch) -> Result<SignedItem, Evidence
     let member = epoch.set.member(batch.author).ok_or(EvidenceFault::Signature)?;
     Ok(SignedItem {
         key: member.consensus_key,
-        message: batch_bytes(&epoch.chain, batch.epoch, batch.author, batch.run, batch.seq, &batch.hash),
+        message: batch_bytes(&epoch.chain, batch.epoch, batch.author, (batch.run, batch.seq), &batch.hash),
         signature: batch.signature,
     })
 }

@@ -61,7 +61,7 @@ pub struct Batch {
 }
 
 /// What the author of a batch signs with its consensus key.
-pub fn batch_bytes(chain: &Hash, epoch: u64, author: u16, run: u64, seq: u64, hash: &Hash) -> Vec<u8> {
+pub fn batch_bytes(chain: &Hash, epoch: u64, author: u16, (run, seq): (u64, u64), hash: &Hash) -> Vec<u8> {
     let mut bytes = b"mingzhang/batch/v1\0".to_vec();
     bytes.extend_from_slice(chain);
     bytes.extend_from_slice(&epoch.to_be_bytes());
@@ -78,7 +78,7 @@ impl Batch {
     }
 
     pub fn signed_bytes(&self, chain: &Hash) -> Vec<u8> {
-        batch_bytes(chain, self.epoch, self.author, self.run, self.seq, &self.hash())
+        batch_bytes(chain, self.epoch, self.author, (self.run, self.seq), &self.hash())
     }
 
     pub fn reference(&self, max_records: usize) -> Reference {

@@ -105,7 +105,7 @@ fn batches(vectors: &mut Vectors, chain: &Hash) {
     reference.encode_into(&mut encoded);
     let positions = [LanePosition { run: 2, next_seq: 6 }, LanePosition::default()];
     put(vectors, "batch", batch.encode());
-    put(vectors, "batch.signed", batch_bytes(chain, 3, 1, 2, 5, &batch.hash()));
+    put(vectors, "batch.signed", batch_bytes(chain, 3, 1, (2, 5), &batch.hash()));
     put(vectors, "batch.reference", encoded);
     put(vectors, "batches.preimage", batches_preimage(&positions, &[reference]));
     put(vectors, "batches", batches_digest(&positions, &[reference]));

@@ -42,7 +42,7 @@ impl Seat {
     /// The author never signs two batches under one run and sequence number: a run is durably new at every start.
     pub fn sign_batch(&self, run: u64, seq: u64, payload: Vec<u8>) -> Batch {
         let hash = sha256(&[&payload]);
-        let bytes = batch_bytes(&self.chain, self.epoch, self.index, run, seq, &hash);
+        let bytes = batch_bytes(&self.chain, self.epoch, self.index, (run, seq), &hash);
         let signature = self.key.sign(&bytes);
         Batch { epoch: self.epoch, author: self.index, run, seq, payload, signature }
     }
