@@ -157,6 +157,33 @@ async fn one_record_is_recorded_once_wherever_and_however_often_it_is_submitted(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_burst_at_two_nodes_fills_batches_and_is_recorded_whole() {
+    let world = World::new();
+    let nodes = world.start_all().await;
+    let mut transactions = Vec::new();
+    let mut answers = Vec::new();
+    for number in 0..800u32 {
+        let agency = usize::try_from(number % 2).expect("small");
+        let transaction = world.record(agency, number, &nodes[agency]);
+        transactions.push(transaction.clone());
+        answers.push(nodes[agency].handle().submit(transaction));
+    }
+    for answer in futures::future::join_all(answers).await {
+        answer.expect("admitted: the queue holds more than this");
+    }
+    for node in &nodes {
+        recorded(node, &transactions).await;
+    }
+    agree(&nodes.iter().collect::<Vec<_>>());
+    let tip = nodes[0].handle().store.tip();
+    let records = tip.tree_size() - 1 - tip.height;
+    assert_eq!(records, 800, "each once");
+    let pending: Vec<usize> = nodes.iter().map(|node| node.handle().fill().own_transactions).collect();
+    assert_eq!(pending, [0; 4]);
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_network_goes_on_without_one_node_which_catches_up_when_it_returns() {
     let world = World::new();
     let mut nodes = world.start_all().await;
