@@ -3,6 +3,7 @@
 
 mod gossip;
 mod handle;
+mod health;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -35,6 +36,7 @@ use crate::mempool::{self, Mempool};
 use crate::network::{self, AllowedPeer, NetworkFault, Topic};
 use crate::sealer::{self, Sealer};
 use crate::signer::Identity;
+use crate::store::disk::Limits;
 use crate::store::{Foundation, Settings, Store, StoreFault};
 use crate::sync;
 
@@ -85,6 +87,13 @@ impl Node {
     /// Resolves when a part failed; a healthy node never resolves.
     pub async fn failed(&mut self) -> Fault {
         self.threads.failed().await
+    }
+
+    /// Ends like a process that is killed: the store is not closed in good order.
+    #[cfg(test)]
+    async fn abandon(self) {
+        drop(self.handle);
+        self.threads.stop().await;
     }
 
     /// Stops every part, and closes the store in good order once nothing writes any more.
@@ -247,6 +256,7 @@ impl Shared {
         });
         let catch_up = sync::CatchUp::new(Arc::clone(&sync_parts));
 
+        let data_directory = config.data_directory.clone();
         let handle = Arc::new(NodeHandle::new(&self, genesis, config, status));
         let mut threads = Threads::new();
         threads.run("engine", async move { Ok(engine.run().await?) })?;
@@ -273,6 +283,13 @@ impl Shared {
             inputs: input_sender.clone(),
         };
         threads.run("gossip", async move { Ok(gossip::take_in(inbox.gossip, gossip).await?) })?;
+        let health = health::Parts {
+            data_directory,
+            mempool: Arc::clone(&self.mempool),
+            inputs: input_sender.clone(),
+            limits: Limits::default(),
+        };
+        threads.run("health", async move { Ok(health::watch(health).await?) })?;
         self.run_mempool(&mut threads, input_sender)?;
         Ok(Node { handle, threads })
     }

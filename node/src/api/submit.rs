@@ -139,8 +139,14 @@ async fn await_final(node: &Node, id: Hash, transaction: Transaction, wait_s: u6
         if let Some(standing) = standing {
             return Ok(standing);
         }
-        match tokio::time::timeout_at(deadline, heights.changed()).await {
+        // Past its expiry, the client waits for a block that proves it, and an idle network must make one.
+        let left_ms = transaction.payload().expires_at.saturating_sub(node.now_ms());
+        let expires = tokio::time::Instant::now() + Duration::from_millis(left_ms.min(1_000 * MAX_WAIT_S));
+        let _waits = (left_ms == 0).then(|| node.wait_for_expiry());
+        let until = if left_ms == 0 { deadline } else { deadline.min(expires) };
+        match tokio::time::timeout_at(until, heights.changed()).await {
             Ok(Ok(())) => {}
+            Err(_) if until < deadline => {}
             Ok(Err(_)) | Err(_) => return Ok(status::pending(&transaction)),
         }
     }

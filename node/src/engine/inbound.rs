@@ -81,7 +81,9 @@ fn sort(frame: Inbound, epoch: &Epoch, parts: &Parts, outlets: &Outlets, checks:
     // Bitmaps have the length that the own epoch gives them, so a frame of another epoch may not even decode.
     let check = match Message::decode(&frame.body, epoch) {
         Ok(message) => Check::new(message, epoch),
-        Err(_) if claimed_epoch(&frame.body) != Some(epoch.number()) => return pass(&outlets.strays, frame),
+        Err(_) if claimed_epoch(&frame.body).is_some_and(|claimed| claimed != epoch.number()) => {
+            return pass(&outlets.strays, frame);
+        }
         Err(error) => return refuse(parts, &frame.from, &error),
     };
     match check {

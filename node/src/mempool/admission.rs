@@ -2,6 +2,7 @@
 //! stored with one synced write for all that came meanwhile, then answered.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::door;
@@ -55,6 +56,9 @@ impl Mempool {
         if state.seat.is_none() {
             let text = "this node has no seat in the authority set; submit to a member";
             return Some(Err(Refusal::new(NOT_READY, text)));
+        }
+        if !self.accepting.load(Ordering::Acquire) {
+            return Some(Err(Refusal::new(NOT_READY, "the disk of this node is nearly full")));
         }
         if !state.has_room(transaction.bytes().len(), &self.parts.limits) {
             return Some(Err(Refusal::new(TOO_MANY, "too many transactions wait here")));

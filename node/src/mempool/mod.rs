@@ -11,6 +11,7 @@ mod packing;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use mingzhang_consensus::{Epoch, Work};
@@ -109,6 +110,20 @@ pub struct Mempool {
     packing: Notify,
     /// What waits may have changed.
     changed: Notify,
+    /// Whether new transactions are taken: not while the disk is nearly full.
+    accepting: AtomicBool,
+    /// Clients that wait for proof that their transaction expired.
+    expiry_waits: AtomicUsize,
+}
+
+/// Held while a client waits for a block whose time proves that its transaction expired: that is demand for one.
+pub struct ExpiryWait<'a>(&'a Mempool);
+
+impl Drop for ExpiryWait<'_> {
+    fn drop(&mut self) {
+        self.0.expiry_waits.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_one();
+    }
 }
 
 struct Submission {
@@ -143,7 +158,9 @@ impl Mempool {
             last_expiry_ms: 0,
         };
         let (packing, changed) = (Notify::new(), Notify::new());
-        let mempool = Self { parts, state: Mutex::new(state), submissions, packing, changed };
+        let (accepting, expiry_waits) = (AtomicBool::new(true), AtomicUsize::new(0));
+        let state = Mutex::new(state);
+        let mempool = Self { parts, state, submissions, packing, changed, accepting, expiry_waits };
         mempool.open_run()?;
         mempool.restore()?;
         Ok((Arc::new(mempool), Submissions(receiver)))
@@ -236,6 +253,18 @@ impl Mempool {
         }
     }
 
+    /// Whether new transactions are taken from now on.
+    pub fn accept(&self, accepting: bool) {
+        self.accepting.store(accepting, Ordering::Release);
+    }
+
+    /// Says, for as long as the guard lives, that a client waits for proof of expiry.
+    pub fn wait_for_expiry(&self) -> ExpiryWait<'_> {
+        self.expiry_waits.fetch_add(1, Ordering::AcqRel);
+        self.changed.notify_one();
+        ExpiryWait(self)
+    }
+
     /// Resolves when what waits may have changed.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -261,7 +290,8 @@ impl Mempool {
             front.viable_from += skipped;
         }
         let waiting = self.lock().lanes.waiting(&fronts);
-        Ok(Work { full: full && !waiting.is_empty(), waiting, ..Work::default() })
+        let expiry_waits = self.expiry_waits.load(Ordering::Acquire) > 0;
+        Ok(Work { full: full && !waiting.is_empty(), waiting, action_due: false, expiry_waits })
     }
 
     /// A block became final. Drops what is settled, queues again what was left out and can still pass. The store forgot

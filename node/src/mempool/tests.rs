@@ -326,3 +326,21 @@ fn the_same_payload_under_two_runs_is_two_batches() {
     assert_eq!(lanes.get(&first.reference).map(|held| held.reference.hash), Some(hash));
     assert_eq!(lanes.get(&again.reference).map(|held| held.reference.run), Some(2));
 }
+
+#[tokio::test]
+async fn nothing_new_is_taken_while_the_disk_is_nearly_full_and_an_expiry_wait_is_demand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mempool, mut submissions, _store) = mempool(folder.path(), LIMITS);
+    let expires_at = mempool.parts.clock.now_ms() + 60_000;
+    mempool.accept(false);
+    let refused = submit_all(&mempool, &mut submissions, vec![anchor(&genesis(), 1, 1, expires_at)]).await;
+    assert_eq!(refused[0].as_ref().expect_err("refused").code.0, NOT_READY);
+    mempool.accept(true);
+    let taken = submit_all(&mempool, &mut submissions, vec![anchor(&genesis(), 1, 1, expires_at)]).await;
+    assert!(taken[0].is_ok());
+    assert!(!mempool.work().expect("the store reads").expiry_waits);
+    let wait = mempool.wait_for_expiry();
+    assert!(mempool.work().expect("the store reads").expiry_waits);
+    drop(wait);
+    assert!(!mempool.work().expect("the store reads").expiry_waits);
+}

@@ -145,6 +145,8 @@ pub struct Driver {
     pub pending: Arc<Pending>,
     queues: Queues,
     backoffs: BTreeMap<PeerId, Backoff>,
+    /// Registered peers that sent something bad, and until which tick they are kept out.
+    banned: BTreeMap<PeerId, u64>,
     ticks: u64,
     topics: [(Topic, gossipsub::TopicHash); 2],
 }
@@ -159,8 +161,8 @@ impl Driver {
     ) -> Self {
         let control = swarm.behaviour().streams.new_control();
         let topics = [Topic::Batches, Topic::Finals].map(|topic| (topic, topic_name(&chain, topic).hash()));
-        let (backoffs, ticks) = (BTreeMap::new(), 0);
-        Self { swarm, chain, control, directory, pending, queues, backoffs, ticks, topics }
+        let (backoffs, banned, ticks) = (BTreeMap::new(), BTreeMap::new(), 0);
+        Self { swarm, chain, control, directory, pending, queues, backoffs, banned, ticks, topics }
     }
 
     /// Runs until every handle is gone.
@@ -192,6 +194,7 @@ impl Driver {
         for peer in removed {
             self.swarm.behaviour_mut().allowed.disallow_peer(peer);
             self.backoffs.remove(&peer);
+            self.banned.remove(&peer);
             self.pending.forget(&peer);
         }
     }
@@ -205,11 +208,11 @@ impl Driver {
             }
             SwarmCommand::Dial(peer, addresses) => self.dial(peer, addresses),
             SwarmCommand::Disconnect(peer) => {
-                // Redialled after the longest pause: a faulty peer may have been repaired.
-                self.pause(peer, MAX_DIAL_PAUSE_TICKS);
-                if self.swarm.disconnect_peer_id(peer).is_err() {
-                    tracing::debug!(%peer, "peer was disconnected already");
+                // Kept out for the longest pause only: a faulty peer may have been repaired.
+                if self.swarm.behaviour_mut().allowed.disallow_peer(peer) {
+                    self.banned.insert(peer, self.ticks + MAX_DIAL_PAUSE_TICKS);
                 }
+                self.pause(peer, MAX_DIAL_PAUSE_TICKS);
             }
             SwarmCommand::DisconnectKey(key) => {
                 if let Some(peer) = super::directory::peer_id(&key) {
@@ -292,7 +295,16 @@ impl Driver {
 
     fn dial_missing(&mut self) {
         self.ticks += 1;
+        let over: Vec<PeerId> =
+            self.banned.iter().filter(|(_, until)| **until <= self.ticks).map(|(peer, _)| *peer).collect();
+        for peer in over {
+            self.banned.remove(&peer);
+            self.swarm.behaviour_mut().allowed.allow_peer(peer);
+        }
         for (peer, addresses) in self.directory.missing() {
+            if self.banned.contains_key(&peer) {
+                continue;
+            }
             let pause_ticks = match self.backoffs.get(&peer) {
                 Some(backoff) if backoff.next_tick > self.ticks => continue,
                 Some(backoff) => (backoff.pause_ticks * 2).min(MAX_DIAL_PAUSE_TICKS),

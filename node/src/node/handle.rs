@@ -14,7 +14,7 @@ use super::Shared;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine;
-use crate::mempool::{Fill, Mempool, Submitted};
+use crate::mempool::{ExpiryWait, Fill, Mempool, Submitted};
 use crate::network::{self, PeerStatus};
 use crate::store::Store;
 
@@ -118,6 +118,11 @@ impl NodeHandle {
     /// Whether a transaction was admitted here and is not final yet.
     pub fn is_pending(&self, transaction_id: &Hash) -> bool {
         self.mempool.is_pending(transaction_id)
+    }
+
+    /// Held while a client waits, past its transaction's expiry, for a block whose time proves it.
+    pub fn wait_for_expiry(&self) -> ExpiryWait<'_> {
+        self.mempool.wait_for_expiry()
     }
 
     pub fn now_ms(&self) -> u64 {

@@ -237,6 +237,62 @@ async fn all_nodes_stop_and_start_again_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_nodes_are_killed_and_go_on_once_a_quorum_has_compared_its_votes() {
+    let world = World::new();
+    let nodes = world.start_all().await;
+    let first = world.record(2, 1, &nodes[2]);
+    nodes[2].handle().submit(first.clone()).await.expect("admitted");
+    recorded(&nodes[0], std::slice::from_ref(&first)).await;
+    for node in nodes {
+        node.abandon().await;
+    }
+    let nodes = world.start_all().await;
+    assert!(nodes.iter().all(|node| node.handle().store.recovery().is_unclean()));
+    let second = world.record(1, 2, &nodes[1]);
+    nodes[1].handle().submit(second.clone()).await.expect("admitted");
+    for node in &nodes {
+        recorded(node, &[first.clone(), second.clone()]).await;
+    }
+    agree(&nodes.iter().collect::<Vec<_>>());
+    stop_all(nodes).await;
+}
+
+/// A registered identity in the hands of somebody who sends rubbish.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_is_disconnected_for_what_is_verifiably_bad_and_the_others_go_on() {
+    let world = World::new();
+    let mut nodes = Vec::new();
+    for index in 0..3 {
+        nodes.push(world.start(index).await);
+    }
+    let epoch = nodes[0].handle().store.epoch().expect("the store reads");
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
+    let peers = allowed_peers(&epoch, &world.seeds);
+    let liar = network::Config { key: key(3, KeyOf::Peer), chain: world.genesis.hash, listen, peers };
+    let (liar, mut inbox) = network::start(liar).await.expect("starts");
+    let connected = inbox.connected.wait_for(|seats| seats.len() == 3);
+    tokio::time::timeout(PATIENCE, connected).await.expect("in time").expect("connects");
+    let statement = mingzhang_consensus::statement::Statement::Skip { epoch: 0, turn: 1 };
+    let signature = mingzhang_ledger::crypto::Signature([7; 64]);
+    let forged = mingzhang_consensus::statement::Vote { statement, signer: 0, signature };
+    let forged = mingzhang_consensus::message::Message::Vote(forged).encode(&epoch);
+    for (seat, body) in [(0, forged.as_slice()), (1, b"\x02rubbish".as_slice())] {
+        let frame = network::Frame::new(network::Channel::Consensus, &[body]).expect("small");
+        assert!(liar.send_to_seat(seat, &frame));
+    }
+    let seal = network::Frame::new(network::Channel::Seal, &[b"no seal"]).expect("small");
+    assert!(liar.send_to_seat(2, &seal));
+    let dropped = inbox.connected.wait_for(|seats| seats.is_empty());
+    tokio::time::timeout(PATIENCE, dropped).await.expect("in time").expect("disconnected by all");
+    let transaction = world.record(0, 1, &nodes[0]);
+    nodes[0].handle().submit(transaction.clone()).await.expect("admitted");
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&transaction)).await;
+    }
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
     let mut world = World::new();
     let observer_key = mingzhang_ledger::crypto::SigningKey::from_seed(&[77; 32]);
