@@ -3,6 +3,7 @@
 mod audit;
 mod context;
 mod explain;
+mod import;
 mod key;
 mod query;
 mod receipt;
@@ -90,6 +91,8 @@ enum Command {
     Verify(verify::Args),
     /// Follow a trail, fold the money, judge completeness
     Audit(audit::Args),
+    /// History from files: 360Giving grants, payments, donations, permits
+    Import(import::Args),
     /// What a code means and what to do
     Explain(explain::Args),
     /// Shell completion
@@ -192,6 +195,7 @@ fn dispatch(desk: &Desk, command: Command) -> (String, Result<Answer, Failure>) 
         Command::Receipt(args) => receipt::run(desk, args),
         Command::Verify(args) => verify::run(desk, args),
         Command::Audit(args) => audit::run(desk, args),
+        Command::Import(args) => import::run(desk, args),
         Command::Explain(args) => ("explain".into(), explain::run(desk, &args)),
         Command::Completion { shell } => ("completion".into(), completion(shell)),
         Command::Version => ("version".into(), Ok(version())),

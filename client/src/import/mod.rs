@@ -1,1 +1,92 @@
-//! Imports of public data sets: one file per source format.
+//! Historical imports: files into claims, claims into records, records to the ledger, and what became of each item.
+//! Formats know their files, planners the records, `load` the order of sending; what the rules say is the ledger's.
+
+pub mod amount;
+pub mod dates;
+pub mod donations;
+pub mod entitled;
+pub mod fund;
+pub mod grants;
+pub mod identity;
+pub mod item;
+pub mod load;
+pub mod map;
+pub mod node;
+pub mod payments;
+pub mod permits;
+pub mod plan;
+pub mod report;
+pub mod row;
+pub mod table;
+pub mod words;
+
+use std::path::Path;
+
+use mingzhang_ledger::crypto::sha256;
+
+use self::item::{Note, Source};
+use self::map::Map;
+use self::row::Reading;
+use crate::output::Failure;
+
+#[cfg(test)]
+mod tests;
+
+/// Largest file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The formats of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Grants,
+    Payments,
+    Donations,
+    Permits,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grants => "360giving",
+            Self::Payments => "payments",
+            Self::Donations => "donations",
+            Self::Permits => "permits",
+        }
+    }
+
+    /// Our columns of the format; none where it is no table.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Grants => &[],
+            Self::Payments => payments::COLUMNS.known,
+            Self::Donations => donations::COLUMNS.known,
+            Self::Permits => permits::COLUMNS.known,
+        }
+    }
+}
+
+/// Reads a file whole. Its fault names the line; nothing was sent yet.
+pub fn read(format: Format, path: &Path, map: &Map, strict: bool) -> Result<Source, Failure> {
+    let file = path.display().to_string();
+    let broken = |fault: String| table::unreadable(&file, &fault);
+    let size = std::fs::metadata(path).map_err(|error| broken(error.to_string()))?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(broken(format!("{size} bytes, at most {MAX_FILE_BYTES} are read")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| broken(error.to_string()))?;
+    let name = path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
+    let reading = Reading { name: &name, map, strict };
+    let digest = sha256(&[&bytes]);
+    let claims = match format {
+        Format::Grants => grants::read(&bytes, &reading),
+        Format::Payments => payments::read(&bytes, &digest, &reading),
+        Format::Donations => donations::read(&bytes, &digest, &reading),
+        Format::Permits => permits::read(&bytes, &digest, &reading),
+    };
+    let mut source = Source { name, claims: claims.map_err(broken)?, file };
+    for claim in source.claims.iter_mut().filter(|claim| claim.date.is_none() && claim.unsent.is_none()) {
+        claim.notes.push(Note::DateInherited);
+    }
+    source.merge();
+    Ok(source)
+}

@@ -1,0 +1,131 @@
+//! `mingzhang import`: history from files of others, each item judged by the ledger, the report says which were not
+//! applied and why.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use mingzhang_ledger::records::calendar::Day;
+
+use super::Desk;
+use crate::context::home;
+use crate::import::identity::{Identity, Secret};
+use crate::import::load::{self, Load};
+use crate::import::map::Map;
+use crate::import::node::{NodeLedger, Signer};
+use crate::import::{Format, read, report};
+use crate::output::{Answer, Failure, exit};
+use crate::submit::now_ms;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    format: Formats,
+}
+
+#[derive(Debug, Subcommand)]
+enum Formats {
+    /// Grants and disbursements in the 360Giving standard (JSON)
+    #[command(name = "360giving")]
+    Grants(Options),
+    /// Payments as CSV: id,date,payer,payee,amount,currency,programme,purpose,contract,bank_ref
+    Payments(Options),
+    /// Donations as CSV: id,date,donor,amount,currency,channel,programme,earmark
+    Donations(Options),
+    /// Permits as CSV: id,matter,applicant,applied,decided,issued,status
+    Permits(Options),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Would the ledger have allowed it?
+    Strict,
+    /// It happened: recorded, and flagged with the same codes
+    Historical,
+}
+
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// Files; each is a source of its own, known by its name
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value = "strict")]
+    mode: Mode,
+    /// One JSON line per item
+    #[arg(long, value_name = "R.jsonl")]
+    report: Option<PathBuf>,
+    /// Columns, constants and formats of other CSV files (TOML)
+    #[arg(long, value_name = "MAP.toml")]
+    map: Option<PathBuf>,
+    /// The importer's key, else the context's
+    #[arg(long, value_name = "NAME|FILE")]
+    key: Option<String>,
+    /// The key that approves each batch, else the context's
+    #[arg(long, value_name = "NAME|FILE")]
+    supervisor_key: Option<String>,
+}
+
+pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
+    let (format, options) = match args.format {
+        Formats::Grants(options) => (Format::Grants, options),
+        Formats::Payments(options) => (Format::Payments, options),
+        Formats::Donations(options) => (Format::Donations, options),
+        Formats::Permits(options) => (Format::Permits, options),
+    };
+    (format!("import {}", format.name()), import(desk, format, &options))
+}
+
+fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Failure> {
+    let strict = options.mode == Mode::Strict;
+    let map = match &options.map {
+        Some(path) => Map::read(path, format.columns())?,
+        None => Map::default(),
+    };
+    let mut sources = Vec::new();
+    for path in &options.files {
+        sources.push(read(format, path, &map, strict)?);
+    }
+    let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    if names.len() != sources.len() {
+        return Err(Failure::usage("two files of one name: a source is known by its file's name"));
+    }
+    let network = desk.network()?;
+    let (importer, supervisor) = signers(desk, options)?;
+    let today = Day::at(now_ms(), network.genesis.founding.network.utc_offset_minutes);
+    let mut loads = Vec::new();
+    for source in &sources {
+        let identity = Identity::new(network.genesis.hash, format.name(), &source.name, strict);
+        let secret = Secret::keep(&home()?, &identity, today)?;
+        loads.push(Load { source, identity, secret });
+    }
+    let mut ledger = NodeLedger::new(network, desk.timeout, (importer, supervisor), desk.printer)?;
+    let outcome = load::run(format, strict, &loads, &mut ledger)?;
+    let report = report::make(&outcome, &sources);
+    if let Some(path) = &options.report {
+        report.write(path, desk.language)?;
+    }
+    let mode = if strict { "strict" } else { "historical" };
+    let data = report.json(&outcome, (format, mode, ledger.as_of()));
+    let mut answer = Answer::done(data, report.text(desk.language));
+    answer.warnings.clone_from(&report.warnings);
+    let partly = report.counters.rejected > 0 || report.counters.unknown > 0;
+    Ok(if partly { answer.with_exit(exit::PARTLY) } else { answer })
+}
+
+/// The two signatures that stand for all records of an import.
+fn signers(desk: &Desk, options: &Options) -> Result<(Signer, Signer), Failure> {
+    let context = &desk.network()?.context;
+    let named = |given: &Option<String>, kept: &Option<String>, flag: &str| {
+        let name = given.as_ref().or(kept.as_ref()).cloned();
+        name.ok_or_else(|| Failure::usage(format!("which key? give {flag} NAME|FILE")).with_exit(exit::NOT_PERMITTED))
+    };
+    let signer = |name: String| {
+        let key = desk.key(Some(&name))?;
+        let agency = key.facts.agency.or_else(|| context.agency.clone());
+        let agency = agency.ok_or_else(|| Failure::usage(format!("key {name}: no agency; name it in {name}.toml")))?;
+        Ok::<_, Failure>(Signer { agency, key: key.key })
+    };
+    let importer = signer(named(&options.key, &context.importer_key, "--key")?)?;
+    let supervisor = signer(named(&options.supervisor_key, &context.supervisor_key, "--supervisor-key")?)?;
+    Ok((importer, supervisor))
+}

@@ -1,0 +1,86 @@
+//! Donations: each row one income, posted at once. The donor becomes a pseudonym here; the remark stays off the ledger.
+
+use mingzhang_ledger::codec::Value;
+use mingzhang_ledger::crypto::Hash;
+
+use super::fund::{Account, Book, year_of};
+use super::item::{Claim, Content, Note, Skip, Unsent};
+use super::plan::{Draft, Planner, Under, key_in_batch};
+use super::row::{self, Reading};
+use super::table::{Columns, Table};
+use super::words;
+
+pub const COLUMNS: Columns = Columns {
+    known: &["id", "date", "donor", "amount", "currency", "channel", "programme", "earmark", "batch"],
+    required: &["amount", "currency"],
+};
+
+pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, String> {
+    let table = Table::read(bytes, reading.map, &COLUMNS)?;
+    let (dates, currencies) = (table.dates(reading.map, "date"), row::currencies(&table));
+    // A file without ids has none to miss: file and row number are what its rows are known by.
+    let has_ids = table.has("id");
+    let claim = |row: &super::table::Row| {
+        let (item, made) = row::id_of(row, file);
+        let pair = (row.get("amount"), row.get("currency"));
+        let (money, mut notes, unsent) = currencies.money(pair, &reading.map.notation, reading.strict);
+        let negative = money.as_ref().is_some_and(|money| money.minor < 0);
+        let unsent = if negative { Some(Unsent::Skipped(Skip::AmountInvalid)) } else { unsent };
+        if made && has_ids {
+            notes.push(Note::IdSynthesised);
+        }
+        let content = Content::Donation {
+            programme: row::programme_of(row, reading.name),
+            donor: row.get("donor").to_owned(),
+            channel: row.get("channel").to_owned(),
+            earmarked: !row.get("earmark").is_empty(),
+            reference: item.clone(),
+        };
+        Claim {
+            key: item.clone(),
+            item,
+            line: row.line,
+            batch: row.get("batch").to_owned(),
+            date: dates.read(row.get("date")),
+            money,
+            notes,
+            digest: row::digest(row.values()),
+            unsent: if row.is_empty() { Some(Unsent::Skipped(Skip::Empty)) } else { unsent },
+            repeats: false,
+            conflicts: Vec::new(),
+            content: if row.is_empty() { Content::Nothing } else { content },
+        }
+    };
+    Ok(table.rows.iter().map(claim).collect())
+}
+
+/// The records of a donation and the shared ones that it needs.
+pub fn plan(
+    planner: &mut Planner<'_>,
+    book: &mut Book,
+    under: &Under,
+    (claim, money): (&Claim, &(String, u64)),
+) -> (Vec<usize>, Vec<usize>) {
+    let Content::Donation { programme, donor, channel, earmarked, reference } = &claim.content else {
+        return (Vec::new(), Vec::new());
+    };
+    let when = under.when(claim.date);
+    let mut desk = book.programme(planner, under, (programme, &money.0));
+    desk.account(planner, under, Account::Source);
+    let to = Account::Appropriation { year: year_of(when.day), earmarked: *earmarked };
+    let to = desk.account(planner, under, to);
+    let part = Value::text_map([("to", to), ("amount", Value::Uint(money.1))]);
+    let donor = (!donor.is_empty()).then(|| Value::bytes(&planner.secret.pseudonym(donor)));
+    let draft = Draft::new("income_record", key_in_batch(claim), 3)
+        .of(desk.place())
+        .posts(money)
+        .with("parts", Value::Array(vec![part]))
+        .with("external_ref", words::declared(reference))
+        .with("channel", words::code(channel, "unstated"))
+        .maybe("donor", donor)
+        .filled_if(channel.is_empty(), "channel")
+        .filled_if(claim.notes.contains(&Note::IdSynthesised), "external_ref")
+        .filled_if(claim.notes.contains(&Note::CurrencyInherited), "currency");
+    let entry = planner.first(under, when, (claim, draft));
+    (vec![entry.at], desk.needs)
+}

@@ -1,0 +1,166 @@
+//! 360Giving: grants with their commitment, and what the funder says it disbursed. Names never leave this file.
+
+use serde_json::Value as Json;
+
+use super::amount;
+use super::dates::DateFormat;
+use super::entitled::{self, Entitled, Paid, Payee};
+use super::fund::Book;
+use super::item::{Claim, Content, Note, Skip, Unsent};
+use super::plan::{Planner, Under};
+use super::row::{self, Currencies, Reading};
+use super::words;
+use crate::output::exponent_of;
+
+/// The grants of a file, in its order.
+pub fn read(bytes: &[u8], reading: &Reading<'_>) -> Result<Vec<Claim>, String> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let package: Json =
+        serde_json::from_slice(text).map_err(|error| format!("line {}: not JSON: {error}", error.line()))?;
+    let grants = package.get("grants").or(Some(&package)).and_then(Json::as_array);
+    let grants = grants.ok_or("line 1: no list \"grants\": not 360Giving data")?;
+    let dates = DateFormat::of_column(None, grants.iter().map(|grant| text_of(grant, "awardDate")));
+    let currencies = Currencies::of(grants.iter().map(|grant| text_of(grant, "currency")));
+    Ok((1..).zip(grants).map(|(ordinal, grant)| claim(ordinal, grant, (&dates, &currencies, reading))).collect())
+}
+
+fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat, &Currencies, &Reading<'_>)) -> Claim {
+    let stated = number_of(grant, "amountAwarded");
+    let pair = (stated.as_str(), text_of(grant, "currency"));
+    let (money, mut notes, unsent) = currencies.money(pair, &reading.map.notation, reading.strict);
+    let negative = money.as_ref().is_some_and(|money| money.minor < 0);
+    let id = match text_of(grant, "id") {
+        "" => {
+            notes.push(Note::IdSynthesised);
+            format!("{}:{ordinal}", reading.name)
+        }
+        id => id.to_owned(),
+    };
+    let disbursed = money.as_ref().and_then(|money| {
+        let exponent = exponent_of(&money.currency)?;
+        amount::minor(&number_of(grant, "amountDisbursed"), &reading.map.notation, exponent)
+    });
+    let planned = first_of(grant, "plannedDates");
+    let until = planned.and_then(|dates| DateFormat::Iso.read(text_of(dates, "endDate")));
+    let organisation = first_of(grant, "recipientOrganization");
+    let person = first_of(grant, "recipientIndividual");
+    let identified = |party: Option<&Json>| {
+        let party = party?;
+        let id = text_of(party, "id");
+        Some(if id.is_empty() { text_of(party, "name") } else { id }.to_owned()).filter(|id| !id.is_empty())
+    };
+    let content = Content::Grant {
+        programme: programme(grant, reading.name),
+        party: identified(organisation),
+        person: identified(person),
+        until,
+        disbursed: disbursed.filter(|minor| *minor != 0),
+    };
+    let digest = digest(grant, &id, &stated);
+    Claim {
+        key: id.clone(),
+        item: id,
+        line: ordinal,
+        batch: String::new(),
+        date: dates.read(text_of(grant, "awardDate")),
+        money,
+        notes,
+        digest,
+        unsent: match (grant.as_object().is_none_or(serde_json::Map::is_empty), negative) {
+            (true, _) => Some(Unsent::Skipped(Skip::Empty)),
+            (false, true) => Some(Unsent::Skipped(Skip::AmountInvalid)),
+            (false, false) => unsent,
+        },
+        repeats: false,
+        conflicts: Vec::new(),
+        content,
+    }
+}
+
+fn digest(grant: &Json, id: &str, stated: &str) -> mingzhang_ledger::crypto::Hash {
+    let disbursed = number_of(grant, "amountDisbursed");
+    let recipient = first_of(grant, "recipientOrganization").map_or("", |party| text_of(party, "id"));
+    let mapped = [
+        ("id", id),
+        ("amount", stated),
+        ("disbursed", disbursed.as_str()),
+        ("currency", text_of(grant, "currency")),
+        ("date", text_of(grant, "awardDate")),
+        ("recipient", recipient),
+    ];
+    row::digest(mapped.into_iter())
+}
+
+/// A grant programme by title, else by code, else the funder.
+fn programme(grant: &Json, name: &str) -> String {
+    let programme = first_of(grant, "grantProgramme");
+    let funder = first_of(grant, "fundingOrganization");
+    let named = [(programme, "title"), (programme, "code"), (funder, "name"), (funder, "id")];
+    let found = named.into_iter().filter_map(|(object, key)| Some(text_of(object?, key))).find(|text| !text.is_empty());
+    found.unwrap_or(name).to_owned()
+}
+
+fn text_of<'a>(object: &'a Json, key: &str) -> &'a str {
+    object.get(key).and_then(Json::as_str).unwrap_or("").trim()
+}
+
+/// A number as its digits stand in the file.
+fn number_of(object: &Json, key: &str) -> String {
+    match object.get(key) {
+        Some(Json::Number(number)) => number.to_string(),
+        Some(Json::String(text)) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+/// The first element of a list, or the object itself.
+fn first_of<'a>(object: &'a Json, key: &str) -> Option<&'a Json> {
+    match object.get(key)? {
+        Json::Array(items) => items.first(),
+        other => Some(other),
+    }
+}
+
+/// Records of a grant and of its disbursement, and the shared ones that both need.
+pub struct Records {
+    pub grant: Vec<usize>,
+    pub disbursement: Vec<usize>,
+    pub needs: Vec<usize>,
+}
+
+pub fn plan(
+    planner: &mut Planner<'_>,
+    book: &mut Book,
+    under: &Under,
+    (claim, money): (&Claim, &(String, u64)),
+) -> Records {
+    let Content::Grant { programme, party, person, until, disbursed } = &claim.content else {
+        return Records { grant: Vec::new(), disbursement: Vec::new(), needs: Vec::new() };
+    };
+    let payee = match (party, person) {
+        (Some(id), _) => Payee::Party(id.clone()),
+        (None, Some(who)) => Payee::Person(who.clone()),
+        (None, None) => Payee::Unknown,
+    };
+    let mut desk = book.programme(planner, under, (programme, &money.0));
+    let entitled = Entitled {
+        claim,
+        payee: payee.clone(),
+        money: money.clone(),
+        purpose: words::code("grant", "grant"),
+        until: *until,
+    };
+    let committed = entitled::commit(planner, &mut desk, under, &entitled);
+    let mut disbursement = Vec::new();
+    if let Some(minor) = disbursed.and_then(|minor| u64::try_from(minor).ok()) {
+        let paid = Paid {
+            payee: &payee,
+            money: (money.0.clone(), minor),
+            reference: &claim.item,
+            when: under.when(claim.date),
+            filled: Vec::new(),
+        };
+        disbursement.push(entitled::pay(planner, &mut desk, under, (claim, &committed, paid)).at);
+    }
+    Records { grant: committed.records, disbursement, needs: desk.needs }
+}

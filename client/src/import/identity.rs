@@ -1,0 +1,158 @@
+//! Record ids and pseudonyms of imports. Ids follow from network, source and key alone, so that a second import meets
+//! the first one's records; pseudonyms follow from a random key that stays with the importer.
+
+use std::path::Path;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use mingzhang_ledger::codec::put_counted;
+use mingzhang_ledger::crypto::{Hash, sha256};
+use mingzhang_ledger::records::calendar::Day;
+use mingzhang_ledger::transaction::RecordId;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::output::Failure;
+
+const RECORD_ID: &str = "mingzhang-import-1";
+
+/// A network, and a source within it.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The genesis hash.
+    pub network: Hash,
+    /// Format and name of the source; `strict` is appended in strict imports, because a rejected record spends its id.
+    pub source: String,
+}
+
+impl Identity {
+    pub fn new(network: Hash, format: &str, name: &str, strict: bool) -> Self {
+        Self { network, source: format!("{format}:{name}{}", if strict { "strict" } else { "" }) }
+    }
+
+    /// The first 16 bytes of SHA-256 over the length-prefixed parts.
+    pub fn record_id(&self, record_type: &str, key: &str) -> RecordId {
+        let mut preimage = Vec::new();
+        for part in [RECORD_ID.as_bytes(), &self.network, self.source.as_bytes(), record_type.as_bytes(), key.as_bytes()] {
+            put_counted(&mut preimage, part);
+        }
+        first_half(&sha256(&[&preimage]))
+    }
+
+    /// The scope of pseudonyms, as a code of letters: no run of digits that a scan could take for a number.
+    pub fn scope(&self) -> String {
+        let digest = sha256(&[b"mingzhang-import-scope", &self.network, self.source.as_bytes()]);
+        let letter = |nibble: u8| char::from(b'a' + nibble);
+        let letters: String = digest.iter().take(8).flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]).collect();
+        format!("import-{letters}")
+    }
+}
+
+fn first_half(hash: &Hash) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(hash.split_at(16).0);
+    half
+}
+
+/// What stays with the importer, off the ledger: the key of pseudonyms and salts, and the day of the first import.
+pub struct Secret {
+    key: Zeroizing<[u8; 32]>,
+    /// What a source states beyond this day lay ahead when it was first imported.
+    pub since: Day,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretFile {
+    key: String,
+    since: String,
+}
+
+impl Secret {
+    pub fn new(key: [u8; 32], since: Day) -> Self {
+        Self { key: Zeroizing::new(key), since }
+    }
+
+    /// The kept secret of a source; at its first import a fresh one, readable by its owner alone.
+    pub fn keep(home: &Path, identity: &Identity, today: Day) -> Result<Self, Failure> {
+        let name = hex::encode(first_half(&sha256(&[identity.source.as_bytes()])));
+        let path = home.join("imports").join(hex::encode(identity.network)).join(format!("{name}.toml"));
+        let broken = |what: &str| Failure::usage(format!("{}: {what}", path.display()));
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            let text = Zeroizing::new(text);
+            let file: SecretFile = toml::from_str(&text).map_err(|error| broken(error.message()))?;
+            let key = hex::decode(&file.key).ok().and_then(|bytes| bytes.try_into().ok());
+            let key = key.ok_or_else(|| broken("key is not 64 hex digits"))?;
+            let since = Day::parse(&file.since).ok_or_else(|| broken("since is no date"))?;
+            return Ok(Self::new(key, since));
+        }
+        let key: [u8; 32] = crate::keys::random()?;
+        let file = SecretFile { key: hex::encode(key), since: today.to_string() };
+        let text = Zeroizing::new(toml::to_string(&file).map_err(|error| Failure::bug(error.to_string()))?);
+        crate::keys::write(&path, &text)?;
+        Ok(Self::new(key, today))
+    }
+
+    fn mac(&self, purpose: &str, content: &str) -> Hash {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key).expect("HMAC takes a key of any length");
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(content.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// One spelling, one pseudonym; spaces around and doubled within do not count.
+    pub fn pseudonym(&self, who: &str) -> [u8; 16] {
+        let spelling = who.split_whitespace().collect::<Vec<_>>().join(" ");
+        first_half(&self.mac("person", &spelling))
+    }
+
+    /// SHA-256(salt ‖ row digest), with a salt that only this importer can make again.
+    pub fn evidence(&self, key: &str, row: &Hash) -> Hash {
+        sha256(&[&self.mac("salt", key), row])
+    }
+
+    /// A commitment to whatever account a payee has in the source.
+    pub fn payee_account(&self, payee: &str) -> Hash {
+        self.mac("account", payee)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_by_every_part_and_by_nothing_else() {
+        let identity = |strict| Identity::new([1; 32], "donations", "file", strict);
+        let id = identity(false).record_id("income_record", "row-1");
+        assert_eq!(id, identity(false).record_id("income_record", "row-1"));
+        let others = [
+            identity(true).record_id("income_record", "row-1"),
+            identity(false).record_id("income_record", "row-2"),
+            identity(false).record_id("account_open", "row-1"),
+            Identity::new([2; 32], "donations", "file", false).record_id("income_record", "row-1"),
+            Identity::new([1; 32], "donations", "file2", false).record_id("income_record", "row-1"),
+        ];
+        assert!(others.iter().all(|other| *other != id));
+    }
+
+    #[test]
+    fn a_secret_is_made_once_and_kept_for_its_owner() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let home = tempfile::tempdir().expect("a folder");
+        let identity = Identity::new([1; 32], "donations", "file", false);
+        let first = Secret::keep(home.path(), &identity, Day(20_000)).expect("a secret");
+        let again = Secret::keep(home.path(), &identity, Day(20_001)).expect("the secret");
+        assert_eq!(first.pseudonym("张 三"), again.pseudonym(" 张  三 "));
+        assert_eq!(again.since, Day(20_000));
+        let other = Identity::new([1; 32], "donations", "other", false);
+        let other = Secret::keep(home.path(), &other, Day(20_000)).expect("a secret");
+        assert_ne!(first.pseudonym("张三"), other.pseudonym("张三"));
+        let folder = home.path().join("imports").join(hex::encode([1; 32]));
+        for entry in std::fs::read_dir(folder).expect("the folder") {
+            let mode = entry.expect("an entry").metadata().expect("its facts").permissions().mode();
+            assert_eq!(mode & 0o077, 0);
+        }
+    }
+}

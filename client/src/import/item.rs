@@ -1,0 +1,225 @@
+//! What a source claims: one claim per row or grant, with its money, its date and what was missing. Formats make
+//! claims; how they become records is the planners' matter.
+
+use std::collections::BTreeMap;
+
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::records::calendar::Day;
+
+/// The kind of an item in reports and counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Grant,
+    Disbursement,
+    Payment,
+    Donation,
+    Permit,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grant => "grant",
+            Self::Disbursement => "disbursement",
+            Self::Payment => "payment",
+            Self::Donation => "donation",
+            Self::Permit => "permit",
+        }
+    }
+}
+
+/// Why an item makes no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skip {
+    Empty,
+    ZeroAmount,
+    AmountInvalid,
+    NotMapped,
+}
+
+impl Skip {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::ZeroAmount => "zero_amount",
+            Self::AmountInvalid => "amount_invalid",
+            Self::NotMapped => "not_mapped",
+        }
+    }
+}
+
+/// What the importer supplied because the source does not state it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    IdSynthesised,
+    CurrencyInherited,
+    DateInherited,
+}
+
+impl Note {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IdSynthesised => "id_synthesised",
+            Self::CurrencyInherited => "currency_inherited",
+            Self::DateInherited => "date_inherited",
+        }
+    }
+}
+
+/// An amount as the source states it, in minor units of its currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Money {
+    pub currency: String,
+    pub minor: i128,
+}
+
+/// Why a claim is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsent {
+    Skipped(Skip),
+    /// Refused here with the door's code.
+    Refused(u16),
+}
+
+/// One row or element of a source.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The source's own id, or the one made for it.
+    pub item: String,
+    /// What makes the record ids: unique within the source and batch.
+    pub key: String,
+    pub line: u64,
+    pub batch: String,
+    /// None: missing or impossible.
+    pub date: Option<Day>,
+    pub money: Option<Money>,
+    pub notes: Vec<Note>,
+    /// Digest of the mapped values alone: no file name, no row number.
+    pub digest: Hash,
+    pub unsent: Option<Unsent>,
+    /// The same id stands earlier in the batch; this one adds nothing.
+    pub repeats: bool,
+    /// Fields of which a later claim of the same id states another value.
+    pub conflicts: Vec<&'static str>,
+    pub content: Content,
+}
+
+/// Where a permit stands in its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing more is known.
+    Open,
+    Refused,
+    Cancelled,
+    Expired,
+}
+
+/// What a claim says besides money and date.
+#[derive(Debug, Clone)]
+pub enum Content {
+    Grant {
+        programme: String,
+        /// An organisation's id, or a person's to be made a pseudonym.
+        party: Option<String>,
+        person: Option<String>,
+        until: Option<Day>,
+        disbursed: Option<i128>,
+    },
+    Payment {
+        programme: String,
+        payee: String,
+        contract: String,
+        purpose: String,
+        bank_ref: String,
+    },
+    Donation {
+        programme: String,
+        donor: String,
+        channel: String,
+        earmarked: bool,
+        reference: String,
+    },
+    Permit {
+        matter: String,
+        clock_days: Option<u64>,
+        applicant: String,
+        decided: Option<Day>,
+        issued: Option<Day>,
+        closed: Option<Day>,
+        ending: Ending,
+    },
+    /// A row without any value.
+    Nothing,
+}
+
+impl Claim {
+    pub fn kind(&self, of: super::Format) -> Kind {
+        match of {
+            super::Format::Grants => Kind::Grant,
+            super::Format::Payments => Kind::Payment,
+            super::Format::Donations => Kind::Donation,
+            super::Format::Permits => Kind::Permit,
+        }
+    }
+
+    /// All days that the claim states: the newest of a batch is where its period ends.
+    pub fn days(&self) -> impl Iterator<Item = Day> {
+        let more = match &self.content {
+            Content::Permit { decided, issued, closed, .. } => [*decided, *issued, *closed],
+            Content::Grant { .. } | Content::Payment { .. } | Content::Donation { .. } | Content::Nothing => [None; 3],
+        };
+        self.date.into_iter().chain(more.into_iter().flatten())
+    }
+
+    pub fn programme(&self) -> Option<&str> {
+        match &self.content {
+            Content::Grant { programme, .. }
+            | Content::Payment { programme, .. }
+            | Content::Donation { programme, .. } => Some(programme),
+            Content::Permit { .. } | Content::Nothing => None,
+        }
+    }
+}
+
+/// A file that was read whole.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// As given on the command line.
+    pub file: String,
+    /// File name without folder and extension: what tells one source from another.
+    pub name: String,
+    pub claims: Vec<Claim>,
+}
+
+impl Source {
+    /// Claims of one id within a batch: the first stated stands, equal ones add nothing, unequal ones are named.
+    pub fn merge(&mut self) {
+        let mut first: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for at in 0..self.claims.len() {
+            let Some(claim) = self.claims.get(at) else { continue };
+            if claim.unsent.is_some() {
+                continue;
+            }
+            let key = (claim.batch.clone(), claim.key.clone());
+            let Some(earlier) = first.get(&key).copied() else {
+                first.insert(key, at);
+                continue;
+            };
+            let (digest, money, date) = (claim.digest, claim.money.clone(), claim.date);
+            if let Some(claim) = self.claims.get_mut(at) {
+                claim.repeats = true;
+            }
+            let Some(stands) = self.claims.get_mut(earlier) else { continue };
+            if stands.digest == digest {
+                continue;
+            }
+            let differ = [("amount", stands.money != money), ("effective_date", stands.date != date)];
+            let mut named: Vec<_> = differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
+            if named.is_empty() {
+                named.push("content");
+            }
+            named.retain(|name| !stands.conflicts.contains(name));
+            stands.conflicts.extend(named);
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The order of an import: each batch opened and approved in turn, then the records of all accepted batches stage by
+//! stage, then each import closed with what was applied. Every step may be run again: the ledger gives its first answer.
+
+use std::collections::BTreeMap;
+
+use mingzhang_ledger::codec::Value;
+use mingzhang_ledger::crypto::{Hash, sha256};
+use mingzhang_ledger::records::calendar::Day;
+use mingzhang_ledger::transaction::RecordId;
+
+use super::Format;
+use super::fund::{Book, Years, year_of};
+use super::identity::{Identity, Secret};
+use super::item::{Claim, Kind, Source, Unsent};
+use super::payments::Newest;
+use super::permits::Matters;
+use super::plan::{Item, Plan, Planner, STAGES, Under};
+use super::{donations, grants, payments, permits, words};
+use crate::output::Failure;
+
+/// Most times that an import is opened anew after its approval ended without effect.
+const MAX_ATTEMPTS: u32 = 4;
+/// The rule that a batch repeats an earlier one.
+const REPEATED_BATCH: u16 = 3706;
+
+/// Who signs a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Officer {
+    Importer,
+    Supervisor,
+}
+
+/// A record to be signed and sent.
+#[derive(Debug, Clone)]
+pub struct Outgoing<'a> {
+    pub officer: Officer,
+    pub record_type: &'static str,
+    pub id: RecordId,
+    pub body: &'a Value,
+}
+
+/// The definite answer, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Applied,
+    /// Recorded with its code.
+    Rejected(u16),
+    /// Refused at the door: nothing was recorded.
+    Refused(u16),
+    Unknown,
+}
+
+/// Whether a record that needs approval has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Waiting,
+    Effective,
+    Void,
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Of the transaction that is on the log.
+    pub transaction_id: Hash,
+    pub verdict: Verdict,
+    pub effect: Effect,
+    pub flags: Vec<u16>,
+    /// It was on the log before this run sent it.
+    pub repeated: bool,
+    pub detail: String,
+}
+
+/// Where records go: a network, or a ledger in memory.
+pub trait Ledger {
+    /// The agency of an officer.
+    fn agency(&self, officer: Officer) -> &str;
+    /// Answers in the order of the records, which do not depend on each other.
+    fn send(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Standing>, Failure>;
+}
+
+/// A source with what its records are made from.
+pub struct Load<'a> {
+    pub source: &'a Source,
+    pub identity: Identity,
+    pub secret: Secret,
+}
+
+/// One `import_open` and its rows.
+pub struct Batch {
+    /// Place of the source.
+    pub source: usize,
+    name: String,
+    /// Places of its claims, by date, then in the order of the file.
+    claims: Vec<usize>,
+    period_end: Day,
+    rows_root: Hash,
+    total_minor: u64,
+    pub opening: Opening,
+    key: String,
+}
+
+/// What became of an `import_open`.
+#[derive(Debug, Clone)]
+pub enum Opening {
+    Open { transactions: Vec<Standing> },
+    /// Refused, rejected, or not known: none of its rows was sent.
+    Shut { standing: Standing },
+}
+
+/// Everything that a run found out.
+pub struct Outcome {
+    pub plan: Plan,
+    pub batches: Vec<Batch>,
+    /// By place in the plan; none: not sent.
+    pub standings: Vec<Option<Standing>>,
+    pub closings: Vec<Standing>,
+}
+
+/// Imports sources into a ledger.
+pub fn run(format: Format, strict: bool, loads: &[Load<'_>], ledger: &mut dyn Ledger) -> Result<Outcome, Failure> {
+    let mut batches = Vec::new();
+    for (at, load) in loads.iter().enumerate() {
+        for mut batch in batches_of(at, load) {
+            let (key, opening) = open(format, strict, (&batch, load), ledger)?;
+            (batch.key, batch.opening) = (key, opening);
+            batches.push(batch);
+        }
+    }
+    let mut plan = Plan::default();
+    let agency = ledger.agency(Officer::Importer).to_owned();
+    for (at, load) in loads.iter().enumerate() {
+        plan_source(format, &agency, (at, load, &batches), &mut plan);
+    }
+    let standings = send_all(&plan, ledger)?;
+    let closings = close_all(loads, (&plan, &batches, &standings), ledger)?;
+    Ok(Outcome { plan, batches, standings, closings })
+}
+
+// ---- batches ----
+
+fn batches_of(source: usize, load: &Load<'_>) -> Vec<Batch> {
+    let mut order: Vec<&str> = Vec::new();
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, claim) in load.source.claims.iter().enumerate() {
+        let name = claim.batch.as_str();
+        if !members.contains_key(name) {
+            order.push(name);
+        }
+        members.entry(name).or_default().push(at);
+    }
+    order.into_iter().filter_map(|name| Some(batch(source, load, (name, members.remove(name)?)))).collect()
+}
+
+fn batch(source: usize, load: &Load<'_>, (name, mut claims): (&str, Vec<usize>)) -> Batch {
+    let get = |at: &usize| load.source.claims.get(*at);
+    let past = claims.iter().filter_map(get).flat_map(Claim::days).filter(|day| *day < load.secret.since);
+    let period_end = past.max().unwrap_or_else(|| load.secret.since.minus(1));
+    let mut digests: Vec<&[u8]> = claims.iter().filter_map(get).map(|claim| claim.digest.as_slice()).collect();
+    digests.sort_unstable();
+    let rows_root = sha256(&digests);
+    let minor = |claim: &Claim| claim.money.as_ref().and_then(|money| u64::try_from(money.minor).ok()).unwrap_or(0);
+    let total_minor = claims.iter().filter_map(get).fold(0u64, |sum, claim| sum.saturating_add(minor(claim)));
+    claims.sort_by_key(|at| (get(at).and_then(|claim| claim.date).unwrap_or(period_end), *at));
+    let opening = Opening::Open { transactions: Vec::new() };
+    let name = name.to_owned();
+    Batch { source, name, claims, period_end, rows_root, total_minor, opening, key: String::new() }
+}
+
+/// Opens an import and has it approved; anew if an earlier one ended without effect.
+fn open(
+    format: Format,
+    strict: bool,
+    (batch, load): (&Batch, &Load<'_>),
+    ledger: &mut dyn Ledger,
+) -> Result<(String, Opening), Failure> {
+    let source = if batch.name.is_empty() { load.source.name.clone() } else { format!("{} {}", load.source.name, batch.name) };
+    let count = u64::try_from(batch.claims.len()).unwrap_or(u64::MAX);
+    let body = Value::text_map([
+        ("source", words::text(&source)),
+        ("rows_root", Value::bytes(&batch.rows_root)),
+        ("count", Value::Uint(count)),
+        ("total_minor", Value::Uint(batch.total_minor)),
+        ("licence", Value::text("as published")),
+        ("format", Value::text(format.name())),
+        ("strict", Value::Bool(strict)),
+        ("period_end", Value::text(&batch.period_end.to_string())),
+    ]);
+    let mut attempt = 0;
+    loop {
+        let key = format!("{}/{}/{attempt}", batch.name, hex::encode(batch.rows_root));
+        let id = load.identity.record_id("import_open", &key);
+        let opened = one(ledger, Outgoing { officer: Officer::Importer, record_type: "import_open", id, body: &body })?;
+        match (opened.verdict, opened.effect) {
+            (Verdict::Applied, Effect::Effective) => {
+                return Ok((key, Opening::Open { transactions: vec![opened] }));
+            }
+            (Verdict::Applied, Effect::Waiting) => {
+                let approved = approve(load, (&key, &id, &opened), ledger)?;
+                match approved.verdict {
+                    Verdict::Applied => return Ok((key, Opening::Open { transactions: vec![opened, approved] })),
+                    Verdict::Rejected(code) if code != REPEATED_BATCH && attempt + 1 < MAX_ATTEMPTS => attempt += 1,
+                    Verdict::Rejected(_) | Verdict::Refused(_) | Verdict::Unknown => {
+                        return Ok((key, Opening::Shut { standing: approved }));
+                    }
+                }
+            }
+            (Verdict::Applied, Effect::Void) if attempt + 1 < MAX_ATTEMPTS => attempt += 1,
+            (Verdict::Applied | Verdict::Rejected(_) | Verdict::Refused(_) | Verdict::Unknown, _) => {
+                return Ok((key, Opening::Shut { standing: opened }));
+            }
+        }
+    }
+}
+
+fn approve(
+    load: &Load<'_>,
+    (key, id, opened): (&str, &RecordId, &Standing),
+    ledger: &mut dyn Ledger,
+) -> Result<Standing, Failure> {
+    let body = Value::text_map([
+        ("waiting", words::reference(ledger.agency(Officer::Importer), id)),
+        ("digest", Value::bytes(&opened.transaction_id)),
+    ]);
+    let id = load.identity.record_id("approve", key);
+    one(ledger, Outgoing { officer: Officer::Supervisor, record_type: "approve", id, body: &body })
+}
+
+fn one(ledger: &mut dyn Ledger, record: Outgoing<'_>) -> Result<Standing, Failure> {
+    ledger.send(&[record])?.pop().ok_or_else(|| Failure::bug("a record was sent and nothing was answered"))
+}
+
+// ---- the plan ----
+
+fn plan_source(format: Format, agency: &str, (at, load, batches): (usize, &Load<'_>, &[Batch]), plan: &mut Plan) {
+    let mut book = Book::new(years(load, batches, at));
+    let (mut newest, mut matters) = (Newest::default(), Matters::default());
+    for (place, batch) in batches.iter().enumerate().filter(|(_, batch)| batch.source == at) {
+        let import = load.identity.record_id("import_open", &batch.key);
+        let under = Under { batch: place, import: words::reference(agency, &import), period_end: batch.period_end };
+        let open = matches!(batch.opening, Opening::Open { .. });
+        for claim_at in &batch.claims {
+            let Some(claim) = load.source.claims.get(*claim_at) else { continue };
+            let kind = claim.kind(format);
+            let money = sendable(claim);
+            let mut item = Item {
+                source: at,
+                batch: place,
+                claim: *claim_at,
+                kind,
+                money: money.clone(),
+                records: Vec::new(),
+                needs: Vec::new(),
+                unsent: claim.unsent,
+                filled: Vec::new(),
+            };
+            let disbursed = disbursement(claim, money.as_ref());
+            if !open || claim.unsent.is_some() || claim.repeats {
+                let second = disbursed.map(|money| Item { kind: Kind::Disbursement, money: Some(money), ..item.clone() });
+                plan.items.push(item);
+                plan.items.extend(second);
+                continue;
+            }
+            let planner = &mut Planner { identity: &load.identity, secret: &load.secret, agency, plan };
+            let none = (String::new(), 0);
+            let stated = (claim, money.as_ref().unwrap_or(&none));
+            let mut second = None;
+            (item.records, item.needs) = match format {
+                Format::Grants => {
+                    let records = grants::plan(planner, &mut book, &under, stated);
+                    second = disbursed.map(|money| Item {
+                        kind: Kind::Disbursement,
+                        money: Some(money),
+                        records: records.disbursement,
+                        needs: records.needs.clone(),
+                        ..item.clone()
+                    });
+                    (records.grant, records.needs)
+                }
+                Format::Payments => payments::plan(planner, (&mut book, &mut newest), &under, stated),
+                Format::Donations => donations::plan(planner, &mut book, &under, stated),
+                Format::Permits => permits::plan(planner, &mut matters, &under, claim),
+            };
+            plan.items.push(item);
+            plan.items.extend(second);
+        }
+    }
+}
+
+/// The sum that a claim moves, without its sign.
+fn sendable(claim: &Claim) -> Option<(String, u64)> {
+    let money = claim.money.as_ref()?;
+    Some((money.currency.clone(), u64::try_from(money.minor.unsigned_abs()).ok()?))
+}
+
+fn disbursement(claim: &Claim, money: Option<&(String, u64)>) -> Option<(String, u64)> {
+    let super::item::Content::Grant { disbursed: Some(minor), .. } = &claim.content else { return None };
+    if matches!(claim.unsent, Some(Unsent::Skipped(_))) {
+        return None;
+    }
+    Some((money?.0.clone(), u64::try_from(*minor).ok()?))
+}
+
+/// The years of each programme over all batches, accepted or not, so that they do not depend on answers.
+fn years(load: &Load<'_>, batches: &[Batch], source: usize) -> Years {
+    let mut years = Years::new();
+    for batch in batches.iter().filter(|batch| batch.source == source) {
+        let claims = batch.claims.iter().filter_map(|at| load.source.claims.get(*at));
+        for claim in claims.filter(|claim| claim.unsent.is_none()) {
+            let (Some(programme), Some(money)) = (claim.programme(), &claim.money) else { continue };
+            let day = claim.date.map_or(batch.period_end, |day| day.min(batch.period_end));
+            let listed = years.entry((programme.to_owned(), money.currency.clone())).or_default();
+            let year = year_of(day);
+            if let Err(place) = listed.binary_search(&year) {
+                listed.insert(place, year);
+            }
+        }
+    }
+    years
+}
+
+// ---- sending ----
+
+impl Standing {
+    /// The record stands from an earlier import of the source: what is shared serves again, a row is a repetition.
+    pub fn stands_from_before(&self, shared: bool) -> bool {
+        self.verdict == Verdict::Refused(1015) && (shared || self.detail.contains("import differs"))
+    }
+
+    pub fn holds(&self, shared: bool) -> bool {
+        self.verdict == Verdict::Applied || self.stands_from_before(shared)
+    }
+}
+
+/// The first record of an item, shared ones before its own, that does not hold.
+pub fn obstacle<'s>(plan: &Plan, standings: &'s [Option<Standing>], item: &Item) -> Option<&'s Standing> {
+    let shared = item.needs.iter().map(|at| (at, true));
+    let own = item.records.iter().map(|at| (at, false));
+    for (at, is_shared) in shared.chain(own) {
+        let is_shared = is_shared && plan.records.get(*at).is_some_and(|record| record.shared);
+        if let Some(Some(standing)) = standings.get(*at)
+            && !standing.holds(is_shared)
+        {
+            return Some(standing);
+        }
+    }
+    None
+}
+
+fn send_all(plan: &Plan, ledger: &mut dyn Ledger) -> Result<Vec<Option<Standing>>, Failure> {
+    let mut standings: Vec<Option<Standing>> = vec![None; plan.records.len()];
+    for stage in 0..STAGES {
+        let mut due: Vec<usize> = Vec::new();
+        let of_stage = |at: &usize| plan.records.get(*at).is_some_and(|record| record.stage == stage);
+        for (at, record) in plan.records.iter().enumerate() {
+            if record.shared && record.stage == stage {
+                due.push(at);
+            }
+        }
+        for item in plan.items.iter().filter(|item| obstacle(plan, &standings, item).is_none()) {
+            due.extend(item.records.iter().copied().filter(|at| of_stage(at)));
+        }
+        due.sort_unstable();
+        due.dedup();
+        let outgoing: Vec<Outgoing<'_>> = due
+            .iter()
+            .filter_map(|at| plan.records.get(*at))
+            .map(|record| Outgoing {
+                officer: Officer::Importer,
+                record_type: record.record_type,
+                id: record.id,
+                body: &record.body,
+            })
+            .collect();
+        if outgoing.is_empty() {
+            continue;
+        }
+        for (at, standing) in due.into_iter().zip(ledger.send(&outgoing)?) {
+            if let Some(place) = standings.get_mut(at) {
+                *place = Some(standing);
+            }
+        }
+    }
+    Ok(standings)
+}
+
+// ---- closing ----
+
+fn close_all(
+    loads: &[Load<'_>],
+    (plan, batches, standings): (&Plan, &[Batch], &[Option<Standing>]),
+    ledger: &mut dyn Ledger,
+) -> Result<Vec<Standing>, Failure> {
+    let agency = ledger.agency(Officer::Importer).to_owned();
+    let mut closings: Vec<(RecordId, Value)> = Vec::new();
+    for (place, batch) in batches.iter().enumerate() {
+        let Some(load) = loads.get(batch.source) else { continue };
+        if matches!(batch.opening, Opening::Shut { .. }) {
+            continue;
+        }
+        let records = plan.records.iter().zip(standings).filter(|(record, _)| record.batch == place);
+        let (mut counts, mut totals, mut unknown) = (0u64, BTreeMap::<&str, u64>::new(), false);
+        for (record, standing) in records {
+            match standing.as_ref().map(|standing| standing.verdict) {
+                Some(Verdict::Applied) => {
+                    counts += 1;
+                    if let Some((currency, minor)) = &record.posted {
+                        let total = totals.entry(currency).or_default();
+                        *total = total.saturating_add(*minor);
+                    }
+                }
+                Some(Verdict::Unknown) => unknown = true,
+                Some(Verdict::Rejected(_) | Verdict::Refused(_)) | None => {}
+            }
+        }
+        if unknown {
+            continue;
+        }
+        let import = load.identity.record_id("import_open", &batch.key);
+        let total = |(currency, minor): (&&str, &u64)| {
+            Value::text_map([("currency", Value::text(currency)), ("amount", Value::Uint(*minor))])
+        };
+        let body = Value::text_map([
+            ("import_open", words::reference(&agency, &import)),
+            ("counts", Value::Uint(counts)),
+            ("totals", Value::Array(totals.iter().map(total).collect())),
+        ]);
+        // The key names the content: a closing that was rejected may be followed by another.
+        let key = format!("{}/{}", batch.key, hex::encode(sha256(&[&body.encode()])));
+        closings.push((load.identity.record_id("import_close", &key), body));
+    }
+    let outgoing: Vec<Outgoing<'_>> = closings
+        .iter()
+        .map(|(id, body)| Outgoing { officer: Officer::Importer, record_type: "import_close", id: *id, body })
+        .collect();
+    if outgoing.is_empty() { Ok(Vec::new()) } else { ledger.send(&outgoing) }
+}

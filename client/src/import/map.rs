@@ -1,0 +1,115 @@
+//! Maps: which columns of a file are ours, which values are fixed, how it writes dates, decimals and characters.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::amount::Notation;
+use crate::output::Failure;
+
+/// A map file as written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MapFile {
+    #[serde(default)]
+    columns: BTreeMap<String, Theirs>,
+    #[serde(default)]
+    constants: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    formats: Formats,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Theirs {
+    One(String),
+    Joined(Vec<String>),
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Formats {
+    date: Option<String>,
+    decimal: Option<char>,
+    thousands: Option<char>,
+    scale: Option<u64>,
+    encoding: Option<String>,
+}
+
+/// A map, checked against the columns that a format has.
+#[derive(Debug, Clone, Default)]
+pub struct Map {
+    /// Ours = theirs, several joined by `-`. Empty: the file has our columns.
+    pub columns: BTreeMap<String, Vec<String>>,
+    pub constants: BTreeMap<String, String>,
+    pub date: Option<String>,
+    pub encoding: Option<String>,
+    pub notation: Notation,
+}
+
+impl Map {
+    pub fn read(path: &Path, known: &[&str]) -> Result<Self, Failure> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        Self::parse(&text, known).map_err(|fault| Failure::usage(format!("{}: {fault}", path.display())))
+    }
+
+    pub fn parse(text: &str, known: &[&str]) -> Result<Self, String> {
+        let file: MapFile = toml::from_str(text).map_err(|error| error.to_string())?;
+        if let Some(name) = file.columns.keys().chain(file.constants.keys()).find(|name| !known.contains(&name.as_str()))
+        {
+            return Err(format!("{name} is none of our columns: {}", known.join(", ")));
+        }
+        let constant = |(name, value): (String, toml::Value)| match value {
+            toml::Value::String(text) => Ok((name, text)),
+            toml::Value::Integer(number) => Ok((name, number.to_string())),
+            other => Err(format!("constant {name}: {other} is neither text nor a whole number")),
+        };
+        let columns = file.columns.into_iter().map(|(name, theirs)| match theirs {
+            Theirs::One(column) => (name, vec![column]),
+            Theirs::Joined(columns) => (name, columns),
+        });
+        let plain = Notation::default();
+        let notation = Notation {
+            decimal: file.formats.decimal.unwrap_or(plain.decimal),
+            thousands: file.formats.thousands,
+            scale: file.formats.scale.unwrap_or(plain.scale),
+        };
+        if notation.scale == 0 || Some(notation.decimal) == notation.thousands {
+            return Err("scale must be above zero, decimal and thousands must differ".to_owned());
+        }
+        Ok(Self {
+            columns: columns.collect(),
+            constants: file.constants.into_iter().map(constant).collect::<Result<_, _>>()?,
+            date: file.formats.date,
+            encoding: file.formats.encoding,
+            notation,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["id", "donor", "currency"];
+
+    #[test]
+    fn columns_constants_and_formats() {
+        let text = "[columns]\nid = \"Nr\"\ndonor = [\"kind\", \"name\"]\n[constants]\ncurrency = \"CNY\"\n\
+                    [formats]\ndate = \"%Y.%m.%d\"\nscale = 10000\nthousands = \",\"\nencoding = \"gb18030\"\n";
+        let map = Map::parse(text, KNOWN).expect("a map");
+        assert_eq!(map.columns["donor"], ["kind", "name"]);
+        assert_eq!(map.constants["currency"], "CNY");
+        assert_eq!((map.notation.scale, map.notation.thousands), (10_000, Some(',')));
+        assert_eq!(map.encoding.as_deref(), Some("gb18030"));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_by_name() {
+        for text in ["[columns]\nname = \"x\"", "[formats]\ndates = \"x\"", "[formats]\nscale = 0", "columns = 1"] {
+            assert!(Map::parse(text, KNOWN).is_err(), "{text}");
+        }
+    }
+}

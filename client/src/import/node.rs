@@ -1,0 +1,245 @@
+//! Records to a network: signed in parallel, sent in batches, asked for until each has a definite answer or the time
+//! is over. Sending again is safe: the ledger gives its first answer.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use mingzhang_ledger::codec::put_counted;
+use mingzhang_ledger::crypto::{Hash, SigningKey};
+use mingzhang_ledger::outcome::{Code, catalogue};
+use mingzhang_ledger::transaction::{Payload, Transaction};
+use serde_json::Value;
+
+use super::load::{Effect, Ledger, Officer, Outgoing, Standing, Verdict};
+use crate::context::Network;
+use crate::node_api::{NodeApi, Reply};
+use crate::output::{Failure, Printer, exit};
+use crate::submit::{DEFAULT_LIFE, now_ms};
+
+/// Records of one POST, and requests in flight.
+const BATCH_RECORDS: usize = 500;
+const IN_FLIGHT: usize = 3;
+/// How long a node is asked to wait for finality, in seconds.
+const WAIT_S: u64 = 20;
+/// How long one batch is followed before its records are called unknown.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Pause before a busy or silent node is asked again, unless it says how long.
+const PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE_S: u64 = 30;
+
+/// A signer and its agency.
+pub struct Signer {
+    pub agency: String,
+    pub key: SigningKey,
+}
+
+/// A network as the place of an import.
+pub struct NodeLedger {
+    sender: Sender,
+    /// One for each request in flight.
+    apis: Vec<NodeApi>,
+}
+
+/// What all requests share.
+struct Sender {
+    origin: String,
+    importer: Signer,
+    supervisor: Signer,
+    printer: Printer,
+    /// Whether any node has answered: before that nothing can have been recorded.
+    heard: AtomicBool,
+}
+
+/// A record on its way: how often it was sent, and what is known.
+struct Sent {
+    transaction: Transaction,
+    attempts: u32,
+    standing: Option<Standing>,
+}
+
+impl NodeLedger {
+    pub fn new(
+        network: &Network,
+        timeout: Duration,
+        (importer, supervisor): (Signer, Signer),
+        printer: Printer,
+    ) -> Result<Self, Failure> {
+        let apis = (0..IN_FLIGHT).map(|_| NodeApi::new(network, timeout)).collect::<Result<_, _>>()?;
+        let origin = network.genesis.origin.clone();
+        let sender = Sender { origin, importer, supervisor, printer, heard: AtomicBool::new(false) };
+        Ok(Self { sender, apis })
+    }
+
+    /// The height at which the network stands.
+    pub fn as_of(&self) -> Value {
+        let status = self.apis.first().and_then(|api| api.get_json("/status").ok()).unwrap_or_default();
+        let pick = |key: &str| status.get(key).cloned().unwrap_or(Value::Null);
+        serde_json::json!({ "height": pick("height"), "time": pick("time"), "tree_size": pick("tree_size") })
+    }
+}
+
+impl Sender {
+    fn sign(&self, record: &Outgoing<'_>) -> Result<Transaction, Failure> {
+        let signer = self.signer(record.officer);
+        let life_ms = u64::try_from(DEFAULT_LIFE.as_millis()).unwrap_or(u64::MAX);
+        let payload = Payload {
+            origin: self.origin.clone(),
+            record_type: record.record_type.to_owned(),
+            record_id: record.id,
+            agency: signer.agency.clone(),
+            expires_at: now_ms().saturating_add(life_ms),
+            body: record.body.clone(),
+        };
+        Transaction::sign(&payload, &signer.key).map_err(|error| Failure::coded(Code(1004), error.to_string()))
+    }
+
+    fn signer(&self, officer: Officer) -> &Signer {
+        match officer {
+            Officer::Importer => &self.importer,
+            Officer::Supervisor => &self.supervisor,
+        }
+    }
+
+    /// Signs and sends one batch, and follows it.
+    fn deliver(&self, api: &NodeApi, records: &[Outgoing<'_>]) -> Result<Vec<Standing>, Failure> {
+        let mut sent = Vec::with_capacity(records.len());
+        for record in records {
+            sent.push(Sent { transaction: self.sign(record)?, attempts: 0, standing: None });
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let pause = self.round(api, &mut sent)?;
+            if sent.iter().all(|one| one.standing.is_some()) || Instant::now() >= deadline {
+                break;
+            }
+            if let Some(pause) = pause {
+                std::thread::sleep(pause);
+            }
+            // What expired unrecorded is signed anew: the record is the same.
+            for (one, record) in sent.iter_mut().zip(records).filter(|(one, _)| one.standing.is_none()) {
+                if one.transaction.payload().expires_at <= now_ms() {
+                    one.transaction = self.sign(record)?;
+                }
+            }
+        }
+        Ok(sent.into_iter().map(|one| one.standing.unwrap_or_else(|| unknown(&one.transaction))).collect())
+    }
+
+    /// One request with all that is still open; how long to pause before the next, if at all.
+    fn round(&self, api: &NodeApi, sent: &mut [Sent]) -> Result<Option<Duration>, Failure> {
+        let mut open: Vec<&mut Sent> = sent.iter_mut().filter(|one| one.standing.is_none()).collect();
+        let mut body = Vec::new();
+        for one in &mut open {
+            one.attempts += 1;
+            put_counted(&mut body, one.transaction.bytes());
+        }
+        let reply = match api.post_cose("/batches", &body, WAIT_S) {
+            Ok(reply) => reply,
+            // Whether a silent node recorded anything is not known; only before the first answer is it certain.
+            Err(failure) if failure.exit == exit::UNREACHABLE && self.heard.load(Ordering::Relaxed) => {
+                return Ok(Some(PAUSE));
+            }
+            Err(failure) => return Err(failure),
+        };
+        self.heard.store(true, Ordering::Relaxed);
+        if !(200..300).contains(&reply.status) {
+            return match reply.status {
+                429 | 503 => Ok(Some(pause_of(&reply))),
+                _ => Err(reply.problem()),
+            };
+        }
+        let answer = reply.json()?;
+        let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut busy = false;
+        for (one, status) in open.into_iter().zip(&items) {
+            one.standing = standing(one, status);
+            busy |= one.standing.is_none() && status.get("status").and_then(Value::as_str) != Some("pending");
+        }
+        Ok(busy.then(|| pause_of(&reply)))
+    }
+}
+
+fn pause_of(reply: &Reply) -> Duration {
+    reply.retry_after_s.map_or(PAUSE, |seconds| Duration::from_secs(seconds.clamp(1, MAX_PAUSE_S)))
+}
+
+fn unknown(transaction: &Transaction) -> Standing {
+    Standing {
+        transaction_id: transaction.id(),
+        verdict: Verdict::Unknown,
+        effect: Effect::Effective,
+        flags: Vec::new(),
+        repeated: false,
+        detail: "no definite answer yet; run it again, it is safe".to_owned(),
+    }
+}
+
+fn code_of(text: &str) -> Option<u16> {
+    text.strip_prefix("MZ-")?.parse().ok()
+}
+
+/// The standing in a node's answer; None while it is not definite.
+fn standing(sent: &Sent, status: &Value) -> Option<Standing> {
+    let text = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or("");
+    let code = code_of(text("code"));
+    let verdict = match (text("status"), text("outcome"), code) {
+        ("final", "applied", _) => Verdict::Applied,
+        ("final", _, Some(code)) => Verdict::Rejected(code),
+        ("pending" | "unknown" | "expired", _, _) => return None,
+        (_, _, Some(code)) if catalogue().get(&Code(code)).is_some_and(|entry| entry.retryable) => return None,
+        // An envelope whose time ran out is signed anew.
+        (_, _, Some(1008)) => return None,
+        (_, _, Some(code)) => Verdict::Refused(code),
+        _ => return None,
+    };
+    let stated: Option<Hash> =
+        hex::decode(text("tx_id").trim_start_matches("sha256:")).ok().and_then(|bytes| bytes.try_into().ok());
+    let flags = status.get("flags").and_then(Value::as_array).cloned().unwrap_or_default();
+    Some(Standing {
+        transaction_id: stated.unwrap_or_else(|| sent.transaction.id()),
+        verdict,
+        effect: match text("effect") {
+            "waiting" => Effect::Waiting,
+            "void" => Effect::Void,
+            _ => Effect::Effective,
+        },
+        flags: flags.iter().filter_map(|flag| code_of(flag.as_str()?)).collect(),
+        // What this run sent before may have been recorded by that; only a first sending proves an earlier record.
+        repeated: sent.attempts == 1 && status.get("repeated").and_then(Value::as_bool).unwrap_or(false),
+        detail: text("detail").to_owned(),
+    })
+}
+
+impl Ledger for NodeLedger {
+    fn agency(&self, officer: Officer) -> &str {
+        &self.sender.signer(officer).agency
+    }
+
+    fn send(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Standing>, Failure> {
+        let chunks: Vec<&[Outgoing<'_>]> = records.chunks(BATCH_RECORDS).collect();
+        let (sender, next, done) = (&self.sender, AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = |api: &NodeApi| -> Result<Vec<(usize, Vec<Standing>)>, Failure> {
+            let mut delivered = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(chunk) = chunks.get(at) else { return Ok(delivered) };
+                delivered.push((at, sender.deliver(api, chunk)?));
+                let done = done.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
+                if let Some(record) = chunk.first().filter(|_| chunks.len() > 1) {
+                    sender.printer.note(&format!("{} {done}/{}", record.record_type, records.len()));
+                }
+            }
+        };
+        let work = &work;
+        let parts: Vec<Result<Vec<(usize, Vec<Standing>)>, Failure>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = self.apis.iter_mut().map(|api| scope.spawn(move || work(api))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a worker does not panic")).collect()
+        });
+        let mut answers = Vec::new();
+        for part in parts {
+            answers.extend(part?);
+        }
+        answers.sort_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().flat_map(|(_, delivered)| delivered).collect())
+    }
+}

@@ -1,0 +1,329 @@
+//! What became of each item, and the counters of a whole import. Counts and never decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::Path;
+
+use mingzhang_ledger::outcome::{Code, catalogue};
+use serde_json::{Value, json};
+
+use super::Format;
+use super::item::{Claim, Kind, Note, Source, Unsent};
+use super::load::{Opening, Outcome, Standing, Verdict, obstacle};
+use super::plan::Item;
+use crate::output::{Failure, Language, decimal_text, exponent_of};
+
+/// What became of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Applied,
+    Rejected,
+    /// It stood on the ledger, or earlier in its file, before this run.
+    Duplicate,
+    Unknown,
+    Skipped,
+}
+
+impl Fate {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Rejected => "rejected",
+            Self::Duplicate => "duplicate",
+            Self::Unknown => "unknown",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// One line of the report.
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    item: &'a Item,
+    claim: &'a Claim,
+    file: &'a str,
+    pub fate: Fate,
+    pub code: Option<u16>,
+    pub flags: Vec<u16>,
+    transaction_ids: Vec<String>,
+    detail: String,
+}
+
+/// Counters of all items or of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub read: u64,
+    pub applied: u64,
+    pub rejected: u64,
+    pub flagged: u64,
+    pub duplicates: u64,
+    pub unknown: u64,
+    pub skipped: BTreeMap<&'static str, u64>,
+    pub notes: BTreeMap<&'static str, u64>,
+    pub by_code: BTreeMap<u16, u64>,
+}
+
+/// The whole report.
+pub struct Report<'a> {
+    pub lines: Vec<Line<'a>>,
+    pub counters: Counters,
+    pub by_kind: BTreeMap<Kind, Counters>,
+    /// Applied minor units per kind and currency.
+    pub totals: BTreeMap<(Kind, String), u128>,
+    pub transactions: u64,
+    /// What kept an import from being closed, for people.
+    pub warnings: Vec<String>,
+}
+
+/// Judges every item.
+pub fn make<'a>(outcome: &'a Outcome, sources: &'a [Source]) -> Report<'a> {
+    let mut report = Report {
+        lines: Vec::new(),
+        counters: Counters::default(),
+        by_kind: BTreeMap::new(),
+        totals: BTreeMap::new(),
+        transactions: transactions(outcome),
+        warnings: warnings(outcome),
+    };
+    for item in &outcome.plan.items {
+        let Some(source) = sources.get(item.source) else { continue };
+        let Some(claim) = source.claims.get(item.claim) else { continue };
+        let line = judge(outcome, item, (claim, &source.file));
+        report.counters.count(&line);
+        report.by_kind.entry(item.kind).or_default().count(&line);
+        if let (Fate::Applied, Some((currency, minor))) = (line.fate, &item.money) {
+            *report.totals.entry((item.kind, currency.clone())).or_default() += u128::from(*minor);
+        }
+        report.lines.push(line);
+    }
+    report
+}
+
+/// Transactions that this run brought to the log.
+fn transactions(outcome: &Outcome) -> u64 {
+    let openings = outcome.batches.iter().flat_map(|batch| match &batch.opening {
+        Opening::Open { transactions } => transactions.as_slice(),
+        Opening::Shut { standing } => std::slice::from_ref(standing),
+    });
+    let all = openings.chain(outcome.standings.iter().flatten()).chain(&outcome.closings);
+    let recorded = |standing: &&Standing| match standing.verdict {
+        Verdict::Applied | Verdict::Rejected(_) => !standing.repeated,
+        Verdict::Refused(_) | Verdict::Unknown => false,
+    };
+    u64::try_from(all.filter(recorded).count()).unwrap_or(u64::MAX)
+}
+
+fn warnings(outcome: &Outcome) -> Vec<String> {
+    let failed = outcome.closings.iter().filter(|standing| standing.verdict != Verdict::Applied);
+    failed.map(|standing| format!("import_close: {:?} {}", standing.verdict, standing.detail)).collect()
+}
+
+fn judge<'a>(outcome: &'a Outcome, item: &'a Item, (claim, file): (&'a Claim, &'a str)) -> Line<'a> {
+    let mut line = Line {
+        item,
+        claim,
+        file,
+        fate: Fate::Skipped,
+        code: None,
+        flags: Vec::new(),
+        transaction_ids: Vec::new(),
+        detail: String::new(),
+    };
+    match item.unsent {
+        Some(Unsent::Skipped(_)) => return line,
+        Some(Unsent::Refused(code)) => {
+            (line.fate, line.code) = (Fate::Rejected, Some(code));
+            return line;
+        }
+        None => {}
+    }
+    if claim.repeats {
+        line.fate = Fate::Duplicate;
+        return line;
+    }
+    let standings = &outcome.standings;
+    let own: Vec<&Standing> = item.records.iter().filter_map(|at| standings.get(*at)?.as_ref()).collect();
+    let shut = match outcome.batches.get(item.batch).map(|batch| &batch.opening) {
+        Some(Opening::Shut { standing }) => Some(standing),
+        Some(Opening::Open { .. }) | None => None,
+    };
+    let before = |standing: &Standing| standing.repeated || standing.stands_from_before(false);
+    let all_before = match shut {
+        Some(standing) => standing.repeated,
+        None => !own.is_empty() && own.iter().all(|standing| before(standing)),
+    };
+    line.transaction_ids =
+        own.iter().map(|standing| format!("sha256:{}", hex::encode(standing.transaction_id))).collect();
+    let flags: BTreeSet<u16> = own.iter().flat_map(|standing| standing.flags.iter().copied()).collect();
+    line.flags = flags.into_iter().collect();
+    let obstacle = shut.or_else(|| obstacle(&outcome.plan, standings, item));
+    match obstacle.map(|standing| standing.verdict) {
+        Some(Verdict::Unknown) => line.fate = Fate::Unknown,
+        Some(Verdict::Rejected(code) | Verdict::Refused(code)) => {
+            line.fate = if all_before { Fate::Duplicate } else { Fate::Rejected };
+            line.code = Some(code);
+        }
+        Some(Verdict::Applied) | None if own.is_empty() => line.fate = Fate::Unknown,
+        Some(Verdict::Applied) | None => line.fate = if all_before { Fate::Duplicate } else { Fate::Applied },
+    }
+    line.detail = obstacle.map(|standing| standing.detail.clone()).unwrap_or_default();
+    line
+}
+
+impl Counters {
+    fn count(&mut self, line: &Line<'_>) {
+        self.read += 1;
+        match line.fate {
+            Fate::Applied => self.applied += 1,
+            Fate::Rejected => self.rejected += 1,
+            Fate::Duplicate => self.duplicates += 1,
+            Fate::Unknown => self.unknown += 1,
+            Fate::Skipped => {
+                if let Some(Unsent::Skipped(reason)) = line.item.unsent {
+                    *self.skipped.entry(reason.name()).or_default() += 1;
+                }
+            }
+        }
+        if matches!(line.fate, Fate::Applied | Fate::Rejected) {
+            self.flagged += u64::from(line.fate == Fate::Applied && !line.flags.is_empty());
+            let codes: BTreeSet<u16> = line.flags.iter().copied().chain(line.code).collect();
+            codes.into_iter().for_each(|code| *self.by_code.entry(code).or_default() += 1);
+        }
+        if line.fate != Fate::Skipped {
+            line.claim.notes.iter().for_each(|note| *self.notes.entry(Note::name(*note)).or_default() += 1);
+        }
+    }
+
+    pub fn skipped_total(&self) -> u64 {
+        self.skipped.values().sum()
+    }
+
+    pub fn submitted(&self) -> u64 {
+        self.applied + self.rejected + self.unknown
+    }
+
+    fn json(&self) -> Value {
+        let by_code = self.by_code.iter().map(|(code, count)| (Code(*code).to_string(), json!(count)));
+        json!({
+            "read": self.read,
+            "submitted": self.submitted(),
+            "applied": self.applied,
+            "rejected": self.rejected,
+            "flagged": self.flagged,
+            "duplicates": self.duplicates,
+            "unknown": self.unknown,
+            "skipped": { "total": self.skipped_total(), "reasons": self.skipped },
+            "notes": self.notes,
+            "by_code": by_code.collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
+impl Report<'_> {
+    /// The envelope's `data`.
+    pub fn json(&self, outcome: &Outcome, (format, mode, as_of): (Format, &str, Value)) -> Value {
+        let files: BTreeSet<&str> = self.lines.iter().map(|line| line.file).collect();
+        let mut data = json!({ "format": format.name(), "mode": mode, "files": files });
+        let mut totals = serde_json::Map::new();
+        for ((kind, currency), minor) in &self.totals {
+            let exponent = exponent_of(currency).unwrap_or(0);
+            let sum = decimal_text(i128::try_from(*minor).unwrap_or(i128::MAX), exponent);
+            let of_kind = totals.entry(kind.name()).or_insert_with(|| json!({}));
+            of_kind[currency.as_str()] = json!(sum);
+        }
+        let by_kind: serde_json::Map<_, _> =
+            self.by_kind.iter().map(|(kind, counters)| (kind.name().to_owned(), counters.json())).collect();
+        if let (Value::Object(data), Value::Object(counters)) = (&mut data, self.counters.json()) {
+            data.extend(counters);
+        }
+        data["by_kind"] = Value::Object(by_kind);
+        data["totals"] = Value::Object(totals);
+        data["programmes"] = programmes(outcome);
+        data["transactions"] = json!(self.transactions);
+        data["as_of"] = as_of;
+        data
+    }
+
+    /// Writes one JSON object per line.
+    pub fn write(&self, path: &Path, language: Language) -> Result<(), Failure> {
+        let broken = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+        let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(broken)?);
+        for line in &self.lines {
+            writeln!(file, "{}", line.json(language)).map_err(broken)?;
+        }
+        file.flush().map_err(broken)
+    }
+
+    /// A few lines for people.
+    pub fn text(&self, language: Language) -> String {
+        let counters = &self.counters;
+        let mut lines = vec![format!(
+            "{} {}  {} {}  {} {}  {} {}  {} {}  {} {}",
+            language.pick("读取", "read"),
+            counters.read,
+            language.pick("入账", "applied"),
+            counters.applied,
+            language.pick("驳回", "rejected"),
+            counters.rejected,
+            language.pick("重复", "duplicates"),
+            counters.duplicates,
+            language.pick("跳过", "skipped"),
+            counters.skipped_total(),
+            language.pick("未知", "unknown"),
+            counters.unknown,
+        )];
+        for ((kind, currency), minor) in &self.totals {
+            let minor = i128::try_from(*minor).unwrap_or(i128::MAX);
+            let money = crate::output::money_text(minor, exponent_of(currency).unwrap_or(0), currency);
+            lines.push(format!("  {}  {money}", kind.name()));
+        }
+        for (code, count) in &counters.by_code {
+            let entry = catalogue().get(&Code(*code));
+            let title = entry.map_or("", |entry| language.pick(&entry.zh.title, &entry.en.title));
+            lines.push(format!("  {}  {count}  {title}", Code(*code)));
+        }
+        lines.join("\n")
+    }
+}
+
+fn programmes(outcome: &Outcome) -> Value {
+    let mut counts = vec![0u64; outcome.plan.programmes.len()];
+    for (record, standing) in outcome.plan.records.iter().zip(&outcome.standings) {
+        let applied = standing.as_ref().is_some_and(|standing| standing.verdict == Verdict::Applied);
+        if let Some(count) = record.programme.filter(|_| applied).and_then(|place| counts.get_mut(place)) {
+            *count += 1;
+        }
+    }
+    let one = |(info, records): (&super::plan::ProgrammeInfo, u64)| {
+        json!({ "programme_id": info.id, "source": info.name, "currency": info.currency, "records": records })
+    };
+    Value::Array(outcome.plan.programmes.iter().zip(counts).map(one).collect())
+}
+
+impl Line<'_> {
+    fn json(&self, language: Language) -> Value {
+        let skip = match self.item.unsent {
+            Some(Unsent::Skipped(reason)) => Some(reason.name()),
+            Some(Unsent::Refused(_)) | None => None,
+        };
+        let main = self.code.or_else(|| self.flags.first().copied());
+        let fix = main
+            .and_then(|code| catalogue().get(&Code(code)))
+            .map(|entry| language.pick(&entry.zh.fix, &entry.en.fix));
+        json!({
+            "item": self.claim.item,
+            "kind": self.item.kind.name(),
+            "source": self.file,
+            "line": self.claim.line,
+            "tx_ids": self.transaction_ids,
+            "result": self.fate.name(),
+            "code": self.code.map(|code| Code(code).to_string()),
+            "reason": skip,
+            "detail": if self.detail.is_empty() { Value::Null } else { json!(self.detail) },
+            "fields": self.claim.conflicts,
+            "flags": self.flags.iter().map(|code| Code(*code).to_string()).collect::<Vec<_>>(),
+            "notes": self.claim.notes.iter().map(|note| note.name()).collect::<Vec<_>>(),
+            "fix": fix,
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! CSV files in any encoding as rows of our columns. A file that is no table is refused with its line, before anything
+//! is sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dates::DateFormat;
+use super::map::Map;
+use crate::output::Failure;
+
+/// One row: our columns that have a value, trimmed.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub line: u64,
+    values: BTreeMap<String, String>,
+}
+
+impl Row {
+    /// The value of a column, empty where there is none.
+    pub fn get(&self, column: &str) -> &str {
+        self.values.get(column).map_or("", String::as_str)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The mapped values by column, for the row's digest.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(column, value)| (column.as_str(), value.as_str()))
+    }
+}
+
+/// A whole file.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub rows: Vec<Row>,
+    columns: BTreeSet<String>,
+}
+
+/// What a format knows of its columns.
+pub struct Columns {
+    pub known: &'static [&'static str],
+    pub required: &'static [&'static str],
+}
+
+impl Table {
+    pub fn read(bytes: &[u8], map: &Map, columns: &Columns) -> Result<Self, String> {
+        let text = decode(bytes, map.encoding.as_deref())?;
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+        let header = reader.headers().map_err(|error| error.to_string())?.clone();
+        let sources = sources(&header, map, columns)?;
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(|error| line_of(&error))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let mut values = BTreeMap::new();
+            for (ours, theirs) in &sources {
+                let parts: Vec<&str> = theirs.iter().filter_map(|at| record.get(*at)).collect();
+                if parts.iter().any(|part| !part.is_empty()) {
+                    values.insert(ours.clone(), parts.join("-"));
+                }
+            }
+            if !values.is_empty() {
+                let constants = map.constants.iter().filter(|(ours, _)| !values.contains_key(*ours));
+                let constants: Vec<_> = constants.map(|(ours, value)| (ours.clone(), value.clone())).collect();
+                values.extend(constants);
+            }
+            rows.push(Row { line, values });
+        }
+        let columns = sources.into_keys().chain(map.constants.keys().cloned()).collect();
+        Ok(Self { rows, columns })
+    }
+
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.contains(column)
+    }
+
+    /// How a column writes its dates.
+    pub fn dates(&self, map: &Map, column: &str) -> DateFormat {
+        DateFormat::of_column(map.date.as_deref(), self.rows.iter().map(|row| row.get(column)))
+    }
+}
+
+/// The positions in the file of each of our columns.
+fn sources(header: &csv::StringRecord, map: &Map, columns: &Columns) -> Result<BTreeMap<String, Vec<usize>>, String> {
+    let position = |name: &str| header.iter().position(|column| column == name);
+    let mut found = BTreeMap::new();
+    if map.columns.is_empty() {
+        for ours in columns.known {
+            found.extend(position(ours).map(|at| ((*ours).to_owned(), vec![at])));
+        }
+    }
+    for (ours, theirs) in &map.columns {
+        let at = theirs.iter().map(|name| position(name).ok_or_else(|| format!("line 1: no column {name}")));
+        found.insert(ours.clone(), at.collect::<Result<_, _>>()?);
+    }
+    for ours in columns.required {
+        if !found.contains_key(*ours) && !map.constants.contains_key(*ours) {
+            return Err(format!("line 1: no column {ours}; name it in a map (--map)"));
+        }
+    }
+    Ok(found)
+}
+
+fn line_of(error: &csv::Error) -> String {
+    let line = error.position().map(csv::Position::line);
+    match line {
+        Some(line) => format!("line {line}: {error}"),
+        None => error.to_string(),
+    }
+}
+
+/// Text in the stated encoding, else UTF-8; a byte-order mark is no part of it.
+fn decode(bytes: &[u8], label: Option<&str>) -> Result<String, String> {
+    let encoding = match label {
+        Some(label) => encoding_rs::Encoding::for_label(label.as_bytes())
+            .ok_or_else(|| format!("{label} is no known encoding"))?,
+        None => encoding_rs::UTF_8,
+    };
+    let (text, used, damaged) = encoding.decode(bytes);
+    if damaged {
+        let good: usize = text.chars().take_while(|char| *char != char::REPLACEMENT_CHARACTER).filter(|c| *c == '\n').count();
+        return Err(format!("line {}: bytes that are not {}; name the encoding in a map", good + 1, used.name()));
+    }
+    Ok(text.into_owned())
+}
+
+/// The failure that a fault in a file is.
+pub fn unreadable(file: &str, fault: &str) -> Failure {
+    Failure::usage(format!("{file}: {fault}; nothing was sent"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: Columns = Columns { known: &["id", "date", "amount", "donor", "currency"], required: &["amount"] };
+
+    fn map(text: &str) -> Map {
+        Map::parse(text, COLUMNS.known).expect("a map")
+    }
+
+    #[test]
+    fn our_own_columns_need_no_map() {
+        let table = Table::read("\u{feff}id,amount,x\n1, 5 ,z\n,,\n".as_bytes(), &Map::default(), &COLUMNS).expect("a table");
+        assert_eq!((table.rows[0].get("id"), table.rows[0].get("amount"), table.rows[0].line), ("1", "5", 2));
+        assert!(table.rows[1].is_empty());
+        assert!(!table.has("donor"));
+    }
+
+    #[test]
+    fn mapped_joined_and_fixed_values() {
+        let map = map("[columns]\namount=\"Betrag\"\ndonor=[\"a\",\"b\"]\n[constants]\ncurrency=\"CNY\"");
+        let table = Table::read(b"a,b,Betrag\nperson,P-1,5\n", &map, &COLUMNS).expect("a table");
+        let row = &table.rows[0];
+        assert_eq!((row.get("donor"), row.get("currency"), row.get("amount")), ("person-P-1", "CNY", "5"));
+    }
+
+    #[test]
+    fn other_encodings() {
+        let map = map("[columns]\namount=\"金额\"\n[formats]\nencoding=\"gb18030\"");
+        let (bytes, _, _) = encoding_rs::GB18030.encode("金额\n5\n");
+        assert_eq!(Table::read(&bytes, &map, &COLUMNS).expect("a table").rows[0].get("amount"), "5");
+        let fault = Table::read(&bytes, &Map::default(), &COLUMNS).expect_err("not UTF-8");
+        assert!(fault.starts_with("line 1:"), "{fault}");
+    }
+
+    #[test]
+    fn a_broken_file_names_its_line() {
+        let fault = Table::read(b"id,amount\n1,2\n3\n", &Map::default(), &COLUMNS).expect_err("a short row");
+        assert!(fault.starts_with("line 3:"), "{fault}");
+        let fault = Table::read(b"id,x\n", &Map::default(), &COLUMNS).expect_err("no amount");
+        assert!(fault.contains("amount"), "{fault}");
+    }
+}

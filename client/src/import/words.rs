@@ -1,0 +1,70 @@
+//! Values of a source as the ledger takes them: texts of 200 bytes, codes of 64 characters, nothing that looks like
+//! personal data.
+
+use mingzhang_ledger::codec::Value;
+use mingzhang_ledger::crypto::sha256;
+use mingzhang_ledger::records::scan;
+use mingzhang_ledger::records::schema::{MAX_CODE_BYTES, MAX_TEXT_BYTES};
+use mingzhang_ledger::transaction::RecordId;
+
+/// A text without control characters, cut to what fits; what the scan would refuse is withheld.
+pub fn text(source: &str) -> Value {
+    let mut plain = String::new();
+    for word in source.split(|char: char| char.is_whitespace() || char.is_control()).filter(|word| !word.is_empty()) {
+        let gap = if plain.is_empty() { "" } else { " " };
+        if plain.len() + gap.len() + word.len() > MAX_TEXT_BYTES {
+            break;
+        }
+        plain.push_str(gap);
+        plain.push_str(word);
+    }
+    if plain.is_empty() || scan::check("text", &plain).is_err() {
+        plain = "withheld".to_owned();
+    }
+    Value::text(&plain)
+}
+
+fn is_code(source: &str) -> bool {
+    let printable = source.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    !source.is_empty() && source.len() <= MAX_CODE_BYTES && printable
+}
+
+/// A scanned code, or the other one where the source's is none.
+pub fn code(source: &str, otherwise: &str) -> Value {
+    let fits = is_code(source) && scan::check("code", source).is_ok();
+    Value::text(if fits { source } else { otherwise })
+}
+
+/// An identifier of the source; one that does not fit is named by its digest.
+pub fn declared(source: &str) -> Value {
+    if is_code(source) {
+        return Value::text(source);
+    }
+    let digest: String = hex::encode(sha256(&[source.as_bytes()])).chars().take(32).collect();
+    Value::text(&format!("sha256:{digest}"))
+}
+
+/// A reference to an own record.
+pub fn reference(agency: &str, id: &RecordId) -> Value {
+    Value::Array(vec![Value::text(agency), Value::bytes(id)])
+}
+
+pub fn list(names: &[&'static str]) -> Value {
+    Value::Array(names.iter().map(|name| Value::text(name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_cut_replaced_or_withheld() {
+        assert_eq!(text(" a\n b "), Value::text("a b"));
+        assert_eq!(text("电话13800138000"), Value::text("withheld"));
+        assert!(text(&"字 ".repeat(200)).as_text().is_some_and(|text| text.len() <= MAX_TEXT_BYTES));
+        assert_eq!(code("works", "x"), Value::text("works"));
+        assert_eq!(code("工程", "x"), Value::text("x"));
+        assert_eq!(declared("GB-CHC-1"), Value::text("GB-CHC-1"));
+        assert!(declared("工程").as_text().is_some_and(|text| text.starts_with("sha256:") && text.len() == 39));
+    }
+}
