@@ -33,7 +33,9 @@ impl Identity {
     /// The first 16 bytes of SHA-256 over the length-prefixed parts.
     pub fn record_id(&self, record_type: &str, key: &str) -> RecordId {
         let mut preimage = Vec::new();
-        for part in [RECORD_ID.as_bytes(), &self.network, self.source.as_bytes(), record_type.as_bytes(), key.as_bytes()] {
+        for part in
+            [RECORD_ID.as_bytes(), &self.network, self.source.as_bytes(), record_type.as_bytes(), key.as_bytes()]
+        {
             put_counted(&mut preimage, part);
         }
         first_half(&sha256(&[&preimage]))

@@ -103,9 +103,13 @@ pub struct Batch {
 /// What became of an `import_open`.
 #[derive(Debug, Clone)]
 pub enum Opening {
-    Open { transactions: Vec<Standing> },
+    Open {
+        transactions: Vec<Standing>,
+    },
     /// Refused, rejected, or not known: none of its rows was sent.
-    Shut { standing: Standing },
+    Shut {
+        standing: Standing,
+    },
 }
 
 /// Everything that a run found out.
@@ -174,7 +178,8 @@ fn open(
     (batch, load): (&Batch, &Load<'_>),
     ledger: &mut dyn Ledger,
 ) -> Result<(String, Opening), Failure> {
-    let source = if batch.name.is_empty() { load.source.name.clone() } else { format!("{} {}", load.source.name, batch.name) };
+    let source =
+        if batch.name.is_empty() { load.source.name.clone() } else { format!("{} {}", load.source.name, batch.name) };
     let count = u64::try_from(batch.claims.len()).unwrap_or(u64::MAX);
     let body = Value::text_map([
         ("source", words::text(&source)),
@@ -256,7 +261,8 @@ fn plan_source(format: Format, agency: &str, (at, load, batches): (usize, &Load<
             };
             let disbursed = disbursement(claim, money.as_ref());
             if !open || claim.unsent.is_some() || claim.repeats {
-                let second = disbursed.map(|money| Item { kind: Kind::Disbursement, money: Some(money), ..item.clone() });
+                let second =
+                    disbursed.map(|money| Item { kind: Kind::Disbursement, money: Some(money), ..item.clone() });
                 plan.items.push(item);
                 plan.items.extend(second);
                 continue;

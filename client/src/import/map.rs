@@ -57,7 +57,8 @@ impl Map {
 
     pub fn parse(text: &str, known: &[&str]) -> Result<Self, String> {
         let file: MapFile = toml::from_str(text).map_err(|error| error.to_string())?;
-        if let Some(name) = file.columns.keys().chain(file.constants.keys()).find(|name| !known.contains(&name.as_str()))
+        if let Some(name) =
+            file.columns.keys().chain(file.constants.keys()).find(|name| !known.contains(&name.as_str()))
         {
             return Err(format!("{name} is none of our columns: {}", known.join(", ")));
         }

@@ -16,7 +16,17 @@ use super::words;
 
 pub const COLUMNS: Columns = Columns {
     known: &[
-        "id", "date", "payer", "payee", "amount", "currency", "programme", "purpose", "contract", "bank_ref", "batch",
+        "id",
+        "date",
+        "payer",
+        "payee",
+        "amount",
+        "currency",
+        "programme",
+        "purpose",
+        "contract",
+        "bank_ref",
+        "batch",
     ],
     required: &["amount", "currency"],
 };

@@ -14,9 +14,7 @@ use super::words;
 
 pub const COLUMNS: Columns = Columns {
     // `closed` is when a permit ended without a decision of its own date; `clock_days` what the matter promises.
-    known: &[
-        "id", "matter", "applicant", "applied", "decided", "issued", "closed", "status", "clock_days", "batch",
-    ],
+    known: &["id", "matter", "applicant", "applied", "decided", "issued", "closed", "status", "clock_days", "batch"],
     required: &["id", "applied", "status"],
 };
 /// Working days of a matter whose source states none; 3707 says so.
@@ -93,7 +91,12 @@ impl Matters {
 }
 
 /// The records of a permit and the shared one that they need.
-pub fn plan(planner: &mut Planner<'_>, matters: &mut Matters, under: &Under, claim: &Claim) -> (Vec<usize>, Vec<usize>) {
+pub fn plan(
+    planner: &mut Planner<'_>,
+    matters: &mut Matters,
+    under: &Under,
+    claim: &Claim,
+) -> (Vec<usize>, Vec<usize>) {
     let Content::Permit { matter, clock_days, applicant, decided, issued, closed, ending } = &claim.content else {
         return (Vec::new(), Vec::new());
     };
@@ -108,13 +111,15 @@ pub fn plan(planner: &mut Planner<'_>, matters: &mut Matters, under: &Under, cla
         .with("form", Value::bytes(&form))
         .filled_if(applicant.is_empty(), "applicant");
     let submit = planner.first(under, applied, (claim, submit));
-    let about = |record_type, stage| Draft::new(record_type, key.clone(), stage).with("subject", submit.reference.clone());
+    let about =
+        |record_type, stage| Draft::new(record_type, key.clone(), stage).with("subject", submit.reference.clone());
     let accept = planner.add(under, applied, about("case_accept", 2));
     let mut records = vec![submit.at, accept.at];
     // The source's paper itself stays with it; what stands here commits to the row.
     let paper = |purpose: &str| Value::bytes(&planner.secret.evidence(&format!("{key}/{purpose}"), &claim.digest));
     let (decision, licence) = (paper("decision"), paper("licence"));
-    let decide = |granted| about("case_decide", 3).with("granted", Value::Bool(granted)).with("decision", decision.clone());
+    let decide =
+        |granted| about("case_decide", 3).with("granted", Value::Bool(granted)).with("decision", decision.clone());
     match (issued, ending) {
         (Some(day), _) => {
             let day = under.when(Some(*day));
@@ -128,9 +133,8 @@ pub fn plan(planner: &mut Planner<'_>, matters: &mut Matters, under: &Under, cla
                 Ending::Refused | Ending::Open => None,
             };
             if let Some(status) = ended {
-                let change = about("licence_change", 5)
-                    .with("status", Value::text(status))
-                    .with("reason", Value::text(status));
+                let change =
+                    about("licence_change", 5).with("status", Value::text(status)).with("reason", Value::text(status));
                 records.push(planner.add(under, under.when(*closed), change).at);
             }
         }
@@ -148,7 +152,11 @@ pub fn plan(planner: &mut Planner<'_>, matters: &mut Matters, under: &Under, cla
 }
 
 /// A refusal's own date; a closing date stands in for it, but proves no lateness.
-fn decided_on(under: &Under, decided: Option<mingzhang_ledger::records::calendar::Day>, closed: Option<mingzhang_ledger::records::calendar::Day>) -> When {
+fn decided_on(
+    under: &Under,
+    decided: Option<mingzhang_ledger::records::calendar::Day>,
+    closed: Option<mingzhang_ledger::records::calendar::Day>,
+) -> When {
     match decided {
         Some(day) => under.when(Some(day)),
         None => When { filled: true, ..under.when(closed) },

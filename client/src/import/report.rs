@@ -294,9 +294,7 @@ fn programmes(outcome: &Outcome) -> Value {
             *count += 1;
         }
     }
-    let one = |(info, records): (&super::plan::ProgrammeInfo, u64)| {
-        json!({ "programme_id": info.id, "source": info.name, "currency": info.currency, "records": records })
-    };
+    let one = |(info, records): (&super::plan::ProgrammeInfo, u64)| json!({ "programme_id": info.id, "source": info.name, "currency": info.currency, "records": records });
     Value::Array(outcome.plan.programmes.iter().zip(counts).map(one).collect())
 }
 
@@ -307,9 +305,8 @@ impl Line<'_> {
             Some(Unsent::Refused(_)) | None => None,
         };
         let main = self.code.or_else(|| self.flags.first().copied());
-        let fix = main
-            .and_then(|code| catalogue().get(&Code(code)))
-            .map(|entry| language.pick(&entry.zh.fix, &entry.en.fix));
+        let fix =
+            main.and_then(|code| catalogue().get(&Code(code))).map(|entry| language.pick(&entry.zh.fix, &entry.en.fix));
         json!({
             "item": self.claim.item,
             "kind": self.item.kind.name(),

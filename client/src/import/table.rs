@@ -113,13 +113,15 @@ fn line_of(error: &csv::Error) -> String {
 /// Text in the stated encoding, else UTF-8; a byte-order mark is no part of it.
 fn decode(bytes: &[u8], label: Option<&str>) -> Result<String, String> {
     let encoding = match label {
-        Some(label) => encoding_rs::Encoding::for_label(label.as_bytes())
-            .ok_or_else(|| format!("{label} is no known encoding"))?,
+        Some(label) => {
+            encoding_rs::Encoding::for_label(label.as_bytes()).ok_or_else(|| format!("{label} is no known encoding"))?
+        }
         None => encoding_rs::UTF_8,
     };
     let (text, used, damaged) = encoding.decode(bytes);
     if damaged {
-        let good: usize = text.chars().take_while(|char| *char != char::REPLACEMENT_CHARACTER).filter(|c| *c == '\n').count();
+        let good: usize =
+            text.chars().take_while(|char| *char != char::REPLACEMENT_CHARACTER).filter(|c| *c == '\n').count();
         return Err(format!("line {}: bytes that are not {}; name the encoding in a map", good + 1, used.name()));
     }
     Ok(text.into_owned())
@@ -142,7 +144,8 @@ mod tests {
 
     #[test]
     fn our_own_columns_need_no_map() {
-        let table = Table::read("\u{feff}id,amount,x\n1, 5 ,z\n,,\n".as_bytes(), &Map::default(), &COLUMNS).expect("a table");
+        let table =
+            Table::read("\u{feff}id,amount,x\n1, 5 ,z\n,,\n".as_bytes(), &Map::default(), &COLUMNS).expect("a table");
         assert_eq!((table.rows[0].get("id"), table.rows[0].get("amount"), table.rows[0].line), ("1", "5", 2));
         assert!(table.rows[1].is_empty());
         assert!(!table.has("donor"));
