@@ -83,7 +83,7 @@ async fn name_network(
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
-    let mut response = next.run(request).await;
+    let mut response = problem::of_rejection(next.run(request).await);
     let headers = response.headers_mut();
     if let Ok(origin) = HeaderValue::from_str(&node.ledger.origin) {
         headers.insert(HeaderName::from_static("mingzhang-network"), origin);

@@ -19,6 +19,8 @@ const NOT_KEPT: Code = Code(2006);
 const MALFORMED: Code = Code(2003);
 /// A request over a stated limit.
 const OVER_LIMIT: Code = Code(2004);
+/// A body over the limit of the listener.
+const TOO_LARGE: Code = Code(1002);
 /// A fault of this node's store.
 const STORE_FAULT: Code = Code(5010);
 
@@ -127,6 +129,23 @@ fn accepts_chinese(headers: &HeaderMap) -> bool {
 
 pub async fn no_such_path(uri: axum::http::Uri) -> Problem {
     Problem::not_found(format!("no such path: {}", uri.path()))
+}
+
+/// What the framework refuses before any handler sees it (a path, a query, a method, a body over the limit) becomes a
+/// problem document like every other refusal.
+pub fn of_rejection(response: Response) -> Response {
+    let status = response.status();
+    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
+    if !status.is_client_error() || ours {
+        return response;
+    }
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => TOO_LARGE,
+        StatusCode::NOT_FOUND => NOT_FOUND,
+        _ => MALFORMED,
+    };
+    let reason = status.canonical_reason().unwrap_or("not understood");
+    Problem { status: Some(status), ..Problem::new(code, reason) }.into_response()
 }
 
 /// A handler that panicked answers as a fault; the node goes on.

@@ -46,7 +46,10 @@ fn decode(bytes: &[u8]) -> Result<Transaction, Problem> {
     Transaction::decode(bytes).map_err(|fault| {
         let code = match &fault {
             TransactionFault::TooLarge { .. } => TOO_LARGE,
-            TransactionFault::Codec(_) => NOT_CANONICAL,
+            TransactionFault::Codec(_)
+            | TransactionFault::Field(
+                "COSE_Sign1 envelope" | "unprotected header" | "protected header" | "signature",
+            ) => NOT_CANONICAL,
             TransactionFault::Field(_) => FIELD,
         };
         Problem::new(code, fault.to_string())
