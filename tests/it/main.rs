@@ -1,3 +1,8 @@
 //! Tests of the whole: the repository's rules, and the real binaries as processes on this machine.
 
+mod bad_bytes;
+mod bad_input;
+mod faults;
+mod operator;
+mod processes;
 mod tidy;

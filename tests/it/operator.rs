@@ -1,0 +1,174 @@
+//! What an operator can get wrong with one node: each mistake ends with one coded sentence and the documented exit
+//! status, and never with words of the programming language.
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use mingzhang_tests::world::{Told, World, run};
+
+/// Longest sentence that an error may be.
+const MAX_SENTENCE: usize = 600;
+
+/// A copy of a node's folder whose files a test may spoil. The store and the ports stay the original's.
+struct Copy {
+    folder: tempfile::TempDir,
+    original: PathBuf,
+}
+
+impl Copy {
+    fn of(world: &World, agency: &str) -> Self {
+        let original = world.path().join("nodes").join(agency);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let copy = Self { folder, original };
+        std::fs::create_dir(copy.path("keys")).expect("an empty folder");
+        for name in ["consensus", "sealing", "peer"] {
+            let file = format!("keys/{name}.pem");
+            std::fs::copy(copy.original.join(&file), copy.path(&file)).expect("a key file");
+        }
+        for name in ["genesis.json", "genesis-proofs.json", "seeds.toml"] {
+            std::fs::copy(world.path().join(name), copy.path(name)).expect("a public file");
+        }
+        let mut config = copy.config();
+        for (key, name) in [
+            ("genesis_file", "genesis.json"),
+            ("genesis_proofs_file", "genesis-proofs.json"),
+            ("seeds_file", "seeds.toml"),
+            ("keys_directory", "keys"),
+        ] {
+            config.insert(key.into(), copy.path(name).display().to_string().into());
+        }
+        config.insert("data_directory".into(), copy.original.join("data").display().to_string().into());
+        copy.write(&config);
+        copy
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn config(&self) -> toml::Table {
+        let own = self.path("node.toml");
+        let file = if own.exists() { own } else { self.original.join("node.toml") };
+        std::fs::read_to_string(file).expect("a configuration").parse().expect("TOML")
+    }
+
+    fn write(&self, config: &toml::Table) {
+        std::fs::write(self.path("node.toml"), config.to_string()).expect("written");
+    }
+
+    /// With one key of the configuration set.
+    fn set(self, key: &str, value: impl Into<toml::Value>) -> Self {
+        let mut config = self.config();
+        config.insert(key.into(), value.into());
+        self.write(&config);
+        self
+    }
+
+    /// With one file put in the place of another.
+    fn put(self, from: &Path, name: &str) -> Self {
+        std::fs::copy(from, self.path(name)).expect("copied");
+        self
+    }
+
+    /// On ports that are free for a moment.
+    fn elsewhere(self) -> Self {
+        let listeners = [0; 3].map(|_: u8| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [api, ops, peer] = listeners.map(|listener| listener.local_addr().expect("bound").to_string());
+        self.set("api_listen", api).set("ops_listen", ops).set("peer_listen", peer)
+    }
+
+    fn run(&self) -> Told {
+        let config = self.path("node.toml").display().to_string();
+        run("mingzhang-node", &["--json", "--lang", "en", "--no-input", "run", "--config", &config], self.folder.path())
+    }
+}
+
+/// Notes every mistake that was not answered as it should be.
+#[derive(Default)]
+struct Verdicts {
+    wrong: String,
+    count: usize,
+}
+
+impl Verdicts {
+    fn check(&mut self, what: &str, told: &Told, code: &str, exit: i32) {
+        self.count += 1;
+        let detail = told.json["errors"][0]["detail"].as_str().unwrap_or("");
+        let foreign = ["panicked", "RUST_BACKTRACE", "unwrap", "Err(", "stack backtrace", ".rs:"];
+        let spoken = format!("{} {}", told.json, told.stderr);
+        let clear = !detail.is_empty() && detail.len() <= MAX_SENTENCE && !detail.contains('\n');
+        let right = told.code() == code && told.exit == Some(exit) && clear;
+        if !right || foreign.iter().any(|word| spoken.contains(word)) {
+            writeln!(self.wrong, "{what}: wanted {code} and exit {exit}, got exit {:?}\n  {spoken}", told.exit)
+                .expect("writing to a string cannot fail");
+        }
+    }
+}
+
+#[test]
+fn mistakes_of_an_operator_end_in_one_sentence() {
+    let world = World::start(1);
+    let copy = || Copy::of(&world, "approval");
+    let mut verdicts = Verdicts::default();
+    verdicts.check("port taken", &copy().run(), "MZ-5007", 2);
+    verdicts.check("store in use", &copy().elsewhere().run(), "MZ-5015", 7);
+    verdicts.check("unknown key", &copy().set("min_block_interval_ms", 5).run(), "MZ-5008", 2);
+    verdicts.check("out of range", &copy().set("mempool_bytes", 1).run(), "MZ-5009", 2);
+    verdicts.check("no seat", &copy().set("agency", "town").run(), "MZ-5009", 2);
+    let exchanged = copy();
+    let sealing = exchanged.path("keys/sealing.pem");
+    verdicts.check("another key", &exchanged.put(&sealing, "keys/consensus.pem").run(), "MZ-5005", 4);
+    let exposed = copy();
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(exposed.path("keys/consensus.pem"), open).expect("own file");
+    verdicts.check("key file open to all", &exposed.run(), "MZ-5019", 4);
+    let spoilt = copy();
+    std::fs::write(spoilt.path("genesis.json"), "{\"format\":").expect("written");
+    verdicts.check("damaged genesis", &spoilt.run(), "MZ-5018", 2);
+    let absent = copy();
+    std::fs::remove_file(absent.path("genesis.json")).expect("removed");
+    verdicts.check("no genesis", &absent.run(), "MZ-2011", 2);
+    let nowhere = ["--json", "run", "--config", "/nowhere/node.toml"];
+    verdicts.check("no configuration", &run("mingzhang-node", &nowhere, &world.home()), "MZ-2011", 2);
+    verdicts.check("no such command", &run("mingzhang-node", &["--json", "rnu"], &world.home()), "MZ-2012", 2);
+    clients_mistakes(&world, &mut verdicts);
+    drop(world);
+    other_network(&mut verdicts);
+    println!("{} mistakes of operators and clerks, each named", verdicts.count);
+    assert!(verdicts.wrong.is_empty(), "{}", verdicts.wrong);
+}
+
+/// The client's own refusals carry no code where clap or a file speaks; the exit status is what scripts rely on.
+fn clients_mistakes(world: &World, verdicts: &mut Verdicts) {
+    let anchor = ["record", "document_anchor", "--kind", "minutes", "--id", "X", "--root"];
+    let root = "1".repeat(64);
+    let no_key = [&anchor[..], &[root.as_str(), "--key", "nobody"]].concat();
+    verdicts.check("no such officer's key", &world.client(&no_key), "", 4);
+    let short = [&anchor[..], &["12", "--key", "civil-window-1"]].concat();
+    let told = world.client(&short);
+    assert_eq!(told.exit, Some(2), "a hash that is too short: {} {}", told.json, told.stderr);
+    let unreachable = ["--node", "http://127.0.0.1:9", "query", "record", "civil/X"];
+    verdicts.check("nobody listens there", &world.client(&unreachable), "", 7);
+}
+
+/// A node of one network with the genesis, the keys or the store of another.
+fn other_network(verdicts: &mut Verdicts) {
+    let first = World::start(1);
+    let first_genesis = std::fs::read(first.path().join("genesis.json")).expect("a genesis");
+    let kept = tempfile::tempdir().expect("a temporary folder");
+    let genesis = kept.path().join("genesis.json");
+    std::fs::write(&genesis, first_genesis).expect("written");
+    assert_eq!(first.down().exit, Some(0));
+    let store = kept.path().join("data");
+    std::fs::rename(first.path().join("nodes/approval/data"), &store).expect("the store is moved");
+    drop(first);
+    let second = World::start(1);
+    let copy = || Copy::of(&second, "approval").elsewhere();
+    verdicts.check("genesis of another network", &copy().put(&genesis, "genesis.json").run(), "MZ-5026", 2);
+    let other_store = copy().set("data_directory", store.display().to_string());
+    verdicts.check("store of another network", &other_store.run(), "MZ-5004", 2);
+    let asked = ["--genesis", &genesis.display().to_string(), "query", "record", "civil/X"];
+    verdicts.check("a client with the genesis of another network", &second.client(&asked), "MZ-4001", 8);
+}

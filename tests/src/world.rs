@@ -1,0 +1,285 @@
+//! A devnet of the real binaries in a folder of its own: started, asked, hurt, resumed, and stopped when dropped. What is
+//! asked of it is the tests' matter.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mingzhang_ledger::codec::Value as Cbor;
+use mingzhang_ledger::crypto::{SigningKey, key_file};
+use mingzhang_ledger::state::key;
+use mingzhang_ledger::transaction::{Payload, Transaction};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// One devnet at a time: the nodes of one already fill a small machine.
+static TURN: Mutex<()> = Mutex::new(());
+/// Longest time that a condition may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long one request to a node may wait there.
+const WAIT_S: u64 = 20;
+/// How long a signed record stays valid.
+const LIFE_MS: u64 = 3_600_000;
+/// Lines of each node's log that a failing test shows.
+const LOG_LINES: &str = "15";
+
+/// Where a node's public interface is.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    pub agency: String,
+    pub url: String,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Told {
+    pub exit: Option<i32>,
+    /// The envelope on stdout.
+    pub json: Value,
+    pub stderr: String,
+}
+
+impl Told {
+    /// The code of the first error, such as `MZ-1015`.
+    pub fn code(&self) -> &str {
+        self.json["errors"][0]["code"].as_str().unwrap_or("")
+    }
+
+    pub fn data(&self) -> &Value {
+        &self.json["data"]
+    }
+}
+
+impl From<Output> for Told {
+    fn from(output: Output) -> Self {
+        Self {
+            exit: output.status.code(),
+            json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// An officer's key of a devnet.
+pub struct Officer {
+    pub agency: String,
+    pub key: SigningKey,
+}
+
+impl Officer {
+    pub fn key_id(&self) -> String {
+        hex::encode(self.key.public().key_id())
+    }
+
+    /// A transaction of this officer, good for an hour.
+    pub fn sign(&self, origin: &str, record_type: &str, id: &str, body: Vec<(&str, Cbor)>) -> Transaction {
+        let payload = self.payload(origin, record_type, id, body);
+        Transaction::sign(&payload, &self.key).expect("a small payload signs")
+    }
+
+    pub fn payload(&self, origin: &str, record_type: &str, id: &str, body: Vec<(&str, Cbor)>) -> Payload {
+        Payload {
+            origin: origin.to_owned(),
+            record_type: record_type.to_owned(),
+            record_id: key::parse_id(id).expect("a record id"),
+            agency: self.agency.clone(),
+            expires_at: mingzhang_client::submit::now_ms() + LIFE_MS,
+            body: Cbor::text_map(body),
+        }
+    }
+
+    /// A record that any officer may file.
+    pub fn anchor(&self, origin: &str, id: &str, root: u8) -> Transaction {
+        self.sign(origin, "document_anchor", id, anchor_body(root))
+    }
+}
+
+pub fn anchor_body(root: u8) -> Vec<(&'static str, Cbor)> {
+    vec![("root", Cbor::bytes(&[root; 32])), ("kind", Cbor::text("minutes"))]
+}
+
+/// Runs one of the two binaries, which lie beside the test's own.
+pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
+    let own = std::env::current_exe().expect("a test knows its own file");
+    let folder = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
+    let output = Command::new(folder.join(binary))
+        .args(arguments)
+        .env("MINGZHANG_HOME", home)
+        .env_remove("MINGZHANG_CONTEXT")
+        .env_remove("MINGZHANG_NODE")
+        .output();
+    output.unwrap_or_else(|error| panic!("{binary}: {error}; build both binaries first")).into()
+}
+
+/// Asks again until there is an answer; panics with what was waited for.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+    }
+}
+
+/// A running devnet.
+pub struct World {
+    folder: TempDir,
+    pub seats: Vec<Seat>,
+    pub origin: String,
+    http: reqwest::blocking::Client,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl World {
+    /// Starts a new network.
+    pub fn start(agencies: usize) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = TempDir::new().expect("a temporary folder");
+        let mut world = Self { folder, seats: Vec::new(), origin: String::new(), http: client(), _turn: turn };
+        let told = world.node(&["devnet", "up", "--agencies", &agencies.to_string(), "--dir", &world.dir()]);
+        assert_eq!(told.exit, Some(0), "devnet up: {} {}", told.json, told.stderr);
+        world.origin = told.data()["network"].as_str().expect("the network's name").to_owned();
+        let seats = told.data()["agencies"].as_array().expect("the agencies");
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        world.seats =
+            seats.iter().map(|seat| Seat { agency: text(&seat["agency_id"]), url: text(&seat["api"]) }).collect();
+        assert_eq!(world.seats.len(), agencies);
+        world
+    }
+
+    /// The folder that holds everything of this network.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("net")
+    }
+
+    fn dir(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// `mingzhang-node --json …`
+    pub fn node(&self, arguments: &[&str]) -> Told {
+        run("mingzhang-node", &[&["--json", "--lang", "en"][..], arguments].concat(), &self.home())
+    }
+
+    /// `mingzhang --json …` in this network's context.
+    pub fn client(&self, arguments: &[&str]) -> Told {
+        let context = self.path().join("context.toml").display().to_string();
+        run("mingzhang", &[&["--context", &context, "--json", "--lang", "en"][..], arguments].concat(), &self.home())
+    }
+
+    /// An officer by key file, such as `civil-window-1`.
+    pub fn officer(&self, name: &str) -> Officer {
+        let path = self.path().join("keys").join(format!("{name}.pem"));
+        let text = std::fs::read_to_string(&path).expect("the devnet wrote its officers' keys");
+        let (agency, _) = name.split_once('-').expect("AGENCY-ROLE-NUMBER");
+        Officer { agency: agency.to_owned(), key: key_file::read(&text, None).expect("a test key in clear") }
+    }
+
+    pub fn seat(&self, agency: &str) -> &Seat {
+        self.seats.iter().find(|seat| seat.agency == agency).expect("an agency with a node")
+    }
+
+    /// Ends a node's process without any warning.
+    pub fn kill(&self, agency: &str) {
+        let told = self.node(&["devnet", "status", "--dir", &self.dir()]);
+        let agencies = told.data()["agencies"].as_array().expect("the agencies");
+        let seat = agencies.iter().find(|seat| seat["agency_id"] == agency).expect("an agency with a node");
+        let pid = seat["pid"].as_u64().expect("a running node has a process id").to_string();
+        let killed = Command::new("kill").args(["-KILL", &pid]).status().expect("kill can be run");
+        assert!(killed.success(), "{agency}'s node {pid} could not be killed");
+        until("the killed node to be gone", || {
+            let told = self.node(&["devnet", "status", "--dir", &self.dir()]);
+            let agencies = told.data()["agencies"].as_array()?;
+            agencies.iter().any(|seat| seat["agency_id"] == agency && seat["state"] == "stopped").then_some(())
+        });
+    }
+
+    /// Starts a node again and waits until it takes part.
+    pub fn resume(&self, agency: &str) {
+        let told = self.node(&["devnet", "up", "--only", agency, "--dir", &self.dir()]);
+        assert_eq!(told.exit, Some(0), "{agency} does not come back: {} {}", told.json, told.stderr);
+    }
+
+    pub fn down(&self) -> Told {
+        self.node(&["devnet", "down", "--dir", &self.dir()])
+    }
+
+    /// HTTP status and JSON; none if the node does not answer.
+    pub fn get(&self, seat: &Seat, path: &str) -> Option<(u16, Value)> {
+        let reply = self.http.get(format!("{}/api/v1{path}", seat.url)).send().ok()?;
+        let status = reply.status().as_u16();
+        Some((status, serde_json::from_str(&reply.text().ok()?).unwrap_or(Value::Null)))
+    }
+
+    pub fn post(&self, seat: &Seat, path: &str, bytes: &[u8], wait_s: u64) -> Option<(u16, Value)> {
+        let request = self.http.post(format!("{}/api/v1{path}", seat.url)).header("prefer", format!("wait={wait_s}"));
+        let reply = request.header("content-type", "application/cose").body(bytes.to_vec()).send().ok()?;
+        let status = reply.status().as_u16();
+        Some((status, serde_json::from_str(&reply.text().ok()?).unwrap_or(Value::Null)))
+    }
+
+    pub fn height(&self, seat: &Seat) -> u64 {
+        let (_, status) = self.get(seat, "/status").expect("the node answers");
+        status["height"].as_u64().expect("a height")
+    }
+
+    /// Where a transaction is final on a node, waiting for it: height and index.
+    pub fn place(&self, seat: &Seat, tx_id: &str) -> (u64, u64) {
+        until(&format!("{tx_id} on {}", seat.agency), || {
+            let (_, status) = self.get(seat, &format!("/transactions/{tx_id}/status?wait={WAIT_S}"))?;
+            Some((status["height"].as_u64()?, status["index"].as_u64()?))
+        })
+    }
+
+    /// Ids of the blocks from 1 to a height.
+    pub fn header_ids(&self, seat: &Seat, height: u64) -> Vec<String> {
+        let id = |height: u64| {
+            let (_, header) = self.get(seat, &format!("/blocks/{height}")).expect("the node answers");
+            header["id"].as_str().unwrap_or_else(|| panic!("{} has no block {height}", seat.agency)).to_owned()
+        };
+        (1..=height).map(id).collect()
+    }
+
+    /// All nodes have the same blocks up to a height.
+    pub fn assert_one_chain(&self, height: u64) {
+        let ids: Vec<_> = self.seats.iter().map(|seat| self.header_ids(seat, height)).collect();
+        for (seat, theirs) in self.seats.iter().zip(&ids) {
+            assert_eq!(Some(theirs), ids.first(), "{} and {} differ", seat.agency, self.seats[0].agency);
+        }
+    }
+
+    /// Waits until a final transaction is under a sealed checkpoint of a node.
+    pub fn sealed(&self, seat: &Seat, tx_id: &str) {
+        until("the seals", || {
+            let (status, _) = self.get(seat, &format!("/transactions/{tx_id}/receipt?wait={WAIT_S}"))?;
+            (status == 200).then_some(())
+        });
+    }
+}
+
+fn client() -> reqwest::blocking::Client {
+    let client = reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(90)).build();
+    client.expect("a client without TLS")
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let told = self.node(&["devnet", "logs", "--lines", LOG_LINES, "--dir", &self.dir()]);
+            for log in told.data()["logs"].as_array().into_iter().flatten() {
+                eprintln!("== {}", log["agency_id"]);
+                log["lines"].as_array().into_iter().flatten().for_each(|line| eprintln!("{line}"));
+            }
+        }
+        let told = self.down();
+        if told.exit != Some(0) {
+            eprintln!("devnet down: {} {}", told.json, told.stderr);
+        }
+    }
+}
