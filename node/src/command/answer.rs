@@ -179,8 +179,10 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     let asked = !error.use_stderr();
     let json = std::env::args().any(|argument| argument == "--json");
     if json && !asked {
+        // The first paragraph says what is wrong, the others how the command is used.
         let text = error.to_string();
-        let failure = Failure::usage(text.lines().next().unwrap_or_default());
+        let paragraph: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let failure = Failure::usage(paragraph.join(" ").trim_start_matches("error: "));
         let errors = [failure.json(Language::of_environment(None))];
         let envelope = json!({
             "schema_version": SCHEMA_VERSION, "command": "", "success": false, "data": null,

@@ -77,8 +77,8 @@ pub struct OfficerKey {
 pub struct SeatStatus {
     pub agency_id: String,
     pub pid: Option<u32>,
-    /// ready, starting or stopped.
-    pub state: &'static str,
+    /// stopped, starting, or what the node says of itself: ready, catching_up, isolated, halted.
+    pub state: String,
     pub height: Option<u64>,
 }
 
@@ -212,13 +212,9 @@ impl Devnet {
 
     fn seat_status(&self, seat: &Seat) -> SeatStatus {
         let pid = process::running(&self.node_dir(seat));
-        let state = match pid {
-            None => "stopped",
-            Some(_) if is_ready(seat) => "ready",
-            Some(_) => "starting",
-        };
+        let state = if pid.is_some() { state(seat) } else { "stopped".to_owned() };
         let height = || probe::get_json(seat.api, "/api/v1/status").ok()?.get("height").and_then(Value::as_u64);
-        let height = if state == "ready" { height() } else { None };
+        let height = pid.and_then(|_| height());
         SeatStatus { agency_id: seat.agency_id.clone(), pid, state, height }
     }
 
@@ -229,7 +225,7 @@ impl Devnet {
             reason: format!("{what}; its log {} ends: {}", self.log_file(seat).display(), process::last_words(&folder)),
         };
         loop {
-            if is_ready(seat) {
+            if state(seat) == "ready" {
                 return Ok(());
             }
             if process::running(&folder).is_none() {
@@ -283,6 +279,11 @@ impl Devnet {
     }
 }
 
-fn is_ready(seat: &Seat) -> bool {
-    matches!(probe::get(seat.ops, "/readyz"), Ok((200, _)))
+/// What a running node says of itself; until it answers it is starting.
+fn state(seat: &Seat) -> String {
+    match probe::get(seat.ops, "/readyz") {
+        Ok((200, _)) => "ready".to_owned(),
+        Ok((_, body)) => String::from_utf8_lossy(&body).split_whitespace().next().unwrap_or("starting").to_owned(),
+        Err(_) => "starting".to_owned(),
+    }
 }

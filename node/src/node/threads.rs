@@ -32,15 +32,15 @@ impl Threads {
         let (runtime, mut stop, faults) = (Handle::current(), self.stop.subscribe(), self.fault_sender.clone());
         let body = move || {
             let outcome = runtime.block_on(async {
-                // A part that ends because its neighbour was told to stop first has not failed.
                 tokio::select! {
-                    biased;
-                    _ = stop.wait_for(|stop| *stop) => None,
                     outcome = future => Some(outcome),
+                    _ = stop.wait_for(|stop| *stop) => None,
                 }
             });
             let fault = match outcome {
                 None => return,
+                // It ended because its neighbour was told to stop before it was.
+                Some(Ok(())) if *stop.borrow() => return,
                 Some(Ok(())) => Fault::Ended { part },
                 Some(Err(fault)) => fault,
             };
