@@ -16,6 +16,7 @@ use super::signer::Signer;
 use crate::codec::Value;
 use crate::crypto::{Hash, KeyId};
 use crate::state::StateFault;
+use crate::transaction::Payload;
 
 /// One approval that a record needs.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -112,10 +113,12 @@ impl Waiting {
     }
 }
 
+const APPROVE: &str = "approve";
+
 /// The record types of this mechanism.
 pub const TYPES: &[RecordType] = &[
     RecordType {
-        name: "approve",
+        name: APPROVE,
         zh: "批准",
         area: Area::Everywhere,
         fields: &[Field::need("waiting", FieldKind::Waiting), Field::need("digest", FieldKind::Hash)],
@@ -143,6 +146,13 @@ pub const TYPES: &[RecordType] = &[
         ..RecordType::BASE
     },
 ];
+
+/// The record that an entry of a registry trail registers: the one that it approves, else itself. What needed approval
+/// joined the registry with its last approval.
+pub fn registered_by(payload: &Payload) -> Ref {
+    let approved = if payload.record_type == APPROVE { body::find::<Ref>(&payload.body, "waiting") } else { None };
+    approved.unwrap_or_else(|| Ref::new(&payload.agency, &payload.record_id))
+}
 
 /// The record that an `approve` or `reject` names, and its waiting. 3002 if it never waited.
 fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, RecordLeaf, Waiting)> {

@@ -32,6 +32,7 @@ pub const TYPES: &[RecordType] = &[RecordType {
     entitled: opened_by_finance,
     approvers: opened_by_two,
     check: can_open,
+    propose: rules::begin_trail,
     take_effect: open,
     ..RecordType::BASE
 }];

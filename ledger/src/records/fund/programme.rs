@@ -101,6 +101,7 @@ pub const TYPES: &[RecordType] = &[
         entitled: opened_by_its_owner,
         approvers: opened_with_finance,
         check: can_open,
+        propose: rules::begin_trail,
         take_effect: open,
         ..RecordType::BASE
     },

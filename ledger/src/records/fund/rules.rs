@@ -5,7 +5,7 @@ use super::account::{Account, AccountKind, earmarks_agree};
 use super::book::{self, Place};
 use super::movement::{self, Movement, MovementState, Posting};
 use super::programme::Programme;
-use crate::records::object::{Mode, Ref};
+use crate::records::object::{Mode, Ref, Subject};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::records::waiting::Need;
@@ -102,6 +102,12 @@ pub fn open(scene: &mut Scene<'_>, legs: &Legs) -> Verdict {
     if legs.credit.kind == AccountKind::Paid && programme.closed_years.contains(&year) {
         return reject(3216, format!("year {year} is closed"));
     }
+    Ok(())
+}
+
+/// A proposal that opens something with a trail stands on that trail itself: whoever folds the trail needs its fields.
+pub fn begin_trail(scene: &mut Scene<'_>) -> Verdict {
+    scene.touch(Subject::Record(scene.record.reference.clone()));
     Ok(())
 }
 

@@ -307,9 +307,17 @@ pub fn assert_folds(stage: &Stage, programme: &str) -> Figures {
         fold.accounts().keys().map(|name| (name.clone(), account_at(stage, name).sums)).collect();
     assert_eq!(named.len(), proven.len(), "the trail opens every account");
     assert_eq!(fold.differences(&named).expect("the trail folds"), Vec::new());
+    assert_eq!(fold.currency(), currency_of(stage, programme), "the trail begins with the opening");
     let figures = fold.figures();
     assert!(figures.balanced, "{figures:?}");
     figures
+}
+
+fn currency_of(stage: &Stage, name: &str) -> String {
+    match stage.object(name) {
+        Some(Object::Programme(programme)) => programme.currency,
+        other => panic!("{name}: {other:?}"),
+    }
 }
 
 fn account_at(stage: &Stage, name: &Ref) -> Account {
