@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use mingzhang_ledger::proof::{SubjectKind, TrailProof};
 use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::records::view as words;
+use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::state::{Snapshot as _, key};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -61,19 +62,18 @@ pub async fn list(State(node): State<Node>, Path(subjects): Path<String>, Query(
             .iter()
             .map(|index| {
                 let (outcome, transaction) = record_at(view, *index)?;
-                let payload = transaction.payload();
-                let named = Ref::new(&payload.agency, &payload.record_id);
-                let object = match status::leaf_of(view, &transaction)? {
+                let named = registered_by(transaction.payload());
+                let leaf = view.read(&named.key())?.and_then(|stored| status::read_leaf(&stored.current));
+                let object = match &leaf {
                     Some(leaf) => {
-                        let lens = status::lens(view, node.ledger.utc_offset_minutes, &leaf)?;
-                        words::leaf(&named, &leaf, &lens)
+                        let lens = status::lens(view, node.ledger.utc_offset_minutes, leaf)?;
+                        words::leaf(&named, leaf, &lens)
                     }
                     None => Value::Null,
                 };
                 Ok(json!({
-                    "id": format!("{}/{}", payload.agency, key::id_text(&payload.record_id)),
-                    "record_type": payload.record_type, "outcome": outcome, "index": index,
-                    "object": object,
+                    "id": named.to_string(), "record_type": leaf.map(|leaf| leaf.record_type), "outcome": outcome,
+                    "index": index, "object": object,
                 }))
             })
             .collect::<Result<Vec<_>, Problem>>()?;

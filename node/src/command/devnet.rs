@@ -115,7 +115,7 @@ fn up(session: &Session, dir: &Path, plan: &Plan<'_>) -> Result<Answer, Failure>
     }
     let rules: Vec<String> =
         devnet.genesis.document.rules.0.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-    let rules = rules.join(", ");
+    let rules = rules.join("\n  ");
     let context = devnet.context_file();
     let text = Words::new(
         format!("{table}{ready_ms} 毫秒后全部就绪\nexport MINGZHANG_CONTEXT={}", context.display()),
@@ -123,7 +123,7 @@ fn up(session: &Session, dir: &Path, plan: &Plan<'_>) -> Result<Answer, Failure>
     );
     let warnings = vec![
         Words::new("测试网: 密钥未加密,不得用于实际业务", "test network: keys lie in clear, not for use"),
-        Words::new(format!("创世文件缩短了期限: {rules}"), format!("its genesis shortens periods: {rules}")),
+        Words::new(format!("创世文件缩短了期限:\n  {rules}"), format!("its genesis shortens periods:\n  {rules}")),
     ];
     Ok(Answer { data, text, warnings, failure: None })
 }
