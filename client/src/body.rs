@@ -88,7 +88,7 @@ fn read(name: &str, kind: &FieldKind, json: &serde_json::Value, reading: &Readin
         }
         FieldKind::Minor | FieldKind::Amount => amount(json, reading).ok_or_else(|| match reading.exponent {
             Some(exponent) => fault(&format!("an amount (digits, at most {exponent} decimals)")),
-            None => fault("an amount whose currency is known: give \"currency\" or use one exponent per network"),
+            None => fault("an amount whose currency is known: give --currency"),
         }),
         FieldKind::Count => number().map(Value::Uint).ok_or_else(|| fault("a number")),
         FieldKind::Time => time(json).map(Value::Uint).ok_or_else(|| fault("a time (RFC 3339 or ms since 1970)")),

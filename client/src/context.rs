@@ -169,7 +169,7 @@ impl Network {
         self.context
             .agency
             .as_deref()
-            .ok_or_else(|| Failure::usage("which agency? write agency/id, give --agency, or set it in the context"))
+            .ok_or_else(|| Failure::usage("which agency? write agency/id, give --own-agency, or set it in the context"))
     }
 
     /// The one exponent of the network's currencies; None where they differ.

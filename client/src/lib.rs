@@ -4,6 +4,7 @@ pub mod audit;
 pub mod body;
 pub mod command;
 pub mod context;
+pub mod currency;
 pub mod explain;
 pub mod import;
 pub mod keys;

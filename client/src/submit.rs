@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::context::{Network, home};
 use crate::node_api::NodeApi;
-use crate::output::{Answer, Failure, Language, exit};
+use crate::output::{Answer, Failure, Language, exit, wrap};
 
 /// How long a record may wait for the log, unless the caller says otherwise.
 pub const DEFAULT_LIFE: Duration = Duration::from_secs(600);
@@ -170,57 +170,97 @@ pub fn describe(status: serde_json::Value, language: Language) -> Answer {
     answer.text = match (text("status").as_str(), text("outcome").as_str()) {
         ("final", "applied") if repeated => {
             format!(
-                "{tx_id} {}{at}{}",
+                "{tx_id}\n  {}{at}{}",
                 language.pick("此前已最终确认", "was final before"),
                 language.pick(",未重复记账", "; not recorded again")
             )
         }
         ("final", "applied") => match text("effect").as_str() {
-            "waiting" => format!(
-                "{tx_id} {}{at}{}",
-                language.pick("已记录,待批准", "recorded, waits for approval"),
-                waits_for(&status, language)
-            ),
-            "void" => format!("{tx_id} {}{at}", language.pick("已记录,已失效", "recorded, ended without effect")),
-            _ => format!("{tx_id} {}{at}", language.pick("已最终确认,已生效", "final, applied")),
+            "waiting" => format!("{tx_id}\n  {}", waiting(&status, &at, language)),
+            "void" => format!("{tx_id}\n  {}{at}", language.pick("已记录,已失效", "recorded, ended without effect")),
+            _ => format!("{tx_id}\n  {}{at}", language.pick("已最终确认,已生效", "final, applied")),
         },
         ("final", _) => {
             answer.exit = exit::REJECTED;
             let code = text("code").strip_prefix("MZ-").and_then(|code| code.parse().ok()).map(Code);
             answer.reason = code.map(|code| (code, text("detail")));
             format!(
-                "{tx_id} {}{at}",
+                "{tx_id}\n  {}{at}",
                 language.pick("已驳回,驳回已记入账本", "rejected; the rejection is on the ledger")
             )
         }
         ("expired", _) => {
             answer.exit = exit::NOT_FOUND;
-            format!("{tx_id} {}", language.pick("已过期,未记录", "expired, never recorded"))
+            format!("{tx_id}\n  {}", language.pick("已过期,未记录", "expired, never recorded"))
         }
         ("unknown", _) => {
             answer.exit = exit::NOT_YET_KNOWN;
-            format!("{tx_id} {}", language.pick("本节点未知", "unknown to this node"))
+            format!("{tx_id}\n  {}", language.pick("本节点未知", "unknown to this node"))
         }
         _ => {
             answer.exit = exit::NOT_YET_KNOWN;
-            format!("{tx_id} {}", language.pick("待确认;可再次运行,不会重复记账", "pending; run it again, it is safe"))
+            format!(
+                "{tx_id}\n  {}",
+                language.pick("待确认;可再次运行,不会重复记账", "pending; run it again, it is safe")
+            )
         }
     };
     answer
 }
 
-fn waits_for(status: &serde_json::Value, language: Language) -> String {
-    let Some(items) = status.get("waits_for").and_then(serde_json::Value::as_array) else { return String::new() };
+/// A recorded transaction that others must still act on: whom it waits for.
+fn waiting(status: &serde_json::Value, at: &str, language: Language) -> String {
+    let items = status.get("waits_for").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
+    let text = |item: &serde_json::Value, key: &str| item.get(key).and_then(|value| value.as_str().map(str::to_owned));
     let parts: Vec<String> = items
         .iter()
         .map(|item| {
-            let text = |key: &str| item.get(key).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
-            [text("agency_id"), text("record_type")].join(" ").trim().to_owned()
+            let words = [text(item, "agency_id"), text(item, "record_type")].into_iter().flatten();
+            let role = text(item, "role").map(|role| format!("({role})"));
+            words.chain(role).collect::<Vec<_>>().join(" ")
         })
         .collect();
-    if parts.is_empty() {
-        String::new()
-    } else {
-        format!("\n    {}: {}", language.pick("还需", "still needed"), parts.join(", "))
+    let only_bank = items.iter().all(|item| text(item, "record_type").is_some_and(|kind| kind != "approve"));
+    let words = match only_bank && !items.is_empty() {
+        true => language.pick("已记录,待银行回单", "recorded, waits for the bank"),
+        false => language.pick("已记录,待批准", "recorded, waits for approval"),
+    };
+    let needed = format!("{}: {}", language.pick("还需", "still needed"), parts.join(", "));
+    if parts.is_empty() { format!("{words}{at}") } else { format!("{words}{at}\n{}", wrap(&needed, 4)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(status: serde_json::Value) -> (u8, String) {
+        let answer = describe(status, Language::English);
+        (answer.exit, answer.text)
+    }
+
+    #[test]
+    fn a_record_that_waits_is_never_called_applied() {
+        let waiting = |kind: &str| {
+            json!({ "tx_id": "sha256:00", "status": "final", "outcome": "applied", "effect": "waiting", "height": 7,
+                    "waits_for": [{ "record_type": kind, "agency_id": "bank", "role": "agent_bank" }] })
+        };
+        let (exit, text) = said(waiting("approve"));
+        assert_eq!(exit, exit::DONE);
+        assert!(text.contains("waits for approval (height 7)\n    still needed: bank approve (agent_bank)"), "{text}");
+        assert!(said(waiting("payment_confirm")).1.contains("waits for the bank"));
+    }
+
+    #[test]
+    fn every_status_has_its_exit() {
+        for (status, outcome, expected) in [
+            ("final", "applied", exit::DONE),
+            ("final", "rejected", exit::REJECTED),
+            ("expired", "", exit::NOT_FOUND),
+            ("unknown", "", exit::NOT_YET_KNOWN),
+            ("pending", "", exit::NOT_YET_KNOWN),
+        ] {
+            let (exit, text) = said(json!({ "tx_id": "sha256:00", "status": status, "outcome": outcome }));
+            assert_eq!(exit, expected, "{text}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use mingzhang_ledger::proof::{
     BUNDLE_FORMAT, BundledTrail, EvidenceBundle, StateProof, SubjectKind, Trail, TrailProof,
 };
 use mingzhang_ledger::records::object::Ref;
+use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::seal::{Checkpoint, Note, policy};
 use mingzhang_ledger::state::key::{self, Key};
 use serde::Deserialize;
@@ -48,10 +49,7 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
             Ref::new(agency, &key::parse_id(record).ok_or_else(|| Failure::usage(format!("{id}: not an id")))?);
         let accounts = format!("accounts/{}", programme.key_part());
         if let Some(registry) = optional(api, SubjectKind::Registry, &accounts, size)? {
-            for transaction in transactions(&registry) {
-                let payload = transaction.payload();
-                keys.insert(key::record(&payload.agency, &payload.record_id));
-            }
+            keys.extend(transactions(&registry).map(|transaction| registered_by(transaction.payload()).key()));
             registries.push(registry);
         }
         if let Some(findings) = optional(api, SubjectKind::Findings, &programme.key_part(), size)? {

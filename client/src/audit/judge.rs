@@ -9,6 +9,7 @@ use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind, subject_key};
 use mingzhang_ledger::records::fund::fold::{Figures, Fold};
 use mingzhang_ledger::records::fund::sums::Sums;
 use mingzhang_ledger::records::object::{Object, RecordLeaf, Ref};
+use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::state::key;
 use mingzhang_ledger::transaction::Transaction;
 use mingzhang_ledger::verify::{BundleReport, ProvenBundle, ProvenTrail, Report, Verdict, bundle};
@@ -102,8 +103,7 @@ fn proven_accounts(programme: &Ref, proven: &ProvenBundle) -> Result<BTreeMap<Re
         .and_then(|key| proven.registries.get(&key));
     let Some(registry) = registry else { return Ok(sums) };
     for (_, _, transaction) in records(registry) {
-        let payload = transaction.payload();
-        let account = Ref::new(&payload.agency, &payload.record_id);
+        let account = registered_by(transaction.payload());
         let leaf =
             proven.leaves.get(&account.key()).ok_or_else(|| format!("the leaf of account {account} is missing"))?;
         let leaf: RecordLeaf = minicbor::decode(&leaf.current).map_err(|error| error.to_string())?;

@@ -125,11 +125,11 @@ fn show(desk: &Desk) -> Result<Answer, Failure> {
         "keys_dir": file.keys_dir, "sources": network.sources,
     });
     let text = format!(
-        "{}\n  origin        {}\n  genesis       sha256:{}\n  nodes         {} ({})\n  agency        {} ({})",
+        "{}\n  origin   {}\n  genesis  {}\n  nodes    {} ({})\n  agency   {} ({})",
         file.name,
         network.genesis.origin,
         file.genesis_hash,
-        file.nodes.join(" "),
+        file.nodes.join("\n           "),
         network.sources.get("nodes").unwrap_or(&"context"),
         file.agency.as_deref().unwrap_or("-"),
         network.sources.get("agency").unwrap_or(&"context"),

@@ -5,6 +5,7 @@ mod context;
 mod explain;
 mod import;
 mod key;
+mod list;
 mod query;
 mod receipt;
 mod record;
@@ -46,7 +47,7 @@ struct Global {
     genesis: Option<PathBuf>,
     /// Own agency instead of the context's
     #[arg(long, global = true, value_name = "ID")]
-    agency: Option<String>,
+    own_agency: Option<String>,
     /// One JSON envelope on stdout
     #[arg(long, global = true)]
     json: bool,
@@ -81,6 +82,8 @@ enum Command {
     Key(key::Args),
     /// Any record of the ledger, by its exact name
     Record(record::Args),
+    /// Lists of beneficiaries, salted and ready to publish
+    List(list::Args),
     /// Transactions: build, sign, inspect, submit, wait, status, list
     Tx(tx::Args),
     /// Blocks, records, subjects
@@ -179,7 +182,7 @@ fn desk(global: &Global) -> Desk {
             context: global.context.clone(),
             nodes: global.node.clone(),
             genesis: global.genesis.clone(),
-            agency: global.agency.clone(),
+            agency: global.own_agency.clone(),
         },
         network: OnceCell::new(),
     }
@@ -190,6 +193,7 @@ fn dispatch(desk: &Desk, command: Command) -> (String, Result<Answer, Failure>) 
         Command::Context(args) => context::run(desk, args),
         Command::Key(args) => key::run(desk, args),
         Command::Record(args) => record::run(desk, args),
+        Command::List(args) => list::run(desk, args),
         Command::Tx(args) => tx::run(desk, args),
         Command::Query(args) => query::run(desk, args),
         Command::Receipt(args) => receipt::run(desk, args),

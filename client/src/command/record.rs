@@ -14,6 +14,7 @@ use serde_json::{Map, json};
 
 use super::Desk;
 use crate::body;
+use crate::currency::{self, Known};
 use crate::keys::random;
 use crate::output::{Answer, Failure};
 use crate::submit::{self, DEFAULT_LIFE, Draft, MAX_LIFE};
@@ -44,9 +45,23 @@ impl clap::Args for Args {
     }
 }
 
+/// The fields that have a flag: a type's own, and of the common ones those that it does not state itself.
+fn fields(kind: &'static RecordType) -> impl Iterator<Item = &'static Field> {
+    let own = |name| kind.fields.iter().any(|field| field.name == name);
+    kind.fields.iter().chain(COMMON.iter().filter(move |field| field.name != "evidence" && !own(field.name)))
+}
+
 fn subcommand(kind: &'static RecordType) -> Command {
-    let fields = kind.fields.iter().chain(COMMON.iter().filter(|field| field.name != "evidence"));
-    let command = Command::new(kind.name).about(kind.zh).args(fields.map(flag));
+    let command = Command::new(kind.name).about(kind.zh).args(fields(kind).map(flag));
+    let command = match kind.field("currency") {
+        Some(_) => command,
+        None => command.arg(
+            Arg::new("currency")
+                .long("currency")
+                .value_name("ISO4217")
+                .help("Currency of the amounts; if not given, the programme's, which a node is asked for"),
+        ),
+    };
     command.args([
         Arg::new("id").long("id").help("Record id: 1-16 of A-Za-z0-9._- or 32 hex digits; random if not given"),
         Arg::new("body").long("body").value_name("FILE|-").help("Body as JSON; flags override its members"),
@@ -56,7 +71,7 @@ fn subcommand(kind: &'static RecordType) -> Command {
             .action(ArgAction::Append)
             .help("Hashed here with a fresh salt, which is kept beside it as FILE.salt; never sent"),
         Arg::new("expires-in").long("expires-in").value_name("10m").help("How long the record may wait for the log"),
-        Arg::new("key").long("key").value_name("NAME|FILE").help("Officer key"),
+        Arg::new("signing-key").long("key").value_name("NAME|FILE").help("Officer key"),
         Arg::new("unsigned").long("unsigned").action(ArgAction::SetTrue).help("With --out: leave signing to `tx sign`"),
         Arg::new("out").long("out").value_name("FILE").help("Write the transaction and stop before sending"),
         Arg::new("wait").long("wait").value_name("30s").help("Wait for the definite answer"),
@@ -70,10 +85,20 @@ fn subcommand(kind: &'static RecordType) -> Command {
     ])
 }
 
+/// A field's flag is its name, save where the command line needs that word for itself.
+fn long(field: &Field) -> &'static str {
+    match field.name {
+        "effective_date" => "effective-date",
+        "key" => "public_key",
+        "yes" => "in_favour",
+        name => name,
+    }
+}
+
 fn flag(field: &'static Field) -> Arg {
     let many = matches!(field.kind, FieldKind::List(_));
-    Arg::new(field.name)
-        .long(if field.name == "effective_date" { "effective-date" } else { field.name })
+    Arg::new(long(field))
+        .long(long(field))
         .value_name(value_name(&field.kind))
         .action(if many { ArgAction::Append } else { ArgAction::Set })
         .help(if field.required { "required" } else { "optional" })
@@ -140,7 +165,7 @@ fn list(desk: &Desk) -> Answer {
 
 fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches) -> Result<Answer, Failure> {
     let network = desk.network()?;
-    let key_name = flags.get_one::<String>("key").map(String::as_str);
+    let key_name = flags.get_one::<String>("signing-key").map(String::as_str);
     let unsigned = flags.get_flag("unsigned");
     let key = if unsigned { None } else { Some(desk.key(key_name)?) };
     // A key that says whose it is decides the agency; a flag still beats it.
@@ -150,7 +175,13 @@ fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches) -> Result<Ans
         _ => network.agency()?.to_owned(),
     };
     let members = members(kind, flags)?;
-    let reading = body::Reading { agency: &agency, exponent: network.common_exponent() };
+    let known = Known {
+        stated: flags.get_one::<String>("currency").map(String::as_str).filter(|_| kind.field("currency").is_none()),
+        common: network.common_exponent(),
+        agency: &agency,
+    };
+    let exponent = currency::exponent(kind, &members, &known, |id| desk.api()?.get_json(&format!("/records/{id}")))?;
+    let reading = body::Reading { agency: &agency, exponent };
     let mut content = body::from_json(kind, &members, &reading)?;
     add_evidence(&mut content, flags)?;
     let id = match flags.get_one::<String>("id") {
@@ -206,7 +237,7 @@ fn finish(
     submit::send(network, &desk.api()?, transaction, wait_s, desk.language)
 }
 
-fn members(kind: &RecordType, flags: &ArgMatches) -> Result<Map<String, serde_json::Value>, Failure> {
+fn members(kind: &'static RecordType, flags: &ArgMatches) -> Result<Map<String, serde_json::Value>, Failure> {
     let mut members = match flags.get_one::<String>("body") {
         None => Map::new(),
         Some(source) => {
@@ -214,8 +245,8 @@ fn members(kind: &RecordType, flags: &ArgMatches) -> Result<Map<String, serde_js
             serde_json::from_str(&text).map_err(|error| Failure::usage(format!("--body {source}: {error}")))?
         }
     };
-    for field in kind.fields.iter().chain(COMMON.iter().filter(|field| field.name != "evidence")) {
-        if let Some(values) = flags.get_many::<String>(field.name) {
+    for field in fields(kind) {
+        if let Some(values) = flags.get_many::<String>(long(field)) {
             let texts: Vec<String> = values.cloned().collect();
             members.insert(field.name.to_owned(), body::flag_to_json(&field.kind, &texts)?);
         }
@@ -279,4 +310,23 @@ pub fn duration(text: &str) -> Result<Duration, Failure> {
     };
     let number: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn no_field_has_the_flag_of_another_argument() {
+        let mut command = super::super::Cli::command();
+        command.build();
+        let globals: Vec<_> = command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect();
+        for kind in all() {
+            for field in fields(kind) {
+                assert!(!globals.iter().any(|global| global == long(field)), "{}: {}", kind.name, field.name);
+            }
+        }
+    }
 }

@@ -138,8 +138,9 @@ fn verify_receipt(
         )
     });
     let text = format!(
-        "{}{words}\n{text_of_steps}\n  genesis    sha256:{}",
+        "{}{words}\n{text_of_steps}\n  {:<12} {}",
         sentence(&verdict, desk.language),
+        "genesis",
         hex::encode(genesis.hash)
     );
     Ok(finish(Answer::done(data, text), &verdict))
