@@ -175,7 +175,7 @@ fn columns(char: char) -> usize {
     }
 }
 
-fn family_name<'a>(family: &'a str, language: Language) -> &'a str {
+fn family_name(family: &str, language: Language) -> &str {
     match family {
         "refusal" => language.pick("拒收", "refused"),
         "rejection" => language.pick("驳回", "rejected"),
@@ -384,6 +384,6 @@ mod tests {
         assert_eq!(money_text(210_000_000, 2, "CNY"), "2,100,000.00 CNY");
         assert_eq!(money_text(-5, 2, "CNY"), "-0.05 CNY");
         assert_eq!(money_text(1_000, 0, "PYG"), "1,000 PYG");
-        assert_eq!(decimal_text(-120_5, 2), "-12.05");
+        assert_eq!(decimal_text(-1_205, 2), "-12.05");
     }
 }

@@ -52,7 +52,7 @@ impl Officers {
         })
     }
 
-    fn sign(&self, agency: &str, key: &SigningKey, record_type: &str, id: &str, body: Value) -> Signed {
+    fn sign(&self, (agency, key): (&str, &SigningKey), record_type: &str, id: &str, body: Value) -> Signed {
         let payload = Payload {
             origin: self.origin.clone(),
             record_type: record_type.to_owned(),
@@ -66,17 +66,17 @@ impl Officers {
     }
 
     fn by_owner(&self, record_type: &str, id: &str, body: Value) -> Signed {
-        self.sign("civil", &self.owner, record_type, id, body)
+        self.sign(("civil", &self.owner), record_type, id, body)
     }
 
     fn by_finance(&self, record_type: &str, id: &str, body: Value) -> Signed {
-        self.sign("finance", &self.finance[0], record_type, id, body)
+        self.sign(("finance", &self.finance[0]), record_type, id, body)
     }
 
     /// The second officer of finance approves a record.
     fn approval(&self, agency: &str, id: &str, digest: &Hash) -> Signed {
         let body = Value::text_map([("waiting", reference(agency, id)), ("digest", Value::bytes(digest))]);
-        self.sign("finance", &self.finance[1], "approve", &format!("A{}", short(&format!("{agency}/{id}"))), body)
+        self.sign(("finance", &self.finance[1]), "approve", &format!("A{}", short(&format!("{agency}/{id}"))), body)
     }
 
     /// What must be final before the load begins, in steps that follow each other.
@@ -175,8 +175,7 @@ impl Officers {
         );
         let approval = self.approval("civil", &id, &request.id);
         let confirmation = self.sign(
-            "bank",
-            &self.bank,
+            ("bank", &self.bank),
             "payment_confirm",
             &id,
             Value::text_map([
