@@ -27,11 +27,6 @@ pub struct Config {
     pub retransmission_ms: u64,
     pub mempool_bytes: u64,
     pub lane_quota_bytes: u64,
-    pub vote_queue_messages: u64,
-    pub batch_queue_messages: u64,
-    pub sync_queue_messages: u64,
-    pub api_reads_per_second: u64,
-    pub api_connections: u64,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
@@ -75,7 +70,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// All keys, in the order of the file.
-pub const SETTINGS: [Setting; 22] = [
+pub const SETTINGS: [Setting; 17] = [
     setting(
         "agency",
         "本节点所属单位的代码;观察节点留空",
@@ -100,11 +95,6 @@ pub const SETTINGS: [Setting; 22] = [
         "一个单位未最终确认交易的上限",
         "Most bytes of one agency that are not final",
     ),
-    number("vote_queue_messages", (64, 65_536), "表决消息队列长度", "Length of the queue of votes"),
-    number("batch_queue_messages", (16, 65_536), "批次消息队列长度", "Length of the queue of batches"),
-    number("sync_queue_messages", (16, 65_536), "追块消息队列长度", "Length of the queue of catch-up requests"),
-    number("api_reads_per_second", (1, 1_000_000), "每个地址每秒读取次数上限", "Most reads a second from one address"),
-    number("api_connections", (16, 65_536), "公开接口同时连接数上限", "Most connections to the public interface"),
     setting("log_level", "日志级别:error warn info debug trace", "Log level: error warn info debug trace"),
     setting("log_format", "日志格式:text 或 json", "Log format: text or json"),
 ];
@@ -128,11 +118,6 @@ impl Default for Config {
             retransmission_ms: 1_000,
             mempool_bytes: 64 * MIB,
             lane_quota_bytes: 8 * MIB,
-            vote_queue_messages: 8_192,
-            batch_queue_messages: 1_024,
-            sync_queue_messages: 256,
-            api_reads_per_second: 50,
-            api_connections: 1_024,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
         }
