@@ -218,12 +218,15 @@ impl Door<'_> {
 
     /// Whether a transaction could still be recorded by the next block, its signature aside.
     pub(super) fn passes(&self, transaction: &Transaction) -> Result<bool, StoreFault> {
-        Ok(self.recorded(transaction)?.is_none() && self.key_for(transaction)?.is_some())
+        let expired = transaction.payload().expires_at <= self.now_ms;
+        Ok(!expired
+            && self.recorded(transaction)?.is_none()
+            && door::check(&self.view, self.network, self.now_ms, transaction)?.is_ok())
     }
 
-    /// The key under which the signature is to be verified, if the door lets the rest pass.
-    pub(super) fn key_for(&self, transaction: &Transaction) -> Result<Option<PublicKey>, StoreFault> {
-        Ok(door::check(&self.view, self.network, self.now_ms, transaction)?.ok())
+    /// Height of the tip that this door stands at.
+    pub(super) fn height(&self) -> u64 {
+        self.view.height()
     }
 
     fn recorded(&self, transaction: &Transaction) -> Result<Option<RecordLeaf>, StoreFault> {

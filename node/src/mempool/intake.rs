@@ -1,18 +1,21 @@
 //! Batches of other authors: each is taken in once, with its author's signature and those of its transactions checked
 //! together, stored before it counts as held. Blocks; called on threads beside the engine.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use mingzhang_consensus::evidence::{Evidence, SignedBatch};
 use mingzhang_ledger::batch::{Batch, Reference, transactions};
-use mingzhang_ledger::crypto::PublicKey;
+use mingzhang_ledger::crypto::{KeyId, PublicKey};
+use mingzhang_ledger::records::registry::OfficerKey;
 use mingzhang_ledger::state::execute::Candidate;
+use mingzhang_ledger::state::{Overlay, key};
 use mingzhang_ledger::transaction::Transaction;
 
 use super::Mempool;
 use super::check::{Item, verify_all};
 use super::lane::{Held, Holding};
-use crate::store::StoreFault;
+use crate::store::{StoreFault, View};
 
 /// A batch that came in.
 #[derive(Debug, Clone)]
@@ -50,17 +53,41 @@ struct Checked {
     author: Option<(PublicKey, Vec<u8>)>,
 }
 
+/// Registered keys at the tip, each looked up once. Whether the rest of the door lets a transaction pass is asked when
+/// it matters.
+struct Keys<'a> {
+    view: View<'a>,
+    known: HashMap<KeyId, Option<PublicKey>>,
+}
+
+impl<'a> Keys<'a> {
+    fn new(mempool: &'a Mempool) -> Result<Self, StoreFault> {
+        Ok(Self { view: mempool.parts.store.view()?, known: HashMap::new() })
+    }
+
+    fn of(&mut self, transaction: &Transaction) -> Result<Option<PublicKey>, StoreFault> {
+        let key_id = transaction.key_id();
+        if let Some(known) = self.known.get(&key_id) {
+            return Ok(*known);
+        }
+        let registered: Option<OfficerKey> = Overlay::new(&self.view).get(&key::officer_key(&key_id))?;
+        let key = registered.map(|registered| PublicKey(registered.key));
+        self.known.insert(key_id, key);
+        Ok(key)
+    }
+}
+
 impl Mempool {
     /// Takes batches in. One answer for each, in order.
     pub fn take_in(&self, arrivals: Vec<Arrival>) -> Result<Vec<Taken>, StoreFault> {
         let mut answers = vec![Taken::Ignored; arrivals.len()];
         let mut checked = Vec::new();
-        let door = self.door()?;
+        let mut keys = Keys::new(self)?;
         for (place, arrival) in arrivals.into_iter().enumerate() {
             match self.prepare(place, arrival) {
                 Ok(mut one) => {
                     for (transaction, key) in &mut one.transactions {
-                        *key = door.key_for(transaction)?;
+                        *key = keys.of(transaction)?;
                     }
                     checked.push(one);
                 }
@@ -160,7 +187,8 @@ impl Mempool {
                 })
                 .collect();
             if holds {
-                let held_one = Held { batch: one.batch, reference: one.reference, candidates, viable_from: 0 };
+                let held_one =
+                    Held { batch: one.batch, reference: one.reference, candidates, viable_from: 0, passed_at: None };
                 held.push((one.place, one.needed, held_one));
             }
         }

@@ -23,6 +23,8 @@ pub struct Held {
     pub candidates: Arc<[Candidate]>,
     /// Candidates before this one are known not to pass the door any more.
     pub viable_from: usize,
+    /// Height of the tip at which the next one was found to pass; looked at again only when the tip moved on.
+    pub passed_at: Option<u64>,
 }
 
 impl Held {
@@ -97,6 +99,8 @@ pub struct Front {
     pub reference: Reference,
     pub candidates: Arc<[Candidate]>,
     pub viable_from: usize,
+    /// Whether it is known to pass at the present tip.
+    pub passes: bool,
 }
 
 impl Lanes {
@@ -217,24 +221,25 @@ impl Lanes {
         false
     }
 
-    /// Batches that continue their lane from the tip, own ones first, for the look whether a transaction in them still
-    /// passes the door.
-    pub fn fronts(&self, own: Option<u16>) -> Vec<Front> {
+    /// Batches that continue their lane from the tip, own ones first, at most as many as are told to others, for the
+    /// look whether a transaction in them still passes the door at `height`.
+    pub fn fronts(&self, own: Option<u16>, height: u64) -> Vec<Front> {
         let mut authors: Vec<usize> = (0..self.lanes.len()).collect();
         authors.sort_by_key(|author| own.map(usize::from) != Some(*author));
-        let mut fronts = Vec::new();
-        for lane in authors.into_iter().filter_map(|author| self.lanes.get(author)) {
-            for held in lane.follow(lane.position).take(MAX_WAITING) {
-                let (candidates, viable_from) = (Arc::clone(&held.candidates), held.viable_from);
-                fronts.push(Front { reference: held.reference, candidates, viable_from });
-            }
-        }
-        fronts
+        let lanes = authors.into_iter().filter_map(|author| self.lanes.get(author));
+        let held = lanes.flat_map(|lane| lane.follow(lane.position).take(MAX_WAITING));
+        let front = |held: &Held| Front {
+            reference: held.reference,
+            candidates: Arc::clone(&held.candidates),
+            viable_from: held.viable_from,
+            passes: held.passed_at == Some(height),
+        };
+        held.take(MAX_WAITING).map(front).collect()
     }
 
     /// Notes how far a batch was found not viable, and says which references wait: in each lane up to the last viable
     /// batch.
-    pub fn waiting(&mut self, looked_at: &[Front]) -> Vec<Reference> {
+    pub fn waiting(&mut self, looked_at: &[Front], height: u64) -> Vec<Reference> {
         let mut waiting: Vec<Reference> = Vec::new();
         // Batches of the current lane after its last viable one; they wait only if a viable one follows.
         let mut behind: Vec<Reference> = Vec::new();
@@ -246,6 +251,7 @@ impl Lanes {
             let lane = self.lanes.get_mut(usize::from(reference.author));
             let Some(held) = lane.and_then(|lane| lane.held.get_mut(&place(&reference))) else { continue };
             held.viable_from = held.viable_from.max(front.viable_from);
+            held.passed_at = Some(height);
             behind.push(reference);
             if held.is_viable() {
                 waiting.append(&mut behind);

@@ -272,16 +272,16 @@ impl Mempool {
 
     /// What waits for a block, judged at the tip.
     pub fn work(&self) -> Result<Work, StoreFault> {
+        let door = self.door()?;
+        let height = door.height();
         let (mut fronts, full) = {
             let state = self.lock();
             let own = state.seat.as_ref().map(|seat| seat.index);
-            (state.lanes.fronts(own), state.lanes.fills_block(&state.head.1, &state.parameters))
+            (state.lanes.fronts(own, height), state.lanes.fills_block(&state.head.1, &state.parameters))
         };
-        let door = self.door()?;
-        for front in &mut fronts {
-            let rest = front.candidates.iter().skip(front.viable_from);
+        for front in fronts.iter_mut().filter(|front| !front.passes) {
             let mut skipped = 0;
-            for candidate in rest {
+            for candidate in front.candidates.iter().skip(front.viable_from) {
                 if candidate.verified_with.is_some() && door.passes(&candidate.transaction)? {
                     break;
                 }
@@ -289,7 +289,7 @@ impl Mempool {
             }
             front.viable_from += skipped;
         }
-        let waiting = self.lock().lanes.waiting(&fronts);
+        let waiting = self.lock().lanes.waiting(&fronts, height);
         let expiry_waits = self.expiry_waits.load(Ordering::Acquire) > 0;
         Ok(Work { full: full && !waiting.is_empty(), waiting, action_due: false, expiry_waits })
     }

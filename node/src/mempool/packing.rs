@@ -46,7 +46,13 @@ impl Mempool {
         let batch = Arc::new(seat.sign_batch(run, seq, payload));
         self.parts.store.put_batches(std::slice::from_ref(&batch))?;
         let reference = batch.reference(max_records);
-        let held = Held { batch: Arc::clone(&batch), reference, candidates: candidates.into(), viable_from: 0 };
+        let held = Held {
+            batch: Arc::clone(&batch),
+            reference,
+            candidates: candidates.into(),
+            viable_from: 0,
+            passed_at: None,
+        };
         self.lock().lanes.hold(held, true);
         publish(&batch);
         self.changed.notify_one();

@@ -24,7 +24,7 @@ fn held(author: u16, run: u64, seq: u64, size: usize) -> Held {
     let batch = Batch { epoch: 0, author, run, seq, payload, signature: Signature([0; 64]) };
     let transaction = Arc::new(anchor(&genesis(), 0, 1, 1));
     let candidates = [Candidate { transaction, verified_with: None }].into();
-    Held { reference: batch.reference(10), batch: Arc::new(batch), candidates, viable_from: 0 }
+    Held { reference: batch.reference(10), batch: Arc::new(batch), candidates, viable_from: 0, passed_at: None }
 }
 
 fn lanes(authors: usize) -> Lanes {
@@ -103,7 +103,7 @@ fn only_batches_up_to_the_last_viable_one_of_a_lane_wait() {
     }
     lanes.hold(held(1, 1, 0, 50), false);
     let dead = |front: Front, dead: bool| Front { viable_from: usize::from(dead), ..front };
-    let fronts = lanes.fronts(Some(1));
+    let fronts = lanes.fronts(Some(1), 7);
     assert_eq!(fronts[0].reference.author, 1, "own batches first");
     let looked_at: Vec<Front> = fronts
         .into_iter()
@@ -112,8 +112,10 @@ fn only_batches_up_to_the_last_viable_one_of_a_lane_wait() {
             dead(front, is_dead)
         })
         .collect();
-    let waiting: Vec<_> = lanes.waiting(&looked_at).iter().map(|r| (r.author, r.seq)).collect();
+    let waiting: Vec<_> = lanes.waiting(&looked_at, 7).iter().map(|r| (r.author, r.seq)).collect();
     assert_eq!(waiting, [(0, 0), (0, 1)]);
+    assert!(lanes.fronts(None, 7).iter().all(|front| front.passes), "looked at once for each tip");
+    assert!(lanes.fronts(None, 8).iter().all(|front| !front.passes));
 }
 
 fn pending(number: u32) -> Pending {
