@@ -218,7 +218,7 @@ impl Ledger for NodeLedger {
     fn send(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Standing>, Failure> {
         let chunks: Vec<&[Outgoing<'_>]> = records.chunks(BATCH_RECORDS).collect();
         let (sender, next, done) = (&self.sender, AtomicUsize::new(0), AtomicUsize::new(0));
-        let work = |api: &NodeApi| -> Result<Vec<(usize, Vec<Standing>)>, Failure> {
+        let work = |api: &NodeApi| -> Delivered {
             let mut delivered = Vec::new();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
@@ -231,7 +231,7 @@ impl Ledger for NodeLedger {
             }
         };
         let work = &work;
-        let parts: Vec<Result<Vec<(usize, Vec<Standing>)>, Failure>> = std::thread::scope(|scope| {
+        let parts: Vec<Delivered> = std::thread::scope(|scope| {
             let threads: Vec<_> = self.apis.iter_mut().map(|api| scope.spawn(move || work(api))).collect();
             threads.into_iter().map(|thread| thread.join().expect("a worker does not panic")).collect()
         });
@@ -243,3 +243,6 @@ impl Ledger for NodeLedger {
         Ok(answers.into_iter().flat_map(|(_, delivered)| delivered).collect())
     }
 }
+
+/// What one worker delivered: chunks by their position.
+type Delivered = Result<Vec<(usize, Vec<Standing>)>, Failure>;

@@ -100,7 +100,13 @@ fn returns(claims: &mut [Claim]) {
 
 /// The newest payment that a return may name, by programme, currency and contract or payee.
 #[derive(Default)]
-pub struct Newest(BTreeMap<(String, String, String), (Entry, Vec<usize>, u64)>);
+pub struct Newest(BTreeMap<OpenKey, Open>);
+
+/// Programme, currency, and contract or payee.
+type OpenKey = (String, String, String);
+
+/// The payment's entry, the records that it needs, and its year.
+type Open = (Entry, Vec<usize>, u64);
 
 /// The records of a payment and the shared ones that it needs.
 pub fn plan(
