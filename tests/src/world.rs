@@ -21,6 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const WAIT_S: u64 = 20;
 /// How long a signed record stays valid.
 const LIFE_MS: u64 = 3_600_000;
+/// Where the tests' ports begin, and how they are parted among devnets of up to ten agencies; all lie below the ports
+/// that systems hand out by themselves.
+const FIRST_PORT: u32 = 12_000;
+const PORTS_IN_RANGE: u32 = 100;
+const PORT_RANGES: u32 = 200;
+/// How many ranges are tried before a start is given up.
+const PORT_TRIES: usize = 10;
 /// Lines of each node's log that a failing test shows.
 const LOG_LINES: &str = "15";
 
@@ -138,7 +145,7 @@ impl World {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().expect("a temporary folder");
         let mut world = Self { folder, seats: Vec::new(), origin: String::new(), http: client(), _turn: turn };
-        let told = world.node(&["devnet", "up", "--agencies", &agencies.to_string(), "--dir", &world.dir()]);
+        let told = world.up_somewhere(agencies);
         assert_eq!(told.exit, Some(0), "devnet up: {} {}", told.json, told.stderr);
         world.origin = told.data()["network"].as_str().expect("the network's name").to_owned();
         let seats = told.data()["agencies"].as_array().expect("the agencies");
@@ -147,6 +154,24 @@ impl World {
             seats.iter().map(|seat| Seat { agency: text(&seat["agency_id"]), url: text(&seat["api"]) }).collect();
         assert_eq!(world.seats.len(), agencies);
         world
+    }
+
+    /// Starts on ports of its own, away from the usual ones: there, a devnet that somebody else starts meanwhile would
+    /// take the ports of a node that a test has killed.
+    fn up_somewhere(&self, agencies: usize) -> Told {
+        let mut last = None;
+        for _ in 0..PORT_TRIES {
+            let range = getrandom::u32().expect("randomness") % PORT_RANGES;
+            let base = (FIRST_PORT + range * PORTS_IN_RANGE).to_string();
+            let agencies = agencies.to_string();
+            let told =
+                self.node(&["devnet", "up", "--agencies", &agencies, "--base-port", &base, "--dir", &self.dir()]);
+            if told.code() != "MZ-5007" {
+                return told;
+            }
+            last = Some(told);
+        }
+        last.expect("at least one try")
     }
 
     /// The folder that holds everything of this network.
