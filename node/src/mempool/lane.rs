@@ -227,14 +227,20 @@ impl Lanes {
         let mut authors: Vec<usize> = (0..self.lanes.len()).collect();
         authors.sort_by_key(|author| own.map(usize::from) != Some(*author));
         let lanes = authors.into_iter().filter_map(|author| self.lanes.get(author));
-        let held = lanes.flat_map(|lane| lane.follow(lane.position).take(MAX_WAITING));
+        // What is known to be dead does not count: something may stand behind it.
+        let mut viable = 0;
+        let counts = |held: &&Held| {
+            viable += usize::from(held.is_viable());
+            viable <= MAX_WAITING
+        };
+        let held = lanes.flat_map(|lane| lane.follow(lane.position)).take_while(counts);
         let front = |held: &Held| Front {
             reference: held.reference,
             candidates: Arc::clone(&held.candidates),
             viable_from: held.viable_from,
             passes: held.passed_at == Some(height),
         };
-        held.take(MAX_WAITING).map(front).collect()
+        held.map(front).collect()
     }
 
     /// Notes how far a batch was found not viable, and says which references wait: in each lane up to the last viable

@@ -279,7 +279,7 @@ impl Mempool {
             let own = state.seat.as_ref().map(|seat| seat.index);
             (state.lanes.fronts(own, height), state.lanes.fills_block(&state.head.1, &state.parameters))
         };
-        for front in fronts.iter_mut().filter(|front| !front.passes) {
+        for front in fronts.iter_mut().filter(|front| !front.passes && front.viable_from < front.candidates.len()) {
             let mut skipped = 0;
             for candidate in front.candidates.iter().skip(front.viable_from) {
                 if candidate.verified_with.is_some() && door.passes(&candidate.transaction)? {
@@ -288,6 +288,10 @@ impl Mempool {
                 skipped += 1;
             }
             front.viable_from += skipped;
+            // One that is dead now made room for a look at what stands behind it.
+            if front.viable_from == front.candidates.len() {
+                self.changed.notify_one();
+            }
         }
         let waiting = self.lock().lanes.waiting(&fronts, height);
         let expiry_waits = self.expiry_waits.load(Ordering::Acquire) > 0;

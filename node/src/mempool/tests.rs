@@ -118,6 +118,22 @@ fn only_batches_up_to_the_last_viable_one_of_a_lane_wait() {
     assert!(lanes.fronts(None, 8).iter().all(|front| !front.passes));
 }
 
+#[test]
+fn dead_batches_never_hide_a_live_one_behind_them() {
+    let mut lanes = Lanes::new(0, &[LanePosition::default()], 1 << 20);
+    let count = u64::try_from(mingzhang_consensus::message::MAX_WAITING).expect("small") + 1;
+    for seq in 0..count {
+        lanes.hold(held(0, 1, seq, 50), false);
+    }
+    let dead = |front: Front| Front { viable_from: 1, ..front };
+    let first: Vec<Front> = lanes.fronts(None, 7).into_iter().map(dead).collect();
+    assert_eq!(first.len(), mingzhang_consensus::message::MAX_WAITING);
+    assert!(lanes.waiting(&first, 7).is_empty());
+    let second = lanes.fronts(None, 7);
+    assert_eq!(second.last().map(|front| front.reference.seq), Some(count - 1));
+    assert!(!lanes.waiting(&second, 7).is_empty());
+}
+
 fn pending(number: u32) -> Pending {
     let transaction = Arc::new(anchor(&genesis(), 1, number, 1_000));
     let admitted = Admitted {
