@@ -28,17 +28,20 @@ const MAX_PAYLOAD: usize = 64 * 1024;
 const INDEX: u64 = 1;
 const HEIGHT: usize = 2;
 
+/// Whether bytes are taken.
+type Accepts<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
+
 /// What travels, and how a node takes it: false if it is refused.
 struct Wire<'a> {
     name: &'static str,
     bytes: Vec<u8>,
-    accepts: Box<dyn Fn(&[u8]) -> bool + 'a>,
+    accepts: Accepts<'a>,
     /// Whether a signature covers every bit.
     is_signed: bool,
 }
 
 impl<'a> Wire<'a> {
-    fn new(name: &'static str, bytes: Vec<u8>, is_signed: bool, accepts: Box<dyn Fn(&[u8]) -> bool + 'a>) -> Self {
+    fn new(name: &'static str, bytes: Vec<u8>, is_signed: bool, accepts: Accepts<'a>) -> Self {
         Self { name, bytes, accepts, is_signed }
     }
 }
