@@ -46,6 +46,7 @@ struct Programme {
 }
 
 /// The programmes of one source that were planned so far.
+#[derive(Default)]
 pub struct Book {
     years: Years,
     programmes: BTreeMap<(String, String), Programme>,

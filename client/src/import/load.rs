@@ -238,59 +238,57 @@ fn one(ledger: &mut dyn Ledger, record: Outgoing<'_>) -> Result<Standing, Failur
 // ---- the plan ----
 
 fn plan_source(format: Format, agency: &str, (at, load, batches): (usize, &Load<'_>, &[Batch]), plan: &mut Plan) {
-    let mut book = Book::new(years(load, batches, at));
-    let (mut newest, mut matters) = (Newest::default(), Matters::default());
+    let mut books = Books { funds: Book::new(years(load, batches, at)), ..Books::default() };
     for (place, batch) in batches.iter().enumerate().filter(|(_, batch)| batch.source == at) {
         let import = load.identity.record_id("import_open", &batch.key);
         let under = Under { batch: place, import: words::reference(agency, &import), period_end: batch.period_end };
         let open = matches!(batch.opening, Opening::Open { .. });
         for claim_at in &batch.claims {
             let Some(claim) = load.source.claims.get(*claim_at) else { continue };
-            let kind = claim.kind(format);
-            let money = sendable(claim);
-            let mut item = Item {
-                source: at,
-                batch: place,
-                claim: *claim_at,
-                kind,
-                money: money.clone(),
-                records: Vec::new(),
-                needs: Vec::new(),
-                unsent: claim.unsent,
-                filled: Vec::new(),
-            };
-            let disbursed = disbursement(claim, money.as_ref());
-            if !open || claim.unsent.is_some() || claim.repeats {
-                let second =
-                    disbursed.map(|money| Item { kind: Kind::Disbursement, money: Some(money), ..item.clone() });
-                plan.items.push(item);
-                plan.items.extend(second);
-                continue;
+            let (kind, money, unsent) = (claim.kind(format), sendable(claim), claim.unsent);
+            let (records, needs) = (Vec::new(), Vec::new());
+            let mut item = Item { source: at, batch: place, claim: *claim_at, kind, money, records, needs, unsent };
+            let disbursed = disbursement(claim, item.money.as_ref());
+            let mut second =
+                disbursed.map(|money| Item { kind: Kind::Disbursement, money: Some(money), ..item.clone() });
+            if open && unsent.is_none() && !claim.repeats {
+                let planner = &mut Planner { identity: &load.identity, secret: &load.secret, agency, plan };
+                plan_item(planner, (format, &mut books), &under, (claim, &mut item, second.as_mut()));
             }
-            let planner = &mut Planner { identity: &load.identity, secret: &load.secret, agency, plan };
-            let none = (String::new(), 0);
-            let stated = (claim, money.as_ref().unwrap_or(&none));
-            let mut second = None;
-            (item.records, item.needs) = match format {
-                Format::Grants => {
-                    let records = grants::plan(planner, &mut book, &under, stated);
-                    second = disbursed.map(|money| Item {
-                        kind: Kind::Disbursement,
-                        money: Some(money),
-                        records: records.disbursement,
-                        needs: records.needs.clone(),
-                        ..item.clone()
-                    });
-                    (records.grant, records.needs)
-                }
-                Format::Payments => payments::plan(planner, (&mut book, &mut newest), &under, stated),
-                Format::Donations => donations::plan(planner, &mut book, &under, stated),
-                Format::Permits => permits::plan(planner, &mut matters, &under, claim),
-            };
             plan.items.push(item);
             plan.items.extend(second);
         }
     }
+}
+
+/// What the claims of a source share.
+#[derive(Default)]
+struct Books {
+    funds: Book,
+    newest: Newest,
+    matters: Matters,
+}
+
+fn plan_item(
+    planner: &mut Planner<'_>,
+    (format, books): (Format, &mut Books),
+    under: &Under,
+    (claim, item, second): (&Claim, &mut Item, Option<&mut Item>),
+) {
+    let none = (String::new(), 0);
+    let stated = (claim, &item.money.clone().unwrap_or(none));
+    (item.records, item.needs) = match format {
+        Format::Grants => {
+            let records = grants::plan(planner, &mut books.funds, under, stated);
+            if let Some(second) = second {
+                (second.records, second.needs) = (records.disbursement, records.needs.clone());
+            }
+            (records.grant, records.needs)
+        }
+        Format::Payments => payments::plan(planner, (&mut books.funds, &mut books.newest), under, stated),
+        Format::Donations => donations::plan(planner, &mut books.funds, under, stated),
+        Format::Permits => permits::plan(planner, &mut books.matters, under, claim),
+    };
 }
 
 /// The sum that a claim moves, without its sign.

@@ -1,6 +1,7 @@
 //! Records to a network: signed in parallel, sent in batches, asked for until each has a definite answer or the time
 //! is over. Sending again is safe: the ledger gives its first answer.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,14 @@ use crate::node_api::{NodeApi, Reply};
 use crate::output::{Failure, Printer, exit};
 use crate::submit::{DEFAULT_LIFE, now_ms};
 
-/// Records of one POST, and requests in flight.
-const BATCH_RECORDS: usize = 500;
-const IN_FLIGHT: usize = 3;
+/// Records of one POST: few at first, more while answers are quick, fewer when they are slow.
+const FIRST_RECORDS: usize = 125;
+const LEAST_RECORDS: usize = 25;
+const MOST_RECORDS: usize = 1_000;
+const QUICK: Duration = Duration::from_secs(2);
+const SLOW: Duration = Duration::from_secs(6);
+/// Requests in flight.
+const IN_FLIGHT: usize = 2;
 /// How long a node is asked to wait for finality, in seconds.
 const WAIT_S: u64 = 20;
 /// How long one batch is followed before its records are called unknown.
@@ -48,6 +54,8 @@ struct Sender {
     printer: Printer,
     /// Whether any node has answered: before that nothing can have been recorded.
     heard: AtomicBool,
+    /// Records of the next POST.
+    size: AtomicUsize,
 }
 
 /// A record on its way: how often it was sent, and what is known.
@@ -66,7 +74,8 @@ impl NodeLedger {
     ) -> Result<Self, Failure> {
         let apis = (0..IN_FLIGHT).map(|_| NodeApi::new(network, timeout)).collect::<Result<_, _>>()?;
         let origin = network.genesis.origin.clone();
-        let sender = Sender { origin, importer, supervisor, printer, heard: AtomicBool::new(false) };
+        let size = AtomicUsize::new(FIRST_RECORDS);
+        let sender = Sender { origin, importer, supervisor, printer, heard: AtomicBool::new(false), size };
         Ok(Self { sender, apis })
     }
 
@@ -97,6 +106,25 @@ impl Sender {
         match officer {
             Officer::Importer => &self.importer,
             Officer::Supervisor => &self.supervisor,
+        }
+    }
+
+    /// The next records to send, and where they begin.
+    fn take<'r, 'b>(&self, records: &'r [Outgoing<'b>], next: &Mutex<usize>) -> Option<(usize, &'r [Outgoing<'b>])> {
+        let mut next = next.lock().expect("nothing panics while it holds this number");
+        let at = *next;
+        let end = at.saturating_add(self.size.load(Ordering::Relaxed)).min(records.len());
+        *next = end;
+        records.get(at..end).filter(|chunk| !chunk.is_empty()).map(|chunk| (at, chunk))
+    }
+
+    /// A network that answers quickly is sent more at once; one that is slow has enough to do.
+    fn adapt(&self, records: usize, elapsed: Duration) {
+        let size = self.size.load(Ordering::Relaxed);
+        if elapsed < QUICK && records >= size {
+            self.size.store((size * 2).min(MOST_RECORDS), Ordering::Relaxed);
+        } else if elapsed > SLOW {
+            self.size.store((size / 2).max(LEAST_RECORDS), Ordering::Relaxed);
         }
     }
 
@@ -216,19 +244,19 @@ impl Ledger for NodeLedger {
     }
 
     fn send(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Standing>, Failure> {
-        let chunks: Vec<&[Outgoing<'_>]> = records.chunks(BATCH_RECORDS).collect();
-        let (sender, next, done) = (&self.sender, AtomicUsize::new(0), AtomicUsize::new(0));
+        let (sender, next, done) = (&self.sender, Mutex::new(0), AtomicUsize::new(0));
         let work = |api: &NodeApi| -> Delivered {
             let mut delivered = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(chunk) = chunks.get(at) else { return Ok(delivered) };
+            while let Some((at, chunk)) = sender.take(records, &next) {
+                let began = Instant::now();
                 delivered.push((at, sender.deliver(api, chunk)?));
+                sender.adapt(chunk.len(), began.elapsed());
                 let done = done.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
-                if let Some(record) = chunk.first().filter(|_| chunks.len() > 1) {
+                if let Some(record) = chunk.first().filter(|_| chunk.len() < records.len()) {
                     sender.printer.note(&format!("{} {done}/{}", record.record_type, records.len()));
                 }
             }
+            Ok(delivered)
         };
         let work = &work;
         let parts: Vec<Delivered> = std::thread::scope(|scope| {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::records::calendar::Day;
 
 use super::item::{Claim, Content, Ending, Note, Skip, Unsent};
 use super::plan::{Draft, Entry, Planner, Under, When, key_in_batch};
@@ -152,11 +153,7 @@ pub fn plan(
 }
 
 /// A refusal's own date; a closing date stands in for it, but proves no lateness.
-fn decided_on(
-    under: &Under,
-    decided: Option<mingzhang_ledger::records::calendar::Day>,
-    closed: Option<mingzhang_ledger::records::calendar::Day>,
-) -> When {
+fn decided_on(under: &Under, decided: Option<Day>, closed: Option<Day>) -> When {
     match decided {
         Some(day) => under.when(Some(day)),
         None => When { filled: true, ..under.when(closed) },

@@ -43,8 +43,6 @@ pub struct Item {
     /// Shared records without which they mean nothing.
     pub needs: Vec<usize>,
     pub unsent: Option<Unsent>,
-    /// Fields that the importer filled.
-    pub filled: Vec<&'static str>,
 }
 
 /// A programme that the import opens.

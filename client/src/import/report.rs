@@ -46,6 +46,8 @@ pub struct Line<'a> {
     pub code: Option<u16>,
     pub flags: Vec<u16>,
     transaction_ids: Vec<String>,
+    /// What the importer filled and what the source contradicts.
+    fields: Vec<String>,
     detail: String,
 }
 
@@ -127,6 +129,7 @@ fn judge<'a>(outcome: &'a Outcome, item: &'a Item, (claim, file): (&'a Claim, &'
         code: None,
         flags: Vec::new(),
         transaction_ids: Vec::new(),
+        fields: fields(outcome, item),
         detail: String::new(),
     };
     match item.unsent {
@@ -168,6 +171,14 @@ fn judge<'a>(outcome: &'a Outcome, item: &'a Item, (claim, file): (&'a Claim, &'
     }
     line.detail = obstacle.map(|standing| standing.detail.clone()).unwrap_or_default();
     line
+}
+
+/// The fields that the item's records name in `defaults` and `conflicts`.
+fn fields(outcome: &Outcome, item: &Item) -> Vec<String> {
+    let bodies = item.records.iter().filter_map(|at| outcome.plan.records.get(*at)).map(|record| &record.body);
+    let named = bodies.flat_map(|body| ["defaults", "conflicts"].into_iter().filter_map(|list| body.get(list)));
+    let names = named.filter_map(|list| list.as_array()).flatten().filter_map(|name| name.as_text());
+    names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl Counters {
@@ -317,7 +328,7 @@ impl Line<'_> {
             "code": self.code.map(|code| Code(code).to_string()),
             "reason": skip,
             "detail": if self.detail.is_empty() { Value::Null } else { json!(self.detail) },
-            "fields": self.claim.conflicts,
+            "fields": self.fields,
             "flags": self.flags.iter().map(|code| Code(*code).to_string()).collect::<Vec<_>>(),
             "notes": self.claim.notes.iter().map(|note| note.name()).collect::<Vec<_>>(),
             "fix": fix,
