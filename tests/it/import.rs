@@ -1,0 +1,120 @@
+//! History into a running network: every batch judged, the second import of a file a repetition, an importer killed in
+//! the middle goes on where it stopped, and the books of the programme add up to the file.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use mingzhang_tests::world::{Told, World, until};
+use serde_json::{Value, json};
+
+/// Records that must be on the log before the importer is killed, of about 400 in all.
+const BEFORE_KILL: u64 = 30;
+
+fn write(folder: &Path, name: &str, rows: impl Iterator<Item = String>) -> PathBuf {
+    let mut text = "batch,date,donor,amount,currency,channel,earmark\n".to_owned();
+    rows.for_each(|row| writeln!(text, "{row}").expect("a string takes text"));
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("a file in a temporary folder");
+    path
+}
+
+/// One row: donors give 1.01 more each, from a day in January 2020.
+fn row(batch: &str, number: u64) -> String {
+    let (day, yuan) = (number % 28 + 1, number + 1);
+    format!("{batch},2020-01-{day:02},donor {number},{yuan}.{:02},CNY,bank,", yuan % 100)
+}
+
+fn minor(numbers: std::ops::Range<u64>) -> u64 {
+    numbers.map(|number| (number + 1) * 100 + (number + 1) % 100).sum()
+}
+
+fn import(world: &World, file: &Path) -> Told {
+    world.client(&["import", "donations", &file.display().to_string(), "--mode", "historical"])
+}
+
+/// Of the counters only those that a test states.
+fn assert_counters(told: &Told, expected: &Value) {
+    for (name, value) in expected.as_object().expect("an object of counters") {
+        assert_eq!(told.data()[name], *value, "{name} of {}", told.json);
+    }
+}
+
+/// The income of the file's one programme, proven by its trail.
+fn audited_income(world: &World, told: &Told) -> (bool, String) {
+    let programme = told.data()["programmes"][0]["programme_id"].as_str().expect("the programme's id").to_owned();
+    let audit = until("a sealed trail of the programme", || {
+        let audit = world.client(&["audit", "programme", &programme]);
+        (audit.exit == Some(0)).then_some(audit)
+    });
+    let data = audit.data();
+    (data["balanced"] == true, data["income"]["minor"].as_str().unwrap_or("").to_owned())
+}
+
+#[test]
+fn batches_repetitions_and_an_importer_that_is_killed() {
+    let world = World::start(4);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+
+    // The third batch repeats the second under another name; one row has no money.
+    let rows = (0..40).map(|number| row("one", number)).chain((40..60).map(|number| row("two", number)));
+    let rows = rows.chain((40..60).map(|number| row("three", number))).chain(["one,2020-01-31,d,0,CNY,bank,".into()]);
+    let file = write(folder.path(), "gifts.csv", rows);
+    let first = import(&world, &file);
+    assert_eq!(first.exit, Some(10), "{}", first.json);
+    assert_counters(
+        &first,
+        &json!({
+            "read": 81, "submitted": 80, "applied": 60, "rejected": 20, "duplicates": 0, "unknown": 0,
+            "skipped": { "total": 1, "reasons": { "zero_amount": 1 } }, "by_code": { "MZ-3706": 20 },
+        }),
+    );
+    let total = first.data()["totals"]["donation"]["CNY"].as_str().expect("a sum").replace('.', "");
+    assert_eq!(total, minor(0..60).to_string());
+    assert_eq!(audited_income(&world, &first), (true, total));
+
+    let second = import(&world, &file);
+    assert_eq!(second.exit, Some(0), "{}", second.json);
+    assert_counters(&second, &json!({ "read": 81, "submitted": 0, "applied": 0, "duplicates": 80, "transactions": 0 }));
+
+    killed_in_the_middle(&world, folder.path());
+}
+
+fn killed_in_the_middle(world: &World, folder: &Path) {
+    let file = write(folder, "many.csv", (0..400).map(|number| row("all", number)));
+    let seat = &world.seats[0];
+    let size = || Some(world.get(seat, "/status")?.1["tree_size"].as_u64()?);
+    let before = size().expect("the node answers");
+    let own = std::env::current_exe().expect("a test knows its own file");
+    let binary = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("mingzhang");
+    let mut importer = Command::new(binary)
+        .args(["--context", &world.path().join("context.toml").display().to_string(), "import", "donations"])
+        .args([&file.display().to_string(), "--mode", "historical"])
+        .env("MINGZHANG_HOME", world.home())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the client can be run");
+    until("part of the import", || size().filter(|size| *size >= before + BEFORE_KILL));
+    importer.kill().expect("the importer can be killed");
+    importer.wait().expect("the importer ended");
+
+    let rest = import(world, &file);
+    assert_eq!(rest.exit, Some(0), "{}", rest.json);
+    assert_counters(&rest, &json!({ "read": 400, "rejected": 0, "unknown": 0 }));
+    let counted = |name: &str| rest.data()[name].as_u64().expect("a counter");
+    assert_eq!(counted("applied") + counted("duplicates"), 400);
+    assert_eq!(audited_income(world, &rest), (true, minor(0..400).to_string()), "each row once");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_names_its_line_and_sends_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("broken.csv");
+    std::fs::write(&file, "id,amount,currency\n1,5.00,CNY\n2,6.00\n").expect("a file");
+    let arguments = ["--json", "--lang", "en", "import", "donations", &file.display().to_string()];
+    let told = mingzhang_tests::world::run("mingzhang", &arguments, folder.path());
+    assert_eq!(told.exit, Some(2), "{}", told.json);
+    let detail = told.json["errors"][0]["detail"].as_str().expect("what is wrong");
+    assert!(detail.contains("line 3") && detail.contains("nothing was sent"), "{detail}");
+}
