@@ -111,6 +111,10 @@ async fn one(node: &Node, transaction: Transaction, wait_s: u64) -> Result<Value
         Submitted::Admitted(admitted) => (admitted.transaction_id, admitted.repeated),
         Submitted::Recorded { transaction_id, .. } => (transaction_id, true),
     };
+    // What was admitted this moment cannot be final yet: without a wait, nothing needs to be read.
+    if wait_s == 0 && !repeated {
+        return Ok(status::pending(&kept));
+    }
     let mut answer = await_final(node, id, kept, wait_s).await?;
     if repeated {
         answer["repeated"] = json!(true);
