@@ -43,6 +43,10 @@ fn assert_counters(told: &Told, expected: &Value) {
 /// The income of the file's one programme, proven by its trail.
 fn audited_income(world: &World, told: &Told) -> (bool, String) {
     let programme = told.data()["programmes"][0]["programme_id"].as_str().expect("the programme's id").to_owned();
+    // An audit speaks of the newest sealed checkpoint, which follows the last block by up to a second.
+    let status = |name: &str| world.get(&world.seats[0], "/status")?.1[name].as_u64();
+    let size = status("tree_size").expect("the node answers");
+    until("seals on the last record", || status("sealed_size").filter(|sealed| *sealed >= size));
     let audit = until("a sealed trail of the programme", || {
         let audit = world.client(&["audit", "programme", &programme]);
         (audit.exit == Some(0)).then_some(audit)
