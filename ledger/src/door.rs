@@ -1,6 +1,8 @@
 //! The door: what is refused before the log (MZ-1xxx), at submission and again inside a block. Everything here is pure;
 //! rate limits and readiness are the node's matter.
 
+use std::sync::Arc;
+
 use crate::certificate::{KeyRole, possess_bytes};
 use crate::crypto::{PublicKey, Signature};
 use crate::outcome::Refusal;
@@ -9,7 +11,7 @@ use crate::records::registry::{Agency, OfficerKey};
 use crate::records::{self, body, governance, validate};
 use crate::state::execute::{Candidate, Network};
 use crate::state::{Overlay, Snapshot, StateFault, key};
-use crate::transaction::Transaction;
+use crate::transaction::{Payload, Transaction};
 
 /// How far ahead of block time a transaction may expire.
 pub const MAX_LIFETIME_MS: u64 = 24 * 3_600_000;
@@ -32,7 +34,7 @@ pub fn check(
     let Some(registered) = registered_key(&state, transaction, now_ms)? else {
         return Ok(Err(not_registered(transaction)));
     };
-    let office: Option<Agency> = state.get(&key::agency(&registered.agency))?;
+    let office: Option<Arc<Agency>> = state.shared(&key::agency(&registered.agency))?;
     let ended = |from: Option<u64>| from.is_some_and(|from| from <= now_ms);
     if ended(registered.revoked_from) || office.is_none_or(|office| ended(office.retired_from)) {
         let key_id = hex::encode(transaction.key_id());
@@ -94,12 +96,17 @@ fn form(network: &Network, transaction: &Transaction) -> Result<(), Refusal> {
     if payload.origin != network.origin {
         return Err(Refusal::new(1005, format!("origin {}, this network is {}", payload.origin, network.origin)));
     }
+    transaction.form(content)?;
+    possession(network, transaction)
+}
+
+/// What is the same in every network.
+fn content(payload: &Payload) -> Result<(), Refusal> {
     let kind = records::record_type(&payload.record_type)
         .ok_or_else(|| Refusal::new(1003, format!("record type {}", payload.record_type)))?;
     validate::agency_id(&payload.agency)?;
     validate::body(kind, &payload.body)?;
-    governance::check_form(kind, &payload.body)?;
-    possession(network, transaction)
+    governance::check_form(kind, &payload.body)
 }
 
 /// A body that registers a key proves that its holder has the private half, strictly verified.
@@ -133,8 +140,8 @@ fn registered_key(
     state: &Overlay<'_>,
     transaction: &Transaction,
     time_ms: u64,
-) -> Result<Option<OfficerKey>, StateFault> {
-    let registered: Option<OfficerKey> = state.get(&key::officer_key(&transaction.key_id()))?;
+) -> Result<Option<Arc<OfficerKey>>, StateFault> {
+    let registered: Option<Arc<OfficerKey>> = state.shared(&key::officer_key(&transaction.key_id()))?;
     Ok(registered.filter(|key| key.agency == transaction.payload().agency && key.active_from <= time_ms))
 }
 

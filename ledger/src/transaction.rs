@@ -1,12 +1,15 @@
 //! The COSE_Sign1 envelope of a record: build, sign, strict decode, id. Whether the signer may act is decided by
 //! `records`; whether the bytes are in time is decided by `door`.
 
+use std::sync::OnceLock;
+
 use minicbor::data::Tag;
 use minicbor::{Decoder, Encoder};
 use thiserror::Error;
 
 use crate::codec::{CodecFault, Value};
 use crate::crypto::{Hash, KeyId, PublicKey, Signature, SigningKey, sha256};
+use crate::outcome::Refusal;
 
 /// Largest transaction in bytes that any rule set may allow.
 pub const MAX_TRANSACTION_BYTES: usize = 16 * 1024;
@@ -34,7 +37,7 @@ pub struct Payload {
 }
 
 /// A well-formed transaction with the exact bytes that were submitted. Its signature is not yet checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Transaction {
     bytes: Vec<u8>,
     id: Hash,
@@ -42,7 +45,17 @@ pub struct Transaction {
     payload: Payload,
     signature: Signature,
     signed: Vec<u8>,
+    /// What the door found of the content, which is the same at every place where it is asked.
+    form: OnceLock<Result<(), Refusal>>,
 }
+
+impl PartialEq for Transaction {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Transaction {}
 
 /// Why bytes are not a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -112,13 +125,13 @@ fn protected_header(key_id: &KeyId) -> Vec<u8> {
 
 /// RFC 9052 section 4.4: what the signature covers.
 fn signature_structure(protected: &[u8], payload: &[u8]) -> Vec<u8> {
-    Value::Array(vec![
-        Value::text("Signature1"),
-        Value::bytes(protected),
-        Value::Bytes(Vec::new()),
-        Value::bytes(payload),
-    ])
-    .encode()
+    let mut bytes = Vec::with_capacity(payload.len().saturating_add(protected.len()).saturating_add(24));
+    let written = (|| -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
+        Encoder::new(&mut bytes).array(4)?.str("Signature1")?.bytes(protected)?.bytes(&[])?.bytes(payload)?;
+        Ok(())
+    })();
+    debug_assert!(written.is_ok());
+    bytes
 }
 
 impl Transaction {
@@ -178,6 +191,7 @@ impl Transaction {
             key_id,
             payload,
             signature,
+            form: OnceLock::new(),
         })
     }
 
@@ -201,6 +215,11 @@ impl Transaction {
 
     pub fn signature(&self) -> Signature {
         self.signature
+    }
+
+    /// Remembers what `judge` says of the content alone: it is asked at submission, on arrival and in blocks.
+    pub(crate) fn form(&self, judge: impl FnOnce(&Payload) -> Result<(), Refusal>) -> Result<(), Refusal> {
+        self.form.get_or_init(|| judge(&self.payload)).clone()
     }
 
     /// What the signature covers, for batch verification.

@@ -137,7 +137,7 @@ fn trees(vectors: &mut Vectors) {
     put(vectors, "trail.root", trail.root());
     let programme = key::record("civil", &key::parse_id("P-1").expect("a name"));
     let current = Value::map(vec![(Value::Uint(0), Value::Uint(181))]).encode();
-    let stored = Stored { current: current.clone(), trail: Some(trail) };
+    let stored = Stored { current: current.clone().into(), trail: Some(trail.into()) };
     put(vectors, "state.key", programme);
     put(vectors, "state.value", stored.leaf_value());
     put(vectors, "state.leaf", leaf_bytes(&programme, &SENTINEL, &stored.leaf_value()));
@@ -146,7 +146,7 @@ fn trees(vectors: &mut Vectors) {
     state.apply(&BTreeMap::from([(programme, stored)])).expect("one key");
     put(vectors, "state.root.one", state.root());
     let more = [key::agency("civil"), key::set_current(), key::rule("hold_expiry")];
-    let more = more.map(|key| (key, Stored { current: current.clone(), trail: None }));
+    let more = more.map(|key| (key, Stored { current: current.clone().into(), trail: None }));
     state.apply(&BTreeMap::from(more)).expect("three keys");
     put(vectors, "state.root.four", state.root());
 }

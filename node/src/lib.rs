@@ -19,3 +19,7 @@ pub mod store;
 pub mod sync;
 #[cfg(test)]
 mod testing;
+
+/// Also the allocator of tests and the bench, which run nodes inside themselves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -5,6 +5,7 @@
 
 mod limits;
 mod network;
+mod parts;
 mod report;
 mod tree;
 mod work;
@@ -12,6 +13,7 @@ mod work;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::verify::{Authorities, Verdict, receipt};
 use serde_json::json;
@@ -23,9 +25,25 @@ use crate::report::LATENCY_LIMIT_MS;
 const SHARES: [f64; 7] = [0.02, 0.05, 0.08, 0.10, 0.12, 0.16, 0.20];
 const LATENCY_RATE: f64 = 100.0;
 
+/// Measures this machine's limits and a real network of four nodes on it.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Eight seconds a point instead of twenty.
+    #[arg(long)]
+    short: bool,
+    /// Only the parts of one node, without a network.
+    #[arg(long)]
+    parts: bool,
+    /// Offer these records per second instead of shares of the signature bound.
+    #[arg(long, value_delimiter = ',')]
+    rates: Vec<f64>,
+}
+
 fn main() -> std::process::ExitCode {
-    let short = std::env::args().any(|argument| argument == "--short");
-    match bench(short) {
+    let args = Args::parse();
+    let done = if args.parts { only_parts() } else { bench(&args) };
+    match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -34,7 +52,18 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-fn bench(short: bool) -> Result<(), String> {
+/// The parts of one node; the devnet is made for its genesis and officers only.
+fn only_parts() -> Result<(), String> {
+    let home = std::env::current_exe().map_err(|error| error.to_string())?;
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let network = Network::start(&home.with_file_name("mingzhang-node"), &scratch.path().join("devnet"))?;
+    let parts = network.parts(&scratch.path().join("parts"));
+    network.stop()?;
+    println!("{}", parts?.json());
+    Ok(())
+}
+
+fn bench(args: &Args) -> Result<(), String> {
     let home = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = home.parent().and_then(Path::parent).map_or_else(|| PathBuf::from("."), |target| target.join("bench"));
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -48,7 +77,7 @@ fn bench(short: bool) -> Result<(), String> {
     eprintln!("state tree: {leaf_updates:.0} leaf updates/s, store included");
     eprintln!("signature bound of four nodes here: {bound:.0} records/s");
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let outcome = runtime.block_on(on_network(&home, &scratch.path().join("devnet"), bound, short))?;
+    let outcome = runtime.block_on(on_network(&home, &scratch.path().join("devnet"), bound, args))?;
     let best = outcome.curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS && run.refused == 0);
     let best = best.map(|run| run.final_per_second).fold(0.0, f64::max);
     println!("{}", report::table(&outcome.curve));
@@ -83,23 +112,25 @@ struct Outcome {
     receipt_ms: f64,
 }
 
-async fn on_network(home: &Path, dir: &Path, bound: f64, short: bool) -> Result<Outcome, String> {
+async fn on_network(home: &Path, dir: &Path, bound: f64, args: &Args) -> Result<Outcome, String> {
     let binary = home.with_file_name("mingzhang-node");
     let network = Network::start(&binary, dir)?;
-    let outcome = measured(&network, bound, short).await;
+    let outcome = measured(&network, bound, args).await;
     network.stop()?;
     outcome
 }
 
-async fn measured(network: &Network, bound: f64, short: bool) -> Result<Outcome, String> {
+async fn measured(network: &Network, bound: f64, args: &Args) -> Result<Outcome, String> {
     let client = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
     let prepared = network.prepare(&client).await?;
     eprintln!("prepared {prepared} records");
-    let span = Duration::from_secs(if short { 5 } else { 15 });
+    let span = Duration::from_secs(if args.short { 8 } else { 20 });
     let calm = network.run(&client, "Q", LATENCY_RATE, span).await?;
     let mut curve: Vec<Run> = Vec::new();
-    for (number, share) in SHARES.iter().enumerate() {
-        let run = network.run(&client, &format!("R{number}x"), (bound * share).round(), span).await?;
+    let shares = SHARES.iter().map(|share| (bound * share).round()).collect();
+    let rates: Vec<f64> = if args.rates.is_empty() { shares } else { args.rates.clone() };
+    for (number, rate) in rates.into_iter().enumerate() {
+        let run = network.run(&client, &format!("R{number}x"), rate, span).await?;
         eprintln!("{}", report::run_json(&run));
         let ends = run.p99_ms > LATENCY_LIMIT_MS;
         curve.push(run);

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use mingzhang_ledger::codec::put_counted;
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::entry::record_entry;
+use mingzhang_genesis::Genesis;
 use serde_json::Value;
 
+use crate::parts::{self, Parts};
 use crate::work::{Officers, Signed};
 
 /// How often the generator hands in what is due, per node.
@@ -73,6 +75,13 @@ impl Network {
         Ok(Self { binary: binary.to_owned(), dir: dir.to_owned(), nodes, pids, officers })
     }
 
+    /// Where the time of one node goes, measured beside this idle network.
+    pub fn parts(&self, folder: &Path) -> Result<Parts, String> {
+        let bytes = std::fs::read(self.dir.join("genesis.json")).map_err(|error| error.to_string())?;
+        let genesis = Genesis::parse(&bytes).map_err(|error| error.to_string())?;
+        parts::measure(folder, &genesis, &self.officers, now_ms())
+    }
+
     pub fn stop(&self) -> Result<(), String> {
         let status = Command::new(&self.binary).args(["devnet", "down", "--delete", "--dir"]).arg(&self.dir).output();
         status.map(drop).map_err(|error| error.to_string())
@@ -121,10 +130,13 @@ impl Network {
             tokio::time::sleep(LOOK).await;
         }
         watch.stop.store(true, Ordering::Relaxed);
-        let wall = watch.last_final_s(start);
         follower.await.map_err(|error| error.to_string())??;
         let finals = watch.finals.load(Ordering::Relaxed);
-        let mut latencies = watch.latencies.lock().map(|found| found.clone()).unwrap_or_default();
+        let seen = watch.seen.lock().map(|found| found.clone()).unwrap_or_default();
+        // All three steps of the payments are under way from the second step's delay on, and until the offer ends.
+        let steady = STEP_DELAY * 2..span;
+        let in_steady = seen.iter().filter(|(at, _)| steady.contains(&at.duration_since(start))).count();
+        let mut latencies: Vec<f64> = seen.iter().map(|(_, latency_ms)| *latency_ms).collect();
         latencies.sort_by(f64::total_cmp);
         let at = |share: f64| {
             latencies
@@ -139,7 +151,7 @@ impl Network {
             refused: watch.refused.load(Ordering::Relaxed),
             finals,
             rejected: watch.rejected.load(Ordering::Relaxed),
-            final_per_second: finals as f64 / wall.max(0.001),
+            final_per_second: in_steady as f64 / (steady.end - steady.start).as_secs_f64(),
             p50_ms: at(0.50),
             p95_ms: at(0.95),
             p99_ms: at(0.99),
@@ -259,26 +271,20 @@ fn schedule(signed: Vec<[Signed; 3]>, rate: f64) -> Vec<(Duration, Signed)> {
 #[derive(Default)]
 struct Watch {
     sent: Mutex<HashMap<Hash, Instant>>,
-    latencies: Mutex<Vec<f64>>,
+    /// When each became final, and how many milliseconds after it was handed in.
+    seen: Mutex<Vec<(Instant, f64)>>,
     finals: AtomicUsize,
     rejected: AtomicUsize,
     refused: AtomicUsize,
     stop: AtomicBool,
-    last: Mutex<Option<Instant>>,
 }
 
 impl Watch {
-    fn last_final_s(&self, start: Instant) -> f64 {
-        let last = self.last.lock().ok().and_then(|last| *last);
-        last.map_or(0.0, |last| last.duration_since(start).as_secs_f64())
-    }
-
     fn saw(&self, leaf: &Hash, outcome: u16) {
         let sent = self.sent.lock().ok().and_then(|mut sent| sent.remove(leaf));
         let Some(sent) = sent else { return };
-        if let (Ok(mut latencies), Ok(mut last)) = (self.latencies.lock(), self.last.lock()) {
-            latencies.push(sent.elapsed().as_secs_f64() * 1_000.0);
-            *last = Some(Instant::now());
+        if let Ok(mut seen) = self.seen.lock() {
+            seen.push((Instant::now(), sent.elapsed().as_secs_f64() * 1_000.0));
         }
         self.finals.fetch_add(1, Ordering::Relaxed);
         if outcome != 0 {

@@ -95,5 +95,5 @@ fn value(number: u64, height: u64) -> Stored {
     current.extend_from_slice(&number.to_be_bytes());
     current.extend_from_slice(&height.to_be_bytes());
     current.resize(122, 7);
-    Stored { current, trail: None }
+    Stored { current: current.into(), trail: None }
 }

@@ -2,6 +2,7 @@
 //! rules run, and in which order, is in `judge`; what becomes of the changes is decided by `state::execute`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
@@ -89,13 +90,15 @@ pub struct Scene<'a> {
     totals: BTreeMap<String, Totals>,
     leaves: BTreeMap<Ref, Cached>,
     created: Option<Object>,
+    /// Whether earlier objects that the record changed are shown, as a dry run wants it.
+    pub(crate) shows_effects: bool,
     /// The waiting record that ends if this record is rejected from here on.
     pub(crate) ends_on_failure: Option<Ref>,
 }
 
 /// A record leaf read once, and whether it must be written.
 struct Cached {
-    leaf: Option<RecordLeaf>,
+    leaf: Option<Arc<RecordLeaf>>,
     /// The object as it was read, kept once it is replaced.
     before: Option<Object>,
     changed: bool,
@@ -132,6 +135,7 @@ impl<'a> Scene<'a> {
             totals: BTreeMap::new(),
             leaves: BTreeMap::new(),
             created: None,
+            shows_effects: false,
             ends_on_failure: None,
         }
     }
@@ -151,10 +155,10 @@ impl<'a> Scene<'a> {
     /// The leaf of an earlier record.
     pub fn leaf(&mut self, reference: &Ref) -> Result<Option<&RecordLeaf>, StateFault> {
         if !self.leaves.contains_key(reference) {
-            let leaf = self.draft.get(&reference.key())?;
+            let leaf = self.draft.shared(&reference.key())?;
             self.leaves.insert(reference.clone(), Cached { leaf, before: None, changed: false });
         }
-        Ok(self.leaves.get(reference).and_then(|cached| cached.leaf.as_ref()))
+        Ok(self.leaves.get(reference).and_then(|cached| cached.leaf.as_deref()))
     }
 
     /// The object that an earlier record made. Within the record that makes it, see [`Scene::created`].
@@ -175,7 +179,7 @@ impl<'a> Scene<'a> {
         self.leaf(reference)?;
         match self.leaves.get_mut(reference) {
             Some(Cached { leaf: Some(leaf), before, changed }) => {
-                let replaced = leaf.object.replace(object);
+                let replaced = Arc::make_mut(leaf).object.replace(object);
                 if before.is_none() {
                     *before = replaced;
                 }
@@ -208,7 +212,7 @@ impl<'a> Scene<'a> {
         self.leaf(reference)?;
         match self.leaves.get_mut(reference) {
             Some(Cached { leaf: Some(leaf), changed, .. }) => {
-                change(leaf);
+                change(Arc::make_mut(leaf));
                 *changed = true;
                 Ok(())
             }
@@ -311,8 +315,9 @@ impl<'a> Scene<'a> {
         let mut effects = Vec::new();
         for (reference, cached) in &self.leaves {
             if let Cached { leaf: Some(leaf), changed: true, before } = cached {
-                self.draft.put(reference.key(), leaf)?;
-                if let Some(after) = leaf.object.clone().filter(|after| Some(after) != before.as_ref()) {
+                self.draft.put_shared(reference.key(), leaf.clone())?;
+                let shown = self.shows_effects && leaf.object != *before;
+                if let Some(after) = leaf.object.clone().filter(|_| shown) {
                     effects.push(Effect { reference: reference.clone(), before: before.clone(), after });
                 }
             }

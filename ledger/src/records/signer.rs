@@ -44,8 +44,8 @@ impl Signer {
 
     /// Reads who a registered key belongs to. None: no such key for that agency.
     pub fn load(state: &Overlay<'_>, key_id: KeyId, agency: &str, time_ms: u64) -> Result<Option<Self>, StateFault> {
-        let Some(registered) = state.get::<OfficerKey>(&key::officer_key(&key_id))? else { return Ok(None) };
-        let Some(office) = state.get::<Agency>(&key::agency(agency))? else { return Ok(None) };
+        let Some(registered) = state.shared::<OfficerKey>(&key::officer_key(&key_id))? else { return Ok(None) };
+        let Some(office) = state.shared::<Agency>(&key::agency(agency))? else { return Ok(None) };
         if registered.agency != agency || registered.active_from > time_ms || office.active_from > time_ms {
             return Ok(None);
         }
@@ -57,7 +57,7 @@ impl Signer {
             person: registered.person,
             behalf_of: None,
             revoked: registered.revoked_from.is_some_and(|from| from <= time_ms),
-            agency_roles: office.roles,
+            agency_roles: office.roles.clone(),
             grants,
         }))
     }
@@ -93,6 +93,7 @@ impl Signer {
 }
 
 fn grants_in_force(state: &Overlay<'_>, agency: &str, person: &Person, time_ms: u64) -> Result<Vec<Grant>, StateFault> {
-    let officer: Officer = state.get(&key::officer(agency, &person.0))?.unwrap_or_default();
-    Ok(officer.grants.into_iter().filter(|grant| grant.revoked_from.is_none_or(|from| from > time_ms)).collect())
+    let Some(officer) = state.shared::<Officer>(&key::officer(agency, &person.0))? else { return Ok(Vec::new()) };
+    let in_force = |grant: &&Grant| grant.revoked_from.is_none_or(|from| from > time_ms);
+    Ok(officer.grants.iter().filter(in_force).cloned().collect())
 }

@@ -302,7 +302,7 @@ impl Stage {
         assert_eq!(outcome.outcome, 0, "approval of {record_type} {id}: {}", outcome.detail);
     }
 
-    pub fn get<T: for<'b> minicbor::Decode<'b, ()>>(&self, key: &Key) -> Option<T> {
+    pub fn get<T: crate::state::Typed>(&self, key: &Key) -> Option<T> {
         Overlay::new(&self.state).get(key).expect("the value decodes")
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use super::key::{self, Key};
-use super::{Overlay, Remembered, Snapshot, StateFault, Stored, TrailAppend};
+use super::{Overlay, Parts, Remembered, Snapshot, StateFault, Stored, TrailAppend};
 use crate::crypto::{Hash, PublicKey};
 use crate::door;
 use crate::entry::record_entry;
@@ -115,20 +115,20 @@ pub fn execute(
             execution.left_out.push((position, refusal));
             continue;
         }
-        let run = run(&draft, network, block, (transaction, index))?;
+        let run = run(&draft, network, block, (transaction, index, false))?;
         execution.entries.push(record_entry(run.record.outcome, transaction.bytes()));
         execution.records.push(run.record);
         draft.absorb(run.parts);
         index = index.saturating_add(1);
     }
-    (execution.changes, execution.appends) = draft.into_parts();
+    (execution.changes, execution.appends) = draft.into_parts().sorted();
     Ok(execution)
 }
 
 /// One record, run over a state.
 struct Run {
     record: RecordOutcome,
-    parts: (BTreeMap<Key, Stored>, Vec<TrailAppend>),
+    parts: Parts,
     effects: Vec<Effect>,
 }
 
@@ -148,7 +148,7 @@ pub fn simulate(
     transaction: &Transaction,
 ) -> Result<(RecordOutcome, Vec<Effect>), StateFault> {
     let draft = Overlay::new(state);
-    let run = run(&draft, network, block, (transaction, block.first_index))?;
+    let run = run(&draft, network, block, (transaction, block.first_index, true))?;
     Ok((run.record, run.effects))
 }
 
@@ -156,7 +156,7 @@ fn run(
     base: &Overlay<'_>,
     network: &Network,
     block: &BlockContext,
-    (transaction, index): (&Transaction, u64),
+    (transaction, index, shows_effects): (&Transaction, u64, bool),
 ) -> Result<Run, StateFault> {
     let payload = transaction.payload();
     let kind = crate::records::record_type(&payload.record_type)
@@ -175,8 +175,9 @@ fn run(
     let signer = Signer::of(base, &record, block.time_ms)?
         .ok_or(StateFault::Invariant("a record of an unregistered key passed the door"))?;
     let mode = mode_of(base, &record)?;
-    let mut scene =
-        Scene::new(base, network, block, Cast { index, record: record.clone(), signer: signer.clone(), mode });
+    let cast = Cast { index, record: record.clone(), signer: signer.clone(), mode };
+    let mut scene = Scene::new(base, network, block, cast);
+    scene.shows_effects = shows_effects;
     let subjects = judge::subjects(&mut scene)?;
     scene.subjects.clone_from(&subjects);
     let verdict = judge::run(&mut scene);
@@ -186,6 +187,7 @@ fn run(
         Err(Halt::Rejected(rejection)) => {
             let ends = scene.ends_on_failure.take();
             scene = Scene::new(base, network, block, Cast { index, record: record.clone(), signer, mode });
+            scene.shows_effects = shows_effects;
             if let Some(reference) = ends {
                 waiting::void(&mut scene, &reference)?;
             }
@@ -232,7 +234,7 @@ struct Ending<'r> {
     subjects: BTreeSet<Subject>,
 }
 
-type Closed = (Vec<u16>, (BTreeMap<Key, Stored>, Vec<TrailAppend>), Vec<Effect>);
+type Closed = (Vec<u16>, Parts, Vec<Effect>);
 
 /// Writes the record's own leaf, its trails, registries and findings, and asserts what must hold.
 fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_until: u64) -> Result<Closed, StateFault> {

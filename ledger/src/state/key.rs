@@ -6,20 +6,72 @@ use crate::transaction::RecordId;
 /// SHA-256 of a key string.
 pub type Key = Hash;
 
+/// Hashes keys for maps in memory: they are hashes already. Who grinds record ids for collisions slows one map of one
+/// block by little.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeyHashing;
+
+impl std::hash::BuildHasher for KeyHashing {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher(0)
+    }
+}
+
+/// Takes the last eight bytes of what it is given.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyHasher(u64);
+
+impl std::hash::Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*last);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 fn key(text: &str) -> Key {
     sha256(&[text.as_bytes()])
 }
 
+/// A record id as it is written, without an allocation.
+struct IdText {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl IdText {
+    fn of(id: &RecordId) -> Self {
+        let end = id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+        let (name, _) = id.split_at(end);
+        let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let mut text = Self { bytes: [0; 32], length: 0 };
+        if !name.is_empty() && name.iter().all(letter) {
+            text.length = name.len();
+            for (target, byte) in text.bytes.iter_mut().zip(name) {
+                *target = *byte;
+            }
+        } else if hex::encode_to_slice(id, &mut text.bytes).is_ok() {
+            text.length = 32;
+        }
+        text
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
 /// How a record id is written: 1 to 16 characters `[A-Za-z0-9._-]` zero-padded, else 32 hex digits.
 pub fn id_text(id: &RecordId) -> String {
-    let end = id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
-    let (name, _) = id.split_at(end);
-    let plain =
-        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    match std::str::from_utf8(name) {
-        Ok(text) if plain => text.to_owned(),
-        _ => hex::encode(id),
-    }
+    String::from_utf8_lossy(IdText::of(id).as_bytes()).into_owned()
 }
 
 /// Reads what [`id_text`] writes. 32 hex digits are bytes, everything shorter is a name.
@@ -40,15 +92,18 @@ pub fn parse_id(text: &str) -> Option<RecordId> {
 
 /// The one leaf of a record, and of the object that it made.
 pub fn record(agency: &str, id: &RecordId) -> Key {
-    key(&format!("record/{agency}/{}", id_text(id)))
+    sha256(&[b"record/", agency.as_bytes(), b"/", IdText::of(id).as_bytes()])
 }
 
 pub fn agency(id: &str) -> Key {
-    key(&format!("agency/{id}"))
+    sha256(&[b"agency/", id.as_bytes()])
 }
 
 pub fn officer_key(id: &KeyId) -> Key {
-    key(&format!("key/{}", hex::encode(id)))
+    let mut text = [0; 32];
+    let written = hex::encode_to_slice(id, &mut text);
+    debug_assert!(written.is_ok());
+    sha256(&[b"key/", &text])
 }
 
 /// A person's keys and roles within an agency.
@@ -79,7 +134,7 @@ pub fn day(programme: &str, day: &str) -> Key {
 }
 
 pub fn rule(name: &str) -> Key {
-    key(&format!("rule/{name}"))
+    sha256(&[b"rule/", name.as_bytes()])
 }
 
 pub fn set_current() -> Key {

@@ -1,20 +1,25 @@
 //! The state: one trait to read a key, an overlay that gathers changes, what a leaf's value looks like. The tree over
 //! the leaves is in `tree`, the running of records in `execute`.
 
+mod current;
 pub mod execute;
 pub mod key;
 pub mod memory;
 pub mod tree;
 
+use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use crate::crypto::Hash;
 use crate::merkle::{Frontier, leaf_hash};
-use key::Key;
+pub use current::Current;
+use key::{Key, KeyHashing};
 
 /// A local failure to read the state: never a verdict on a record or block.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -27,13 +32,12 @@ pub enum StateFault {
     Invariant(&'static str),
 }
 
-/// What is kept under one key: the current value's CBOR and, for a subject, the frontier of its trail.
+/// What is kept under one key: the current value and, for a subject, the frontier of its trail. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stored {
-    /// Deterministic CBOR of the current value.
-    pub current: Vec<u8>,
+    pub current: Current,
     /// None for keys that have no trail.
-    pub trail: Option<Frontier>,
+    pub trail: Option<Arc<Frontier>>,
 }
 
 impl Stored {
@@ -67,6 +71,11 @@ pub fn trail_entry(index: u64, entry_hash: &Hash) -> [u8; 40] {
     bytes
 }
 
+/// A type of which values stand in the state.
+pub trait Typed: Encode<()> + for<'b> Decode<'b, ()> + Any + Clone + Send + Sync {}
+
+impl<T: Encode<()> + for<'b> Decode<'b, ()> + Any + Clone + Send + Sync> Typed for T {}
+
 /// Reads a key of the state. The one trait between rules and stores.
 pub trait Snapshot {
     fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault>;
@@ -85,7 +94,7 @@ impl Snapshot for Nothing {
 /// officers read the store once. It lives as long as one execution and is as small as what a block touches.
 pub struct Remembered<'a> {
     below: &'a dyn Snapshot,
-    answers: RefCell<BTreeMap<Key, Option<Stored>>>,
+    answers: RefCell<HashMap<Key, Option<Stored>, KeyHashing>>,
 }
 
 impl<'a> Remembered<'a> {
@@ -116,7 +125,7 @@ pub struct TrailAppend {
 /// Changes gathered above a snapshot. Overlays stack: a record's above its block's, a block's above its parent's.
 pub struct Overlay<'a> {
     base: &'a dyn Snapshot,
-    changes: BTreeMap<Key, Stored>,
+    changes: HashMap<Key, Stored, KeyHashing>,
     appends: Vec<TrailAppend>,
 }
 
@@ -131,13 +140,20 @@ impl Snapshot for Overlay<'_> {
 
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a dyn Snapshot) -> Self {
-        Self { base, changes: BTreeMap::new(), appends: Vec::new() }
+        Self { base, changes: HashMap::default(), appends: Vec::new() }
     }
 
     /// The typed current value under a key.
-    pub fn get<T: for<'b> Decode<'b, ()>>(&self, key: &Key) -> Result<Option<T>, StateFault> {
-        let Some(stored) = self.read(key)? else { return Ok(None) };
-        minicbor::decode(&stored.current).map(Some).map_err(|error| StateFault::Value(error.to_string()))
+    pub fn get<T: Typed>(&self, key: &Key) -> Result<Option<T>, StateFault> {
+        Ok(self.shared::<T>(key)?.map(|value| T::clone(&value)))
+    }
+
+    /// As [`Self::get`], without a copy: a value is decoded once for all who read it.
+    pub fn shared<T: Typed>(&self, key: &Key) -> Result<Option<Arc<T>>, StateFault> {
+        match self.changes.get(key) {
+            Some(stored) => stored.current.value().map(Some),
+            None => self.base.read(key)?.map(|stored| stored.current.value()).transpose(),
+        }
     }
 
     pub fn exists(&self, key: &Key) -> Result<bool, StateFault> {
@@ -145,37 +161,66 @@ impl<'a> Overlay<'a> {
     }
 
     /// Sets the current value, leaving the trail as it is.
-    pub fn put<T: Encode<()>>(&mut self, key: Key, value: &T) -> Result<(), StateFault> {
-        let current = minicbor::to_vec(value).map_err(|error| StateFault::Value(error.to_string()))?;
-        let trail = self.read(&key)?.and_then(|stored| stored.trail);
-        self.changes.insert(key, Stored { current, trail });
+    pub fn put<T: Typed>(&mut self, key: Key, value: &T) -> Result<(), StateFault> {
+        self.put_shared(key, Arc::new(value.clone()))
+    }
+
+    /// As [`Self::put`], without a copy.
+    pub fn put_shared<T: Typed>(&mut self, key: Key, value: Arc<T>) -> Result<(), StateFault> {
+        let current = Current::of(value)?;
+        match self.changes.get_mut(&key) {
+            Some(stored) => stored.current = current,
+            None => {
+                let trail = self.base.read(&key)?.and_then(|stored| stored.trail);
+                self.changes.insert(key, Stored { current, trail });
+            }
+        }
         Ok(())
     }
 
     /// Appends a log entry to the trail under `key`, which must hold a value; a value without a trail gets one.
     pub fn append_to_trail(&mut self, key: Key, index: u64, entry_hash: &Hash) -> Result<(), StateFault> {
-        let mut stored = self.read(&key)?.ok_or(StateFault::Invariant("trail of a key that does not exist"))?;
-        let mut trail = stored.trail.take().unwrap_or_default();
+        let stored = match self.changes.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let stored = self.base.read(&key)?;
+                entry.insert(stored.ok_or(StateFault::Invariant("trail of a key that does not exist"))?)
+            }
+        };
+        let trail = Arc::make_mut(stored.trail.get_or_insert_default());
         let entry = trail_entry(index, entry_hash);
         self.appends.push(TrailAppend { trail: key, position: trail.size(), entry });
         trail.append(leaf_hash(&entry));
-        stored.trail = Some(trail);
-        self.changes.insert(key, stored);
         Ok(())
     }
 
-    pub fn changes(&self) -> &BTreeMap<Key, Stored> {
-        &self.changes
+    /// What was changed, in no particular order.
+    pub fn changes(&self) -> impl Iterator<Item = (&Key, &Stored)> {
+        self.changes.iter()
     }
 
     /// Ends the overlay and hands over what it gathered.
-    pub fn into_parts(self) -> (BTreeMap<Key, Stored>, Vec<TrailAppend>) {
-        (self.changes, self.appends)
+    pub fn into_parts(self) -> Parts {
+        Parts { changes: self.changes, appends: self.appends }
     }
 
     /// Takes over what an overlay above this one gathered.
-    pub fn absorb(&mut self, parts: (BTreeMap<Key, Stored>, Vec<TrailAppend>)) {
-        self.changes.extend(parts.0);
-        self.appends.extend(parts.1);
+    pub fn absorb(&mut self, parts: Parts) {
+        self.changes.extend(parts.changes);
+        self.appends.extend(parts.appends);
+    }
+}
+
+/// What an overlay gathered.
+#[derive(Debug, Default)]
+pub struct Parts {
+    changes: HashMap<Key, Stored, KeyHashing>,
+    pub appends: Vec<TrailAppend>,
+}
+
+impl Parts {
+    /// Changes in the order of their keys, and appends in the order in which they were made.
+    pub fn sorted(self) -> (BTreeMap<Key, Stored>, Vec<TrailAppend>) {
+        (self.changes.into_iter().collect(), self.appends)
     }
 }

@@ -45,8 +45,31 @@ pub struct TreeUpdate {
     pub root: Hash,
     /// New leaves, and old ones whose `next` changed.
     pub links: BTreeMap<Key, Link>,
-    /// All changed complete nodes by (level, index); level 0 holds leaf hashes.
-    pub nodes: BTreeMap<(u32, u64), Hash>,
+    /// All changed complete nodes, in order of (level, index); level 0 holds leaf hashes.
+    pub nodes: Vec<((u32, u64), Hash)>,
+}
+
+impl TreeUpdate {
+    /// A changed node.
+    pub fn node(&self, level: u32, index: u64) -> Option<&Hash> {
+        find(&self.nodes, (level, index))
+    }
+
+    /// The changed nodes of a level and all above.
+    pub fn from_level(&self, level: u32) -> &[((u32, u64), Hash)] {
+        let first = self.nodes.partition_point(|(place, _)| *place < (level, 0));
+        self.nodes.get(first..).unwrap_or_default()
+    }
+
+    /// The changed leaf hashes by index.
+    pub fn leaf_hashes(&self) -> impl Iterator<Item = (u64, Hash)> {
+        self.nodes.iter().take_while(|((level, _), _)| *level == 0).map(|((_, index), hash)| (*index, *hash))
+    }
+}
+
+fn find(nodes: &[((u32, u64), Hash)], place: (u32, u64)) -> Option<&Hash> {
+    let at = nodes.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+    nodes.get(at).map(|(_, hash)| hash)
 }
 
 /// Applies the changes of one block to a tree of `size` leaves: keys new in the block are appended in ascending order,
@@ -142,7 +165,7 @@ impl Placement {
 }
 
 /// Hashes the dirty nodes level by level, each once, and returns all of them with the dirty leaves.
-fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<BTreeMap<(u32, u64), Hash>, StateFault> {
+fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<Vec<((u32, u64), Hash)>, StateFault> {
     let mut all: Vec<((u32, u64), Hash)> = Vec::with_capacity(leaves.len().saturating_mul(4));
     let mut dirty = leaves;
     let mut level = 0u32;
@@ -171,16 +194,16 @@ fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<BTr
         dirty = parents;
         level = level.saturating_add(1);
     }
-    Ok(all.into_iter().collect())
+    Ok(all)
 }
 
 /// The root from the right edge: changed peaks from `nodes`, the others from the view.
-fn root(view: &dyn TreeView, size: u64, nodes: &BTreeMap<(u32, u64), Hash>) -> Result<Hash, StateFault> {
+fn root(view: &dyn TreeView, size: u64, nodes: &[((u32, u64), Hash)]) -> Result<Hash, StateFault> {
     let mut peaks = Vec::new();
     for level in (0..u64::BITS).rev().filter(|level| (size >> level) & 1 == 1) {
         // The perfect subtree of this one bit begins where the higher bits of the size end.
         let index = (size >> level).saturating_sub(1);
-        peaks.push(match nodes.get(&(level, index)) {
+        peaks.push(match find(nodes, (level, index)) {
             Some(hash) => *hash,
             None => view.node(level, index)?,
         });
@@ -197,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn stored(text: &[u8]) -> Stored {
-        Stored { current: crate::codec::Value::bytes(text).encode(), trail: None }
+        Stored { current: crate::codec::Value::bytes(text).encode().into(), trail: None }
     }
 
     fn key_of(byte: u8) -> Key {

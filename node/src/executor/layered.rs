@@ -39,7 +39,7 @@ impl<'a> Layered<'a> {
     }
 
     fn tree_node(&self, level: u32, index: u64) -> Result<Hash, StateFault> {
-        match self.layers.iter().find_map(|layer| layer.executed.tree.nodes.get(&(level, index))) {
+        match self.layers.iter().find_map(|layer| layer.executed.tree.node(level, index)) {
             Some(hash) => Ok(*hash),
             None => TreeView::node(&self.base, level, index),
         }

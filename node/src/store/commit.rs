@@ -230,6 +230,7 @@ impl Store {
     pub(super) fn adopt(&self, height: u64, tree: &TreeUpdate, state: StateWrite) -> Result<(), StoreFault> {
         let StateWrite { undo, leaves } = state;
         self.upper.write().expect("no holder of this lock panics").apply(tree, undo)?;
+        self.links.write().expect("no holder of this lock panics").apply(height, tree);
         self.leaves.lock().expect("no holder of this lock panics").advance(height, leaves.into_iter());
         Ok(())
     }

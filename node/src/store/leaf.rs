@@ -6,8 +6,8 @@ use std::sync::Arc;
 use mingzhang_ledger::codec::{CodecFault, Reader};
 use mingzhang_ledger::merkle::Frontier;
 use mingzhang_ledger::state::Stored;
-use mingzhang_ledger::state::key::Key;
-use mingzhang_ledger::state::tree::{self, Neighbour, SENTINEL};
+use mingzhang_ledger::state::key::{Key, KeyHashing};
+use mingzhang_ledger::state::tree::{self, Link, Neighbour, SENTINEL};
 
 /// Marks a leaf without a trail in the byte that otherwise counts a frontier's peaks.
 const NO_TRAIL: u8 = 0xff;
@@ -54,8 +54,14 @@ impl Leaf {
             peaks => Some(read_frontier(&mut reader, peaks)?),
         };
         let current = reader.take(reader.remaining())?.to_vec();
-        Ok(Self { index, next, stored: Stored { current, trail } })
+        Ok(Self { index, next, stored: Stored { current: current.into(), trail: trail.map(Arc::new) } })
     }
+}
+
+/// Where an encoded leaf stands.
+pub(super) fn link(bytes: &[u8]) -> Result<Link, CodecFault> {
+    let mut reader = Reader::new(bytes);
+    Ok(Link { index: reader.u64()?, next: reader.array()? })
 }
 
 /// Number of peaks u8 ‖ size u64 ‖ peaks.
@@ -80,8 +86,8 @@ pub(super) fn read_frontier(reader: &mut Reader<'_>, peaks: u8) -> Result<Fronti
 #[derive(Debug, Default)]
 pub(super) struct LeafCache {
     height: u64,
-    young: HashMap<Key, (u64, Arc<Leaf>)>,
-    old: HashMap<Key, (u64, Arc<Leaf>)>,
+    young: HashMap<Key, (u64, Arc<Leaf>), KeyHashing>,
+    old: HashMap<Key, (u64, Arc<Leaf>), KeyHashing>,
 }
 
 impl LeafCache {
@@ -124,8 +130,8 @@ mod tests {
     use super::*;
 
     fn leaf(index: u64, trail: usize) -> Leaf {
-        let trail = (trail > 0).then(|| Frontier::of(vec![[7; 32]; trail]));
-        Leaf { index, next: [3; 32], stored: Stored { current: vec![1, 2, 3], trail } }
+        let trail = (trail > 0).then(|| Arc::new(Frontier::of(vec![[7; 32]; trail])));
+        Leaf { index, next: [3; 32], stored: Stored { current: vec![1, 2, 3].into(), trail } }
     }
 
     #[test]

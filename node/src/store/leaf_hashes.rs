@@ -68,7 +68,7 @@ pub(super) fn decode(group: u64, bytes: &[u8]) -> Result<Vec<Hash>, StoreFault> 
 
 /// Writes the leaf hashes that a block changed in a tree that had `size` leaves before.
 pub(super) fn write(tree: &TreeUpdate, size: u64, column: &ColumnFamily, batch: &mut WriteBatch) {
-    let mut changed = tree.nodes.range(..(1, 0)).map(|((_, index), hash)| (*index, *hash)).peekable();
+    let mut changed = tree.leaf_hashes().peekable();
     while let Some((first, _)) = changed.peek() {
         let group = first / GROUP;
         let mut items = Vec::with_capacity(ITEM);

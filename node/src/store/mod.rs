@@ -11,6 +11,7 @@ mod durable;
 mod fault;
 mod leaf;
 mod leaf_hashes;
+mod links;
 mod log;
 mod open;
 mod pool;
@@ -66,6 +67,7 @@ pub struct Store {
     /// The set that decides the next block.
     set: RwLock<Arc<AuthoritySet>>,
     upper: RwLock<upper::Upper>,
+    links: RwLock<links::Links>,
     leaves: Mutex<leaf::LeafCache>,
     /// Turn of the current epoch through which the vote records are dropped.
     settled_turn: Mutex<u64>,

@@ -22,13 +22,14 @@ use tokio::sync::watch;
 
 use super::Store;
 use super::fault::StoreFault;
-use super::leaf::LeafCache;
+use super::leaf::{self, LeafCache};
 use super::leaf_hashes;
+use super::links::Links;
 use super::log::LogWriter;
 use super::recovery::{self, Findings, Recovery};
-use super::schema::{self, Column, GROUP, Memory, meta};
+use super::schema::{self, Column, GROUP, GROUP_LEVEL, Memory, meta};
 use super::tip::Tip;
-use super::upper::Upper;
+use super::upper::{MAX_SMALL_LEAVES, Upper};
 use super::write::Order;
 
 /// Groups of leaf hashes that are hashed together when the upper levels are rebuilt.
@@ -96,6 +97,7 @@ impl Store {
             tip: RwLock::new(Arc::new(tip)),
             set: RwLock::new(Arc::new(foundation.set.clone())),
             upper: RwLock::default(),
+            links: RwLock::default(),
             leaves: Mutex::new(LeafCache::default()),
             settled_turn: Mutex::new(0),
             admitted: Mutex::new(BTreeSet::new()),
@@ -176,7 +178,8 @@ impl Store {
         let bytes =
             self.get(Column::Meta, meta::TIP)?.ok_or_else(|| StoreFault::corrupt("the tip", "it is missing"))?;
         let tip = Tip::decode(&bytes).map_err(|error| StoreFault::corrupt("the tip", error))?;
-        *self.upper.write().expect("no holder of this lock panics") = self.rebuild_upper()?;
+        *self.upper.write().expect("no holder of this lock panics") = self.rebuild_upper(&tip)?;
+        *self.links.write().expect("no holder of this lock panics") = self.rebuild_links(&tip)?;
         self.leaves.lock().expect("no holder of this lock panics").advance(tip.height, std::iter::empty());
         let ids = self.admitted()?.into_iter().map(|admission| admission.transaction_id).collect();
         *self.admitted.lock().expect("no holder of this lock panics") = ids;
@@ -198,8 +201,9 @@ impl Store {
         Ok(self)
     }
 
-    fn rebuild_upper(&self) -> Result<Upper, StoreFault> {
-        let mut roots = Vec::new();
+    fn rebuild_upper(&self, tip: &Tip) -> Result<Upper, StoreFault> {
+        let small = tip.state_size <= MAX_SMALL_LEAVES;
+        let mut hashes = Vec::new();
         let mut pending = Vec::with_capacity(REBUILD_GROUPS);
         let mut groups = self.db.iterator_cf(self.column(Column::LeafHashes), IteratorMode::Start);
         loop {
@@ -207,14 +211,32 @@ impl Store {
             let ended = next.is_none();
             pending.extend(next);
             if ended || pending.len() == REBUILD_GROUPS {
-                let hashed: Result<Vec<Option<Hash>>, StoreFault> =
-                    pending.par_drain(..).map(|(group, hashes)| complete_root(&group, &hashes)).collect();
-                roots.extend(hashed?.into_iter().flatten());
+                let read = |(group, bytes): (Box<[u8]>, Box<[u8]>)| match small {
+                    true => group_hashes(&group, &bytes),
+                    false => complete_root(&group, &bytes).map(Vec::from_iter),
+                };
+                let read: Result<Vec<Vec<Hash>>, StoreFault> = pending.par_drain(..).map(read).collect();
+                hashes.extend(read?.into_iter().flatten());
             }
             if ended {
-                return Ok(Upper::from_groups(roots));
+                return Ok(Upper::build(tip.height, if small { 0 } else { GROUP_LEVEL }, hashes));
             }
         }
+    }
+
+    fn rebuild_links(&self, tip: &Tip) -> Result<Links, StoreFault> {
+        if tip.state_size > MAX_SMALL_LEAVES {
+            return Ok(Links::new(tip.height, None));
+        }
+        let mut all = BTreeMap::new();
+        for item in self.db.iterator_cf(self.column(Column::Leaves), IteratorMode::Start) {
+            let (key, bytes) = item?;
+            let key: Key = key[..].try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;
+            let link = leaf::link(&bytes)
+                .map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))?;
+            all.insert(key, link);
+        }
+        Ok(Links::new(tip.height, Some(all)))
     }
 
     /// Ends in good order: what was written is in table files, and the next opening knows that nothing is missing.
@@ -245,11 +267,15 @@ fn take_lock(path: &Path) -> Result<File, StoreFault> {
     Ok(file)
 }
 
-/// Root of a group, if it is complete.
-fn complete_root(group: &[u8], bytes: &[u8]) -> Result<Option<Hash>, StoreFault> {
+fn group_hashes(group: &[u8], bytes: &[u8]) -> Result<Vec<Hash>, StoreFault> {
     let group =
         group.try_into().map_err(|_| StoreFault::corrupt("a leaf hash group", "its key is not 8 bytes long"))?;
-    let hashes = leaf_hashes::decode(u64::from_be_bytes(group), bytes)?;
+    leaf_hashes::decode(u64::from_be_bytes(group), bytes)
+}
+
+/// Root of a group, if it is complete.
+fn complete_root(group: &[u8], bytes: &[u8]) -> Result<Option<Hash>, StoreFault> {
+    let hashes = group_hashes(group, bytes)?;
     Ok((hashes.len() as u64 == GROUP).then(|| Frontier::of(hashes).root()))
 }
 

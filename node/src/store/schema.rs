@@ -234,6 +234,11 @@ fn column_options(column: Column, cache: &Cache, memory: &Memory) -> RocksOption
         table.set_optimize_filters_for_memory(true);
     }
     let mut options = RocksOptions::default();
+    if column.has_filter() {
+        // What is not there is asked for often: in memory too it is answered without a search.
+        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_memtable_whole_key_filtering(true);
+    }
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(memory.write_buffer_bytes);
     options.set_max_write_buffer_number(3);

@@ -51,7 +51,7 @@ fn key_of(number: u64) -> Key {
 }
 
 fn foundation() -> Foundation {
-    let state = (0..5).map(|number| (key_of(number), Stored { current: vec![0x01], trail: None })).collect();
+    let state = (0..5).map(|number| (key_of(number), Stored { current: vec![0x01].into(), trail: None })).collect();
     Foundation { genesis_hash: [7; 32], set: set(), state, appends: Vec::new() }
 }
 
@@ -96,7 +96,7 @@ fn executed(store: &Store, height: u64) -> ExecutedBlock {
         overlay.append_to_trail(key_of(0), index, &leaf_hash(entry)).expect("trail");
         log.append(leaf_hash(entry));
     }
-    let (changes, appends) = overlay.into_parts();
+    let (changes, appends) = overlay.into_parts().sorted();
     let tree = tree::update(&view, tip.state_size, &changes).expect("update");
     let (positions, references) = (vec![LanePosition { run: height, next_seq: 1 }; 4], vec![reference(height)]);
     let header = Header {

@@ -1,6 +1,8 @@
-//! The upper levels of the state tree, in memory: one hash per [`GROUP`] leaves and all above. Rebuilt at start from
-//! the groups on disk. And for the last blocks what they overwrote, so that proofs can be made against a sealed header
-//! behind the tip.
+//! The upper levels of the state tree, in memory: one hash per [`GROUP`] leaves and all above, and while the state is
+//! small the levels below too. Rebuilt at start from the groups on disk. And for the last blocks what they overwrote, so
+//! that proofs can be made against a sealed header behind the tip.
+//!
+//! [`GROUP`]: super::schema::GROUP
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,12 +10,14 @@ use std::sync::Arc;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::merkle::node_hash;
 use mingzhang_ledger::state::StateFault;
-use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::key::{Key, KeyHashing};
 use mingzhang_ledger::state::tree::TreeUpdate;
 
 use super::leaf::Leaf;
 use super::schema::GROUP_LEVEL;
 
+/// Largest state of which every leaf's hash and link is kept in memory: about 150 bytes each.
+pub(super) const MAX_SMALL_LEAVES: u64 = 1 << 20;
 /// Most blocks behind the tip for which the overwritten parts are kept.
 const KEPT_BLOCKS: usize = 64;
 /// Blocks that are kept however large they are: more than pass between a block and its quorum of seals.
@@ -27,11 +31,11 @@ pub(super) struct Undo {
     /// The block that overwrote it.
     pub height: u64,
     /// Leaves before the block; none for keys that it created.
-    pub leaves: HashMap<Key, Option<Arc<Leaf>>>,
+    pub leaves: HashMap<Key, Option<Arc<Leaf>>, KeyHashing>,
     /// Keys of the leaves that were there before, by index.
     pub keys: HashMap<u64, Key>,
-    /// Nodes at and above [`GROUP_LEVEL`] before the block.
-    pub nodes: HashMap<(u32, u64), Hash>,
+    /// Nodes at and above [`GROUP_LEVEL`] before the block, in order of (level, index).
+    pub nodes: Vec<((u32, u64), Hash)>,
 }
 
 impl Undo {
@@ -59,26 +63,34 @@ impl Undo {
 /// Complete nodes at and above [`GROUP_LEVEL`], and the undo ring.
 #[derive(Debug, Default)]
 pub(super) struct Upper {
-    /// `levels[0]` is [`GROUP_LEVEL`].
+    /// `levels[0]` is the lowest level that is kept: 0 while the state is small, else [`GROUP_LEVEL`].
     levels: Vec<Vec<Hash>>,
+    lowest: u32,
+    /// The newest block that was applied.
+    height: u64,
     ring: VecDeque<(usize, Arc<Undo>)>,
     ring_bytes: usize,
 }
 
 impl Upper {
-    /// Builds all levels above from the roots of the complete groups.
-    pub fn from_groups(groups: Vec<Hash>) -> Self {
-        let mut levels = vec![groups];
+    /// Builds all levels above from the hashes of one level: leaves, or the roots of the complete groups.
+    pub fn build(height: u64, lowest: u32, hashes: Vec<Hash>) -> Self {
+        let mut levels = vec![hashes];
         while let Some(below) = levels.last().filter(|below| below.len() > 1) {
             let above = below.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
             levels.push(above);
         }
-        Self { levels, ..Self::default() }
+        Self { levels, lowest, height, ..Self::default() }
     }
 
     fn current(&self, level: u32, index: u64) -> Option<Hash> {
-        let level = usize::try_from(level.checked_sub(GROUP_LEVEL)?).ok()?;
+        let level = usize::try_from(level.checked_sub(self.lowest)?).ok()?;
         self.levels.get(level)?.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// A node below [`GROUP_LEVEL`] at the newest height, if such nodes are kept.
+    pub fn low_node(&self, level: u32, index: u64, height: u64) -> Option<Hash> {
+        if height == self.height { self.current(level, index) } else { None }
     }
 
     /// The node as it was at `height`, which must be kept.
@@ -90,8 +102,8 @@ impl Upper {
             }
             let later = self.ring.iter().filter(|(_, undo)| undo.height > height);
             for (_, undo) in later {
-                if let Some(hash) = undo.nodes.get(&(level, index)) {
-                    return Ok(*hash);
+                if let Ok(at) = undo.nodes.binary_search_by_key(&(level, index), |(place, _)| *place) {
+                    return Ok(undo.nodes[at].1);
                 }
             }
         }
@@ -100,11 +112,18 @@ impl Upper {
 
     /// Fills in the nodes that `update` overwrites, then applies it and keeps `undo`.
     pub fn apply(&mut self, update: &TreeUpdate, mut undo: Undo) -> Result<(), StateFault> {
-        for ((level, index), hash) in update.nodes.range((GROUP_LEVEL, 0)..) {
-            if let Some(before) = self.current(*level, *index) {
-                undo.nodes.insert((*level, *index), before);
+        if self.lowest < GROUP_LEVEL && update.size > MAX_SMALL_LEAVES {
+            let low = usize::try_from(GROUP_LEVEL - self.lowest).expect("few levels").min(self.levels.len());
+            self.levels.drain(..low);
+            self.lowest = GROUP_LEVEL;
+        }
+        for ((level, index), hash) in update.from_level(self.lowest) {
+            if *level >= GROUP_LEVEL
+                && let Some(before) = self.current(*level, *index)
+            {
+                undo.nodes.push(((*level, *index), before));
             }
-            let depth = usize::try_from(level - GROUP_LEVEL).expect("a tree of u64 leaves has at most 64 levels");
+            let depth = usize::try_from(level - self.lowest).expect("a tree of u64 leaves has at most 64 levels");
             if self.levels.len() <= depth {
                 self.levels.resize(depth + 1, Vec::new());
             }
@@ -117,6 +136,7 @@ impl Upper {
                 None => return Err(StateFault::Invariant("a level of the state tree has a gap")),
             }
         }
+        self.height = undo.height;
         self.keep(undo);
         Ok(())
     }
@@ -148,11 +168,10 @@ impl Upper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     fn update(nodes: &[((u32, u64), u8)]) -> TreeUpdate {
-        let nodes: BTreeMap<_, _> = nodes.iter().map(|(place, byte)| (*place, [*byte; 32])).collect();
-        TreeUpdate { nodes, ..TreeUpdate::default() }
+        let nodes = nodes.iter().map(|(place, byte)| (*place, [*byte; 32])).collect();
+        TreeUpdate { nodes, size: MAX_SMALL_LEAVES + 1, ..TreeUpdate::default() }
     }
 
     fn undo(height: u64) -> Undo {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::merkle::{Frontier, Nodes};
-use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::key::{Key, KeyHashing};
 use mingzhang_ledger::state::tree::{Neighbour, SENTINEL, TreeView};
 use mingzhang_ledger::state::{Snapshot, StateFault, Stored};
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
@@ -16,6 +16,7 @@ use super::Store;
 use super::fault::StoreFault;
 use super::leaf::Leaf;
 use super::leaf_hashes;
+use super::links::Known;
 use super::log::Log;
 use super::schema::{Column, GROUP, GROUP_LEVEL, meta};
 use super::tip::Tip;
@@ -41,7 +42,7 @@ pub struct View<'a> {
     undo: Vec<Arc<Undo>>,
     groups: RefCell<HashMap<u64, Arc<Vec<Hash>>>>,
     /// Keys that were looked for and are not there: a new record's key is asked for more than once.
-    absent: RefCell<HashSet<Key>>,
+    absent: RefCell<HashSet<Key, KeyHashing>>,
 }
 
 impl Store {
@@ -106,7 +107,9 @@ impl<'a> View<'a> {
         if let Some(leaf) = self.store.cached_leaf(key, self.tip.height) {
             return Ok(Some(leaf));
         }
-        if self.absent.borrow().contains(key) {
+        if self.links(|known| known.position(key)).is_some_and(|position| position.is_none())
+            || self.absent.borrow().contains(key)
+        {
             return Ok(None);
         }
         match self.snapshot.get_pinned_cf(self.store.column(Column::Leaves), key)? {
@@ -119,6 +122,12 @@ impl<'a> View<'a> {
                 Ok(None)
             }
         }
+    }
+
+    /// Asks the links in memory, if they are those of this view.
+    fn links<T>(&self, ask: impl FnOnce(Known<'_>) -> T) -> Option<T> {
+        let links = self.store.links.read().expect("no holder of this lock panics");
+        links.at(self.height).map(ask)
     }
 
     /// What later blocks than the view's found under the key when they overwrote it first.
@@ -136,6 +145,9 @@ impl<'a> View<'a> {
 
     /// The greatest leaf strictly below `key` that exists at this height.
     fn below(&self, key: &Key) -> Result<Neighbour, StoreFault> {
+        if let Some(Some(neighbour)) = self.links(|known| known.below(key)) {
+            return Ok(neighbour);
+        }
         let mut cursor = self.cursor.borrow_mut();
         let cursor = cursor.get_or_insert_with(|| {
             let mut options = ReadOptions::default();
@@ -187,6 +199,11 @@ impl<'a> View<'a> {
         if level >= GROUP_LEVEL {
             return self.store.upper.read().expect("no holder of this lock panics").node(level, index, self.height);
         }
+        let upper = self.store.upper.read().expect("no holder of this lock panics");
+        if let Some(hash) = upper.low_node(level, index, self.height) {
+            return Ok(hash);
+        }
+        drop(upper);
         let first = index << level;
         let group = self.group(first / GROUP)?;
         let start = usize::try_from(first % GROUP).expect("below GROUP");
@@ -224,6 +241,9 @@ impl Snapshot for View<'_> {
 
 impl TreeView for View<'_> {
     fn position(&self, key: &Key) -> Result<Option<Neighbour>, StateFault> {
+        if let Some(position) = self.links(|known| known.position(key)) {
+            return Ok(position);
+        }
         Ok(self.leaf(key)?.map(|leaf| leaf.neighbour(key)))
     }
 

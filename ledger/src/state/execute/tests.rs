@@ -66,7 +66,7 @@ fn the_trail_of_a_key_holds_every_act_of_its_officer_rejected_ones_too() {
     assert_eq!(trail.iter().map(|append| append.position).collect::<Vec<_>>(), [0, 1, 2], "genesis, then two acts");
     let folded = Frontier::of(trail.iter().map(|append| leaf_hash(&append.entry)));
     let stored = stage.state.0.get(&officer_key("civil/1")).and_then(|stored| stored.trail.clone());
-    assert_eq!(stored, Some(folded));
+    assert_eq!(stored.as_deref(), Some(&folded));
     let signed = stage.leaf("civil/V-1").expect("the spent id");
     assert_eq!((signed.outcome, signed.index), (3002, rejected.index));
     assert!(signed.object.is_none() && signed.waiting.is_none());

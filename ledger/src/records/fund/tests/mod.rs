@@ -300,7 +300,7 @@ pub fn assert_folds(stage: &Stage, programme: &str) -> Figures {
         if let Ok(RecordLeaf { object: Some(Object::Account(account)), .. }) = minicbor::decode(&stored.current)
             && account.programme == reference(programme)
         {
-            proven.insert(stored.current.clone(), account.sums);
+            proven.insert(stored.current.to_vec(), account.sums);
         }
     }
     let named: BTreeMap<Ref, Sums> =

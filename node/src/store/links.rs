@@ -1,0 +1,54 @@
+//! Where every leaf of the state stands, in memory, while the state is small: whether a key exists, and which leaf
+//! precedes it, without a search of the disk. A large state does without.
+
+use std::collections::BTreeMap;
+
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::tree::{Link, Neighbour, TreeUpdate};
+
+use super::upper::MAX_SMALL_LEAVES;
+
+/// All links of the state at one height; none if there are too many.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    height: u64,
+    all: Option<BTreeMap<Key, Link>>,
+}
+
+impl Links {
+    pub fn new(height: u64, all: Option<BTreeMap<Key, Link>>) -> Self {
+        Self { height, all }
+    }
+
+    /// The links as they stand at a height, if they are known.
+    pub fn at(&self, height: u64) -> Option<Known<'_>> {
+        self.all.as_ref().filter(|_| height == self.height).map(Known)
+    }
+
+    /// A block of this height is being written.
+    pub fn apply(&mut self, height: u64, update: &TreeUpdate) {
+        self.height = height;
+        if update.size > MAX_SMALL_LEAVES {
+            self.all = None;
+        }
+        if let Some(all) = &mut self.all {
+            all.extend(update.links.iter().map(|(key, link)| (*key, *link)));
+        }
+    }
+}
+
+/// Every link of one height.
+pub(super) struct Known<'a>(&'a BTreeMap<Key, Link>);
+
+impl Known<'_> {
+    /// The leaf with this key; none if there is none.
+    pub fn position(&self, key: &Key) -> Option<Neighbour> {
+        self.0.get(key).map(|link| Neighbour { key: *key, index: link.index, next: link.next })
+    }
+
+    /// The greatest leaf strictly below; none only for the sentinel.
+    pub fn below(&self, key: &Key) -> Option<Neighbour> {
+        let (key, link) = self.0.range(..*key).next_back()?;
+        Some(Neighbour { key: *key, index: link.index, next: link.next })
+    }
+}
