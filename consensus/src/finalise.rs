@@ -42,6 +42,8 @@ impl Turns {
         }
         state.endorse_cert = Some(certificate.clone());
         self.check_own_part(certificate.statement(), &certificate.signers);
+        let records = self.blocks.get(&certificate.block).map_or(0, |block| u64::from(block.header.entry_count));
+        self.flow.endorsed(turn, records, self.steady_ms);
         let proposer = self.setup.epoch.proposer(turn);
         if let Some(peer) = self.peer(proposer) {
             peer.strikes = 0;

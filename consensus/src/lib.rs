@@ -21,6 +21,7 @@ mod effect;
 mod epoch;
 pub mod evidence;
 mod finalise;
+mod flow;
 mod input;
 pub mod justification;
 pub mod lanes;
@@ -155,6 +156,7 @@ pub struct Turns {
     fetches: Fetches,
     peers: Peers,
     work: Work,
+    flow: flow::Flow,
     healthy: bool,
     progress_ms: Millis,
     retransmitted_ms: Millis,

@@ -54,6 +54,7 @@ impl Turns {
             max_bytes,
         };
         self.building = Some(Building { turn: self.cur, just });
+        self.flow.begin(self.cur, self.steady_ms);
         self.effects.push(Effect::Build(build));
     }
 
@@ -99,18 +100,25 @@ impl Turns {
         self.entered_ms.saturating_add(self.timeout_ms() >> 2)
     }
 
-    /// Empty above `max_unfinal` blocks without finality, and smaller while turns keep failing.
+    /// Empty above `max_unfinal` blocks without finality, as small as the network's pace asks for, and smaller while
+    /// turns keep failing.
     fn block_limits(&self, just: &Just) -> (u64, u64) {
         let parameters = self.parameters();
         let depth = just.parent.height(&self.setup.epoch).saturating_sub(self.last_final.height);
         if depth >= parameters.max_unfinal {
             return (0, 0);
         }
+        let (most, most_bytes) = (parameters.max_block_records, parameters.max_block_bytes);
         let shift = u32::try_from(self.backoff().min(6)).unwrap_or(6);
-        (
-            (parameters.max_block_records >> shift).max(parameters.max_batch_records).min(parameters.max_block_records),
-            (parameters.max_block_bytes >> shift).max(parameters.max_batch_bytes).min(parameters.max_block_bytes),
-        )
+        let records = (self.flow.limit(most, self.execution_target_ms()) >> shift).max(1);
+        let bytes = most_bytes.saturating_mul(records).checked_div(most).unwrap_or(most_bytes);
+        (records, bytes.max(1))
+    }
+
+    /// How long a block shall take from its proposal to its certificate: a small part of a turn, so that a slower
+    /// moment does not fail it, and short enough for those who wait.
+    pub(crate) fn execution_target_ms(&self) -> Millis {
+        self.parameters().turn_timeout_ms >> 3
     }
 
     /// After a boundary block only the block itself may follow in its epoch.

@@ -65,6 +65,7 @@ impl Turns {
             fetches: std::collections::BTreeMap::new(),
             peers,
             work: Work::default(),
+            flow: crate::flow::Flow::default(),
             healthy: true,
             progress_ms: 0,
             retransmitted_ms: 0,

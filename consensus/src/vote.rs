@@ -40,6 +40,7 @@ impl Turns {
         let first = state.proposal.is_none() && turn > self.last_final.turn;
         if first {
             state.proposal = Some(Seen { block, just_hash, timely });
+            self.flow.begin(turn, self.steady_ms);
         }
         if first || is_its_just {
             state.justs.insert(just_hash, proposal.just.clone());

@@ -1,6 +1,7 @@
 //! From a submitted transaction to a signed promise: idempotent, through the door, signature checked with many others,
 //! stored with one synced write for all that came meanwhile, then answered.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,7 +14,7 @@ use mingzhang_ledger::state::{Overlay, StateFault, key};
 use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::oneshot;
 
-use super::own::{Pending, record_key};
+use super::own::{Pending, RecordKey, record_key};
 use super::{Admitted, BAD_SIGNATURE, Mempool, NOT_READY, Submission, Submissions, TOO_MANY};
 use crate::store::{Admission, StoreFault, View};
 
@@ -31,6 +32,15 @@ pub enum Submitted {
         transaction_id: Hash,
         index: u64,
     },
+}
+
+/// What one group of submissions promises.
+#[derive(Default)]
+struct Fresh {
+    time_ms: u64,
+    all: Vec<Pending>,
+    places: HashMap<RecordKey, usize>,
+    bytes: usize,
 }
 
 impl Mempool {
@@ -60,7 +70,7 @@ impl Mempool {
         if !self.accepting.load(Ordering::Acquire) {
             return Some(Err(Refusal::new(NOT_READY, "the disk of this node is nearly full")));
         }
-        if !state.has_room(transaction.bytes().len(), &self.parts.limits) {
+        if !state.has_room((1, transaction.bytes().len()), &self.parts.limits) {
             return Some(Err(Refusal::new(TOO_MANY, "too many transactions wait here")));
         }
         None
@@ -92,19 +102,19 @@ impl Mempool {
         }
         let verdicts = super::check::verify_transactions(&self.parts.pool, &work);
         let now_ms = self.parts.clock.now_ms();
-        let mut fresh = Vec::new();
+        let mut fresh = Fresh { time_ms: now_ms, ..Fresh::default() };
         for (((transaction, key), valid), answer) in work.into_iter().zip(verdicts).zip(&mut answers) {
             let Some(key) = key else { continue };
             if !valid {
                 *answer = Some(Err(Refusal::new(BAD_SIGNATURE, "the signature does not hold under the named key")));
                 continue;
             }
-            *answer = Some(self.promise(transaction, key, now_ms, &mut fresh));
+            *answer = Some(self.promise(transaction, key, &mut fresh));
         }
-        if !fresh.is_empty() {
-            self.parts.store.admit(fresh.iter().map(admission_of).collect())?;
+        if !fresh.all.is_empty() {
+            self.parts.store.admit(fresh.all.iter().map(admission_of).collect())?;
             let mut state = self.lock();
-            for pending in fresh {
+            for pending in fresh.all {
                 state.own.admit(pending, now_ms);
             }
             drop(state);
@@ -121,28 +131,27 @@ impl Mempool {
 
     /// Signs the promise; it is told to nobody before the transaction is stored. Within one group the first of two
     /// transactions for one record counts.
-    fn promise(
-        &self,
-        transaction: Arc<Transaction>,
-        key: PublicKey,
-        now_ms: u64,
-        fresh: &mut Vec<Pending>,
-    ) -> Result<Submitted, Refusal> {
+    fn promise(&self, transaction: Arc<Transaction>, key: PublicKey, fresh: &mut Fresh) -> Result<Submitted, Refusal> {
         let record = record_key(&transaction);
-        if let Some(first) = fresh.iter().find(|pending| record_key(&pending.transaction) == record) {
+        if let Some(first) = fresh.places.get(&record).and_then(|place| fresh.all.get(*place)) {
             return repeat_of(first, &transaction);
         }
-        let state = self.lock();
-        let seat = state.seat.as_ref().ok_or_else(|| Refusal::new(NOT_READY, "the node lost its seat"))?;
-        let promised: usize = fresh.iter().map(|pending| pending.transaction.bytes().len()).sum();
-        if !state.has_room(promised.saturating_add(transaction.bytes().len()), &self.parts.limits) {
-            return Err(Refusal::new(TOO_MANY, "too many transactions wait here"));
-        }
-        let transaction_id: Hash = transaction.id();
-        let signature = seat.sign_admission(&transaction_id, now_ms);
+        let size = transaction.bytes().len();
+        let (promised, bytes) = (fresh.all.len() + 1, fresh.bytes.saturating_add(size));
+        let seat = {
+            let state = self.lock();
+            if !state.has_room((promised, bytes), &self.parts.limits) {
+                return Err(Refusal::new(TOO_MANY, "too many transactions wait here"));
+            }
+            state.seat.clone().ok_or_else(|| Refusal::new(NOT_READY, "the node lost its seat"))?
+        };
+        let (transaction_id, time_ms) = (transaction.id(), fresh.time_ms);
+        let signature = seat.sign_admission(&transaction_id, time_ms);
         let (epoch, author) = (seat.epoch, seat.index);
-        let admitted = Admitted { transaction_id, epoch, author, time_ms: now_ms, signature, repeated: false };
-        fresh.push(Pending::new(transaction, key, admitted));
+        let admitted = Admitted { transaction_id, epoch, author, time_ms, signature, repeated: false };
+        fresh.bytes = bytes;
+        fresh.places.insert(record, fresh.all.len());
+        fresh.all.push(Pending::new(transaction, key, admitted));
         Ok(Submitted::Admitted(admitted))
     }
 

@@ -175,7 +175,7 @@ impl Lanes {
     }
 
     /// References for a block of `height` on a parent with these lane positions. Lanes get equal shares of bytes; the
-    /// order is that of the height.
+    /// order is that of the height. One batch fits always, unless nothing is to be named.
     pub fn select(&self, positions: &[LanePosition], height: u64, max_records: u64, max_bytes: u64) -> Vec<Reference> {
         let members = self.lanes.len();
         let mut queues: Vec<(u64, u64, std::iter::Peekable<_>, Vec<Reference>)> = Vec::with_capacity(members);
@@ -190,7 +190,7 @@ impl Lanes {
                 let next = queue.peek()?.reference;
                 let fits = records.saturating_add(u64::from(next.records)) <= max_records
                     && bytes.saturating_add(u64::from(next.bytes)) <= max_bytes;
-                fits.then_some((taken, queue, chosen))
+                (fits || (count == 0 && max_records > 0)).then_some((taken, queue, chosen))
             });
             let Some((taken, queue, chosen)) = open.min_by_key(|(taken, ..)| **taken) else { break };
             let Some(held) = queue.next() else { break };

@@ -3,6 +3,7 @@
 //! consensus.
 
 mod admission;
+mod backlog;
 mod check;
 mod intake;
 pub mod lane;
@@ -33,6 +34,7 @@ use crate::executor::HeldBatch;
 use crate::signer::Seat;
 use crate::store::{ExecutedBlock, Store, StoreFault};
 use lane::Lanes;
+use backlog::Backlog;
 use own::{Own, RecordKey};
 
 /// Submissions that may wait for their check; more are refused at once.
@@ -99,6 +101,7 @@ struct State {
     /// Positions after the newest block that was executed here: what is beyond them is not on its way.
     head: (u64, Vec<LanePosition>),
     last_expiry_ms: u64,
+    backlog: Backlog,
 }
 
 /// The mempool. Its lock is held for memory only, never over a write.
@@ -156,6 +159,7 @@ impl Mempool {
             next_seq: 0,
             head: (0, positions),
             last_expiry_ms: 0,
+            backlog: Backlog::default(),
         };
         let (packing, changed) = (Notify::new(), Notify::new());
         let (accepting, expiry_waits) = (AtomicBool::new(true), AtomicUsize::new(0));
@@ -304,7 +308,10 @@ impl Mempool {
         let (now_ms, block_time_ms) = (self.parts.clock.now_ms(), block.header.time_ms);
         let (epoch, dropped, left_out) = {
             let mut state = self.lock();
+            let before = state.own.count();
             block.transactions.iter().for_each(|id| state.own.forget_id(id));
+            let taken = before - state.own.count();
+            state.backlog.note(now_ms, taken);
             let own = state.seat.as_ref().map(|seat| seat.index);
             let dropped = state.lanes.advance(&block.positions);
             let own_dropped = dropped.iter().filter(|held| Some(held.reference.author) == own);
@@ -373,9 +380,10 @@ fn author_keys(epoch: &Epoch) -> Vec<PublicKey> {
 }
 
 impl State {
-    /// Whether `size` more bytes find room, own and in all.
-    fn has_room(&self, size: usize, limits: &Limits) -> bool {
-        self.own.bytes().saturating_add(size) <= limits.lane_bytes
+    /// Whether `count` more transactions of `size` bytes find room: own in number and bytes, and in all.
+    fn has_room(&self, (count, size): (usize, usize), limits: &Limits) -> bool {
+        self.own.count().saturating_add(count) <= self.backlog.allowed()
+            && self.own.bytes().saturating_add(size) <= limits.lane_bytes
             && self.lanes.bytes().saturating_add(self.own.queued_bytes()).saturating_add(size) <= limits.mempool_bytes
     }
 

@@ -14,6 +14,9 @@ use super::Admitted;
 /// Bytes by which a payload grows with each transaction, beside the transaction.
 const FRAMING_BYTES: usize = 4;
 
+/// Records of one own batch: small enough that a slow network's blocks can hold one, and travel attached.
+const MAX_OWN_BATCH_RECORDS: u64 = 256;
+
 /// What names a record: agency and record id.
 pub type RecordKey = (String, RecordId);
 
@@ -53,6 +56,12 @@ pub struct Own {
     bytes: usize,
     /// When the oldest queued transaction was queued.
     queued_since_ms: Option<u64>,
+    /// When the last batch was taken.
+    taken_ms: u64,
+}
+
+fn most_records(parameters: &Parameters) -> u64 {
+    parameters.max_batch_records.min(MAX_OWN_BATCH_RECORDS)
 }
 
 impl Own {
@@ -101,18 +110,20 @@ impl Own {
         self.queue.push_back(key);
     }
 
-    /// When the next batch is due: at once if one is full, else when the oldest transaction has lingered.
+    /// When the next batch is due: at once if one is full or none was taken for a linger, else when the linger that
+    /// follows the last one is over. So who comes alone does not wait, and who comes with many shares a batch.
     pub fn due_ms(&self, parameters: &Parameters, linger_ms: u64) -> Option<u64> {
         let since = self.queued_since_ms?;
-        let full = u64::try_from(self.queue.len()).unwrap_or(u64::MAX) >= parameters.max_batch_records
+        let full = u64::try_from(self.queue.len()).unwrap_or(u64::MAX) >= most_records(parameters)
             || u64::try_from(self.queued_bytes).unwrap_or(u64::MAX) >= parameters.max_batch_bytes;
-        Some(if full { 0 } else { since.saturating_add(linger_ms) })
+        Some(if full { 0 } else { since.max(self.taken_ms.saturating_add(linger_ms)) })
     }
 
     /// Takes the oldest queued transactions, as many as fit into a batch.
-    pub fn take(&mut self, parameters: &Parameters, run: u64, seq: u64) -> Vec<Candidate> {
+    pub fn take(&mut self, parameters: &Parameters, (run, seq): (u64, u64), now_ms: u64) -> Vec<Candidate> {
+        self.taken_ms = now_ms;
         let max_bytes = usize::try_from(parameters.max_batch_bytes).unwrap_or(usize::MAX);
-        let max_records = usize::try_from(parameters.max_batch_records).unwrap_or(usize::MAX);
+        let max_records = usize::try_from(most_records(parameters)).unwrap_or(usize::MAX);
         let (mut taken, mut bytes) = (Vec::new(), 0usize);
         while taken.len() < max_records {
             let Some(key) = self.queue.front() else { break };

@@ -1,4 +1,4 @@
-//! Own transactions into signed batches: full ones at once, others after a short linger. A batch is stored and held
+//! Own transactions into signed batches: full ones and the first after a pause at once, others after a short linger. A batch is stored and held
 //! before it is gossiped.
 
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl Mempool {
         let mut state = self.lock();
         let seat = state.seat.clone()?;
         let (run, seq, parameters) = (state.run, state.next_seq, state.parameters.clone());
-        let candidates = state.own.take(&parameters, run, seq);
+        let candidates = state.own.take(&parameters, (run, seq), self.parts.clock.now_ms());
         if candidates.is_empty() {
             return None;
         }

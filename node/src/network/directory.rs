@@ -135,6 +135,16 @@ impl Directory {
         });
     }
 
+    /// Whether every registered member is connected; the own entry is not among them.
+    pub fn sees_all_members(&self) -> bool {
+        self.lock().values().filter(|entry| entry.peer.seat.is_some()).all(|entry| entry.queues.is_some())
+    }
+
+    /// Whether a peer without a seat is connected.
+    pub fn has_observers(&self) -> bool {
+        self.lock().values().any(|entry| entry.peer.seat.is_none() && entry.queues.is_some())
+    }
+
     pub fn remote(&self, id: &PeerId) -> Option<Remote> {
         self.lock().get(id).map(|entry| Remote { key: entry.peer.key, seat: entry.peer.seat })
     }

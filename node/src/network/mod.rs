@@ -101,7 +101,7 @@ pub struct Inbox {
 #[derive(Debug)]
 pub(crate) enum SwarmCommand {
     Publish(Topic, Vec<u8>),
-    Judge { id: MessageId, source: PeerId, valid: bool },
+    Judge { id: MessageId, source: PeerId, worth: Worth },
     Dial(PeerId, Vec<Multiaddr>),
     Disconnect(PeerId),
     DisconnectKey(PublicKey),
@@ -212,12 +212,23 @@ impl Handle {
         self.commands.try_send(SwarmCommand::Publish(topic, body)).is_ok()
     }
 
-    /// Says whether a gossip message was true; only then is it passed on.
-    pub fn judge(&self, ticket: GossipTicket, valid: bool) {
+    /// Says what a gossip message is worth: only what is true and not known to everybody is passed on.
+    pub fn judge(&self, ticket: GossipTicket, worth: Worth) {
         let GossipTicket { id, source } = ticket;
-        if self.commands.try_send(SwarmCommand::Judge { id, source, valid }).is_err() {
+        if self.commands.try_send(SwarmCommand::Judge { id, source, worth }).is_err() {
             tracing::debug!("gossip message was not passed on: network is overloaded");
         }
+    }
+
+    /// Whether every other member of the authority set is connected here, so that what one of them tells all need not be
+    /// passed on. A member that lacks only the author fetches what a block names.
+    pub fn sees_all_members(&self) -> bool {
+        self.directory.sees_all_members()
+    }
+
+    /// Whether an observer is connected here.
+    pub fn has_observers(&self) -> bool {
+        self.directory.has_observers()
     }
 
     /// Asks a peer and waits for its answer.
@@ -246,6 +257,16 @@ impl Handle {
     pub fn addresses(&self) -> &[Multiaddr] {
         &self.addresses
     }
+}
+
+/// What a gossip message is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// True; others may not have it.
+    Spread,
+    /// True, and its author told everybody already.
+    Known,
+    False,
 }
 
 /// What gossip needs to know again when a message was judged.

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::directory::{AllowedPeer, Directory};
 use super::request::Pending;
-use super::{Gossip, NetworkFault, SwarmCommand, Topic, link};
+use super::{Gossip, NetworkFault, SwarmCommand, Topic, Worth, link};
 
 /// Largest gossip message: a full batch under any agreed parameter, or a final header with its certificate.
 pub const MAX_GOSSIP_BYTES: usize = 1024 * 1024;
@@ -73,6 +73,8 @@ fn gossip_behaviour(chain: &Hash) -> Result<gossipsub::Behaviour, NetworkFault> 
         .message_id_fn(|message| MessageId::from(sha256(&[&message.data]).to_vec()))
         .max_transmit_size(MAX_GOSSIP_BYTES)
         .connection_handler_queue_len(GOSSIP_QUEUE_MESSAGES)
+        // Members are few and tell each other directly: "do not send me this" would be one more message for each.
+        .idontwant_message_size_threshold(usize::MAX)
         .heartbeat_initial_delay(Duration::from_millis(500))
         .build()
         .map_err(|error| NetworkFault::Setup(error.to_string()))?;
@@ -202,8 +204,12 @@ impl Driver {
     fn on_command(&mut self, command: SwarmCommand) {
         match command {
             SwarmCommand::Publish(topic, body) => self.publish(topic, body),
-            SwarmCommand::Judge { id, source, valid } => {
-                let acceptance = if valid { MessageAcceptance::Accept } else { MessageAcceptance::Reject };
+            SwarmCommand::Judge { id, source, worth } => {
+                let acceptance = match worth {
+                    Worth::Spread => MessageAcceptance::Accept,
+                    Worth::Known => MessageAcceptance::Ignore,
+                    Worth::False => MessageAcceptance::Reject,
+                };
                 self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &source, acceptance);
             }
             SwarmCommand::Dial(peer, addresses) => self.dial(peer, addresses),

@@ -81,9 +81,9 @@ async fn gossip_is_passed_on_only_after_it_was_judged_valid() {
     let lie = vec![1; 2_000];
     let truth = vec![2; 2_000];
     let received = publish_until_received(&left, &mut middle_inbox, &lie).await;
-    middle.judge(received, false);
+    middle.judge(received, Worth::False);
     let received = publish_until_received(&left, &mut middle_inbox, &truth).await;
-    middle.judge(received, true);
+    middle.judge(received, Worth::Spread);
     let gossip = within(right_inbox.gossip.recv()).await.expect("a message");
     assert_eq!((gossip.topic, gossip.body.as_slice()), (Topic::Batches, truth.as_slice()));
     assert_eq!(gossip.from.seat, Some(1));

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::engine::EpochWatch;
 use crate::mempool::{Arrival, Mempool, Taken};
 use crate::network::MAX_GOSSIP_BYTES;
-use crate::network::{self, Gossip, GossipTicket, Topic};
+use crate::network::{self, Gossip, GossipTicket, Topic, Worth};
 use crate::signer::Identity;
 use crate::store::{Store, StoreFault};
 
@@ -38,12 +38,13 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
             match topic {
                 Topic::Batches => match Batch::decode(&body, MAX_GOSSIP_BYTES) {
                     Ok(batch) => {
+                        let told_all = from.seat == Some(batch.author) && parts.network.sees_all_members();
                         arrivals.push(Arrival { batch, needed: false, author_verified: false });
-                        tickets.push((ticket, from));
+                        tickets.push((ticket, from, told_all));
                     }
                     Err(error) => {
                         tracing::warn!(seat = from.seat, %error, "gossip that is no batch was dropped");
-                        parts.network.judge(ticket, false);
+                        parts.network.judge(ticket, Worth::False);
                     }
                 },
                 Topic::Finals => {
@@ -59,21 +60,22 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
             continue;
         }
         let taken = parts.mempool.take_in(arrivals)?;
-        for ((ticket, from), taken) in tickets.into_iter().zip(taken) {
-            let valid = match taken {
-                Taken::Held | Taken::Ignored => true,
+        for ((ticket, from, told_all), taken) in tickets.into_iter().zip(taken) {
+            let worth = match taken {
+                Taken::Held | Taken::Ignored if told_all => Worth::Known,
+                Taken::Held | Taken::Ignored => Worth::Spread,
                 Taken::Twice(evidence) => {
                     let epoch = parts.epoch.borrow().clone();
                     tracing::error!(accused = evidence.accused(), "evidence of a broken rule was stored");
                     parts.store.put_evidence(&evidence.encode(&epoch))?;
-                    true
+                    Worth::Spread
                 }
                 Taken::Invalid => {
                     tracing::warn!(seat = from.seat, "gossip with a bad signature was dropped");
-                    false
+                    Worth::False
                 }
             };
-            parts.network.judge(ticket, valid);
+            parts.network.judge(ticket, worth);
         }
     }
     Ok(())
@@ -82,20 +84,23 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
 /// A final header with its certificate. One that this node has, or that speaks of another epoch, changes nothing here.
 fn take_final(body: &[u8], seat: Option<u16>, ticket: GossipTicket, parts: &Parts) -> Option<Input> {
     let epoch = parts.epoch.borrow().clone();
+    // Members learn of finality by votes; a header is passed on for observers, and around a broken connection.
+    let settled = parts.network.sees_all_members() && !parts.network.has_observers();
+    let worth = if settled { Worth::Known } else { Worth::Spread };
     let message = Message::decode(body, &epoch).ok();
     let Some(Message::Final { header, certificate }) = message.filter(|message| message.epoch() == epoch.number())
     else {
-        parts.network.judge(ticket, true);
+        parts.network.judge(ticket, worth);
         return None;
     };
     if header.height <= parts.store.tip().height {
-        parts.network.judge(ticket, true);
+        parts.network.judge(ticket, worth);
         return None;
     }
     let (turn, message) = (header.turn, Message::Final { header, certificate });
     match verify::verify(message, &epoch) {
         Ok(message) => {
-            parts.network.judge(ticket, true);
+            parts.network.judge(ticket, worth);
             // Who passed it on need not be where it came from, so this node itself stands for it.
             let own = parts.identity.seat(&epoch).map(|seat| seat.index);
             let from = own.unwrap_or_else(|| epoch.proposer(turn));
@@ -103,7 +108,7 @@ fn take_final(body: &[u8], seat: Option<u16>, ticket: GossipTicket, parts: &Part
         }
         Err(error) => {
             tracing::warn!(seat, %error, "a false final header was dropped");
-            parts.network.judge(ticket, false);
+            parts.network.judge(ticket, Worth::False);
             None
         }
     }
