@@ -3,6 +3,7 @@
 mod bad_bytes;
 mod bad_input;
 mod faults;
+mod full_disk;
 mod import;
 mod operator;
 mod processes;

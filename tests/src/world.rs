@@ -183,6 +183,11 @@ impl World {
         self.path().display().to_string()
     }
 
+    /// What belongs to one agency's node: configuration, keys, data, log.
+    pub fn node_folder(&self, agency: &str) -> PathBuf {
+        self.path().join("nodes").join(agency)
+    }
+
     pub fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }
