@@ -7,4 +7,5 @@ mod full_disk;
 mod import;
 mod operator;
 mod processes;
+mod setup;
 mod tidy;
