@@ -221,7 +221,8 @@ impl World {
         let agencies = told.data()["agencies"].as_array().expect("the agencies");
         let seat = agencies.iter().find(|seat| seat["agency_id"] == agency).expect("an agency with a node");
         let pid = seat["pid"].as_u64().expect("a running node has a process id").to_string();
-        let killed = Command::new("kill").args(["-KILL", &pid]).status().expect("kill can be run");
+        // The shell's own: a small system has no program of that name.
+        let killed = Command::new("sh").args(["-c", "kill -KILL \"$1\"", "kill", &pid]).status().expect("a shell");
         assert!(killed.success(), "{agency}'s node {pid} could not be killed");
         until("the killed node to be gone", || {
             let told = self.node(&["devnet", "status", "--dir", &self.dir()]);
