@@ -7,5 +7,6 @@ mod full_disk;
 mod import;
 mod operator;
 mod processes;
+mod real_data;
 mod setup;
 mod tidy;

@@ -106,16 +106,18 @@ pub fn anchor_body(root: u8) -> Vec<(&'static str, Cbor)> {
     vec![("root", Cbor::bytes(&[root; 32])), ("kind", Cbor::text("minutes"))]
 }
 
-/// Runs one of the two binaries, which lie beside the test's own.
-pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
+/// One of the two binaries, which lie beside the test's own, with nothing of this machine's settings.
+pub fn command(binary: &str, home: &Path) -> Command {
     let own = std::env::current_exe().expect("a test knows its own file");
     let folder = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
-    let output = Command::new(folder.join(binary))
-        .args(arguments)
-        .env("MINGZHANG_HOME", home)
-        .env_remove("MINGZHANG_CONTEXT")
-        .env_remove("MINGZHANG_NODE")
-        .output();
+    let mut command = Command::new(folder.join(binary));
+    command.env("MINGZHANG_HOME", home).env_remove("MINGZHANG_CONTEXT").env_remove("MINGZHANG_NODE");
+    command
+}
+
+/// Runs one of the two binaries to its end.
+pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
+    let output = command(binary, home).args(arguments).output();
     output.unwrap_or_else(|error| panic!("{binary}: {error}; build both binaries first")).into()
 }
 

@@ -10,6 +10,7 @@ mod status;
 mod subjects;
 mod submit;
 mod trust;
+mod wait;
 
 use std::sync::Arc;
 
