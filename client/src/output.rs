@@ -204,6 +204,7 @@ fn error_json(code: Option<Code>, detail: &str, language: Language) -> Value {
 pub struct Printer {
     pub json: bool,
     pub quiet: bool,
+    pub verbose: bool,
     pub language: Language,
 }
 
@@ -256,6 +257,13 @@ impl Printer {
             "warnings": warnings,
         });
         write_line(&envelope.to_string());
+    }
+
+    /// What happens on the way, on stderr, for whoever asked for it.
+    pub fn trace(self, text: impl FnOnce() -> String) {
+        if self.verbose {
+            eprintln!("{}", text());
+        }
     }
 
     /// Prose for people, on stderr.

@@ -2,6 +2,7 @@
 
 mod bad_bytes;
 mod bad_input;
+mod client;
 mod faults;
 mod full_disk;
 mod import;

@@ -59,6 +59,7 @@ fn router(node: Node) -> Router {
         .route("/blocks/{height}", get(blocks::one))
         .route("/blocks/{height}/transactions", get(blocks::transactions))
         .route("/blocks/{height}/certificate", get(blocks::certificate))
+        .route("/blocks/{height}/proof", get(blocks::proof))
         .route("/blocks/{height}/raw", get(blocks::raw))
         .route("/state/{key}", get(proofs::state))
         .route("/state", get(proofs::states))
