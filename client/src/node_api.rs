@@ -118,15 +118,7 @@ impl NodeApi {
 
     /// A read; one that comes too fast for a node is repeated when the node says.
     pub fn get(&self, path: &str) -> Result<Reply, Failure> {
-        let mut tries = 0;
-        loop {
-            let reply = self.with_node(("GET", path), |base| self.client.get(format!("{base}/api/v1{path}")).send())?;
-            tries += 1;
-            if reply.status != TOO_MANY || tries >= MAX_READ_TRIES {
-                return Ok(reply);
-            }
-            std::thread::sleep(Duration::from_secs(reply.retry_after_s.unwrap_or(1).clamp(1, MAX_PAUSE_S)));
-        }
+        patiently(|| self.with_node(("GET", path), |base| self.client.get(format!("{base}/api/v1{path}")).send()))
     }
 
     pub fn get_json(&self, path: &str) -> Result<Value, Failure> {
@@ -189,24 +181,34 @@ impl NodeApi {
     }
 
     fn check_network(&self, base: &str) -> Result<(), Failure> {
-        let reply = self
-            .client
-            .get(format!("{base}/api/v1/status"))
-            .send()
-            .map_err(|error| error.to_string())
-            .and_then(read)
-            .map_err(|error| Failure::unreachable(format!("{base}: {error}")))?;
+        let ask = || self.client.get(format!("{base}/api/v1/status")).send().map_err(|error| error.to_string());
+        let reply = patiently(|| ask().and_then(read));
+        let reply = reply.map_err(|error| Failure::unreachable(format!("{base}: {error}")))?;
+        if reply.status != 200 {
+            return Err(Failure::unreachable(format!("{base}: HTTP {}", reply.status)));
+        }
         let status = reply.json().map_err(|failure| Failure::unreachable(format!("{base}: {}", failure.detail)))?;
         let found = status.get("genesis_hash").and_then(Value::as_str).unwrap_or("").trim_start_matches("sha256:");
         if found == self.genesis_hash {
             return Ok(());
         }
         Err(Failure::coded(
-            Code(4001),
+            Code(2009),
             format!("{base} is a node of network {found}, the context pins {}; nothing was sent", self.genesis_hash),
-        )
-        .with_exit(exit::USAGE))
+        ))
     }
+}
+
+/// Repeats a read that came too fast, when the node says.
+fn patiently<E>(mut ask: impl FnMut() -> Result<Reply, E>) -> Result<Reply, E> {
+    for _ in 1..MAX_READ_TRIES {
+        let reply = ask()?;
+        if reply.status != TOO_MANY {
+            return Ok(reply);
+        }
+        std::thread::sleep(Duration::from_secs(reply.retry_after_s.unwrap_or(1).clamp(1, MAX_PAUSE_S)));
+    }
+    ask()
 }
 
 fn read(response: Response) -> Result<Reply, String> {

@@ -1,5 +1,6 @@
 //! Tests of the whole: the repository's rules, and the real binaries as processes on this machine.
 
+mod api;
 mod bad_bytes;
 mod bad_input;
 mod client;

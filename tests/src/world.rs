@@ -185,6 +185,12 @@ impl World {
         self.path().display().to_string()
     }
 
+    /// 64 hex digits.
+    pub fn genesis_hash(&self) -> String {
+        let (_, status) = self.get(&self.seats[0], "/status").expect("the node answers");
+        status["genesis_hash"].as_str().expect("a hash").trim_start_matches("sha256:").to_owned()
+    }
+
     /// What belongs to one agency's node: configuration, keys, data, log.
     pub fn node_folder(&self, agency: &str) -> PathBuf {
         self.path().join("nodes").join(agency)

@@ -170,7 +170,7 @@ pub async fn status(State(node): State<Node>, Path(id): Path<String>, Query(quer
     let status = if node.is_pending(&id) { "pending" } else { "unknown" };
     Ok(Json(json!({
         "tx_id": hash_text(&id), "record_type": null, "agency_id": null, "record_id": null, "status": status,
-        "outcome": null, "code": null, "effect": null, "waits_for": [], "valid_until": null, "flags": [],
+        "outcome": null, "code": null, "detail": null, "effect": null, "waits_for": [], "valid_until": null, "flags": [],
         "height": null, "index": null, "block_time": null, "expires_at": null, "repeated": false,
     })))
 }
