@@ -312,21 +312,6 @@ mod tests {
     }
 
     #[test]
-    fn texts_keep_within_their_columns() {
-        assert_eq!(wrap("short", 2), "  short");
-        let english = wrap(&"seventeen letters ".repeat(20), 8);
-        assert!(english.lines().all(|line| line.len() <= 80 && line.starts_with("        s")), "{english}");
-        let chinese = wrap(&"驳回已记入账本,".repeat(12), 8);
-        for line in chinese.lines() {
-            assert!(line.chars().map(columns).sum::<usize>() <= 80, "{line}");
-            assert!(!line.trim_start().starts_with(','), "{line}");
-        }
-        assert_eq!(chinese.replace([' ', '\n'], ""), "驳回已记入账本,".repeat(12));
-        let long = "x".repeat(100);
-        assert_eq!(wrap(&format!("a {long} b"), 0), format!("a\n{long}\nb"));
-    }
-
-    #[test]
     fn an_error_has_its_code_title_values_and_fix() {
         let text = explain(Some(Code(3201)), "account finance/A: available 1, asked 2", Language::English);
         assert!(text.starts_with("MZ-3201 rejected: "), "{text}");

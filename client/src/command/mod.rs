@@ -10,6 +10,7 @@ mod man;
 mod query;
 mod receipt;
 mod record;
+mod simulate;
 mod tx;
 mod verify;
 
