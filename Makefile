@@ -1,4 +1,4 @@
-.PHONY: demo test bench lint setup
+.PHONY: demo test data bench lint setup
 
 # The whole story on this machine: four agencies, permits and money. ARGS=--once runs it unattended.
 demo:
@@ -6,6 +6,12 @@ demo:
 
 test:
 	scripts/test
+
+# The real data sets through real networks, the largest in both modes and twice; `make test` has the shorter form.
+data:
+	scripts/setup
+	scripts/with-rocksdb cargo build --workspace --bins
+	MINGZHANG_DATA_FULL=1 scripts/with-rocksdb cargo test --workspace --test it real_data -- --nocapture
 
 # Speed on this machine; writes target/bench. ARGS are handed on.
 bench:

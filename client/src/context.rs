@@ -8,7 +8,7 @@ use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
 use serde::{Deserialize, Serialize};
 
-use crate::output::{Failure, exponent_of};
+use crate::output::{Failure, exit, exponent_of};
 
 /// A context file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -159,7 +159,8 @@ impl Network {
                     context.genesis_file.display(),
                     context.genesis_hash
                 ),
-            ));
+            )
+            .with_exit(exit::USAGE));
         }
         Ok(Self { context, genesis, sources })
     }

@@ -2,24 +2,30 @@
 //! caller marks as one. A node of another network is refused before anything is sent to it.
 
 use std::cell::RefCell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mingzhang_ledger::outcome::Code;
 use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 
 use crate::context::Network;
-use crate::output::{Failure, exit};
+use crate::output::{Failure, Printer, exit};
 
+/// The answer to requests that come too fast.
+const TOO_MANY: u16 = 429;
 /// Longest answer of a node that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a read that came too fast is repeated, and the longest pause before it.
+const MAX_READ_TRIES: u32 = 20;
+const MAX_PAUSE_S: u64 = 5;
 
 /// The nodes of a network, tried in order.
 pub struct NodeApi {
     client: Client,
     nodes: Vec<String>,
     genesis_hash: String,
+    printer: Printer,
     /// Index of the node that answered last and proved to be of the pinned network.
     chosen: RefCell<Option<usize>>,
 }
@@ -77,7 +83,7 @@ impl Reply {
 
 impl NodeApi {
     /// `timeout` bounds one request without its wait.
-    pub fn new(network: &Network, timeout: Duration) -> Result<Self, Failure> {
+    pub fn new(network: &Network, timeout: Duration, printer: Printer) -> Result<Self, Failure> {
         if network.context.nodes.is_empty() {
             return Err(Failure::usage("the context names no node: give --node URL"));
         }
@@ -90,6 +96,7 @@ impl NodeApi {
             client,
             nodes: network.context.nodes.iter().map(|node| node.trim_end_matches('/').to_owned()).collect(),
             genesis_hash: network.context.genesis_hash.to_lowercase(),
+            printer,
             chosen: RefCell::new(None),
         })
     }
@@ -100,6 +107,7 @@ impl NodeApi {
             client: self.client.clone(),
             nodes: vec![node.trim_end_matches('/').to_owned()],
             genesis_hash: self.genesis_hash.clone(),
+            printer: self.printer,
             chosen: RefCell::new(None),
         }
     }
@@ -108,8 +116,9 @@ impl NodeApi {
         &self.nodes
     }
 
+    /// A read; one that comes too fast for a node is repeated when the node says.
     pub fn get(&self, path: &str) -> Result<Reply, Failure> {
-        self.with_node(|base| self.client.get(format!("{base}/api/v1{path}")).send())
+        patiently(|| self.with_node(("GET", path), |base| self.client.get(format!("{base}/api/v1{path}")).send()))
     }
 
     pub fn get_json(&self, path: &str) -> Result<Value, Failure> {
@@ -118,7 +127,7 @@ impl NodeApi {
 
     /// Signed bytes; `wait_s` asks the node to answer once they are final.
     pub fn post_cose(&self, path: &str, body: &[u8], wait_s: u64) -> Result<Reply, Failure> {
-        self.with_node(|base| {
+        self.with_node(("POST", path), |base| {
             let mut request = self
                 .client
                 .post(format!("{base}/api/v1{path}"))
@@ -132,7 +141,11 @@ impl NodeApi {
     }
 
     /// Runs a request at the first node that answers and belongs to the pinned network.
-    fn with_node(&self, send: impl Fn(&str) -> reqwest::Result<Response>) -> Result<Reply, Failure> {
+    fn with_node(
+        &self,
+        (method, path): (&str, &str),
+        send: impl Fn(&str) -> reqwest::Result<Response>,
+    ) -> Result<Reply, Failure> {
         let first = self.chosen.borrow().unwrap_or(0);
         let mut reasons = Vec::new();
         for step in 0..self.nodes.len() {
@@ -148,13 +161,18 @@ impl NodeApi {
                     Err(failure) => return Err(failure),
                 }
             }
+            let began = Instant::now();
             match send(base).map_err(|error| error.to_string()).and_then(read) {
                 Ok(reply) => {
+                    let (ms, bytes) = (began.elapsed().as_millis(), reply.body.len());
+                    self.printer
+                        .trace(|| format!("{method} {base}/api/v1{path}  {}  {bytes} B  {ms} ms", reply.status));
                     *self.chosen.borrow_mut() = Some(index);
                     return Ok(reply);
                 }
                 Err(error) => {
                     *self.chosen.borrow_mut() = None;
+                    self.printer.trace(|| format!("{method} {base}/api/v1{path}  {error}"));
                     reasons.push(format!("{base}: {error}"));
                 }
             }
@@ -163,23 +181,34 @@ impl NodeApi {
     }
 
     fn check_network(&self, base: &str) -> Result<(), Failure> {
-        let reply = self
-            .client
-            .get(format!("{base}/api/v1/status"))
-            .send()
-            .map_err(|error| error.to_string())
-            .and_then(read)
-            .map_err(|error| Failure::unreachable(format!("{base}: {error}")))?;
+        let ask = || self.client.get(format!("{base}/api/v1/status")).send().map_err(|error| error.to_string());
+        let reply = patiently(|| ask().and_then(read));
+        let reply = reply.map_err(|error| Failure::unreachable(format!("{base}: {error}")))?;
+        if reply.status != 200 {
+            return Err(Failure::unreachable(format!("{base}: HTTP {}", reply.status)));
+        }
         let status = reply.json().map_err(|failure| Failure::unreachable(format!("{base}: {}", failure.detail)))?;
         let found = status.get("genesis_hash").and_then(Value::as_str).unwrap_or("").trim_start_matches("sha256:");
         if found == self.genesis_hash {
             return Ok(());
         }
         Err(Failure::coded(
-            Code(4001),
+            Code(2009),
             format!("{base} is a node of network {found}, the context pins {}; nothing was sent", self.genesis_hash),
         ))
     }
+}
+
+/// Repeats a read that came too fast, when the node says.
+fn patiently<E>(mut ask: impl FnMut() -> Result<Reply, E>) -> Result<Reply, E> {
+    for _ in 1..MAX_READ_TRIES {
+        let reply = ask()?;
+        if reply.status != TOO_MANY {
+            return Ok(reply);
+        }
+        std::thread::sleep(Duration::from_secs(reply.retry_after_s.unwrap_or(1).clamp(1, MAX_PAUSE_S)));
+    }
+    ask()
 }
 
 fn read(response: Response) -> Result<Reply, String> {

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 
+pub use mingzhang_ledger::layout::wrap;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use serde_json::{Value, json};
 
@@ -105,9 +106,6 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Columns that texts for people keep within.
-const COLUMNS: usize = 80;
-
 /// An error for people: its title, what happened, and one fix.
 pub fn explain(code: Option<Code>, detail: &str, language: Language) -> String {
     let Some((code, entry)) = code.and_then(|code| Some((code, catalogue().get(&code)?))) else {
@@ -122,57 +120,6 @@ pub fn explain(code: Option<Code>, detail: &str, language: Language) -> String {
     let happened = if detail.is_empty() { &text.explain } else { detail };
     let fix = format!("{}: {}", language.pick("处理", "fix"), text.fix);
     format!("{code} {family}: {}\n{}\n{}", text.title, wrap(happened, 8), wrap(&fix, 8))
-}
-
-/// Breaks a text into lines of at most 80 columns, each indented. Han characters take two columns and may be parted
-/// anywhere, other words only at spaces.
-pub fn wrap(text: &str, indent: usize) -> String {
-    let mut lines = Vec::new();
-    let (mut line, mut used) = (String::new(), 0);
-    for word in words(text) {
-        let wide: usize = word.trim_end().chars().map(columns).sum();
-        if used > 0 && indent + used + wide > COLUMNS {
-            lines.push(format!("{:indent$}{}", "", line.trim_end()));
-            (line, used) = (String::new(), 0);
-        }
-        line.push_str(word);
-        used += word.chars().map(columns).sum::<usize>();
-    }
-    lines.push(format!("{:indent$}{}", "", line.trim_end()));
-    lines.join("\n")
-}
-
-/// A text cut where a line may end: after a space, and on both sides of a wide character, save before punctuation.
-fn words(text: &str) -> Vec<&str> {
-    let mut cuts = vec![0];
-    let mut before = ' ';
-    for (at, char) in text.char_indices() {
-        let wide = columns(char) == 2 || columns(before) == 2;
-        let closes =
-            matches!(char, ' ' | ',' | '.' | ';' | ':' | ')' | '，' | '。' | '；' | '、' | '：' | '）' | '」' | '”');
-        let opens = matches!(before, '(' | '（' | '「' | '“');
-        if at > 0 && !closes && !opens && (before == ' ' || wide) {
-            cuts.push(at);
-        }
-        before = char;
-    }
-    cuts.push(text.len());
-    cuts.windows(2).filter_map(|pair| text.get(*pair.first()?..*pair.last()?)).collect()
-}
-
-/// Columns that a character takes on a terminal: two for Han characters and full-width forms.
-fn columns(char: char) -> usize {
-    match char {
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}'
-        | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
-    }
 }
 
 fn family_name(family: &str, language: Language) -> &str {
@@ -204,6 +151,7 @@ fn error_json(code: Option<Code>, detail: &str, language: Language) -> Value {
 pub struct Printer {
     pub json: bool,
     pub quiet: bool,
+    pub verbose: bool,
     pub language: Language,
 }
 
@@ -256,6 +204,13 @@ impl Printer {
             "warnings": warnings,
         });
         write_line(&envelope.to_string());
+    }
+
+    /// What happens on the way, on stderr, for whoever asked for it.
+    pub fn trace(self, text: impl FnOnce() -> String) {
+        if self.verbose {
+            eprintln!("{}", text());
+        }
     }
 
     /// Prose for people, on stderr.
@@ -354,21 +309,6 @@ mod tests {
         ] {
             assert_eq!(parse_decimal(text, exponent), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn texts_keep_within_their_columns() {
-        assert_eq!(wrap("short", 2), "  short");
-        let english = wrap(&"seventeen letters ".repeat(20), 8);
-        assert!(english.lines().all(|line| line.len() <= 80 && line.starts_with("        s")), "{english}");
-        let chinese = wrap(&"驳回已记入账本,".repeat(12), 8);
-        for line in chinese.lines() {
-            assert!(line.chars().map(columns).sum::<usize>() <= 80, "{line}");
-            assert!(!line.trim_start().starts_with(','), "{line}");
-        }
-        assert_eq!(chinese.replace([' ', '\n'], ""), "驳回已记入账本,".repeat(12));
-        let long = "x".repeat(100);
-        assert_eq!(wrap(&format!("a {long} b"), 0), format!("a\n{long}\nb"));
     }
 
     #[test]

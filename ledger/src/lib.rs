@@ -5,7 +5,7 @@
 //! `entry`, `header` leaves of the log · `merkle` the one shape of tree · `batch` how transactions reach a block ·
 //! `authority`, `certificate` who decides · `records` what may be recorded, under which rules, and its views · `rules`
 //! their parameters · `state` what the records add up to, and the running of them · `door` what is refused before the
-//! log · `block` the header of what was run · `outcome` codes · `seal`, `receipt`, `proof`, `prove` what an outsider
+//! log · `block` the header of what was run · `outcome` codes · `layout` texts for a terminal · `seal`, `receipt`, `proof`, `prove` what an outsider
 //! holds · `verify` how he checks it.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
@@ -20,6 +20,7 @@ pub mod crypto;
 pub mod door;
 pub mod entry;
 pub mod header;
+pub mod layout;
 pub mod merkle;
 pub mod outcome;
 pub mod proof;

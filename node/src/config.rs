@@ -27,6 +27,7 @@ pub struct Config {
     pub retransmission_ms: u64,
     pub mempool_bytes: u64,
     pub lane_quota_bytes: u64,
+    pub api_reads_per_s: u64,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
@@ -70,7 +71,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// All keys, in the order of the file.
-pub const SETTINGS: [Setting; 17] = [
+pub const SETTINGS: [Setting; 18] = [
     setting(
         "agency",
         "本节点所属单位的代码;观察节点留空",
@@ -95,6 +96,7 @@ pub const SETTINGS: [Setting; 17] = [
         "一个单位未最终确认交易的上限",
         "Most bytes of one agency that are not final",
     ),
+    number("api_reads_per_s", (1, 1_000_000), "每个地址每秒的查询上限", "Most reads of one address in a second"),
     setting("log_level", "日志级别:error warn info debug trace", "Log level: error warn info debug trace"),
     setting("log_format", "日志格式:text 或 json", "Log format: text or json"),
 ];
@@ -118,6 +120,7 @@ impl Default for Config {
             retransmission_ms: 1_000,
             mempool_bytes: 64 * MIB,
             lane_quota_bytes: 8 * MIB,
+            api_reads_per_s: 50,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
         }
@@ -171,7 +174,7 @@ impl Config {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigFault> {
-        let invalid = |error: toml::de::Error| ConfigFault::Toml { path: path.to_owned(), reason: error.to_string() };
+        let invalid = |error| ConfigFault::Toml { path: path.to_owned(), reason: one_sentence(text, &error) };
         let table: toml::Table = text.parse().map_err(invalid)?;
         if let Some(key) = table.keys().find(|key| SETTINGS.iter().all(|setting| setting.name != key.as_str())) {
             return Err(ConfigFault::UnknownKey { path: path.to_owned(), key: key.clone(), nearest: nearest(key) });
@@ -225,6 +228,13 @@ impl Config {
     }
 }
 
+/// What is wrong and in which line, without the library's drawing of it.
+fn one_sentence(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let before = error.span().and_then(|span| text.get(..span.start));
+    before.map_or(message.clone(), |before| format!("line {}: {message}", before.matches('\n').count() + 1))
+}
+
 /// The key that begins most like the unknown one.
 fn nearest(key: &str) -> Option<&'static str> {
     let shared = |name: &str| name.chars().zip(key.chars()).take_while(|(a, b)| a == b).count();
@@ -265,7 +275,9 @@ mod tests {
         refused("agency = \"a\"\nlane_quota_bytes = 1073741824", "lane_quota_bytes is greater");
         refused("", "agency is missing");
         refused("agency = \"a\"\nobserver = true", "an observer acts for no agency");
-        refused("agency = ", "node.toml");
+        refused("agency = \"a\"\nlog_level = ", "node.toml: line 2: ");
+        let fault = Config::parse(Path::new("node.toml"), "agency = \"a\"\n\n[[").expect_err("no TOML").to_string();
+        assert!(fault.starts_with("node.toml: line 3: ") && !fault.contains('\n'), "{fault}");
     }
 
     #[test]

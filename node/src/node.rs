@@ -109,6 +109,7 @@ impl Node {
 /// Starts a node. Returns once it listens for peers.
 pub async fn start(start: Start) -> Result<Node, Fault> {
     let Start { config, genesis, seeds, keys } = start;
+    health::require_room(&config.data_directory, &Limits::default())?;
     let store = Arc::new(open_store(&config.data_directory, &genesis)?);
     let ledger = genesis.founding.network.clone();
     let epoch = Arc::new(store.epoch()?);

@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use mingzhang_tests::world::{Told, World, until};
+use mingzhang_tests::world::{Told, World, command, until};
 use serde_json::{Value, json};
 
 /// Records that must be on the log before the importer is killed, of about 400 in all.
@@ -89,12 +89,9 @@ fn killed_in_the_middle(world: &World, folder: &Path) {
     let seat = &world.seats[0];
     let size = || world.get(seat, "/status")?.1["tree_size"].as_u64();
     let before = size().expect("the node answers");
-    let own = std::env::current_exe().expect("a test knows its own file");
-    let binary = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("mingzhang");
-    let mut importer = Command::new(binary)
+    let mut importer = command("mingzhang", &world.home())
         .args(["--context", &world.path().join("context.toml").display().to_string(), "import", "donations"])
         .args([&file.display().to_string(), "--mode", "historical"])
-        .env("MINGZHANG_HOME", world.home())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -1,9 +1,14 @@
 //! Tests of the whole: the repository's rules, and the real binaries as processes on this machine.
 
+mod api;
 mod bad_bytes;
 mod bad_input;
+mod client;
 mod faults;
+mod full_disk;
 mod import;
 mod operator;
 mod processes;
+mod real_data;
+mod setup;
 mod tidy;

@@ -116,6 +116,9 @@ fn mistakes_of_an_operator_end_in_one_sentence() {
     verdicts.check("store in use", &copy().elsewhere().run(), "MZ-5015", 7);
     verdicts.check("unknown key", &copy().set("min_block_interval_ms", 5).run(), "MZ-5008", 2);
     verdicts.check("out of range", &copy().set("mempool_bytes", 1).run(), "MZ-5009", 2);
+    let broken = copy();
+    std::fs::write(broken.path("node.toml"), "agency = \"approval\"\n\n[[").expect("written");
+    verdicts.check("no TOML", &broken.run(), "MZ-5009", 2);
     verdicts.check("no seat", &copy().set("agency", "town").run(), "MZ-5009", 2);
     let exchanged = copy();
     let sealing = exchanged.path("keys/sealing.pem");
@@ -132,6 +135,8 @@ fn mistakes_of_an_operator_end_in_one_sentence() {
     verdicts.check("no genesis", &absent.run(), "MZ-2011", 2);
     let nowhere = ["--json", "run", "--config", "/nowhere/node.toml"];
     verdicts.check("no configuration", &run("mingzhang-node", &nowhere, &world.home()), "MZ-2011", 2);
+    let told = run("mingzhang-node", &["--lang", "en", "run", "--config", "/nowhere/node.toml"], &world.home());
+    assert!(told.stderr.contains("fix: ") && told.stderr.lines().all(|line| line.len() <= 80), "{}", told.stderr);
     verdicts.check("no such command", &run("mingzhang-node", &["--json", "rnu"], &world.home()), "MZ-2012", 2);
     clients_mistakes(&world, &mut verdicts);
     drop(world);
@@ -156,6 +161,7 @@ fn clients_mistakes(world: &World, verdicts: &mut Verdicts) {
 /// A node of one network with the genesis, the keys or the store of another.
 fn other_network(verdicts: &mut Verdicts) {
     let first = World::start(1);
+    let first_hash = first.genesis_hash();
     let first_genesis = std::fs::read(first.path().join("genesis.json")).expect("a genesis");
     let kept = tempfile::tempdir().expect("a temporary folder");
     let genesis = kept.path().join("genesis.json");
@@ -170,5 +176,15 @@ fn other_network(verdicts: &mut Verdicts) {
     let other_store = copy().set("data_directory", store.display().to_string());
     verdicts.check("store of another network", &other_store.run(), "MZ-5004", 2);
     let asked = ["--genesis", &genesis.display().to_string(), "query", "record", "civil/X"];
-    verdicts.check("a client with the genesis of another network", &second.client(&asked), "MZ-4001", 8);
+    verdicts.check("a client with the genesis of another network", &second.client(&asked), "MZ-4001", 2);
+    // A context of the first network with the address of a node of the second.
+    let text = std::fs::read_to_string(second.path().join("context.toml")).expect("a context");
+    let mut context: toml::Table = text.parse().expect("TOML");
+    context.insert("genesis_file".into(), genesis.display().to_string().into());
+    context.insert("genesis_hash".into(), first_hash.into());
+    let file = kept.path().join("other.toml");
+    std::fs::write(&file, context.to_string()).expect("written");
+    let told =
+        run("mingzhang", &["--json", "--context", &file.display().to_string(), "query", "block", "1"], kept.path());
+    verdicts.check("a node of another network", &told, "MZ-2009", 2);
 }

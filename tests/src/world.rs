@@ -106,16 +106,18 @@ pub fn anchor_body(root: u8) -> Vec<(&'static str, Cbor)> {
     vec![("root", Cbor::bytes(&[root; 32])), ("kind", Cbor::text("minutes"))]
 }
 
-/// Runs one of the two binaries, which lie beside the test's own.
-pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
+/// One of the two binaries, which lie beside the test's own, with nothing of this machine's settings.
+pub fn command(binary: &str, home: &Path) -> Command {
     let own = std::env::current_exe().expect("a test knows its own file");
     let folder = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
-    let output = Command::new(folder.join(binary))
-        .args(arguments)
-        .env("MINGZHANG_HOME", home)
-        .env_remove("MINGZHANG_CONTEXT")
-        .env_remove("MINGZHANG_NODE")
-        .output();
+    let mut command = Command::new(folder.join(binary));
+    command.env("MINGZHANG_HOME", home).env_remove("MINGZHANG_CONTEXT").env_remove("MINGZHANG_NODE");
+    command
+}
+
+/// Runs one of the two binaries to its end.
+pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
+    let output = command(binary, home).args(arguments).output();
     output.unwrap_or_else(|error| panic!("{binary}: {error}; build both binaries first")).into()
 }
 
@@ -183,6 +185,17 @@ impl World {
         self.path().display().to_string()
     }
 
+    /// 64 hex digits.
+    pub fn genesis_hash(&self) -> String {
+        let (_, status) = self.get(&self.seats[0], "/status").expect("the node answers");
+        status["genesis_hash"].as_str().expect("a hash").trim_start_matches("sha256:").to_owned()
+    }
+
+    /// What belongs to one agency's node: configuration, keys, data, log.
+    pub fn node_folder(&self, agency: &str) -> PathBuf {
+        self.path().join("nodes").join(agency)
+    }
+
     pub fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }
@@ -216,7 +229,8 @@ impl World {
         let agencies = told.data()["agencies"].as_array().expect("the agencies");
         let seat = agencies.iter().find(|seat| seat["agency_id"] == agency).expect("an agency with a node");
         let pid = seat["pid"].as_u64().expect("a running node has a process id").to_string();
-        let killed = Command::new("kill").args(["-KILL", &pid]).status().expect("kill can be run");
+        // The shell's own: a small system has no program of that name.
+        let killed = Command::new("sh").args(["-c", "kill -KILL \"$1\"", "kill", &pid]).status().expect("a shell");
         assert!(killed.success(), "{agency}'s node {pid} could not be killed");
         until("the killed node to be gone", || {
             let told = self.node(&["devnet", "status", "--dir", &self.dir()]);

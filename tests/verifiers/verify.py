@@ -384,6 +384,8 @@ def officer_keys(header, proofs):
     keys = {}
     for proof in proofs:
         at, value = state_leaf(header, proof)
+        if at == bytes(32):
+            continue  # The sentinel has no value; it proves the absence of what follows it.
         current = decode(value).get(1)
         key = current.get(2) if isinstance(current, dict) else None
         if isinstance(key, bytes) and at == sha256(b"key/" + sha256(key)[:16].hex().encode()):

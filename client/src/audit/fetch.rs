@@ -3,15 +3,18 @@
 
 use std::collections::BTreeSet;
 
+use mingzhang_ledger::crypto::KeyId;
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::proof::{
-    BUNDLE_FORMAT, BundledTrail, EvidenceBundle, StateProof, SubjectKind, Trail, TrailProof,
+    BUNDLE_FORMAT, BundledTrail, EvidenceBundle, HeaderProof, KeyProof, SealedHeader, StateProof, SubjectKind, Trail,
+    TrailProof, subject_key,
 };
 use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::seal::{Checkpoint, Note, policy};
 use mingzhang_ledger::state::key::{self, Key};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::context::Network;
 use crate::node_api::NodeApi;
@@ -48,16 +51,23 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
         let programme =
             Ref::new(agency, &key::parse_id(record).ok_or_else(|| Failure::usage(format!("{id}: not an id")))?);
         let accounts = format!("accounts/{}", programme.key_part());
-        if let Some(registry) = optional(api, SubjectKind::Registry, &accounts, size)? {
-            keys.extend(transactions(&registry).map(|transaction| registered_by(transaction.payload()).key()));
-            registries.push(registry);
-        }
-        if let Some(findings) = optional(api, SubjectKind::Findings, &programme.key_part(), size)? {
-            for transaction in transactions(&findings) {
-                let payload = transaction.payload();
-                keys.insert(key::record(&payload.agency, &payload.record_id));
+        match optional(api, SubjectKind::Registry, &accounts, size)? {
+            Some(registry) => {
+                keys.extend(transactions(&registry).map(|transaction| registered_by(transaction.payload()).key()));
+                registries.push(registry);
             }
-            registries.push(findings);
+            // The leaf before it then proves that there is none.
+            None => keys.extend(subject_key(SubjectKind::Registry, &accounts)),
+        }
+        match optional(api, SubjectKind::Findings, &programme.key_part(), size)? {
+            Some(findings) => {
+                for transaction in transactions(&findings) {
+                    let payload = transaction.payload();
+                    keys.insert(key::record(&payload.agency, &payload.record_id));
+                }
+                registries.push(findings);
+            }
+            None => keys.extend(subject_key(SubjectKind::Findings, &programme.key_part())),
         }
     }
     for transaction in transactions(&trail).chain(registries.iter().flat_map(transactions)) {
@@ -92,7 +102,8 @@ fn size_of(note: &str) -> Result<u64, Failure> {
     Ok(checkpoint.size)
 }
 
-fn page(api: &NodeApi, kind: SubjectKind, id: &str, after: u64, size: Option<u64>) -> Result<TrailProof, Failure> {
+/// A page of a trail, at the newest sealed checkpoint or at that of a size.
+pub fn page(api: &NodeApi, kind: SubjectKind, id: &str, after: u64, size: Option<u64>) -> Result<TrailProof, Failure> {
     let name = serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
     let size = size.map_or(String::new(), |size| format!("&size={size}"));
     let value = api.get_json(&format!("/trails/{name}/{id}?after={after}{size}"))?;
@@ -122,8 +133,26 @@ fn optional(api: &NodeApi, kind: SubjectKind, id: &str, size: u64) -> Result<Opt
     }
 }
 
+/// A block's header with its path to the checkpoint of a size. Nothing is verified here.
+pub fn header(api: &NodeApi, height: u64, size: u64) -> Result<HeaderProof, Failure> {
+    let value = api.get_json(&format!("/blocks/{height}/proof?size={size}"))?;
+    serde_json::from_value(value).map_err(|error| Failure::unreachable(format!("the node's header: {error}")))
+}
+
+/// The signer's registered key under the checkpoint of a size.
+pub fn officer_key(api: &NodeApi, key_id: &KeyId, size: u64) -> Result<KeyProof, Failure> {
+    let key = hex::encode(key::officer_key(key_id));
+    let value = api.get_json(&format!("/state?size={size}&keys={key}"))?;
+    let answer: Leaves =
+        serde_json::from_value(value).map_err(|error| Failure::unreachable(format!("the node's leaf: {error}")))?;
+    let state_proof = answer.leaves.into_iter().next().ok_or_else(|| Failure::unreachable("the node gave no leaf"))?;
+    let SealedHeader { header, header_path, .. } = answer.sealed;
+    Ok(KeyProof { registration: json!({ "key_id": hex::encode(key_id) }), state_proof, header, header_path })
+}
+
 #[derive(Deserialize)]
 struct Leaves {
+    sealed: SealedHeader,
     leaves: Vec<StateProof>,
 }
 

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::outcome::{Code, catalogue};
-use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind, subject_key};
+use mingzhang_ledger::proof::{BundledTrail, EvidenceBundle, SubjectKind, subject_key};
 use mingzhang_ledger::records::fund::fold::{Figures, Fold};
 use mingzhang_ledger::records::fund::sums::Sums;
 use mingzhang_ledger::records::object::{Object, RecordLeaf, Ref};
 use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::state::key;
 use mingzhang_ledger::transaction::Transaction;
-use mingzhang_ledger::verify::{BundleReport, ProvenBundle, ProvenTrail, Report, Verdict, bundle};
+use mingzhang_ledger::verify::{BundleReport, ProvenBundle, ProvenTrail, Report, Verdict, absence, bundle};
 use serde_json::{Value, json};
 
 use crate::context::Network;
@@ -52,6 +52,11 @@ pub fn judge(network: &Network, evidence: &EvidenceBundle, language: Language) -
         return Ok(judged);
     }
     let Some(proven) = &judged.proven else { return Ok(judged) };
+    if let Some(missing) = withheld(bundled, proven) {
+        judged.exit = exit::INCONCLUSIVE;
+        judged.reason = Some((Code(4127), missing));
+        return Ok(judged);
+    }
     match fold(&bundled.trail.id, proven) {
         Ok(money) => {
             if !money.balanced {
@@ -70,6 +75,18 @@ pub fn judge(network: &Network, evidence: &EvidenceBundle, language: Language) -
     Ok(judged)
 }
 
+/// A trail beside the programme's own that is neither here nor proven not to exist.
+fn withheld(bundled: &BundledTrail, proven: &ProvenBundle) -> Option<String> {
+    let part = bundled.trail.id.replacen('/', ".", 1);
+    let beside = [(SubjectKind::Registry, format!("accounts/{part}")), (SubjectKind::Findings, part)];
+    beside.into_iter().find_map(|(kind, id)| {
+        let key = subject_key(kind, &id)?;
+        let is_absent = || bundled.leaves.iter().any(|leaf| absence(&proven.header, leaf, &key).is_ok());
+        let known = proven.registries.contains_key(&key) || is_absent();
+        (!known).then(|| format!("the trail {id}, or the proof that there is none"))
+    })
+}
+
 fn last_detail(report: &Report) -> String {
     report.steps.last().map(|step| step.detail.clone()).unwrap_or_default()
 }
@@ -82,14 +99,29 @@ pub fn records(trail: &ProvenTrail) -> impl Iterator<Item = (u64, u16, &Transact
     })
 }
 
-fn fold(id: &str, proven: &ProvenBundle) -> Result<Money, String> {
+/// The records of a programme folded up to a size of the log.
+fn folded(id: &str, proven: &ProvenBundle, size: u64) -> Result<Fold, String> {
     let (agency, record) = id.split_once('/').ok_or("the id is not agency/id")?;
     let programme = Ref::new(agency, &key::parse_id(record).ok_or("the id is not agency/id")?);
-    let mut fold = Fold::new(programme.clone());
-    for (_, outcome, transaction) in records(&proven.trail) {
+    let mut fold = Fold::new(programme);
+    for (_, outcome, transaction) in records(&proven.trail).take_while(|(index, ..)| *index < size) {
         fold.apply(outcome, transaction.payload()).map_err(|fault| fault.to_string())?;
     }
-    let sums = proven_accounts(&programme, proven)?;
+    Ok(fold)
+}
+
+/// The money as it was when the log had `size` entries: the beginning of the proven trail, by the same fold.
+pub fn money_at(id: &str, judged: &Judged, size: u64) -> Result<Option<Money>, Failure> {
+    let (Some(proven), Some(now)) = (&judged.proven, &judged.money) else { return Ok(None) };
+    let fold = folded(id, proven, size).map_err(|detail| Failure::coded(Code(4127), detail))?;
+    let figures = fold.figures();
+    let balanced = now.balanced && figures.balanced;
+    Ok(Some(Money { fold, figures, balanced, differing: now.differing.clone() }))
+}
+
+fn fold(id: &str, proven: &ProvenBundle) -> Result<Money, String> {
+    let mut fold = folded(id, proven, u64::MAX)?;
+    let sums = proven_accounts(&fold.programme().clone(), proven)?;
     let differing = fold.differences(&sums).map_err(|fault| fault.to_string())?;
     let figures = fold.figures();
     let balanced = figures.balanced && differing.is_empty();
@@ -114,13 +146,13 @@ fn proven_accounts(programme: &Ref, proven: &ProvenBundle) -> Result<BTreeMap<Re
     Ok(sums)
 }
 
-/// Flags about the programme: from its proven findings trail and the proven leaves of the records in it.
-pub fn findings(id: &str, proven: &ProvenBundle, language: Language) -> Vec<Value> {
+/// Flags about the programme in the first `size` entries of the log: from its proven findings trail and the proven leaves of the records in it.
+pub fn findings(id: &str, proven: &ProvenBundle, size: u64, language: Language) -> Vec<Value> {
     let part = id.replacen('/', ".", 1);
     let trail = subject_key(SubjectKind::Findings, &part).and_then(|key| proven.registries.get(&key));
     let Some(trail) = trail else { return Vec::new() };
     let mut findings = Vec::new();
-    for (index, _, transaction) in records(trail) {
+    for (index, _, transaction) in records(trail).take_while(|(index, ..)| *index < size) {
         let payload = transaction.payload();
         let leaf = proven.leaves.get(&key::record(&payload.agency, &payload.record_id));
         let leaf: Option<RecordLeaf> = leaf.and_then(|leaf| minicbor::decode(&leaf.current).ok());

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use mingzhang_ledger::header::Header;
+use mingzhang_ledger::merkle::{leaf_hash, verify_inclusion};
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind};
 use mingzhang_ledger::state::key::id_text;
@@ -12,7 +14,8 @@ use super::Desk;
 use super::query::qualified;
 use super::tx::time_text;
 use crate::audit::fetch;
-use crate::audit::judge::{Judged, figures_json, findings, judge, proof_json, records};
+use crate::audit::judge::{Judged, figures_json, findings, judge, money_at, proof_json, records};
+use crate::audit::nodes::{self, Agreement};
 use crate::output::{Answer, Failure, exit, exponent_of, money_text};
 use crate::verify::{sentence, steps_json, steps_text, verdict_name};
 
@@ -25,7 +28,12 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// All money of a programme, folded from its complete trail
-    Programme { id: String },
+    Programme {
+        id: String,
+        /// As it was after this block
+        #[arg(long, value_name = "H")]
+        height: Option<u64>,
+    },
     /// Every record that touched a subject, with its completeness proof
     Trail { subject: Subject, id: String },
     /// The same as one file that proves itself offline
@@ -80,29 +88,68 @@ impl Subject {
 
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
-        Action::Programme { id } => ("audit programme".into(), programme(desk, &id)),
+        Action::Programme { id, height } => ("audit programme".into(), programme(desk, &id, height)),
         Action::Trail { subject, id } => ("audit trail".into(), trail(desk, subject, &id)),
         Action::Bundle { subject, id, out } => ("audit bundle".into(), bundle(desk, subject, &id, &out)),
         Action::Verify { bundle, .. } => ("audit verify".into(), verify(desk, &bundle)),
     }
 }
 
-fn gather(desk: &Desk, subject: Subject, id: &str) -> Result<(EvidenceBundle, Judged, String), Failure> {
+/// A subject's evidence, judged; with what the other nodes say of the same trail.
+struct Gathered {
+    evidence: EvidenceBundle,
+    judged: Judged,
+    id: String,
+    agreement: Agreement,
+}
+
+fn gather(desk: &Desk, subject: Subject, id: &str) -> Result<Gathered, Failure> {
     let id = match subject {
         Subject::Programme | Subject::Account | Subject::Case => qualified(desk, id)?,
         Subject::Officer | Subject::Recipient | Subject::Registry => id.to_owned(),
     };
     let network = desk.network()?;
-    let evidence = fetch::bundle(network, &desk.api()?, subject.kind(), &id)?;
+    let api = desk.api()?;
+    let evidence = fetch::bundle(network, &api, subject.kind(), &id)?;
     let judged = judge(network, &evidence, desk.language)?;
-    Ok((evidence, judged, id))
+    let proven = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE);
+    let agreement = proven.map(|proven| nodes::ask(&api, proven, subject.kind(), &id)).unwrap_or_default();
+    Ok(Gathered { evidence, judged, id, agreement })
+}
+
+/// Names every node that tells another story than the one that is proven.
+fn with_warnings(mut answer: Answer, desk: &Desk, agreement: &Agreement) -> Answer {
+    let words = desk.pick("节点所述与已核验的不同: ", "this node says otherwise than what is proven: ");
+    answer.warnings.extend(agreement.differing.iter().map(|node| format!("{words}{node}")));
+    answer
 }
 
 fn as_of(judged: &Judged) -> Value {
-    judged.proven.as_ref().map_or(Value::Null, |proven| {
-        let header = &proven.header.header;
-        json!({ "height": header.height, "time": time_text(header.time_ms), "tree_size": header.tree_size() })
-    })
+    judged.proven.as_ref().map_or(Value::Null, |proven| as_of_header(&proven.header.header))
+}
+
+fn as_of_header(header: &Header) -> Value {
+    json!({ "height": header.height, "time": time_text(header.time_ms), "tree_size": header.tree_size() })
+}
+
+/// The header of a height, shown to be in the proven log.
+fn header_at(desk: &Desk, judged: &Judged, height: u64) -> Result<Option<Header>, Failure> {
+    let Some(proven) = &judged.proven else { return Ok(None) };
+    let newest = &proven.header.header;
+    if height >= newest.height {
+        let told = format!("height {height} is not sealed yet, the newest sealed is {}", newest.height);
+        return if height == newest.height { Ok(Some(newest.clone())) } else { Err(Failure::coded(Code(2006), told)) };
+    }
+    let checkpoint = &proven.header.sealed.checkpoint;
+    let proof = fetch::header(&desk.api()?, height, checkpoint.size)?;
+    let failed = |detail: String| Failure::coded(Code(4108), detail);
+    let header = Header::decode(&proof.header).map_err(|fault| failed(fault.to_string()))?;
+    verify_inclusion(leaf_hash(&proof.header), header.own_index(), checkpoint.size, &proof.path, &checkpoint.root)
+        .map_err(|fault| failed(fault.to_string()))?;
+    if header.height != height {
+        return Err(failed(format!("the header is of height {}, wanted {height}", header.height)));
+    }
+    Ok(Some(header))
 }
 
 /// When it does not verify, no figure is shown as fact.
@@ -113,18 +160,28 @@ fn failed(judged: &Judged, data: Value, desk: &Desk) -> Answer {
     answer
 }
 
-fn programme(desk: &Desk, id: &str) -> Result<Answer, Failure> {
-    let (_, judged, id) = gather(desk, Subject::Programme, id)?;
-    Ok(programme_answer(desk, &judged, &id))
+fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failure> {
+    let Gathered { mut judged, id, agreement, .. } = gather(desk, Subject::Programme, id)?;
+    let mut at = judged.proven.as_ref().map(|proven| proven.header.header.clone());
+    if let Some(height) = height {
+        at = header_at(desk, &judged, height)?;
+        let size = at.as_ref().map_or(0, Header::tree_size);
+        judged.money = money_at(&id, &judged, size)?;
+        if judged.money.as_ref().is_some_and(|money| money.fold.records() == 0) {
+            return Err(Failure::coded(Code(2005), format!("{id} has no record at height {height}")));
+        }
+    }
+    let answer = programme_answer(desk, &judged, (&id, at.as_ref()), agreement.agreeing);
+    Ok(with_warnings(answer, desk, &agreement))
 }
 
-fn programme_answer(desk: &Desk, judged: &Judged, id: &str) -> Answer {
-    let proof = proof_json(judged, 1);
-    let (Some(money), Some(proven)) = (&judged.money, &judged.proven) else {
+fn programme_answer(desk: &Desk, judged: &Judged, (id, at): (&str, Option<&Header>), nodes_agreeing: usize) -> Answer {
+    let proof = proof_json(judged, nodes_agreeing);
+    let (Some(money), Some(proven), Some(at)) = (&judged.money, &judged.proven, at) else {
         return failed(judged, json!({ "programme_id": id, "proof": proof }), desk);
     };
     let currency = money.fold.currency().to_owned();
-    let found = findings(id, proven, desk.language);
+    let found = findings(id, proven, at.tree_size(), desk.language);
     let accounts: Vec<Value> = money
         .fold
         .accounts()
@@ -137,7 +194,7 @@ fn programme_answer(desk: &Desk, judged: &Judged, id: &str) -> Answer {
                     "credits_pending": account.sums.credits_pending.to_string() })
         })
         .collect();
-    let mut data = json!({ "programme_id": id, "currency": currency, "historical": money.fold.is_historical(), "as_of": as_of(judged) });
+    let mut data = json!({ "programme_id": id, "currency": currency, "historical": money.fold.is_historical(), "as_of": as_of_header(at) });
     let rest = json!({
         "balanced": money.balanced, "accounts": accounts, "movements": money.fold.movements().len(),
         "records": money.fold.records(), "rejected_attempts": money.fold.rejected(), "findings": found, "proof": proof,
@@ -150,20 +207,21 @@ fn programme_answer(desk: &Desk, judged: &Judged, id: &str) -> Answer {
     if judged.exit != exit::DONE {
         return failed(judged, json!({ "programme_id": id, "proof": data["proof"] }), desk);
     }
-    Answer::done(data, programme_text(desk, judged, id, found.len()))
+    let text = programme_text(desk, judged, (id, at.height), (found.len(), nodes_agreeing));
+    Answer::done(data, text)
 }
 
-fn programme_text(desk: &Desk, judged: &Judged, id: &str, findings: usize) -> String {
+fn programme_text(
+    desk: &Desk,
+    judged: &Judged,
+    (id, height): (&str, u64),
+    (findings, nodes_agreeing): (usize, usize),
+) -> String {
     let (Some(money), Some(proven)) = (&judged.money, &judged.proven) else { return String::new() };
     let exponent = exponent_of(money.fold.currency()).unwrap_or(2);
     let figure = |minor: i128| money_text(minor, exponent, money.fold.currency());
     let f = &money.figures;
-    let mut text = format!(
-        "{} {id}  {} {}\n",
-        desk.pick("资金项目", "programme"),
-        desk.pick("高度", "height"),
-        proven.header.header.height
-    );
+    let mut text = format!("{} {id}  {} {}\n", desk.pick("资金项目", "programme"), desk.pick("高度", "height"), height);
     let rows = [
         (desk.pick("预算安排", "appropriated"), f.appropriated),
         (desk.pick("收入", "income"), f.income),
@@ -181,7 +239,7 @@ fn programme_text(desk: &Desk, judged: &Judged, id: &str, findings: usize) -> St
     }
     let sealed = &proven.header.sealed;
     text.push_str(&format!(
-        "  {} ✔  {} {}  {} {}  {} {}\n  {}  {} {}/{}",
+        "  {} ✔  {} {}  {} {}  {} {}\n  {}  {} {}/{}  {} {nodes_agreeing}",
         desk.pick("收支平衡", "balanced"),
         desk.pick("记录", "records"),
         money.fold.records(),
@@ -193,13 +251,14 @@ fn programme_text(desk: &Desk, judged: &Judged, id: &str, findings: usize) -> St
         desk.pick("封签", "seals"),
         sealed.seals.len(),
         sealed.quorum,
+        desk.pick("一致的节点", "nodes agreeing"),
     ));
     text
 }
 
 fn trail(desk: &Desk, subject: Subject, id: &str) -> Result<Answer, Failure> {
-    let (_, judged, id) = gather(desk, subject, id)?;
-    let proof = proof_json(&judged, 1);
+    let Gathered { judged, id, agreement, .. } = gather(desk, subject, id)?;
+    let proof = proof_json(&judged, agreement.agreeing);
     let head = json!({ "subject": subject.name(), "subject_id": id, "proof": proof });
     let Some(proven) = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE) else {
         return Ok(failed(&judged, head, desk));
@@ -233,13 +292,14 @@ fn trail(desk: &Desk, subject: Subject, id: &str) -> Result<Answer, Failure> {
         "subject": subject.name(), "subject_id": id, "count": count, "root": hex::encode(root),
         "as_of": as_of(&judged), "entries": entries, "next_cursor": null, "proof": head["proof"],
     });
-    Ok(Answer::done(data, lines.join("\n")))
+    Ok(with_warnings(Answer::done(data, lines.join("\n")), desk, &agreement))
 }
 
 fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answer, Failure> {
-    let (evidence, judged, id) = gather(desk, subject, id)?;
+    let Gathered { evidence, judged, id, agreement } = gather(desk, subject, id)?;
     if judged.exit != exit::DONE {
-        let data = json!({ "subject": subject.name(), "subject_id": id, "proof": proof_json(&judged, 1) });
+        let data =
+            json!({ "subject": subject.name(), "subject_id": id, "proof": proof_json(&judged, agreement.agreeing) });
         return Ok(failed(&judged, data, desk));
     }
     let text = serde_json::to_string(&evidence).map_err(|error| Failure::bug(error.to_string()))?;
@@ -256,7 +316,7 @@ fn verify(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
     let judged = judge(desk.network()?, &evidence, desk.language)?;
     let trail = evidence.trail.as_ref().map(|trail| &trail.trail);
     let id = trail.map(|trail| trail.id.clone()).unwrap_or_default();
-    let found = judged.proven.as_ref().map(|proven| findings(&id, proven, desk.language)).unwrap_or_default();
+    let found = judged.proven.as_ref().map(|proven| findings(&id, proven, u64::MAX, desk.language)).unwrap_or_default();
     let missing = match &judged.report.verdict {
         mingzhang_ledger::verify::Verdict::Inconclusive { missing, .. } => missing.clone(),
         _ => Vec::new(),

@@ -81,7 +81,8 @@ fn add(desk: &Desk, name: String, from: Option<PathBuf>, genesis_hash: Option<St
         return Err(Failure::coded(
             mingzhang_ledger::outcome::Code(4001),
             format!("{} hashes to {found}, wanted {}", file.genesis_file.display(), file.genesis_hash),
-        ));
+        )
+        .with_exit(crate::output::exit::USAGE));
     }
     file.name.clone_from(&name);
     let path = context::save(&file)?;

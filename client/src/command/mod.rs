@@ -6,9 +6,11 @@ mod explain;
 mod import;
 mod key;
 mod list;
+mod man;
 mod query;
 mod receipt;
 mod record;
+mod simulate;
 mod tx;
 mod verify;
 
@@ -69,6 +71,9 @@ struct Global {
     /// No progress and prose on stderr
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// Every request and its time, on stderr
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    verbose: bool,
     /// No colour (also NO_COLOR)
     #[arg(long, global = true)]
     no_color: bool,
@@ -103,6 +108,8 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
+    /// Manual pages
+    Man(man::Args),
     /// Version, as `--version` but also in JSON
     Version,
 }
@@ -128,7 +135,7 @@ impl Desk {
     }
 
     pub fn api(&self) -> Result<NodeApi, Failure> {
-        NodeApi::new(self.network()?, self.timeout)
+        NodeApi::new(self.network()?, self.timeout, self.printer)
     }
 
     /// The named key, else the context's.
@@ -173,7 +180,7 @@ fn desk(global: &Global) -> Desk {
         .unwrap_or_default();
     let language = Language::of(&tag);
     Desk {
-        printer: Printer { json: global.json, quiet: global.quiet, language },
+        printer: Printer { json: global.json, quiet: global.quiet, verbose: global.verbose, language },
         language,
         timeout: Duration::from_secs(global.timeout),
         yes: global.yes,
@@ -202,6 +209,7 @@ fn dispatch(desk: &Desk, command: Command) -> (String, Result<Answer, Failure>) 
         Command::Import(args) => import::run(desk, args),
         Command::Explain(args) => ("explain".into(), explain::run(desk, &args)),
         Command::Completion { shell } => ("completion".into(), completion(shell)),
+        Command::Man(args) => ("man".into(), man::run(&args, Cli::command())),
         Command::Version => ("version".into(), Ok(version())),
     }
 }

@@ -225,10 +225,8 @@ fn finish(
         std::fs::write(out, transaction.bytes())?;
         return Ok(Answer::done(data, tx_id));
     }
-    match flags.get_one::<String>("dry-run").map(String::as_str) {
-        Some("server") => return super::tx::simulate(desk, &transaction),
-        Some(_) => return Ok(Answer::done(data, format!("{tx_id} {}", desk.pick("(未发送)", "(not sent)")))),
-        None => {}
+    if let Some(place) = flags.get_one::<String>("dry-run") {
+        return super::simulate::dry_run(desk, &transaction, place);
     }
     let wait_s = match flags.get_one::<String>("wait") {
         Some(text) => duration(text)?.as_secs(),

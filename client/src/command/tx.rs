@@ -8,8 +8,8 @@ use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::{Payload, Transaction};
 use serde_json::json;
 
-use super::Desk;
 use super::record::duration;
+use super::{Desk, simulate};
 use crate::output::{Answer, Failure};
 use crate::submit::{self, Outbox};
 
@@ -44,6 +44,9 @@ enum Action {
         file: String,
         #[arg(long, value_name = "30s")]
         wait: Option<String>,
+        /// Check here, or with =server let a node say what would happen; nothing is submitted
+        #[arg(long, value_name = "server", num_args = 0..=1, require_equals = true, default_missing_value = "here")]
+        dry_run: Option<String>,
     },
     /// Wait for the definite answer
     Wait {
@@ -62,7 +65,9 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Action::Build { record } => ("tx build".into(), build(desk, record)),
         Action::Sign { file, out, key } => ("tx sign".into(), sign(desk, &file, &out, key.as_deref())),
         Action::Inspect { file } => ("tx inspect".into(), inspect(&file)),
-        Action::Submit { file, wait } => ("tx submit".into(), submit(desk, &file, wait.as_deref())),
+        Action::Submit { file, wait, dry_run } => {
+            ("tx submit".into(), submit(desk, &file, (wait.as_deref(), dry_run.as_deref())))
+        }
         Action::Wait { tx, wait } => ("tx wait".into(), wait_for(desk, &tx, &wait)),
         Action::Status { tx } => {
             let result = desk.api().and_then(|api| submit::status(&api, &tx, 0, desk.language));
@@ -124,7 +129,7 @@ fn inspect(file: &PathBuf) -> Result<Answer, Failure> {
     Ok(Answer::done(data, text))
 }
 
-fn submit(desk: &Desk, file: &str, wait: Option<&str>) -> Result<Answer, Failure> {
+fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)) -> Result<Answer, Failure> {
     use std::io::Read as _;
     let bytes = if file == "-" {
         let mut bytes = Vec::new();
@@ -141,6 +146,9 @@ fn submit(desk: &Desk, file: &str, wait: Option<&str>) -> Result<Answer, Failure
             Code(1005),
             format!("{file} is for {}, the context is {}", transaction.payload().origin, network.genesis.origin),
         ));
+    }
+    if let Some(place) = dry_run {
+        return simulate::dry_run(desk, &transaction, place);
     }
     let wait_s = wait.map(duration).transpose()?.map_or(0, |wait| wait.as_secs());
     submit::send(network, &desk.api()?, transaction, wait_s, desk.language)
@@ -179,14 +187,6 @@ fn list(desk: &Desk) -> Result<Answer, Failure> {
         })
         .collect();
     Ok(Answer::done(json!({ "items": items, "next_cursor": null }), lines.join("\n")))
-}
-
-/// Asks a node what a transaction would do; nothing is submitted.
-pub fn simulate(desk: &Desk, transaction: &Transaction) -> Result<Answer, Failure> {
-    let reply = desk.api()?.post_cose("/simulate", transaction.bytes(), 0)?.success()?.json()?;
-    let text = serde_json::to_string_pretty(&reply).map_err(|error| Failure::bug(error.to_string()))?;
-    desk.printer.note(desk.pick("将要提交(未发送)", "would be submitted (not sent)"));
-    Ok(Answer::done(reply, text))
 }
 
 fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {

@@ -72,7 +72,7 @@ impl NodeLedger {
         (importer, supervisor): (Signer, Signer),
         printer: Printer,
     ) -> Result<Self, Failure> {
-        let apis = (0..IN_FLIGHT).map(|_| NodeApi::new(network, timeout)).collect::<Result<_, _>>()?;
+        let apis = (0..IN_FLIGHT).map(|_| NodeApi::new(network, timeout, printer)).collect::<Result<_, _>>()?;
         let origin = network.genesis.origin.clone();
         let size = AtomicUsize::new(FIRST_RECORDS);
         let sender = Sender { origin, importer, supervisor, printer, heard: AtomicBool::new(false), size };

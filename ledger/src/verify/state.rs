@@ -106,15 +106,16 @@ pub fn absence(proven: &ProvenHeader, proof: &StateProof, key: &Key) -> Result<(
     Err(Problem::failed(4119, StepName::Inclusion, detail))
 }
 
-/// Proven leaves by their keys.
+/// Proven leaves by their keys. The sentinel, which has no value, may be among them to prove an absence.
 pub fn leaves(proven: &ProvenHeader, proofs: &[StateProof]) -> Result<BTreeMap<Key, LeafValue>, Problem> {
-    proofs
-        .iter()
-        .map(|proof| {
-            let leaf = leaf(proven, proof)?;
-            Ok((leaf.key, value(&leaf)?))
-        })
-        .collect()
+    let mut found = BTreeMap::new();
+    for proof in proofs {
+        let leaf = leaf(proven, proof)?;
+        if leaf.key != SENTINEL {
+            found.insert(leaf.key, value(&leaf)?);
+        }
+    }
+    Ok(found)
 }
 
 /// A key that the registry knows.

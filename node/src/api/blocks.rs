@@ -6,6 +6,8 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::header::Header;
+use mingzhang_ledger::merkle::inclusion_path;
+use mingzhang_ledger::proof::HeaderProof;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -94,6 +96,31 @@ pub async fn certificate(State(node): State<Node>, Path(height): Path<u64>) -> A
             "epoch": certificate.epoch, "turn": certificate.turn, "height": certificate.height,
             "block": hash_text(&certificate.block), "signers": signers, "quorum": set.quorum(),
         })))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Under {
+    /// Size of the checkpoint; the newest sealed one if not given.
+    size: Option<u64>,
+}
+
+/// The header with its path in the log, under a checkpoint that the reader holds.
+pub async fn proof(
+    State(node): State<Node>,
+    Path(height): Path<u64>,
+    Query(under): Query<Under>,
+) -> Result<Json<HeaderProof>, Problem> {
+    read(&node, move |node, view| {
+        let header = header_at(view, height)?;
+        let size = under.size.unwrap_or_else(|| node.store.sealed_size());
+        if size < header.tree_size() || size > view.tip().tree_size() {
+            let log = view.tip().tree_size();
+            return Err(Problem::not_found(format!("size {size} does not cover height {height} of a log of {log}")));
+        }
+        let path = inclusion_path(&view.log(), header.own_index(), size)?;
+        Ok(Json(HeaderProof { header: header.encode().to_vec(), path }))
     })
     .await
 }

@@ -4,13 +4,17 @@
 mod answer;
 mod blocks;
 mod catalogue;
+mod openapi;
+mod pace;
 mod problem;
 mod proofs;
 mod status;
 mod subjects;
 mod submit;
 mod trust;
+mod wait;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -38,6 +42,7 @@ pub type Node = Arc<NodeHandle>;
 
 /// All routes of the public listener.
 fn router(node: Node) -> Router {
+    let pace = Arc::new(pace::Pace::new(node.config.api_reads_per_s));
     let v1 = Router::new()
         .route("/status", get(trust::status))
         .route("/genesis", get(trust::genesis))
@@ -58,6 +63,7 @@ fn router(node: Node) -> Router {
         .route("/blocks/{height}", get(blocks::one))
         .route("/blocks/{height}/transactions", get(blocks::transactions))
         .route("/blocks/{height}/certificate", get(blocks::certificate))
+        .route("/blocks/{height}/proof", get(blocks::proof))
         .route("/blocks/{height}/raw", get(blocks::raw))
         .route("/state/{key}", get(proofs::state))
         .route("/state", get(proofs::states))
@@ -67,11 +73,14 @@ fn router(node: Node) -> Router {
         .route("/{subjects}/{agency}/{id}", get(subjects::one))
         .route("/{subjects}/{agency}/{id}/trail", get(subjects::trail))
         .route("/errors", get(catalogue::list))
-        .route("/errors/{code}", get(catalogue::one));
+        .route("/errors/{code}", get(catalogue::one))
+        .route("/openapi.json", get(openapi::newest))
+        .route("/openapi-3.0.json", get(openapi::older));
     Router::new()
         .nest("/api/v1", v1)
         .fallback(problem::no_such_path)
         .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
+        .layer(from_fn_with_state(pace, pace::limit_reads))
         .layer(from_fn_with_state(Arc::clone(&node), name_network))
         .layer(CatchPanicLayer::custom(problem::after_panic))
         .with_state(node)
@@ -95,7 +104,7 @@ async fn name_network(
 
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, node: Node) {
-    if let Err(error) = axum::serve(listener, router(node)).await {
+    if let Err(error) = axum::serve(listener, router(node).into_make_service_with_connect_info::<SocketAddr>()).await {
         tracing::error!(%error, "the API's listener ended");
     }
 }

@@ -31,6 +31,7 @@ pub fn at_index(view: &View<'_>, utc_offset_minutes: i32, index: u64) -> Result<
         status["waits_for"] = standing.waits_for.iter().map(WaitsFor::view).collect();
         status["valid_until"] = standing.valid_until.map_or(Value::Null, time_text);
     }
+    status["detail"] = json!(view.detail(index)?);
     status["flags"] = json!(flags);
     status["height"] = json!(height);
     status["index"] = json!(index);
@@ -49,6 +50,7 @@ pub fn pending(transaction: &Transaction) -> Value {
         "status": "pending",
         "outcome": null,
         "code": null,
+        "detail": null,
         "effect": null,
         "waits_for": [],
         "valid_until": null,

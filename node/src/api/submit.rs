@@ -8,17 +8,17 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mingzhang_ledger::batch::transactions;
-use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::{record_type, view as words};
 use mingzhang_ledger::state::execute::{BlockContext, simulate as dry_run};
-use mingzhang_ledger::state::{Snapshot as _, key};
+use mingzhang_ledger::state::key;
 use mingzhang_ledger::transaction::{Transaction, TransactionFault};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, hash_text, parse_hash, read};
 use super::proofs::record_at;
+use super::wait::{Asked, await_final};
 use super::{MAX_BATCH_TRANSACTIONS, MAX_WAIT_S, Node, Problem, status};
 use crate::mempool::Submitted;
 
@@ -26,7 +26,8 @@ use crate::mempool::Submitted;
 const NOT_CANONICAL: Code = Code(1001);
 const TOO_LARGE: Code = Code(1002);
 const FIELD: Code = Code(1004);
-const EXPIRED: Code = Code(1008);
+/// A fault of this node.
+const STORE_FAULT: Code = Code(5010);
 
 /// Runs a wait, for so many seconds at most; how it ends shows in what is read next.
 pub async fn wait_until<F: Future>(wait_s: u64, wait: F) {
@@ -81,29 +82,52 @@ pub async fn batch(State(node): State<Node>, headers: HeaderMap, body: Bytes) ->
     if whole != body.len() {
         return Err(Problem::malformed(format!("framing is wrong at byte {whole} of {}", body.len())));
     }
-    // All are handed in together: they share one check, one synced write and one wait.
-    let answers: Vec<_> = framed
+    // All are handed in together: they share one check and one synced write.
+    let submissions: Vec<_> = framed
         .into_iter()
         .map(|bytes| {
-            let (node, headers) = (Node::clone(&node), headers.clone());
-            tokio::spawn(async move {
-                let answer = match decode(&bytes) {
-                    Ok(transaction) => one(&node, transaction, wait_s).await,
-                    Err(problem) => Err(problem),
-                };
-                answer.unwrap_or_else(|problem| problem.in_language(&headers).json())
-            })
+            let node = Node::clone(&node);
+            tokio::spawn(async move { submit(&node, decode(&bytes)?, wait_s).await })
         })
         .collect();
-    let mut items = Vec::with_capacity(answers.len());
-    for answer in answers {
-        items.push(answer.await.unwrap_or_default());
+    let (mut items, mut asked, mut places) = (Vec::with_capacity(submissions.len()), Vec::new(), Vec::new());
+    for submission in submissions {
+        let interrupted = |_| Err(Problem::new(STORE_FAULT, "a submission was interrupted"));
+        items.push(match submission.await.unwrap_or_else(interrupted) {
+            Ok(Step::Answered(status)) => status,
+            Ok(Step::Open(open)) => {
+                asked.push(open);
+                places.push(items.len());
+                Value::Null
+            }
+            Err(problem) => problem.in_language(&headers).json(),
+        });
+    }
+    // Nor is each watched alone: after a block, one look finds all that became final.
+    let standings = await_final(&node, asked, wait_s).await.map_err(|problem| problem.in_language(&headers))?;
+    for (place, standing) in places.into_iter().zip(standings) {
+        if let Some(item) = items.get_mut(place) {
+            *item = standing;
+        }
     }
     Ok(Json(json!({ "items": items })))
 }
 
 /// Submits one transaction, waits if asked to, and says where it stands.
 async fn one(node: &Node, transaction: Transaction, wait_s: u64) -> Result<Value, Problem> {
+    match submit(node, transaction, wait_s).await? {
+        Step::Answered(status) => Ok(status),
+        Step::Open(asked) => Ok(await_final(node, vec![asked], wait_s).await?.pop().unwrap_or_default()),
+    }
+}
+
+/// What follows on a submission.
+enum Step {
+    Answered(Value),
+    Open(Asked),
+}
+
+async fn submit(node: &Node, transaction: Transaction, wait_s: u64) -> Result<Step, Problem> {
     let tx_id = hash_text(&transaction.id());
     let kept = transaction.clone();
     let submitted = node.submit(transaction).await;
@@ -113,50 +137,9 @@ async fn one(node: &Node, transaction: Transaction, wait_s: u64) -> Result<Value
     };
     // What was admitted this moment cannot be final yet: without a wait, nothing needs to be read.
     if wait_s == 0 && !repeated {
-        return Ok(status::pending(&kept));
+        return Ok(Step::Answered(status::pending(&kept)));
     }
-    let mut answer = await_final(node, id, kept, wait_s).await?;
-    if repeated {
-        answer["repeated"] = json!(true);
-    }
-    Ok(answer)
-}
-
-/// Follows the final height until the transaction is final, provably expired, or the wait is over.
-async fn await_final(node: &Node, id: Hash, transaction: Transaction, wait_s: u64) -> Result<Value, Problem> {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(wait_s);
-    let mut heights = node.store.watch_height();
-    loop {
-        heights.mark_unchanged();
-        let asked = transaction.clone();
-        let standing = read(node, move |node, view| {
-            if let Some(location) = view.location(&id)? {
-                return status::at_index(view, node.ledger.utc_offset_minutes, location.index).map(Some);
-            }
-            let payload = asked.payload();
-            let absent = view.read(&key::record(&payload.agency, &payload.record_id))?.is_none();
-            Ok((absent && view.tip().time_ms >= payload.expires_at).then(|| {
-                let mut expired = status::pending(&asked);
-                expired["status"] = json!("expired");
-                expired["code"] = json!(EXPIRED.to_string());
-                expired
-            }))
-        })
-        .await?;
-        if let Some(standing) = standing {
-            return Ok(standing);
-        }
-        // Past its expiry, the client waits for a block that proves it, and an idle network must make one.
-        let left_ms = transaction.payload().expires_at.saturating_sub(node.now_ms());
-        let expires = tokio::time::Instant::now() + Duration::from_millis(left_ms.min(1_000 * MAX_WAIT_S));
-        let _waits = (left_ms == 0).then(|| node.wait_for_expiry());
-        let until = if left_ms == 0 { deadline } else { deadline.min(expires) };
-        match tokio::time::timeout_at(until, heights.changed()).await {
-            Ok(Ok(())) => {}
-            Err(_) if until < deadline => {}
-            Ok(Err(_)) | Err(_) => return Ok(status::pending(&transaction)),
-        }
-    }
+    Ok(Step::Open(Asked { id, transaction: kept, repeated }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -187,7 +170,7 @@ pub async fn status(State(node): State<Node>, Path(id): Path<String>, Query(quer
     let status = if node.is_pending(&id) { "pending" } else { "unknown" };
     Ok(Json(json!({
         "tx_id": hash_text(&id), "record_type": null, "agency_id": null, "record_id": null, "status": status,
-        "outcome": null, "code": null, "effect": null, "waits_for": [], "valid_until": null, "flags": [],
+        "outcome": null, "code": null, "detail": null, "effect": null, "waits_for": [], "valid_until": null, "flags": [],
         "height": null, "index": null, "block_time": null, "expires_at": null, "repeated": false,
     })))
 }

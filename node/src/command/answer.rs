@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use mingzhang_genesis::GenesisFault;
 use mingzhang_genesis::ceremony::CeremonyFault;
 use mingzhang_genesis::possession::PossessionFault;
+use mingzhang_ledger::layout::wrap;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use serde_json::{Value, json};
 
@@ -104,18 +105,16 @@ impl Failure {
         })
     }
 
+    /// Title and code on a line, then what happened, what it means and one fix, within the columns of a terminal.
     fn text(&self, language: Language) -> String {
         let Some(entry) = catalogue().get(&self.code) else { return format!("{} {}", self.code, self.detail) };
-        match language {
-            Language::Chinese => format!(
-                "{} {}   {}\n        {}\n        处理: {}",
-                self.code, entry.zh.title, self.detail, entry.zh.explain, entry.zh.fix
-            ),
-            Language::English => format!(
-                "{} {}   {}\n        {}\n        fix: {}",
-                self.code, entry.en.title, self.detail, entry.en.explain, entry.en.fix
-            ),
-        }
+        let (text, fix) = match language {
+            Language::Chinese => (&entry.zh, "处理"),
+            Language::English => (&entry.en, "fix"),
+        };
+        let lines =
+            [self.detail.as_str(), text.explain.as_str(), &format!("{fix}: {}", text.fix)].map(|line| wrap(line, 8));
+        format!("{} {}\n{}", self.code, text.title, lines.join("\n"))
     }
 }
 

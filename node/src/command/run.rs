@@ -72,7 +72,7 @@ pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> 
         known = Some(passphrase.clone());
         Ok::<_, Failure>(passphrase)
     })?;
-    start_logs(&start.config);
+    start_logs(&start.config, session.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -121,8 +121,9 @@ async fn told_to_stop() -> Result<(), Failure> {
 }
 
 /// Logs go to stderr; the libraries below say only what is amiss.
-fn start_logs(config: &Config) {
+fn start_logs(config: &Config, verbose: bool) {
     let level = match config.log_level {
+        LogLevel::Error | LogLevel::Warn | LogLevel::Info if verbose => LevelFilter::DEBUG,
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,

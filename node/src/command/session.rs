@@ -27,6 +27,15 @@ pub struct Global {
     /// No prose on stderr 不输出说明
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Logs of every step 输出每一步的日志
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Answer yes to every question 一律回答「是」
+    #[arg(short, long, global = true)]
+    yes: bool,
+    /// No colour; there is none to begin with 不用颜色(本来就没有)
+    #[arg(long, global = true)]
+    no_color: bool,
     /// Never ask, fail instead 不提问
     #[arg(long, global = true)]
     no_input: bool,
@@ -60,6 +69,7 @@ impl Language {
 pub struct Session {
     pub json: bool,
     pub language: Language,
+    pub verbose: bool,
     quiet: bool,
     no_input: bool,
     passphrase_fd: Option<u32>,
@@ -69,9 +79,10 @@ pub struct Session {
 
 impl Session {
     pub fn new(global: Global) -> Self {
-        let Global { json, lang, quiet, no_input, passphrase_fd } = global;
+        // No command of this program asks anything but passphrases, and none prints colour: both flags hold already.
+        let Global { json, lang, quiet, verbose, yes: _, no_color: _, no_input, passphrase_fd } = global;
         let language = Language::of_environment(lang);
-        Self { json, language, quiet, no_input, passphrase_fd, descriptor_line: OnceCell::new() }
+        Self { json, language, verbose, quiet, no_input, passphrase_fd, descriptor_line: OnceCell::new() }
     }
 
     /// Prose for people, on stderr.

@@ -18,6 +18,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::{self, NodeKeys, Purpose};
 
+/// Everybody who asks a devnet is at one address.
+const READS_PER_S: u64 = 100_000;
 /// Name of every devnet; the hash in the origin tells them apart.
 const NAME: &str = "devnet.mingzhang.test/main";
 const ADMINS: usize = 2;
@@ -230,6 +232,7 @@ impl Draft {
             api_listen: seat.api,
             ops_listen: seat.ops,
             peer_listen: seat.peer,
+            api_reads_per_s: READS_PER_S,
             ..Config::default()
         };
         let path = folder.join("node.toml");

@@ -60,11 +60,13 @@ fn start_ticks(pid: u32) -> Option<u64> {
     parse_start_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Field 3 is the state, field 22 the start time; field 2, the name, may hold spaces and parentheses.
+/// Field 3 is the state, field 20 how many threads there are, field 22 the start time; field 2, the name, may hold spaces
+/// and parentheses. A killed process whose first thread has ended while others have not still holds ports and locks.
 fn parse_start_ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ended = matches!(*fields.first()?, "Z" | "X");
+    let threads: u64 = fields.get(17)?.parse().ok()?;
+    let ended = matches!(*fields.first()?, "Z" | "X") && threads <= 1;
     let ticks = fields.get(19)?.parse().ok()?;
     (!ended).then_some(ticks)
 }
@@ -127,9 +129,10 @@ mod tests {
 
     #[test]
     fn names_with_parentheses_do_not_confuse() {
-        let stat = |state| format!("7 (a) b (c) {state} 1 {} 4242 0", ["0"; 17].join(" "));
-        assert_eq!(parse_start_ticks(&stat("S")), Some(4242));
-        assert_eq!(parse_start_ticks(&stat("Z")), None);
+        let stat = |state, threads| format!("7 (a) b (c) {state} 1 {} {threads} 0 4242 0", ["0"; 15].join(" "));
+        assert_eq!(parse_start_ticks(&stat("S", 12)), Some(4242));
+        assert_eq!(parse_start_ticks(&stat("Z", 1)), None);
+        assert_eq!(parse_start_ticks(&stat("Z", 2)), Some(4242), "a thread still holds the ports");
         assert_eq!(parse_start_ticks("7 (a"), None);
     }
 }

@@ -239,6 +239,8 @@ impl Executor {
             let done = self
                 .store
                 .commit(&FinalBlock { executed: block.executed.clone(), certificate: certificate.clone() })?;
+            let rejected = block.outcomes.iter().filter(|record| record.outcome != 0);
+            self.store.keep_details(rejected.map(|record| (record.index, record.detail.as_str())))?;
             let written = match done {
                 Committed::Now(written) => Some(written),
                 Committed::Before => None,

@@ -1,7 +1,7 @@
 //! Watches what this machine needs to take part: room on the disk. Warns early, refuses new transactions before it is
 //! scarce, and stops the node in good order while there is still room to flush.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,18 @@ pub struct Parts {
     pub limits: Limits,
 }
 
+/// Refuses a full disk before the store is opened: what a node writes at its start needs room too.
+pub fn require_room(data_directory: &Path, limits: &Limits) -> Result<(), StoreFault> {
+    // The folder itself may still have to be made.
+    let Some(existing) = data_directory.ancestors().find(|path| path.exists()) else { return Ok(()) };
+    let space = Space::of(existing)?;
+    if space.state(limits) == DiskState::Full { Err(full(data_directory, &space)) } else { Ok(()) }
+}
+
+fn full(data_directory: &Path, space: &Space) -> StoreFault {
+    StoreFault::DiskFull { path: data_directory.to_owned(), free_per_mille: space.free_per_mille() }
+}
+
 /// Runs until the engine is gone or the disk is full.
 pub async fn watch(parts: Parts) -> Result<(), StoreFault> {
     let mut last = DiskState::Enough;
@@ -30,8 +42,7 @@ pub async fn watch(parts: Parts) -> Result<(), StoreFault> {
         let space = Space::of(&parts.data_directory)?;
         let state = space.state(&parts.limits);
         if state == DiskState::Full {
-            let free_per_mille = space.free_per_mille();
-            return Err(StoreFault::DiskFull { path: parts.data_directory, free_per_mille });
+            return Err(full(&parts.data_directory, &space));
         }
         if state != last {
             tell(state, &space);

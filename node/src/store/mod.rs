@@ -6,6 +6,7 @@
 mod backup;
 mod check;
 mod commit;
+mod details;
 pub mod disk;
 mod durable;
 mod fault;

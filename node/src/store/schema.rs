@@ -56,6 +56,8 @@ pub enum Column {
     Seals,
     /// SHA-256 of the evidence → evidence.
     Evidence,
+    /// Log index u64 → figures of a rejection, for people; no part of the ledger.
+    Details,
     /// counter u64 → mark u64: the highest counter known to be synced when this write was made.
     Counters,
 }
@@ -83,7 +85,7 @@ pub mod meta {
 }
 
 impl Column {
-    pub const ALL: [Column; 18] = [
+    pub const ALL: [Column; 19] = [
         Self::Meta,
         Self::Headers,
         Self::HeaderAt,
@@ -101,6 +103,7 @@ impl Column {
         Self::Admitted,
         Self::Seals,
         Self::Evidence,
+        Self::Details,
         Self::Counters,
     ];
 
@@ -124,6 +127,7 @@ impl Column {
             Self::Admitted => "admitted",
             Self::Seals => "seals",
             Self::Evidence => "evidence",
+            Self::Details => "details",
             Self::Counters => "counters",
         }
     }

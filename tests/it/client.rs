@@ -1,0 +1,135 @@
+//! What the client promises beyond single commands: evidence as one file, audits of the past, and what the other nodes say.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use mingzhang_tests::world::{Told, World, run, until};
+use serde_json::{Value, json};
+
+/// Donations of 1.00 each, in a file of their own.
+fn donations(folder: &Path, name: &str, count: usize) -> String {
+    let mut text = "date,donor,amount,currency,channel,programme\n".to_owned();
+    for number in 0..count {
+        writeln!(text, "2020-01-{:02},{name} {number},1.00,CNY,bank,relief", number % 28 + 1).expect("a string");
+    }
+    let path = folder.join(format!("{name}.csv"));
+    std::fs::write(&path, text).expect("written");
+    path.display().to_string()
+}
+
+fn imported(world: &World, file: &str) -> String {
+    let told = world.client(&["import", "donations", file, "--mode", "historical"]);
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    told.data()["programmes"][0]["programme_id"].as_str().expect("a programme").to_owned()
+}
+
+/// Waits until every node has seals on all that is final.
+fn sealed(world: &World) {
+    let status = |seat, name: &str| world.get(seat, "/status")?.1[name].as_u64();
+    let size = world.seats.iter().filter_map(|seat| status(seat, "tree_size")).max().expect("a node answers");
+    for seat in &world.seats {
+        until("seals on the last record", || status(seat, "sealed_size").filter(|sealed| *sealed >= size));
+    }
+}
+
+fn audit(world: &World, id: &str, more: &[&str]) -> Told {
+    world.client(&[&["audit", "programme", id][..], more].concat())
+}
+
+#[test]
+fn audits_of_the_past_and_of_all_nodes() {
+    let world = World::start(4);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let programme = imported(&world, &donations(folder.path(), "first", 20));
+    sealed(&world);
+    let first = audit(&world, &programme, &[]);
+    assert_eq!(first.exit, Some(0), "{} {}", first.json, first.stderr);
+    assert_eq!(first.data()["proof"]["nodes_agreeing"], 4, "{}", first.json);
+    let height = first.data()["as_of"]["height"].as_u64().expect("a height");
+
+    a_withheld_trail_is_missed(&world, &programme, folder.path());
+    an_officer_says_more(&world);
+    sealed(&world);
+
+    // The past is the beginning of the trail that is proven complete today.
+    let then = audit(&world, &programme, &["--height", &height.to_string()]);
+    assert_eq!(then.exit, Some(0), "{} {}", then.json, then.stderr);
+    for name in ["as_of", "income", "available", "records", "movements", "accounts", "balanced"] {
+        assert_eq!(then.data()[name], first.data()[name], "{name}");
+    }
+    let before = audit(&world, &programme, &["--height", "1"]);
+    assert_eq!((before.exit, before.code()), (Some(5), "MZ-2005"), "{}", before.json);
+    let later = audit(&world, &programme, &["--height", "1000000"]);
+    assert_eq!((later.exit, later.code()), (Some(5), "MZ-2006"), "{}", later.json);
+
+    world.kill("data");
+    let three = audit(&world, &programme, &[]);
+    assert_eq!((three.exit, &three.data()["proof"]["nodes_agreeing"]), (Some(0), &json!(3)), "{}", three.json);
+}
+
+/// A bundle that leaves out the findings must prove that there are none.
+fn a_withheld_trail_is_missed(world: &World, programme: &str, folder: &Path) {
+    let file = folder.join("bundle.json");
+    let path = file.display().to_string();
+    let told = world.client(&["audit", "bundle", "programme", programme, "--out", &path]);
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let verify = || world.client(&["audit", "verify", &path, "--offline"]);
+    assert_eq!(verify().exit, Some(0));
+    let whole: Value = serde_json::from_slice(&std::fs::read(&file).expect("a bundle")).expect("JSON");
+    let leaves = whole["trail"]["leaves"].as_array().expect("leaves").len();
+    let missed = (0..leaves).filter(|at| {
+        let mut bundle = whole.clone();
+        bundle["trail"]["leaves"].as_array_mut().expect("leaves").remove(*at);
+        std::fs::write(&file, bundle.to_string()).expect("written");
+        let told = verify();
+        assert_ne!(told.exit, Some(0), "a bundle without its leaf {at} verified");
+        told.exit == Some(9) && told.json["errors"].to_string().contains("the proof that there is none")
+    });
+    assert!(missed.count() >= 1, "one of the leaves proves that there are no findings");
+}
+
+/// A receipt with the proof of who signed it, in one file.
+fn an_officer_says_more(world: &World) {
+    let root = "7".repeat(64);
+    let filed = ["record", "document_anchor", "--root", &root, "--kind", "minutes", "--id", "DOC-1"];
+    let told = world.client(&[&filed[..], &["--key", "civil-window-1", "--wait", "60s"]].concat());
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let tx_id = told.data()["tx_id"].as_str().expect("an id").to_owned();
+    world.sealed(&world.seats[0], &tx_id);
+    let file = world.path().join("receipt.json");
+    let path = file.display().to_string();
+    let got = world.client(&["receipt", "get", &tx_id, "--format", "bundle", "--out", &path]);
+    assert_eq!(got.exit, Some(0), "{} {}", got.json, got.stderr);
+    assert_eq!((&got.data()["format"], &got.data()["tx_id"]), (&json!("bundle"), &json!(tx_id)));
+    let verified = world.client(&["audit", "verify", &path, "--offline"]);
+    assert_eq!((verified.exit, verified.data()["verdict"].as_str()), (Some(0), Some("verified")), "{}", verified.json);
+    let mut bundle: Value = serde_json::from_slice(&std::fs::read(&file).expect("a bundle")).expect("JSON");
+    assert_eq!(bundle["entry"]["decoded"]["record_id"], "DOC-1");
+    bundle["entry"]["index"] = json!(bundle["entry"]["index"].as_u64().expect("an index") + 1);
+    std::fs::write(&file, bundle.to_string()).expect("written");
+    assert_eq!(world.client(&["audit", "verify", &path, "--offline"]).exit, Some(8));
+}
+
+#[test]
+fn verbose_tells_requests_and_changes_no_result() {
+    let world = World::start(1);
+    let plain = world.client(&["query", "block", "1"]);
+    let told = world.client(&["-v", "query", "block", "1"]);
+    assert_eq!((told.exit, &told.json), (plain.exit, &plain.json));
+    assert!(told.stderr.contains("GET http://127.0.0.1:"), "{}", told.stderr);
+    assert!(!plain.stderr.contains("GET"), "{}", plain.stderr);
+}
+
+#[test]
+fn manual_pages_come_from_the_program() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let page = run("mingzhang", &["--json", "man", "tx", "submit"], folder.path());
+    let text = page.json["data"]["page"].as_str().unwrap_or("");
+    assert!(text.contains(".TH") && text.contains("wait"), "{} {}", page.json, page.stderr);
+    let pages = folder.path().join("man1");
+    let all = run("mingzhang", &["--json", "man", "--out", &pages.display().to_string()], folder.path());
+    assert_eq!(all.exit, Some(0), "{} {}", all.json, all.stderr);
+    assert!(pages.join("mingzhang.1").exists() && pages.join("mingzhang-audit-programme.1").exists());
+    let none = run("mingzhang", &["--json", "man", "nothing"], folder.path());
+    assert_eq!(none.exit, Some(2), "{}", none.json);
+}
