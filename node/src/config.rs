@@ -14,6 +14,7 @@ use thiserror::Error;
 pub struct Config {
     pub agency: String,
     pub observer: bool,
+    pub joined_later: bool,
     pub data_directory: PathBuf,
     pub keys_directory: PathBuf,
     pub genesis_file: PathBuf,
@@ -70,13 +71,18 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// All keys, in the order of the file.
-pub const SETTINGS: [Setting; 17] = [
+pub const SETTINGS: [Setting; 18] = [
     setting(
         "agency",
         "本节点所属单位的代码;观察节点留空",
         "Id of the agency that runs this node; empty for an observer",
     ),
     setting("observer", "只跟随和核验,不签署任何内容", "Only follows and verifies, signs nothing"),
+    setting(
+        "joined_later",
+        "创立之后加入或更换过密钥:密钥与地址不与创世文件比对",
+        "Joined, or changed keys, after the founding: keys and seeds are not compared with the genesis file",
+    ),
     setting("data_directory", "数据库所在目录", "Where the store lies"),
     setting("keys_directory", "密钥文件所在目录", "Where the key files lie"),
     setting("genesis_file", "创世文件", "The genesis file"),
@@ -105,6 +111,7 @@ impl Default for Config {
         Self {
             agency: String::new(),
             observer: false,
+            joined_later: false,
             data_directory: "data".into(),
             keys_directory: "keys".into(),
             genesis_file: "genesis.json".into(),

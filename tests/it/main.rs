@@ -2,6 +2,7 @@
 
 mod bad_bytes;
 mod bad_input;
+mod epochs;
 mod faults;
 mod import;
 mod operator;

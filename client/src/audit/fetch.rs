@@ -14,6 +14,7 @@ use mingzhang_ledger::state::key::{self, Key};
 use serde::Deserialize;
 
 use crate::context::Network;
+use crate::handoffs;
 use crate::node_api::NodeApi;
 use crate::output::{Failure, exit};
 
@@ -69,7 +70,7 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
         format: BUNDLE_FORMAT.to_owned(),
         origin: genesis.origin.clone(),
         genesis_hash: genesis.hash,
-        handoffs: Vec::new(),
+        handoffs: handoffs::fetch(genesis, api)?,
         receipt: None,
         policy: policy(&genesis.origin, &[], &genesis.set, None),
         entry: None,

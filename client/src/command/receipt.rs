@@ -8,8 +8,9 @@ use mingzhang_ledger::verify::{Verdict, receipt};
 use serde_json::json;
 
 use super::Desk;
+use crate::handoffs;
 use crate::output::{Answer, Failure, exit};
-use crate::verify::{authorities, steps_text, verdict_name};
+use crate::verify::{authorities_after, steps_text, verdict_name};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,12 +30,18 @@ enum Action {
     Show { file: PathBuf },
     /// The same receipt under the newest checkpoint
     Refresh { file: PathBuf },
+    /// The hand-offs from the founding members to those of today, for `verify --handoffs` on another machine
+    Handoffs {
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
         Action::Get { tx, out } => ("receipt get".into(), get(desk, &tx, out.as_ref())),
         Action::Show { file } => ("receipt show".into(), show(&file)),
+        Action::Handoffs { out } => ("receipt handoffs".into(), export_handoffs(desk, &out)),
         Action::Refresh { file } => ("receipt refresh".into(), refresh(desk, &file)),
     }
 }
@@ -42,7 +49,9 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 fn get(desk: &Desk, tx: &str, out: Option<&PathBuf>) -> Result<Answer, Failure> {
     let id = tx.strip_prefix("sha256:").unwrap_or(tx);
     let text = desk.api()?.get(&format!("/transactions/{id}/receipt?wait=20"))?.success()?.text();
-    let checked = receipt(&authorities(desk.network()?), &text, None);
+    let genesis = &desk.network()?.genesis;
+    let authorities = authorities_after(genesis, &handoffs::fetch(genesis, &desk.api()?)?)?;
+    let checked = receipt(&authorities, &text, None);
     let facts = checked.facts.as_ref();
     let code = match &checked.report.verdict {
         Verdict::Verified => None,
@@ -74,6 +83,14 @@ fn get(desk: &Desk, tx: &str, out: Option<&PathBuf>) -> Result<Answer, Failure> 
         None => text,
     };
     Ok(Answer::done(data, shown))
+}
+
+fn export_handoffs(desk: &Desk, out: &PathBuf) -> Result<Answer, Failure> {
+    let handoffs = handoffs::fetch(&desk.network()?.genesis, &desk.api()?)?;
+    std::fs::write(out, handoffs::text_of(&handoffs)?)?;
+    let words = desk.pick("份交接证明,已核验", "hand-offs, verified");
+    let text = format!("{}  {} {words}", out.display(), handoffs.len());
+    Ok(Answer::done(json!({ "file": out, "handoffs": handoffs.len() }), text))
 }
 
 fn read(file: &PathBuf) -> Result<Receipt, Failure> {

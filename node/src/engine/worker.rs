@@ -118,7 +118,7 @@ impl Parts {
 
     fn note_executed(&self, header: &Header) {
         if let Some(positions) = self.executor.positions(&header.id()) {
-            self.mempool.executed(header.height, positions);
+            self.mempool.executed(header, positions);
         }
     }
 

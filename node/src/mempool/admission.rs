@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::door;
 use mingzhang_ledger::outcome::Refusal;
+use mingzhang_ledger::records::governance;
 use mingzhang_ledger::records::object::RecordLeaf;
 use mingzhang_ledger::state::execute::Network;
 use mingzhang_ledger::state::{Overlay, StateFault, key};
@@ -222,6 +223,11 @@ impl Door<'_> {
         Ok(!expired
             && self.recorded(transaction)?.is_none()
             && door::check(&self.view, self.network, self.now_ms, transaction)?.is_ok())
+    }
+
+    /// Whether a block made now would carry out an agreed change of the authority set.
+    pub(super) fn action_is_due(&self) -> Result<bool, StoreFault> {
+        Ok(governance::is_due(&Overlay::new(&self.view), self.now_ms)?)
     }
 
     /// Height of the tip that this door stands at.

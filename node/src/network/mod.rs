@@ -228,6 +228,7 @@ impl Handle {
 
     /// Replaces the registered peers: a new authority set, or a changed list of observers.
     pub fn register(&self, peers: Vec<AllowedPeer>) {
+        self.directory.reseat(&peers);
         self.registrations.send_replace(peers);
     }
 

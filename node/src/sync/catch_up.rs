@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mingzhang_consensus::message::Message;
-use mingzhang_consensus::{Audience, Found, Input, Peer};
+use mingzhang_consensus::{Found, Input, Peer};
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::header::Header;
@@ -18,6 +18,8 @@ use super::{Parts, SyncFault};
 use crate::engine::inbound::OtherFrame;
 use crate::engine::worker::Job;
 use crate::mempool::Taken;
+use crate::network::{Channel, Frame};
+use crate::signer::Identity;
 
 /// Peers that are asked in vain before a run ends; consensus starts the next.
 const MAX_VAIN_PEERS: usize = 2;
@@ -63,13 +65,14 @@ impl CatchUp {
         });
     }
 
-    /// For a node without a seat, to whom no votes come: asks whether there is more, whenever a member connects and
+    /// While this node has no seat, no votes come to it: it asks whether there is more, whenever a member connects and
     /// every few seconds.
-    pub async fn follow(self, mut connected: watch::Receiver<BTreeSet<u16>>) {
+    pub async fn follow(self, mut connected: watch::Receiver<BTreeSet<u16>>, identity: Arc<Identity>) {
         loop {
             let tip = self.parts.store.tip().height;
             let peers = self.parts.network.peers();
-            if peers.iter().any(|peer| peer.connected) {
+            let seatless = identity.seat(&self.parts.epoch.borrow()).is_none();
+            if seatless && peers.iter().any(|peer| peer.connected) {
                 self.start_with(tip.saturating_add(1), Vec::new());
             }
             tokio::select! {
@@ -175,15 +178,17 @@ pub(super) fn store_evidence(parts: &Parts, taken: &[Taken]) -> Result<(), SyncF
 /// ahead starts catching up.
 pub async fn strays(mut frames: mpsc::Receiver<OtherFrame>, parts: Arc<Parts>, catch_up: CatchUp) {
     while let Some(frame) = frames.recv().await {
-        let Some(seat) = frame.from.seat else { continue };
         let epoch = parts.epoch.borrow().clone();
         let Some(claimed) = crate::engine::inbound::claimed_epoch(&frame.body) else { continue };
         if claimed > epoch.number() {
             let goal = parts.store.tip().height.saturating_add(1);
             catch_up.start_with(goal, vec![frame.from.key]);
         } else if let Some(closing) = closing(&parts, claimed) {
+            // By key: whoever is behind need not have a seat any more.
             let (message, old) = closing;
-            parts.network.relay(&message, &Audience::Peers(vec![seat]), &old);
+            if let Some(told) = Frame::new(Channel::Consensus, &[&message.encode(&old)]) {
+                parts.network.send(&frame.from.key, &told);
+            }
         }
     }
 }
