@@ -28,6 +28,7 @@ pub struct Config {
     pub retransmission_ms: u64,
     pub mempool_bytes: u64,
     pub lane_quota_bytes: u64,
+    pub snapshot_from_blocks: u64,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
@@ -71,7 +72,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// All keys, in the order of the file.
-pub const SETTINGS: [Setting; 18] = [
+pub const SETTINGS: [Setting; 19] = [
     setting(
         "agency",
         "本节点所属单位的代码;观察节点留空",
@@ -101,6 +102,12 @@ pub const SETTINGS: [Setting; 18] = [
         "一个单位未最终确认交易的上限",
         "Most bytes of one agency that are not final",
     ),
+    number(
+        "snapshot_from_blocks",
+        (0, 1_000_000_000),
+        "新节点落后达到此区块数时直接取得状态快照;0 为总是重放日志",
+        "A new node so many blocks behind takes a peer's state; 0 always replays the log",
+    ),
     setting("log_level", "日志级别:error warn info debug trace", "Log level: error warn info debug trace"),
     setting("log_format", "日志格式:text 或 json", "Log format: text or json"),
 ];
@@ -125,6 +132,7 @@ impl Default for Config {
             retransmission_ms: 1_000,
             mempool_bytes: 64 * MIB,
             lane_quota_bytes: 8 * MIB,
+            snapshot_from_blocks: 10_000,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
         }

@@ -267,6 +267,9 @@ impl Shared {
             epoch: epoch_watch.clone(),
             inputs: input_sender.clone(),
             jobs: job_sender,
+            giver: sync::snapshot::Giver::default(),
+            founding: Arc::new(genesis.set.clone()),
+            snapshot_from_blocks: Some(config.snapshot_from_blocks).filter(|blocks| *blocks > 0),
         });
         let catch_up = sync::CatchUp::new(Arc::clone(&sync_parts));
 

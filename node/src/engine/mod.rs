@@ -240,7 +240,7 @@ impl Engine {
     fn show(&mut self) -> Result<(), StoreFault> {
         let (epoch, tip, seat) = (self.turns.epoch().clone(), self.parts.store.tip(), self.me);
         let mut missed = Vec::new();
-        for height in self.shown_height.saturating_add(1)..=tip.height {
+        for height in self.shown_height.max(self.parts.store.base()).saturating_add(1)..=tip.height {
             let Some(header) = self.parts.store.header(height)?.filter(|header| header.epoch == epoch.number()) else {
                 continue;
             };

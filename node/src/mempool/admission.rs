@@ -209,7 +209,7 @@ pub(super) struct Door<'a> {
 impl Door<'_> {
     pub(super) fn judge(&self, transaction: &Transaction) -> Result<Judged, StoreFault> {
         if let Some(leaf) = self.recorded(transaction)? {
-            return Ok(Judged::Answer(self.answer_of(leaf.index, transaction)?));
+            return Ok(Judged::Answer(self.answer_of(&leaf, transaction)?));
         }
         Ok(match door::check(&self.view, self.network, self.now_ms, transaction)? {
             Ok(key) => Judged::Passes(key),
@@ -241,9 +241,18 @@ impl Door<'_> {
     }
 
     /// The first answer, if the record on the log is the same.
-    fn answer_of(&self, index: u64, later: &Transaction) -> Result<Result<Submitted, Refusal>, StoreFault> {
+    fn answer_of(&self, leaf: &RecordLeaf, later: &Transaction) -> Result<Result<Submitted, Refusal>, StoreFault> {
         let corrupt = |reason: String| StateFault::Value(reason);
-        let entry = self.view.entry(index)?.ok_or_else(|| corrupt(format!("entry {index} is missing")))?;
+        let index = leaf.index;
+        let Some(entry) = self.view.entry(index)? else {
+            // A node that took over a peer's state holds no older entries: it knows the same bytes again, nothing else.
+            return Ok(match leaf.transaction_id == later.id() {
+                true => Ok(Submitted::Recorded { transaction_id: later.id(), index }),
+                false => {
+                    Err(Refusal::new(NOT_READY, "this record is older than the log that this node holds; ask another"))
+                }
+            });
+        };
         let earlier = entry.get(RECORD_HEAD_BYTES..).unwrap_or_default();
         let earlier = Transaction::decode(earlier).map_err(|error| corrupt(error.to_string()))?;
         Ok(match door::repeat(&earlier, later) {

@@ -32,7 +32,7 @@ pub use intake::{Arrival, Taken};
 use crate::clock::Clock;
 use crate::executor::HeldBatch;
 use crate::signer::Seat;
-use crate::store::{ExecutedBlock, Store, StoreFault};
+use crate::store::{ExecutedBlock, Store, StoreFault, Tip};
 use lane::Lanes;
 use own::{Own, RecordKey};
 
@@ -351,6 +351,17 @@ impl Mempool {
         }
         state.last_expiry_ms = now_ms;
         state.own.expired(block_time_ms)
+    }
+
+    /// The node took over a peer's state: its lanes go on from there, unless an epoch is to be opened first.
+    pub fn jump(&self, tip: &Tip) {
+        let mut state = self.lock();
+        if tip.epoch == state.lanes.epoch() {
+            state.lanes.advance(&tip.lanes);
+            state.head = (tip.height, tip.lanes.clone());
+        }
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// A boundary block became final: lanes start anew, and own transactions are batched again under a new run.

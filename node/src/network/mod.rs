@@ -239,6 +239,12 @@ impl Handle {
         }
     }
 
+    /// What a registered peer is called.
+    pub fn name_of(&self, key: &PublicKey) -> String {
+        let known = self.directory.status().into_iter().find(|peer| peer.key == *key);
+        known.map_or_else(|| hex::encode(key.0), |peer| peer.name)
+    }
+
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.directory.status()
     }

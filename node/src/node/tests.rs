@@ -1,5 +1,7 @@
 //! Four nodes in one process: real stores, real peers on loopback, real consensus.
 
+mod joining;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

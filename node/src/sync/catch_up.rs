@@ -13,12 +13,14 @@ use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::header::Header;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::join::{Ask, Joined, Joiner, Measure};
+use super::snapshot::Manifest;
 use super::wire::{Question, Segment};
 use super::{Parts, SyncFault};
 use crate::engine::inbound::OtherFrame;
 use crate::engine::worker::Job;
 use crate::mempool::Taken;
-use crate::network::{Channel, Frame};
+use crate::network::{Channel, Frame, Handle};
 use crate::signer::Identity;
 
 /// Peers that are asked in vain before a run ends; consensus starts the next.
@@ -91,6 +93,9 @@ impl CatchUp {
         let known: BTreeSet<PublicKey> = peers.iter().copied().collect();
         let connected = self.parts.network.peers().into_iter().filter(|peer| peer.connected).map(|peer| peer.key);
         peers.extend(connected.filter(|key| !known.contains(key)));
+        if let Some(from_blocks) = self.parts.snapshot_from_blocks.filter(|_| self.parts.store.is_fresh()) {
+            self.join(&peers, from_blocks).await?;
+        }
         let (mut turn, mut vain) = (0usize, 0usize);
         while self.parts.store.tip().height < self.goal.load(Ordering::Acquire) && vain < MAX_VAIN_PEERS {
             let Some(peer) = peers.get(turn % peers.len().max(1)) else { return Err(SyncFault::NotThere) };
@@ -110,6 +115,45 @@ impl CatchUp {
             }
         }
         Ok(())
+    }
+
+    /// Takes the state of the first peer that gives a true one. While one is half taken, nothing else is done.
+    async fn join(&self, peers: &[PublicKey], from_blocks: u64) -> Result<(), SyncFault> {
+        let parts = &self.parts;
+        let (chain, founding) = (parts.store.genesis_hash(), Arc::clone(&parts.founding));
+        let joiner = Joiner { store: &parts.store, chain, founding, from_blocks, asked: &parts.network };
+        for peer in peers {
+            match joiner.take(peer).await {
+                Ok(Joined::NotWorth) => return Ok(()),
+                Ok(Joined::Whole(manifest, measure)) => return self.install(*manifest, measure).await,
+                Err(SyncFault::Lie(reason)) => {
+                    let name = parts.network.name_of(peer);
+                    tracing::warn!(peer = name, reason, "peer is disconnected for a false part of the state");
+                    parts.network.disconnect(peer);
+                }
+                Err(error @ (SyncFault::Store(_) | SyncFault::Stopping)) => return Err(error),
+                Err(error) => tracing::debug!(%error, "peer gave no state"),
+            }
+        }
+        if parts.store.is_joining() { Err(SyncFault::NotThere) } else { Ok(()) }
+    }
+
+    async fn install(&self, manifest: Manifest, measure: Measure) -> Result<(), SyncFault> {
+        let (header, certificate) = (manifest.taken.header, manifest.taken.certificate.clone());
+        let (reply, done) = oneshot::channel();
+        let job = Job::Install { taken: Box::new(manifest.taken), reply };
+        self.parts.jobs.send(job).await.map_err(|_| SyncFault::Stopping)?;
+        done.await.map_err(|_| SyncFault::Stopping)?;
+        tracing::info!(
+            height = header.height,
+            leaves = measure.leaves,
+            bytes = measure.bytes,
+            elapsed_ms = measure.elapsed_ms,
+            mb_per_s = format!("{:.1}", measure.megabytes_per_second()),
+            "joined from a peer's state"
+        );
+        let found = Found::Range { header, certificate };
+        self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)
     }
 
     /// One segment: asked for, proved, executed, committed, and reported to consensus.
@@ -137,6 +181,12 @@ impl CatchUp {
             self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)?;
         }
         Ok(())
+    }
+}
+
+impl Ask for Handle {
+    async fn ask(&self, peer: &PublicKey, question: &Question) -> Result<Vec<u8>, SyncFault> {
+        Ok(Handle::ask(self, peer, &question.encode()).await?)
     }
 }
 
