@@ -43,6 +43,11 @@ pub fn from_json(
     Ok(Value::text_map(pairs))
 }
 
+/// The bytes of an action's body, for a proposal.
+pub fn action_from_json(fields: &[Field], json: &serde_json::Value, reading: &Reading<'_>) -> Result<Value, Failure> {
+    read_map("action_body", fields, json, reading)
+}
+
 /// A flag's text as JSON: numbers, booleans and lists as such, everything else as a string.
 pub fn flag_to_json(kind: &FieldKind, texts: &[String]) -> Result<serde_json::Value, Failure> {
     let one = |kind: &FieldKind, text: &String| match kind {

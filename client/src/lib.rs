@@ -6,6 +6,7 @@ pub mod command;
 pub mod context;
 pub mod currency;
 pub mod explain;
+pub mod handoffs;
 pub mod import;
 pub mod keys;
 pub mod node_api;

@@ -1,15 +1,25 @@
 //! Verification on this machine, from the pinned genesis file: what `verify` and `audit` share. Opens no socket.
 
 use mingzhang_genesis::Genesis;
+use mingzhang_ledger::proof::Handoff;
 use mingzhang_ledger::verify::{Authorities, Report, StepName, StepResult, Verdict};
 use serde_json::{Value, json};
 
 use crate::context::Network;
-use crate::output::Language;
+use crate::output::{Failure, Language};
 
-/// The authorities of a network, as its genesis names them.
+/// The authorities of a network, as its genesis names them; a bundle's own hand-offs lead on from there.
 pub fn authorities(network: &Network) -> Authorities {
     authorities_of(&network.genesis)
+}
+
+/// The authorities that hand-offs lead to.
+pub fn authorities_after(genesis: &Genesis, handoffs: &[Handoff]) -> Result<Authorities, Failure> {
+    let mut authorities = authorities_of(genesis);
+    for handoff in handoffs {
+        authorities.pass(handoff).map_err(|problem| Failure::coded(problem.code, problem.detail))?;
+    }
+    Ok(authorities)
 }
 
 /// The authorities that a genesis file names.

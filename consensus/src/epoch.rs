@@ -1,5 +1,5 @@
 //! One epoch: the chain, the authority set that decides in it, and the block that opened it. Everything that is
-//! decoded or verified, is so against one of these. Opening the next one at a boundary block is not done here.
+//! decoded or verified, is so against one of these. The engine opens the next one once a boundary block is final and applied.
 
 use std::sync::Arc;
 

@@ -181,7 +181,8 @@ impl Turns {
     /// A range that the engine fetched, executed and committed.
     pub(crate) fn on_range(&mut self, header: &Header, certificate: FinalCert) {
         let (block, turn) = (header.id(), certificate.turn);
-        if certificate.block != block || certificate.height != header.height {
+        let ours = certificate.epoch == self.setup.epoch.number() && header.epoch == certificate.epoch;
+        if !ours || certificate.block != block || certificate.height != header.height {
             return;
         }
         self.on_final_cert(certificate);

@@ -174,10 +174,19 @@ impl Turns {
         self.advance_clock(now);
         match input {
             Input::Tick => {}
-            Input::Message { from, message } => self.on_message(from, message.into_inner()),
+            Input::Message { from, message } => {
+                // What was verified before the epoch opened speaks of other members under the same indices.
+                if message.get().epoch() == self.setup.epoch.number() {
+                    self.on_message(from, message.into_inner());
+                }
+            }
             Input::Connected { peer } => self.on_connected(peer, true),
             Input::Disconnected { peer } => self.on_connected(peer, false),
-            Input::Built { turn, draft } => self.on_built(turn, draft),
+            Input::Built { turn, draft } => {
+                if draft.header.epoch == self.setup.epoch.number() {
+                    self.on_built(turn, draft);
+                }
+            }
             Input::BuildFailed { turn } => self.on_build_failed(turn),
             Input::Executed { block, verdict } => self.on_executed(block, verdict),
             Input::Fetched { found } => self.on_found(found),

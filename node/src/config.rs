@@ -14,6 +14,7 @@ use thiserror::Error;
 pub struct Config {
     pub agency: String,
     pub observer: bool,
+    pub joined_later: bool,
     pub data_directory: PathBuf,
     pub keys_directory: PathBuf,
     pub genesis_file: PathBuf,
@@ -28,6 +29,7 @@ pub struct Config {
     pub mempool_bytes: u64,
     pub lane_quota_bytes: u64,
     pub api_reads_per_s: u64,
+    pub snapshot_from_blocks: u64,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
@@ -71,13 +73,18 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// All keys, in the order of the file.
-pub const SETTINGS: [Setting; 18] = [
+pub const SETTINGS: [Setting; 20] = [
     setting(
         "agency",
         "本节点所属单位的代码;观察节点留空",
         "Id of the agency that runs this node; empty for an observer",
     ),
     setting("observer", "只跟随和核验,不签署任何内容", "Only follows and verifies, signs nothing"),
+    setting(
+        "joined_later",
+        "创立之后加入或更换过密钥:密钥与地址不与创世文件比对",
+        "Joined, or changed keys, after the founding: keys and seeds are not compared with the genesis file",
+    ),
     setting("data_directory", "数据库所在目录", "Where the store lies"),
     setting("keys_directory", "密钥文件所在目录", "Where the key files lie"),
     setting("genesis_file", "创世文件", "The genesis file"),
@@ -97,6 +104,12 @@ pub const SETTINGS: [Setting; 18] = [
         "Most bytes of one agency that are not final",
     ),
     number("api_reads_per_s", (1, 1_000_000), "每个地址每秒的查询上限", "Most reads of one address in a second"),
+    number(
+        "snapshot_from_blocks",
+        (0, 1_000_000_000),
+        "新节点落后达到此区块数时直接取得状态快照;0 为总是重放日志",
+        "A new node so many blocks behind takes a peer's state; 0 always replays the log",
+    ),
     setting("log_level", "日志级别:error warn info debug trace", "Log level: error warn info debug trace"),
     setting("log_format", "日志格式:text 或 json", "Log format: text or json"),
 ];
@@ -107,6 +120,7 @@ impl Default for Config {
         Self {
             agency: String::new(),
             observer: false,
+            joined_later: false,
             data_directory: "data".into(),
             keys_directory: "keys".into(),
             genesis_file: "genesis.json".into(),
@@ -121,6 +135,7 @@ impl Default for Config {
             mempool_bytes: 64 * MIB,
             lane_quota_bytes: 8 * MIB,
             api_reads_per_s: 50,
+            snapshot_from_blocks: 10_000,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
         }

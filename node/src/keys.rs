@@ -12,6 +12,8 @@ use mingzhang_ledger::outcome::Code;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::keyring::Keyring;
+
 /// Largest key file that is read.
 const MAX_KEY_FILE_BYTES: u64 = 8 * 1024;
 /// First line of a key file in clear.
@@ -52,7 +54,7 @@ impl Purpose {
 #[derive(Debug)]
 pub struct NodeKeys {
     pub consensus: Option<SigningKey>,
-    pub sealing: Option<SigningKey>,
+    pub sealing: Keyring,
     pub peer: SigningKey,
 }
 

@@ -11,11 +11,13 @@ mod threads;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use mingzhang_consensus::{Epoch, Input, Work};
 use mingzhang_genesis::Genesis;
+use mingzhang_ledger::authority::Member;
 use mingzhang_ledger::batch::Batch;
 use mingzhang_ledger::records::registry::founding::found;
 use mingzhang_ledger::state::StateFault;
@@ -35,6 +37,7 @@ use crate::keys::NodeKeys;
 use crate::mempool::{self, Mempool};
 use crate::network::{self, AllowedPeer, NetworkFault, Topic};
 use crate::sealer::{self, Sealer};
+use crate::setup;
 use crate::signer::Identity;
 use crate::store::disk::Limits;
 use crate::store::{Foundation, Settings, Store, StoreFault};
@@ -42,8 +45,13 @@ use crate::sync;
 
 /// Seals and strays that may wait for their turn.
 const SIDE_QUEUE_LENGTH: usize = 1_024;
+/// How often it is looked whether an agreed action is due.
+const DUE_INTERVAL: Duration = Duration::from_secs(1);
 /// Fetches that may wait to begin.
 const FETCH_QUEUE_LENGTH: usize = 256;
+
+const NOT_THE_KEY_OF_THE_SEAT: &str = "the set has another consensus key for this agency than the one in the key file; this node follows without a \
+     vote until a vote of the agencies gives its key the seat, or until it has caught up with the one that did";
 
 /// Why a node does not start, or stopped.
 #[derive(Debug, Error)]
@@ -113,8 +121,11 @@ pub async fn start(start: Start) -> Result<Node, Fault> {
     let store = Arc::new(open_store(&config.data_directory, &genesis)?);
     let ledger = genesis.founding.network.clone();
     let epoch = Arc::new(store.epoch()?);
-    let identity = Arc::new(Identity::new(keys.peer, keys.consensus, keys.sealing));
-    let peers = allowed_peers(&epoch, &seeds);
+    let identity = Arc::new(Identity::new(keys));
+    if identity.seat(&epoch).is_none() && epoch.set.index_of(&config.agency).is_some() {
+        tracing::error!(agency = config.agency, epoch = epoch.number(), "{}", NOT_THE_KEY_OF_THE_SEAT);
+    }
+    let peers = allowed_peers(&epoch, &[], &seeds);
     let network_config = network::Config {
         key: identity.peer.clone(),
         chain: genesis.hash,
@@ -137,8 +148,9 @@ fn listen_address(config: &Config) -> Multiaddr {
     Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
 }
 
-/// Members of the set, with their addresses from the seeds, and observers that the seeds name.
-pub(crate) fn allowed_peers(epoch: &Epoch, seeds: &Seeds) -> Vec<AllowedPeer> {
+/// Members of the set, with their addresses from the seeds, and without a seat those who are about to join, former
+/// members and observers that the seeds name.
+pub(crate) fn allowed_peers(epoch: &Epoch, joining: &[Member], seeds: &Seeds) -> Vec<AllowedPeer> {
     let addresses = |key| {
         let known = seeds.peers.iter().filter(|peer| peer.peer_key == key);
         known.flat_map(|peer| &peer.addresses).map(multiaddr).collect()
@@ -152,14 +164,16 @@ pub(crate) fn allowed_peers(epoch: &Epoch, seeds: &Seeds) -> Vec<AllowedPeer> {
             addresses: addresses(member.peer_key),
         })
         .collect();
-    let keys: BTreeSet<_> = members.iter().map(|member| member.key).collect();
-    let observers = seeds.peers.iter().filter(|peer| !keys.contains(&peer.peer_key)).map(|peer| AllowedPeer {
-        key: peer.peer_key,
-        seat: None,
-        name: peer.agency.clone(),
-        addresses: peer.addresses.iter().map(multiaddr).collect(),
-    });
-    members.iter().cloned().chain(observers).collect()
+    let mut keys: BTreeSet<_> = members.iter().map(|member| member.key).collect();
+    let seeded = seeds.peers.iter().map(|peer| (peer.peer_key, &peer.agency));
+    let seatless = joining.iter().map(|member| (member.peer_key, &member.agency)).chain(seeded);
+    let mut peers = members;
+    for (key, name) in seatless {
+        if keys.insert(key) {
+            peers.push(AllowedPeer { key, seat: None, name: name.clone(), addresses: addresses(key) });
+        }
+    }
+    peers
 }
 
 fn multiaddr(address: &Address) -> Multiaddr {
@@ -254,6 +268,9 @@ impl Shared {
             epoch: epoch_watch.clone(),
             inputs: input_sender.clone(),
             jobs: job_sender,
+            giver: sync::snapshot::Giver::default(),
+            founding: Arc::new(genesis.set.clone()),
+            snapshot_from_blocks: Some(config.snapshot_from_blocks).filter(|blocks| *blocks > 0),
         });
         let catch_up = sync::CatchUp::new(Arc::clone(&sync_parts));
 
@@ -266,14 +283,12 @@ impl Shared {
         let verify = self.inbound_parts(epoch_watch.clone());
         let outlets = inbound::Outlets { inputs: input_sender.clone(), seals: seal_sender, strays: stray_sender };
         threads.run("inbound", async move { Ok(inbound::verify_inbound(inbox.inbound, verify, outlets).await?) })?;
-        let sealer = Sealer::new(self.sealer_parts());
+        let sealer = Sealer::new(self.sealer_parts(&handle.config));
         let heights = self.store.watch_height();
         threads.run("sealer", async move { Ok(sealer.run(seals, heights).await?) })?;
         threads.spawn(sync::serve(inbox.requests, Arc::clone(&sync_parts)));
         threads.spawn(sync::fetch_all(fetches, Arc::clone(&sync_parts), catch_up.clone()));
-        if self.identity.seat(&epoch_watch.borrow()).is_none() {
-            threads.spawn(catch_up.clone().follow(connected));
-        }
+        threads.spawn(catch_up.clone().follow(connected, Arc::clone(&self.identity)));
         threads.spawn(sync::strays(strays, sync_parts, catch_up));
         let gossip = gossip::Parts {
             epoch: epoch_watch,
@@ -312,13 +327,18 @@ impl Shared {
     }
 
     fn engine_parts(&self, config: &Config, seeds: Seeds) -> engine::Parts {
+        let seeds_file = config.seeds_file.clone();
         engine::Parts {
             store: Arc::clone(&self.store),
             mempool: Arc::clone(&self.mempool),
             network: self.network.clone(),
             clock: Arc::clone(&self.clock),
             identity: Arc::clone(&self.identity),
-            peers: Box::new(move |epoch| allowed_peers(epoch, &seeds)),
+            peers: Box::new(move |epoch, joining| {
+                // Addresses of those who come later are added to the file while the node runs.
+                let seeds = setup::reread_seeds(&seeds_file, &epoch.chain).unwrap_or_else(|| seeds.clone());
+                allowed_peers(epoch, joining, &seeds)
+            }),
             relay_delay_ms: config.relay_delay_ms,
             retransmit_ms: config.retransmission_ms,
         }
@@ -346,13 +366,14 @@ impl Shared {
         }
     }
 
-    fn sealer_parts(&self) -> sealer::Parts {
+    fn sealer_parts(&self, config: &Config) -> sealer::Parts {
         sealer::Parts {
             store: Arc::clone(&self.store),
             network: self.network.clone(),
             clock: Arc::clone(&self.clock),
             origin: self.ledger.origin.clone(),
-            key: self.identity.sealing().cloned(),
+            agency: config.agency.clone(),
+            keys: Arc::clone(self.identity.sealing()),
         }
     }
 }
@@ -368,6 +389,10 @@ async fn tell_work(mempool: &Mempool, inputs: &mpsc::Sender<Input>) -> Result<()
                 return Ok(());
             }
         }
-        mempool.changed().await;
+        // The time of an agreed change comes without anything else changing.
+        tokio::select! {
+            () = mempool.changed() => {}
+            () = tokio::time::sleep(DUE_INTERVAL) => {}
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! Seals on checkpoints: which ones are due, made once they are durable, and collected from the other agencies until a
-//! quorum forms a note. The form of a seal is the ledger's, the refusal to go back the store's.
+//! quorum forms a note. A boundary is sealed, and its seal repeated, until its hand-off stands; then the keys of the epoch
+//! before are destroyed. The form of a seal is the ledger's, the refusal to go back the store's.
+
+mod boundary;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use boundary::Boundaries;
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, SigningKey};
 use mingzhang_ledger::header::Header;
@@ -14,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::engine::inbound::OtherFrame;
+use crate::keyring::Keyring;
 use crate::network::{Channel, Frame, Handle, Remote};
 use crate::store::{Log, Seal, SealPosition, Store, StoreFault};
 
@@ -32,8 +37,10 @@ pub struct Parts {
     pub network: Handle,
     pub clock: Arc<Clock>,
     pub origin: String,
-    /// None for a node that seals nothing.
-    pub key: Option<SigningKey>,
+    /// Whose node this is; empty for an observer.
+    pub agency: String,
+    /// Holds no key at a node that seals nothing.
+    pub keys: Arc<Keyring>,
 }
 
 /// The own seal on the newest checkpoint that was sealed here.
@@ -53,6 +60,7 @@ pub struct Sealer {
     unsealed_since_ms: Option<u64>,
     last_time_s: u64,
     own: Option<Own>,
+    boundaries: Boundaries,
     early: BTreeMap<u16, VecDeque<(seal::Seal, Arc<AuthoritySet>)>>,
 }
 
@@ -60,6 +68,7 @@ impl Sealer {
     pub fn new(parts: Parts) -> Self {
         let tip = parts.store.tip();
         Self {
+            boundaries: Boundaries::default(),
             decided: tip.height,
             parent_time_ms: tip.time_ms,
             unsealed_since_ms: (tip.height > 0).then_some(0),
@@ -76,6 +85,7 @@ impl Sealer {
         mut frames: mpsc::Receiver<OtherFrame>,
         mut heights: watch::Receiver<u64>,
     ) -> Result<(), StoreFault> {
+        self.on_boundaries()?;
         loop {
             let wait = self.until_due();
             tokio::select! {
@@ -98,7 +108,7 @@ impl Sealer {
         let interval_ms = self.parts.store.set().parameters.seal_interval_ms;
         let tip = self.unsealed_since_ms.map(|since_ms| since_ms.saturating_add(interval_ms));
         let repeat = self.own.as_ref().map(|own| own.repeat_at_ms);
-        let due_ms = tip.into_iter().chain(repeat).min();
+        let due_ms = tip.into_iter().chain(repeat).chain(self.boundaries.next_due_ms()).min();
         let now_ms = self.parts.clock.now_ms();
         due_ms.map_or(Duration::from_secs(3_600), |due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)))
     }
@@ -122,7 +132,8 @@ impl Sealer {
                 None => self.unsealed_since_ms = Some(self.parts.clock.now_ms()),
             }
         }
-        self.on_early()
+        self.on_early()?;
+        self.on_boundaries()
     }
 
     /// Seals a tip that was left unsealed for an interval, and repeats a seal that no quorum has joined yet.
@@ -149,7 +160,7 @@ impl Sealer {
                 self.send(&seal);
             }
         }
-        Ok(())
+        self.on_boundaries()
     }
 
     /// The set that decided a block, and seals it.
@@ -166,10 +177,8 @@ impl Sealer {
         self.unsealed_since_ms = None;
         let size = header.own_index().saturating_add(1);
         let root = self.root_at(size)?;
-        let Some(key) = &self.parts.key else { return Ok(()) };
+        let Some((signer, key)) = self.key_in(set) else { return Ok(()) };
         let public = key.public();
-        let Some(signer) = set.members.iter().position(|member| member.sealing_key == public) else { return Ok(()) };
-        let signer = u16::try_from(signer).unwrap_or(u16::MAX);
         if self.parts.store.seal_position(&public)?.is_some_and(|last| last.size >= size) {
             return Ok(());
         }
@@ -177,12 +186,18 @@ impl Sealer {
         let now_ms = self.parts.clock.now_ms();
         self.last_time_s = self.last_time_s.max(now_ms.div_euclid(1_000)).max(header.time_ms.div_ceil(1_000));
         let checkpoint = Checkpoint { origin: self.parts.origin.clone(), size, root };
-        let seal = seal::Seal::sign(&checkpoint, set.epoch, signer, self.last_time_s, key);
+        let seal = seal::Seal::sign(&checkpoint, set.epoch, signer, self.last_time_s, &key);
         self.keep(&seal, set)?;
         let pause_ms = set.parameters.seal_interval_ms.saturating_mul(2);
         self.own = Some(Own { seal, repeat_at_ms: now_ms.saturating_add(pause_ms), pause_ms });
         self.send(&seal);
         Ok(())
+    }
+
+    /// The own seat among those who seal in this set, with its key.
+    fn key_in(&self, set: &AuthoritySet) -> Option<(u16, SigningKey)> {
+        let seat = set.index_of(&self.parts.agency)?;
+        Some((seat, self.parts.keys.find(&set.member(seat)?.sealing_key)?))
     }
 
     fn root_at(&self, size: u64) -> Result<Hash, StoreFault> {
@@ -232,12 +247,14 @@ impl Sealer {
 
     /// A member that repeats its seal lacks a quorum: it gets the own one again.
     fn answer_repeat(&self, seal: &seal::Seal, from: &Remote) -> Result<(), StoreFault> {
-        let Some(own) = &self.own else { return Ok(()) };
+        let Some(own) = self.own.as_ref().filter(|own| own.seal.size == seal.size).or(self.boundaries.at(seal.size))
+        else {
+            return Ok(());
+        };
         let set = self.set_of(seal.epoch)?;
         let agency = set.as_ref().and_then(|set| set.member(seal.signer)).map(|member| member.agency.clone());
         let known = self.parts.store.seals(seal.size)?.into_iter().any(|kept| Some(kept.agency) == agency);
         if known
-            && own.seal.size == seal.size
             && own.seal.signer != seal.signer
             && let Some(frame) = Frame::new(Channel::Seal, &[&own.seal.encode()])
         {

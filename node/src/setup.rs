@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use mingzhang_genesis::possession::{MAX_PROOFS_BYTES, PossessionFault, Proofs};
 use mingzhang_genesis::{Genesis, GenesisFault, MAX_GENESIS_BYTES};
 use mingzhang_ledger::authority::Member;
-use mingzhang_ledger::crypto::PublicKey;
+use mingzhang_ledger::crypto::{Hash, PublicKey, SigningKey};
 use mingzhang_ledger::outcome::Code;
 use mingzhang_seeds::{Seeds, SeedsFault};
 use thiserror::Error;
 
 use crate::config::Config;
+use crate::keyring::{self, Keyring};
 use crate::keys::{self, KeyFault, NodeKeys, Passphrase, Purpose};
 use crate::node::Start;
 
@@ -52,33 +53,70 @@ impl SetupFault {
 /// Reads all files that the configuration names. `passphrase` is asked only for encrypted keys.
 pub fn read<E: From<SetupFault>>(
     config: Config,
-    mut passphrase: impl FnMut(&Path) -> Result<Passphrase, E>,
+    passphrase: impl FnMut(&Path) -> Result<Passphrase, E>,
 ) -> Result<Start, E> {
     let genesis = read_genesis(&config.genesis_file)?;
     check_proofs(&config.genesis_proofs_file, &genesis)?;
-    let seeds = read_seeds(&config.seeds_file, &genesis)?;
-    let test_keys = genesis.test_keys();
-    let mut open = |purpose: Purpose, wanted: Option<&PublicKey>| -> Result<_, E> {
-        let path = purpose.file(&config.keys_directory);
-        let file = keys::inspect(&path).map_err(SetupFault::Key)?;
-        let words = if file.encrypted { Some(passphrase(&path)?) } else { None };
-        let key = match wanted {
-            Some(wanted) => keys::read_for(&path, words.as_ref(), test_keys, wanted),
-            None => keys::read(&path, words.as_ref(), test_keys),
-        };
-        Ok(key.map_err(SetupFault::Key)?)
-    };
+    let seeds = read_seeds(&config, &genesis)?;
+    let mut opener =
+        Opener { directory: &config.keys_directory, passphrase, test_keys: genesis.test_keys(), last: None };
     let keys = if config.observer {
-        NodeKeys { consensus: None, sealing: None, peer: open(Purpose::Peer, None)? }
+        NodeKeys { consensus: None, sealing: Keyring::default(), peer: opener.open(Purpose::Peer, None)? }
     } else {
-        let member = seat(&config, &genesis)?;
+        // Of whoever joined later, nothing in the genesis tells which keys are right: the set that decides does.
+        let member = if config.joined_later { None } else { Some(seat(&config, &genesis)?) };
+        let consensus = opener.open(Purpose::Consensus, member.map(|member| &member.consensus_key))?;
+        let peer = opener.open(Purpose::Peer, member.map(|member| &member.peer_key))?;
         NodeKeys {
-            consensus: Some(open(Purpose::Consensus, Some(&member.consensus_key))?),
-            sealing: Some(open(Purpose::Sealing, Some(&member.sealing_key))?),
-            peer: open(Purpose::Peer, Some(&member.peer_key))?,
+            consensus: Some(consensus),
+            peer,
+            sealing: opener.sealing(member.map(|member| &member.sealing_key))?,
         }
     };
     Ok(Start { config, genesis, seeds, keys })
+}
+
+/// Opens a node's key files and remembers the passphrase, for the sealing keys of later epochs.
+struct Opener<'a, P> {
+    directory: &'a Path,
+    passphrase: P,
+    test_keys: bool,
+    last: Option<Passphrase>,
+}
+
+impl<P> Opener<'_, P> {
+    fn open<E>(&mut self, purpose: Purpose, wanted: Option<&PublicKey>) -> Result<SigningKey, E>
+    where
+        P: FnMut(&Path) -> Result<Passphrase, E>,
+        E: From<SetupFault>,
+    {
+        let path = purpose.file(self.directory);
+        let file = keys::inspect(&path).map_err(SetupFault::Key)?;
+        if file.encrypted {
+            self.last = Some((self.passphrase)(&path)?);
+        }
+        let words = self.last.as_ref().filter(|_| file.encrypted);
+        let key = match wanted {
+            Some(wanted) => keys::read_for(&path, words, self.test_keys, wanted),
+            None => keys::read(&path, words, self.test_keys),
+        };
+        Ok(key.map_err(SetupFault::Key)?)
+    }
+
+    /// The founding key is opened now, so that a wrong passphrase is said at once. Once it has been destroyed, or
+    /// stands beside later ones, the epoch decides which is used.
+    fn sealing<E>(&mut self, founding: Option<&PublicKey>) -> Result<Keyring, E>
+    where
+        P: FnMut(&Path) -> Result<Passphrase, E>,
+        E: From<SetupFault>,
+    {
+        let first = Purpose::Sealing.file(self.directory);
+        let files = keyring::files(self.directory);
+        if files.is_empty() || files == [first] {
+            self.open(Purpose::Sealing, founding)?;
+        }
+        Ok(Keyring::new(self.directory, self.last.clone(), self.test_keys))
+    }
 }
 
 fn seat<'a>(config: &Config, genesis: &'a Genesis) -> Result<&'a Member, SetupFault> {
@@ -100,17 +138,30 @@ fn check_proofs(path: &Path, genesis: &Genesis) -> Result<(), SetupFault> {
         .map_err(|fault| SetupFault::Proofs { path: path.to_owned(), fault })
 }
 
+/// A list that the operator changed while the node ran; None if it is not there, or not of this network.
+pub fn reread_seeds(path: &Path, genesis_hash: &Hash) -> Option<Seeds> {
+    let seeds = Seeds::parse(&std::fs::read_to_string(path).ok()?).ok()?;
+    (seeds.genesis_hash == *genesis_hash).then_some(seeds)
+}
+
 /// A network of one node needs no seeds; otherwise each authority must be found.
-fn read_seeds(path: &Path, genesis: &Genesis) -> Result<Seeds, SetupFault> {
+fn read_seeds(config: &Config, genesis: &Genesis) -> Result<Seeds, SetupFault> {
+    let path = &config.seeds_file;
     let members = &genesis.set.members;
     if members.len() == 1 && !path.exists() {
         return Ok(Seeds { genesis_hash: genesis.hash, peers: Vec::new() });
     }
     let text =
         std::fs::read_to_string(path).map_err(|error| SetupFault::Unreadable { path: path.to_owned(), error })?;
-    let seeds = Seeds::parse(&text)
-        .and_then(|seeds| seeds.check(&genesis.hash, &genesis.set).map(|()| seeds))
-        .map_err(|fault| SetupFault::Seeds { path: path.to_owned(), fault })?;
+    let seeds = Seeds::parse(&text).map_err(|fault| SetupFault::Seeds { path: path.to_owned(), fault })?;
+    let checked = match config.joined_later {
+        true => seeds.check_network(&genesis.hash),
+        false => seeds.check(&genesis.hash, &genesis.set),
+    };
+    checked.map_err(|fault| SetupFault::Seeds { path: path.to_owned(), fault })?;
+    if config.joined_later {
+        return Ok(seeds);
+    }
     match members.iter().find(|member| seeds.peers.iter().all(|peer| peer.agency != member.agency)) {
         Some(member) => Err(SetupFault::SeedMissing { path: path.to_owned(), agency: member.agency.clone() }),
         None => Ok(seeds),
@@ -134,7 +185,8 @@ mod tests {
     fn the_sample_network_and_its_seeds_fit() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
         let genesis = read_genesis(&root.join("genesis/networks/sample.json")).expect("valid");
-        let seeds = read_seeds(&root.join("seeds/networks/sample.toml"), &genesis).expect("they fit");
+        let config = Config { seeds_file: root.join("seeds/networks/sample.toml"), ..Config::default() };
+        let seeds = read_seeds(&config, &genesis).expect("they fit");
         assert_eq!(seeds.peers.len(), genesis.set.members.len());
     }
 }

@@ -1,6 +1,8 @@
 //! The keys of this node, and the refusal to sign twice. Nothing else holds a consensus or sealing key. When a record
 //! is made is decided by consensus, whether it is durable by the store's type.
 
+use std::sync::Arc;
+
 use mingzhang_consensus::Epoch;
 use mingzhang_consensus::message::Message;
 use mingzhang_consensus::safety::{SafetyFault, SafetyRecord, VoteBook};
@@ -10,6 +12,8 @@ use mingzhang_ledger::certificate::admit_bytes;
 use mingzhang_ledger::crypto::{Hash, PublicKey, Signature, SigningKey, sha256};
 use thiserror::Error;
 
+use crate::keyring::Keyring;
+use crate::keys::NodeKeys;
 use crate::store::Durable;
 
 /// Why nothing was signed.
@@ -58,12 +62,12 @@ impl Seat {
 pub struct Identity {
     pub peer: SigningKey,
     consensus: Option<SigningKey>,
-    sealing: Option<SigningKey>,
+    sealing: Arc<Keyring>,
 }
 
 impl Identity {
-    pub fn new(peer: SigningKey, consensus: Option<SigningKey>, sealing: Option<SigningKey>) -> Self {
-        Self { peer, consensus, sealing }
+    pub fn new(keys: NodeKeys) -> Self {
+        Self { peer: keys.peer, consensus: keys.consensus, sealing: Arc::new(keys.sealing) }
     }
 
     /// The seat that the consensus key has in an epoch, if any.
@@ -71,8 +75,8 @@ impl Identity {
         Seat::find(epoch, self.consensus.as_ref()?)
     }
 
-    pub fn sealing(&self) -> Option<&SigningKey> {
-        self.sealing.as_ref()
+    pub fn sealing(&self) -> &Arc<Keyring> {
+        &self.sealing
     }
 }
 
@@ -136,8 +140,6 @@ impl VoteSigner {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use mingzhang_consensus::Opening;
     use mingzhang_ledger::entry;
 

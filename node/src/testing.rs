@@ -13,6 +13,7 @@ use mingzhang_ledger::transaction::{Payload, Transaction};
 use mingzhang_seeds::{Address, Host, Peer, Seeds};
 
 use crate::config::Config;
+use crate::keyring::Keyring;
 use crate::keys::NodeKeys;
 
 /// Ids of the agencies, in turn order.
@@ -96,7 +97,7 @@ pub fn genesis() -> Genesis {
 pub fn keys(agency: usize) -> NodeKeys {
     NodeKeys {
         consensus: Some(key(agency, KeyOf::Consensus)),
-        sealing: Some(key(agency, KeyOf::Sealing)),
+        sealing: Keyring::of(key(agency, KeyOf::Sealing)),
         peer: key(agency, KeyOf::Peer),
     }
 }

@@ -121,12 +121,18 @@ impl Seeds {
         toml::to_string(&written).unwrap_or_default()
     }
 
-    /// Whether the list belongs to this network and names the keys of this authority set.
-    pub fn check(&self, genesis_hash: &Hash, set: &AuthoritySet) -> Result<(), SeedsFault> {
+    /// Whether the list belongs to this network.
+    pub fn check_network(&self, genesis_hash: &Hash) -> Result<(), SeedsFault> {
         if self.genesis_hash != *genesis_hash {
             let (seeds, genesis) = (hex::encode(self.genesis_hash), hex::encode(genesis_hash));
             return Err(SeedsFault::OtherNetwork { seeds, genesis });
         }
+        Ok(())
+    }
+
+    /// Whether the list belongs to this network and names the keys of this authority set.
+    pub fn check(&self, genesis_hash: &Hash, set: &AuthoritySet) -> Result<(), SeedsFault> {
+        self.check_network(genesis_hash)?;
         for peer in &self.peers {
             let member = set.members.iter().find(|member| member.agency == peer.agency);
             let member = match (member, peer.observer) {

@@ -13,9 +13,9 @@ use mingzhang_tests::world::{Officer, Seat, World};
 /// How often a node is killed, unless MINGZHANG_KILLS says otherwise.
 const KILLS: u64 = 5;
 /// Submitters at the same time, each with one record under way.
-const SUBMITTERS: usize = 4;
+pub const SUBMITTERS: usize = 4;
 /// Records that become final between two blows.
-const BETWEEN_BLOWS: usize = 6;
+pub const BETWEEN_BLOWS: usize = 6;
 /// Longest silence of a network with three of four nodes, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a submission waits at one node before another is asked.
@@ -24,15 +24,15 @@ const WAIT_S: u64 = 10;
 const RETRY: [&str; 2] = ["MZ-1013", "MZ-1014"];
 
 /// A number from the environment.
-fn setting(name: &str) -> Option<u64> {
+pub fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
 /// Numbers that the seed alone decides.
-struct Dice {
-    seed: u64,
-    throws: u64,
+pub struct Dice {
+    pub seed: u64,
+    pub throws: u64,
 }
 
 impl Dice {
@@ -45,23 +45,23 @@ impl Dice {
 
 /// A record that a node said is final.
 #[derive(Debug, Clone)]
-struct Acknowledged {
+pub struct Acknowledged {
     record_id: String,
     tx_id: String,
     place: (u64, u64),
 }
 
-struct Load<'a> {
-    world: &'a World,
-    officer: Officer,
-    next: AtomicU64,
-    stop: AtomicBool,
-    answered: Mutex<Vec<Acknowledged>>,
+pub struct Load<'a> {
+    pub world: &'a World,
+    pub officer: Officer,
+    pub next: AtomicU64,
+    pub stop: AtomicBool,
+    pub answered: Mutex<Vec<Acknowledged>>,
 }
 
 impl Load<'_> {
     /// Files one record after the other, each until it is final, at whichever node answers.
-    fn submit(&self, mut dice: Dice, progress: &Sender<()>) {
+    pub fn submit(&self, mut dice: Dice, progress: &Sender<()>) {
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let record_id = format!("LOAD-{number}");
@@ -97,7 +97,7 @@ impl Load<'_> {
     }
 }
 
-fn wait_for(progress: &Receiver<()>, records: usize) {
+pub fn wait_for(progress: &Receiver<()>, records: usize) {
     for _ in 0..records {
         progress.recv_timeout(PATIENCE).expect("three of four nodes make records final");
     }
@@ -146,7 +146,7 @@ fn killed_nodes_lose_and_double_nothing() {
 }
 
 /// Tells the submitters to end, also when the test fails.
-struct EndOfLoad<'a>(&'a AtomicBool);
+pub struct EndOfLoad<'a>(pub &'a AtomicBool);
 
 impl Drop for EndOfLoad<'_> {
     fn drop(&mut self) {
@@ -155,7 +155,7 @@ impl Drop for EndOfLoad<'_> {
 }
 
 /// Every answered record is where the answer said, once, in the same blocks of every node.
-fn one_place_everywhere(world: &World, answered: &[Acknowledged]) {
+pub fn one_place_everywhere(world: &World, answered: &[Acknowledged]) {
     let newest = answered.iter().max_by_key(|record| record.place).expect("records were answered");
     for seat in &world.seats {
         world.place(seat, &newest.tx_id);

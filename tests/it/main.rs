@@ -4,6 +4,7 @@ mod api;
 mod bad_bytes;
 mod bad_input;
 mod client;
+mod epochs;
 mod faults;
 mod full_disk;
 mod import;

@@ -239,6 +239,20 @@ impl World {
         });
     }
 
+    /// Makes and starts a node for a registered agency that has none. It has no seat yet.
+    pub fn add(&mut self, agency: &str) {
+        let told = self.node(&["devnet", "add", "--dir", &self.dir(), agency]);
+        assert_eq!(told.exit, Some(0), "devnet add: {} {}", told.json, told.stderr);
+        let url = told.data()["api"].as_str().expect("an address").to_owned();
+        self.seats.push(Seat { agency: agency.to_owned(), url });
+        self.resume(agency);
+    }
+
+    /// The configuration file of an agency's node.
+    pub fn config_of(&self, agency: &str) -> String {
+        self.path().join("nodes").join(agency).join("node.toml").display().to_string()
+    }
+
     /// Starts a node again and waits until it takes part.
     pub fn resume(&self, agency: &str) {
         let told = self.node(&["devnet", "up", "--only", agency, "--dir", &self.dir()]);

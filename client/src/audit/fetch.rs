@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::context::Network;
+use crate::handoffs;
 use crate::node_api::NodeApi;
 use crate::output::{Failure, exit};
 
@@ -79,7 +80,7 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
         format: BUNDLE_FORMAT.to_owned(),
         origin: genesis.origin.clone(),
         genesis_hash: genesis.hash,
-        handoffs: Vec::new(),
+        handoffs: handoffs::fetch(genesis, api)?,
         receipt: None,
         policy: policy(&genesis.origin, &[], &genesis.set, None),
         entry: None,

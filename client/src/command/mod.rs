@@ -3,6 +3,7 @@
 mod audit;
 mod context;
 mod explain;
+mod gov;
 mod import;
 mod key;
 mod list;
@@ -97,6 +98,8 @@ enum Command {
     Receipt(receipt::Args),
     /// Verify receipts, checkpoints and documents
     Verify(verify::Args),
+    /// Proposals and votes of the member agencies, and what they do to the network
+    Gov(gov::Args),
     /// Follow a trail, fold the money, judge completeness
     Audit(audit::Args),
     /// History from files: 360Giving grants, payments, donations, permits
@@ -205,6 +208,7 @@ fn dispatch(desk: &Desk, command: Command) -> (String, Result<Answer, Failure>) 
         Command::Query(args) => query::run(desk, args),
         Command::Receipt(args) => receipt::run(desk, args),
         Command::Verify(args) => verify::run(desk, args),
+        Command::Gov(args) => gov::run(desk, args),
         Command::Audit(args) => audit::run(desk, args),
         Command::Import(args) => import::run(desk, args),
         Command::Explain(args) => ("explain".into(), explain::run(desk, &args)),

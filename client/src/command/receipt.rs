@@ -15,8 +15,9 @@ use serde_json::json;
 
 use super::Desk;
 use crate::audit::fetch::officer_key;
+use crate::handoffs;
 use crate::output::{Answer, Failure, exit};
-use crate::verify::{authorities, steps_text, verdict_name};
+use crate::verify::{authorities_after, steps_text, verdict_name};
 
 /// That a state is no longer held.
 const NOT_KEPT: Code = Code(2006);
@@ -44,6 +45,11 @@ enum Action {
     Show { file: PathBuf },
     /// The same receipt under the newest checkpoint
     Refresh { file: PathBuf },
+    /// The hand-offs from the founding members to those of today, for `verify --handoffs` on another machine
+    Handoffs {
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,6 +71,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
         Action::Get { tx, format, out } => ("receipt get".into(), get(desk, &tx, format, out.as_ref())),
         Action::Show { file } => ("receipt show".into(), show(&file)),
+        Action::Handoffs { out } => ("receipt handoffs".into(), export_handoffs(desk, &out)),
         Action::Refresh { file } => ("receipt refresh".into(), refresh(desk, &file)),
     }
 }
@@ -97,7 +104,9 @@ fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<A
 fn fetch(desk: &Desk, tx: &str) -> Result<(String, ReceiptReport), Failure> {
     let id = tx.strip_prefix("sha256:").unwrap_or(tx);
     let text = desk.api()?.get(&format!("/transactions/{id}/receipt?wait=20"))?.success()?.text();
-    let checked = receipt(&authorities(desk.network()?), &text, None);
+    let genesis = &desk.network()?.genesis;
+    let authorities = authorities_after(genesis, &handoffs::fetch(genesis, &desk.api()?)?)?;
+    let checked = receipt(&authorities, &text, None);
     require_verified(&checked.report)?;
     let found = checked.facts.as_ref().map(|facts| hex::encode(facts.transaction.id())).unwrap_or_default();
     if found != id.to_lowercase() {
@@ -135,7 +144,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<(String, ReceiptReport), Failure> {
             format: BUNDLE_FORMAT.to_owned(),
             origin: network.genesis.origin.clone(),
             genesis_hash: network.genesis.hash,
-            handoffs: Vec::new(),
+            handoffs: handoffs::fetch(&network.genesis, &desk.api()?)?,
             receipt: Some(text),
             policy: policy(&network.genesis.origin, &[], &network.genesis.set, None),
             entry: Some(entry_view(facts)),
@@ -164,6 +173,14 @@ fn entry_view(facts: &ReceiptFacts) -> EntryView {
             "body": kind.map(|kind| view::body(kind, &payload.body, &Lens::new(0))),
         }),
     }
+}
+
+fn export_handoffs(desk: &Desk, out: &PathBuf) -> Result<Answer, Failure> {
+    let handoffs = handoffs::fetch(&desk.network()?.genesis, &desk.api()?)?;
+    std::fs::write(out, handoffs::text_of(&handoffs)?)?;
+    let words = desk.pick("份交接证明,已核验", "hand-offs, verified");
+    let text = format!("{}  {} {words}", out.display(), handoffs.len());
+    Ok(Answer::done(json!({ "file": out, "handoffs": handoffs.len() }), text))
 }
 
 fn read(file: &PathBuf) -> Result<Receipt, Failure> {

@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::Desk;
 use crate::context::read_genesis;
+use crate::handoffs;
 use crate::output::{Answer, Failure, exit};
-use crate::verify::{authorities_of, sentence, steps_json, steps_text, verdict_name};
+use crate::verify::{authorities_after, sentence, steps_json, steps_text, verdict_name};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,10 +46,10 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Trust {
-    /// JSON list of hand-offs to later epochs
+    /// JSON list of hand-offs to later epochs; if not given, those that this user's commands have kept
     #[arg(long)]
     handoffs: Option<PathBuf>,
-    /// Says what is always so: nothing but the given files is read
+    /// Says what is always so: no socket is opened
     #[arg(long)]
     offline: bool,
 }
@@ -72,17 +73,12 @@ fn genesis(desk: &Desk) -> Result<Genesis, Failure> {
 
 fn authorities(desk: &Desk, trust: &Trust) -> Result<(Authorities, Genesis), Failure> {
     let genesis = genesis(desk)?;
-    let mut authorities = authorities_of(&genesis);
-    if let Some(file) = &trust.handoffs {
-        let text =
-            std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-        let handoffs: Vec<Handoff> = serde_json::from_str(&text)
-            .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())))?;
-        for handoff in &handoffs {
-            authorities.pass(handoff).map_err(|problem| Failure::coded(problem.code, problem.detail))?;
-        }
-    }
-    Ok((authorities, genesis))
+    let handoffs: Vec<Handoff> = match &trust.handoffs {
+        Some(file) => serde_json::from_str(&read(file)?)
+            .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())))?,
+        None => handoffs::kept(&genesis),
+    };
+    Ok((authorities_after(&genesis, &handoffs)?, genesis))
 }
 
 fn read(file: &PathBuf) -> Result<String, Failure> {

@@ -5,6 +5,7 @@
 mod byzantine;
 mod disk;
 mod engine;
+mod epochs;
 mod ledger;
 mod patience;
 mod puppet;

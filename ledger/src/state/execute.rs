@@ -121,6 +121,7 @@ pub fn execute(
         draft.absorb(run.parts);
         index = index.saturating_add(1);
     }
+    crate::records::governance::close_block(&mut draft, block)?;
     (execution.changes, execution.appends) = draft.into_parts().sorted();
     Ok(execution)
 }

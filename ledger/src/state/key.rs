@@ -1,6 +1,6 @@
 //! Key strings of the state tree and their hashes. One function per kind of key; parts hold no `/`.
 
-use crate::crypto::{Hash, KeyId, sha256};
+use crate::crypto::{Hash, KeyId, PublicKey, sha256};
 use crate::transaction::RecordId;
 
 /// SHA-256 of a key string.
@@ -139,6 +139,21 @@ pub fn rule(name: &str) -> Key {
 
 pub fn set_current() -> Key {
     key("set/current")
+}
+
+/// The change of the authority set that was agreed and has not happened yet.
+pub fn set_next() -> Key {
+    key("set/next")
+}
+
+/// What an agency said about its node and the next epoch.
+pub fn sealing(agency: &str) -> Key {
+    key(&format!("sealing/{agency}"))
+}
+
+/// A consensus, sealing or peer key that was registered once.
+pub fn node_key(public: &PublicKey) -> Key {
+    key(&format!("node-key/{}", hex::encode(public.0)))
 }
 
 /// Trail of all objects of a kind, for instance `programmes`, `agencies`, or `accounts/<agency>.<programme id>`.

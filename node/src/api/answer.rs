@@ -16,6 +16,9 @@ pub async fn read<T: Send + 'static>(
     question: impl FnOnce(&Node, &View<'_>) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let node = Node::clone(node);
+    if node.store.is_joining() {
+        return Err(Problem::new(mingzhang_ledger::outcome::Code(1014), "this node is taking over a peer's state"));
+    }
     tokio::task::spawn_blocking(move || {
         let view = node.store.view()?;
         question(&node, &view)

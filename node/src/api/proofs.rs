@@ -35,7 +35,7 @@ pub fn note_at(node: &Node, view: &View<'_>, size: u64) -> Result<Note, Problem>
     Ok(Note::of(checkpoint, &set, &[], &seals))
 }
 
-fn not_sealed(size: u64) -> Problem {
+pub fn not_sealed(size: u64) -> Problem {
     Problem::not_found(format!("no sealed checkpoint of size {size}; seals follow finality by about half a second"))
 }
 
@@ -63,7 +63,8 @@ fn newest_sealed(node: &Node) -> Result<Sealed<'_>, Problem> {
         let view = node.store.view()?;
         let Some(height) = view.height_of_size(size)? else { continue };
         let (note, header) = (note_at(node, &view, size)?, view.header(height)?);
-        let quorum = node.store.set().quorum();
+        let decided = header.as_ref().map(|header| view.stored_epoch(header.epoch)).transpose()?.flatten();
+        let quorum = decided.map_or(usize::MAX, |epoch| epoch.set.quorum());
         if note.lines.len() < quorum {
             continue;
         }

@@ -52,7 +52,10 @@ pub struct Page {
 
 /// GET /{subjects}: what the registry trail lists, in order of registration.
 pub async fn list(State(node): State<Node>, Path(subjects): Path<String>, Query(page): Query<Page>) -> Answer {
-    kind_of(&subjects)?;
+    // Proposals have a registry but no trails of their own.
+    if subjects != "proposals" {
+        kind_of(&subjects)?;
+    }
     read(&node, move |node, view| {
         let from = page.cursor.unwrap_or(0);
         let limit = page.limit.unwrap_or(50).clamp(1, MAX_LIST_ITEMS);

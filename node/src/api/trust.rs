@@ -100,10 +100,22 @@ pub async fn consistency(State(node): State<Node>, Query(range): Query<Range>) -
     .await
 }
 
-/// No epoch but the first exists until the authority set can change, so there is no hand-off to show.
+/// How trust passes to an epoch: its boundary block, sealed by the set before.
 pub async fn handoff(State(node): State<Node>, Path(epoch): Path<u64>) -> Answer {
-    let current = node.store.set().epoch;
-    Err(Problem::not_found(format!("no hand-off to epoch {epoch}: the network is in epoch {current}")))
+    read(&node, move |node, view| {
+        let current = view.tip().epoch;
+        let none = || Problem::not_found(format!("no hand-off to epoch {epoch}: the network is in epoch {current}"));
+        let opened = view.stored_epoch(epoch)?.filter(|opened| opened.opening_height > 0).ok_or_else(none)?;
+        let header = view.header(opened.opening_height)?.ok_or_else(none)?;
+        let before = view.stored_epoch(header.epoch)?.ok_or_else(none)?;
+        let note = proofs::note_at(node, view, header.own_index().saturating_add(1))?;
+        if note.lines.len() < before.set.quorum() {
+            return Err(proofs::not_sealed(header.own_index().saturating_add(1)));
+        }
+        let handoff = prove::handoff(&view.log(), &note, &header, &opened.set)?;
+        Ok(Json(serde_json::to_value(handoff).unwrap_or_default()))
+    })
+    .await
 }
 
 pub async fn authority_set(State(node): State<Node>, Path(epoch): Path<u64>) -> Answer {

@@ -27,6 +27,12 @@ pub enum Command {
         #[arg(long, value_name = "AGENCY")]
         only: Option<String>,
     },
+    /// Make a node for a registered agency that has none; start it with up --only 增加节点
+    Add {
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        agency: String,
+    },
     /// Stop what up started 停止
     Down {
         #[arg(long, value_name = "FOLDER")]
@@ -56,6 +62,7 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Up { .. } => "devnet up",
+            Self::Add { .. } => "devnet add",
             Self::Down { .. } => "devnet down",
             Self::Status { .. } => "devnet status",
             Self::Logs { .. } => "devnet logs",
@@ -74,6 +81,7 @@ pub fn run(session: &Session, command: Command) -> Result<Answer, Failure> {
         Command::Up { dir, agencies, base_port, only } => {
             up(session, &dir, &Plan { agencies, base_port, only: only.as_deref() })
         }
+        Command::Add { dir, agency } => add(&dir, &agency),
         Command::Down { dir, delete } => down(&dir, delete),
         Command::Status { dir } => status(&dir),
         Command::Logs { dir, agency, lines } => logs(&dir, agency.as_deref(), lines),
@@ -126,6 +134,20 @@ fn up(session: &Session, dir: &Path, plan: &Plan<'_>) -> Result<Answer, Failure>
         Words::new(format!("创世文件缩短了期限:\n  {rules}"), format!("its genesis shortens periods:\n  {rules}")),
     ];
     Ok(Answer { data, text, warnings, failure: None })
+}
+
+fn add(dir: &Path, agency: &str) -> Result<Answer, Failure> {
+    let devnet = devnet::add(dir, agency)?;
+    let seat = devnet.record.seats.last().ok_or_else(|| Failure::new(5024, "the new seat is missing"))?;
+    let data = json!({
+        "agency_id": agency, "api": format!("http://{}", seat.api), "config": devnet.config_file(seat),
+        "peer": format!("/ip4/{}/tcp/{}", seat.peer.ip(), seat.peer.port()),
+    });
+    let text = Words::new(
+        format!("{agency} 的节点已建立;启动: mingzhang-node devnet up --only {agency}"),
+        format!("a node of {agency} was made; start it: mingzhang-node devnet up --only {agency}"),
+    );
+    Ok(Answer { data, text, ..Answer::default() })
 }
 
 fn down(dir: &Path, delete: bool) -> Result<Answer, Failure> {

@@ -419,17 +419,22 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Opens key files; one passphrase is asked for and tried on all, another only where it does not fit.
-struct Openers<'a> {
+pub(super) struct Openers<'a> {
     session: &'a Session,
     passphrase: Option<Passphrase>,
 }
 
 impl<'a> Openers<'a> {
-    fn new(session: &'a Session) -> Self {
+    pub(super) fn new(session: &'a Session) -> Self {
         Self { session, passphrase: None }
     }
 
-    fn open(&mut self, path: &Path, test_keys: bool) -> Result<SigningKey, Failure> {
+    /// The passphrase that opened an encrypted file.
+    pub(super) fn passphrase(&self) -> Option<&Passphrase> {
+        self.passphrase.as_ref()
+    }
+
+    pub(super) fn open(&mut self, path: &Path, test_keys: bool) -> Result<SigningKey, Failure> {
         if !keys::inspect(path)?.encrypted {
             return Ok(keys::read(path, None, test_keys)?);
         }

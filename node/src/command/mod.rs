@@ -2,6 +2,7 @@
 //! are printed is in `answer`.
 
 mod answer;
+mod authority;
 mod config;
 mod devnet;
 mod genesis;
@@ -37,6 +38,9 @@ enum Command {
     /// Found a network together 共同创立网络
     #[command(subcommand)]
     Genesis(genesis::Command),
+    /// A seat in the authority set, and being ready for the next epoch 席位与就绪
+    #[command(subcommand)]
+    Authority(authority::Command),
     /// Run the node 运行节点
     Run(run::Arguments),
     /// What the running node says about itself 节点状态
@@ -60,6 +64,7 @@ impl Command {
         match self {
             Self::Init(_) => "init",
             Self::Genesis(command) => command.name(),
+            Self::Authority(command) => command.name(),
             Self::Run(_) => "run",
             Self::Status(_) => "status",
             Self::Key(key::Command::Status { .. }) => "key status",
@@ -73,6 +78,7 @@ impl Command {
         match self {
             Self::Init(arguments) => init::run(session, arguments),
             Self::Genesis(command) => genesis::run(session, command),
+            Self::Authority(command) => authority::run(session, command),
             Self::Run(arguments) => run::run(session, &arguments),
             Self::Status(arguments) => status::run(&arguments),
             Self::Key(key::Command::Status { config }) => key::status(&config),

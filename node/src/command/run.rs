@@ -63,6 +63,10 @@ impl From<Fault> for Failure {
     }
 }
 
+/// Threads for reads and writes on behalf of the API and peers. More would not make the disk faster, and each keeps
+/// memory of its own.
+const BLOCKING_THREADS: usize = 16;
+
 pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> {
     let config = Config::read(&arguments.config)?;
     // `init` gives one node's keys one passphrase, so it is asked for once.
@@ -75,6 +79,7 @@ pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> 
     start_logs(&start.config, session.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| Failure::new(5024, format!("the runtime cannot be started: {error}")))?;
     runtime.block_on(serve(start))?;

@@ -16,7 +16,7 @@ use super::roster::{self, Organisation};
 use super::{Devnet, DevnetFault, FORMAT, MAX_AGENCIES, OfficerKey, Plan, RECORD_FILE, Record, Seat, io, ports};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::{self, NodeKeys, Purpose};
+use crate::keys::{self, Purpose};
 
 /// Everybody who asks a devnet is at one address.
 const READS_PER_S: u64 = 100_000;
@@ -46,13 +46,20 @@ struct Facts<'a> {
     roles: Vec<&'a str>,
 }
 
+/// The keys of a node that founds the network.
+pub(super) struct SeatKeys {
+    pub consensus: SigningKey,
+    pub sealing: SigningKey,
+    pub peer: SigningKey,
+}
+
 /// What is made in memory before anything is written.
 struct Draft {
     dir: PathBuf,
     agencies: Vec<Agency>,
     seats: Vec<Seat>,
     officers: Vec<OfficerKey>,
-    node_keys: Vec<NodeKeys>,
+    node_keys: Vec<SeatKeys>,
     secrets: BTreeMap<PublicKey, SigningKey>,
 }
 
@@ -128,7 +135,7 @@ impl Draft {
                     peer_key: Key(peer.public()),
                     url: format!("http://{api}/"),
                 };
-                self.node_keys.push(NodeKeys { consensus: Some(consensus), sealing: Some(sealing), peer });
+                self.node_keys.push(SeatKeys { consensus, sealing, peer });
                 Some(node)
             }
             None => None,
@@ -182,7 +189,7 @@ impl Draft {
         file("seeds.toml", self.seeds(&genesis).to_text().as_bytes())?;
         self.write_officer_keys()?;
         for (seat, node_keys) in self.seats.iter().zip(&self.node_keys) {
-            self.write_node(seat, node_keys)?;
+            write_node(dir, seat, node_keys, Config::default())?;
         }
         let context =
             toml::to_string(&self.context(&genesis)).map_err(|error| DevnetFault::Genesis(error.to_string()))?;
@@ -210,47 +217,11 @@ impl Draft {
         Ok(())
     }
 
-    fn write_node(&self, seat: &Seat, node_keys: &NodeKeys) -> Result<(), DevnetFault> {
-        let folder = self.dir.join("nodes").join(&seat.agency_id);
-        let keys_directory = folder.join("keys");
-        std::fs::create_dir_all(&keys_directory).map_err(io(&keys_directory))?;
-        let held = [
-            (Purpose::Consensus, node_keys.consensus.as_ref()),
-            (Purpose::Sealing, node_keys.sealing.as_ref()),
-            (Purpose::Peer, Some(&node_keys.peer)),
-        ];
-        for (purpose, key) in held {
-            if let Some(key) = key {
-                keys::write_test(&purpose.file(&keys_directory), key)?;
-            }
-        }
-        let config = Config {
-            agency: seat.agency_id.clone(),
-            genesis_file: "../../genesis.json".into(),
-            genesis_proofs_file: "../../genesis-proofs.json".into(),
-            seeds_file: "../../seeds.toml".into(),
-            api_listen: seat.api,
-            ops_listen: seat.ops,
-            peer_listen: seat.peer,
-            api_reads_per_s: READS_PER_S,
-            ..Config::default()
-        };
-        let path = folder.join("node.toml");
-        std::fs::write(&path, config.to_text()).map_err(io(&path))
-    }
-
     fn seeds(&self, genesis: &Genesis) -> Seeds {
         let peers = self.seats.iter().zip(&self.node_keys).map(|(seat, node_keys)| Peer {
             agency: seat.agency_id.clone(),
             peer_key: node_keys.peer.public(),
-            addresses: vec![Address {
-                host: match seat.peer.ip() {
-                    std::net::IpAddr::V4(ip) => Host::Ip4(ip),
-                    std::net::IpAddr::V6(ip) => Host::Ip6(ip),
-                },
-                port: seat.peer.port(),
-                quic: false,
-            }],
+            addresses: vec![address_of(seat)],
             observer: false,
         });
         Seeds { genesis_hash: genesis.hash, peers: peers.collect() }
@@ -269,6 +240,43 @@ impl Draft {
             supervisor_key: "market-supervisor-1",
         }
     }
+}
+
+/// A node's folder: test keys in clear, and its configuration.
+pub(super) fn write_node(dir: &Path, seat: &Seat, node_keys: &SeatKeys, config: Config) -> Result<(), DevnetFault> {
+    let folder = dir.join("nodes").join(&seat.agency_id);
+    let keys_directory = folder.join("keys");
+    std::fs::create_dir_all(&keys_directory).map_err(io(&keys_directory))?;
+    let held = [
+        (Purpose::Consensus, &node_keys.consensus),
+        (Purpose::Sealing, &node_keys.sealing),
+        (Purpose::Peer, &node_keys.peer),
+    ];
+    for (purpose, key) in held {
+        keys::write_test(&purpose.file(&keys_directory), key)?;
+    }
+    let config = Config {
+        agency: seat.agency_id.clone(),
+        genesis_file: "../../genesis.json".into(),
+        genesis_proofs_file: "../../genesis-proofs.json".into(),
+        seeds_file: "../../seeds.toml".into(),
+        api_listen: seat.api,
+        ops_listen: seat.ops,
+        peer_listen: seat.peer,
+        api_reads_per_s: READS_PER_S,
+        ..config
+    };
+    let path = folder.join("node.toml");
+    std::fs::write(&path, config.to_text()).map_err(io(&path))
+}
+
+/// Where the other nodes reach a seat.
+pub(super) fn address_of(seat: &Seat) -> Address {
+    let host = match seat.peer.ip() {
+        std::net::IpAddr::V4(ip) => Host::Ip4(ip),
+        std::net::IpAddr::V6(ip) => Host::Ip6(ip),
+    };
+    Address { host, port: seat.peer.port(), quic: false }
 }
 
 #[cfg(test)]

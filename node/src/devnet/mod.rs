@@ -2,6 +2,7 @@
 //! Here: what a devnet's folder holds and how its nodes are started, watched and stopped. Who takes part is in `roster`,
 //! how the folder is made in `found`, processes in `process`.
 
+mod add;
 mod found;
 mod ports;
 mod process;
@@ -16,6 +17,8 @@ use mingzhang_ledger::outcome::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
+
+pub use add::add;
 
 use crate::clock::Started;
 use crate::command::probe;
@@ -113,6 +116,8 @@ pub enum DevnetFault {
     PortRange { base: u16 },
     #[error("no agency {0} runs a node here")]
     NoSeat(String),
+    #[error("agency {0} runs a node here already")]
+    SeatTaken(String),
     #[error("{agency}: {reason}")]
     NotReady { agency: String, reason: String },
     #[error("the devnet's genesis is not valid: {0}")]
@@ -131,7 +136,7 @@ impl DevnetFault {
             Self::NotEmpty(_) => Code(5014),
             Self::NoDevnet(_) | Self::Damaged { .. } => Code(2011),
             Self::PortTaken { .. } | Self::NoPorts(_) => Code(5007),
-            Self::Agencies { .. } | Self::PortRange { .. } | Self::NoSeat(_) => Code(2012),
+            Self::Agencies { .. } | Self::PortRange { .. } | Self::NoSeat(_) | Self::SeatTaken(_) => Code(2012),
             Self::NotReady { .. } => Code(5027),
             Self::Genesis(_) => Code(5024),
             Self::Key(fault) => fault.code(),
@@ -199,6 +204,10 @@ impl Devnet {
 
     fn node_dir(&self, seat: &Seat) -> PathBuf {
         self.dir.join("nodes").join(&seat.agency_id)
+    }
+
+    pub fn config_file(&self, seat: &Seat) -> PathBuf {
+        self.node_dir(seat).join("node.toml")
     }
 
     pub fn log_file(&self, seat: &Seat) -> PathBuf {

@@ -77,7 +77,9 @@ fn pass(outlet: &mpsc::Sender<OtherFrame>, frame: Inbound) {
 
 /// Decodes, and puts aside what another epoch or a peer without a seat sent.
 fn sort(frame: Inbound, epoch: &Epoch, parts: &Parts, outlets: &Outlets, checks: &mut Vec<(u16, Check)>) {
-    let Some(seat) = frame.from.seat else { return pass(&outlets.strays, frame) };
+    // By the key, not by the connection's seat: that may still be the one of the epoch before.
+    let seat = epoch.set.members.iter().position(|member| member.peer_key == frame.from.key);
+    let Some(seat) = seat.and_then(|seat| u16::try_from(seat).ok()) else { return pass(&outlets.strays, frame) };
     // Bitmaps have the length that the own epoch gives them, so a frame of another epoch may not even decode.
     let check = match Message::decode(&frame.body, epoch) {
         Ok(message) => Check::new(message, epoch),

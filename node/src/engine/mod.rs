@@ -21,6 +21,9 @@ use std::time::Duration;
 
 use mingzhang_consensus::safety::SafetyRecord;
 use mingzhang_consensus::{Alarm, Effect, Epoch, Input, Peer, Setup, Turns, Want};
+use mingzhang_ledger::authority::Member;
+use mingzhang_ledger::records::governance;
+use mingzhang_ledger::state::Overlay;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
@@ -81,8 +84,8 @@ pub struct Fetch {
 /// The epoch that everything is decoded and verified against, for the tasks beside the engine.
 pub type EpochWatch = watch::Receiver<Arc<Epoch>>;
 
-/// Whom the network lets in during an epoch.
-pub type PeersOf = Box<dyn Fn(&Epoch) -> Vec<AllowedPeer> + Send>;
+/// Whom the network lets in during an epoch, with those who are about to join.
+pub type PeersOf = Box<dyn Fn(&Epoch, &[Member]) -> Vec<AllowedPeer> + Send>;
 
 /// What the engine works with.
 pub struct Parts {
@@ -117,6 +120,8 @@ pub struct Engine {
     /// Effects that the start of an epoch asked for.
     first: Vec<Effect>,
     shown_height: u64,
+    /// Members of an agreed next set that are not of this one.
+    joining: Vec<Member>,
 }
 
 impl Engine {
@@ -126,7 +131,9 @@ impl Engine {
         let (turns, signer, me, first) = start(&parts, &epoch)?;
         queues.epoch.send_replace(epoch);
         let shown_height = parts.store.tip().height;
-        let mut engine = Self { parts, queues, turns, signer, me, connected: BTreeSet::new(), first, shown_height };
+        let (connected, joining) = (BTreeSet::new(), Vec::new());
+        let mut engine = Self { parts, queues, turns, signer, me, connected, first, shown_height, joining };
+        engine.let_in_who_joins()?;
         engine.show()?;
         Ok(engine)
     }
@@ -173,6 +180,7 @@ impl Engine {
         if committed {
             self.queues.status.send_modify(|status| status.catching_up = false);
             self.open_next_epoch()?;
+            self.let_in_who_joins()?;
             self.show()?;
         }
         Ok(())
@@ -207,7 +215,8 @@ impl Engine {
         self.parts.mempool.open_epoch(&epoch, seat)?;
         let (turns, signer, me, first) = start(&self.parts, &epoch)?;
         (self.turns, self.signer, self.me) = (turns, signer, me);
-        self.parts.network.register((self.parts.peers)(&epoch));
+        self.joining.clear();
+        self.parts.network.register((self.parts.peers)(&epoch, &[]));
         self.queues.epoch.send_replace(epoch);
         // Seats may mean other agencies now: consensus is told anew who is connected.
         self.connected = BTreeSet::new();
@@ -215,11 +224,23 @@ impl Engine {
         self.perform(first)
     }
 
+    /// Whoever has a seat in an agreed next set may follow from now on: it must be near the tip before it joins.
+    fn let_in_who_joins(&mut self) -> Result<(), EngineFault> {
+        let view = self.parts.store.view()?;
+        let joining = governance::joining(&Overlay::new(&view)).map_err(StoreFault::from)?;
+        if joining != self.joining {
+            let epoch = self.turns.epoch();
+            self.parts.network.register((self.parts.peers)(epoch, &joining));
+            self.joining = joining;
+        }
+        Ok(())
+    }
+
     /// Shows where this node stands, and who missed a turn since it last did.
     fn show(&mut self) -> Result<(), StoreFault> {
         let (epoch, tip, seat) = (self.turns.epoch().clone(), self.parts.store.tip(), self.me);
         let mut missed = Vec::new();
-        for height in self.shown_height.saturating_add(1)..=tip.height {
+        for height in self.shown_height.max(self.parts.store.base()).saturating_add(1)..=tip.height {
             let Some(header) = self.parts.store.header(height)?.filter(|header| header.epoch == epoch.number()) else {
                 continue;
             };

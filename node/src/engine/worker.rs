@@ -15,7 +15,7 @@ use crate::executor::{CommittedBlock, Executor, ExecutorFault};
 use crate::mempool::Mempool;
 use crate::network::{self, Topic};
 use crate::signer::Identity;
-use crate::store::Store;
+use crate::store::{Store, Taken};
 use crate::sync::wire::Segment;
 
 /// Jobs that may wait. Consensus has far fewer out at a time.
@@ -39,6 +39,11 @@ pub enum Job {
     Replay {
         segment: Box<Segment>,
         reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// A state that was taken from a peer becomes this node's own.
+    Install {
+        taken: Box<Taken>,
+        reply: oneshot::Sender<()>,
     },
 }
 
@@ -65,6 +70,14 @@ pub async fn work(mut jobs: mpsc::Receiver<Job>, parts: &Parts) -> Result<(), Ex
             Job::Replay { segment, reply } => {
                 if reply.send(parts.replay(&segment)?).is_err() {
                     tracing::debug!("nobody waits for the replay any more");
+                }
+                None
+            }
+            Job::Install { taken, reply } => {
+                parts.store.finish_joining(&taken)?;
+                parts.mempool.jump(&parts.store.tip());
+                if reply.send(()).is_err() {
+                    tracing::debug!("nobody waits for the taken state any more");
                 }
                 None
             }
@@ -118,7 +131,7 @@ impl Parts {
 
     fn note_executed(&self, header: &Header) {
         if let Some(positions) = self.executor.positions(&header.id()) {
-            self.mempool.executed(header.height, positions);
+            self.mempool.executed(header, positions);
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::door;
 use mingzhang_ledger::outcome::Refusal;
+use mingzhang_ledger::records::governance;
 use mingzhang_ledger::records::object::RecordLeaf;
 use mingzhang_ledger::state::execute::Network;
 use mingzhang_ledger::state::{Overlay, StateFault, key};
@@ -217,7 +218,7 @@ pub(super) struct Door<'a> {
 impl Door<'_> {
     pub(super) fn judge(&self, transaction: &Transaction) -> Result<Judged, StoreFault> {
         if let Some(leaf) = self.recorded(transaction)? {
-            return Ok(Judged::Answer(self.answer_of(leaf.index, transaction)?));
+            return Ok(Judged::Answer(self.answer_of(&leaf, transaction)?));
         }
         Ok(match door::check(&self.view, self.network, self.now_ms, transaction)? {
             Ok(key) => Judged::Passes(key),
@@ -233,6 +234,11 @@ impl Door<'_> {
             && door::check(&self.view, self.network, self.now_ms, transaction)?.is_ok())
     }
 
+    /// Whether a block made now would carry out an agreed change of the authority set.
+    pub(super) fn action_is_due(&self) -> Result<bool, StoreFault> {
+        Ok(governance::is_due(&Overlay::new(&self.view), self.now_ms)?)
+    }
+
     /// Height of the tip that this door stands at.
     pub(super) fn height(&self) -> u64 {
         self.view.height()
@@ -244,9 +250,18 @@ impl Door<'_> {
     }
 
     /// The first answer, if the record on the log is the same.
-    fn answer_of(&self, index: u64, later: &Transaction) -> Result<Result<Submitted, Refusal>, StoreFault> {
+    fn answer_of(&self, leaf: &RecordLeaf, later: &Transaction) -> Result<Result<Submitted, Refusal>, StoreFault> {
         let corrupt = |reason: String| StateFault::Value(reason);
-        let entry = self.view.entry(index)?.ok_or_else(|| corrupt(format!("entry {index} is missing")))?;
+        let index = leaf.index;
+        let Some(entry) = self.view.entry(index)? else {
+            // A node that took over a peer's state holds no older entries: it knows the same bytes again, nothing else.
+            return Ok(match leaf.transaction_id == later.id() {
+                true => Ok(Submitted::Recorded { transaction_id: later.id(), index }),
+                false => {
+                    Err(Refusal::new(NOT_READY, "this record is older than the log that this node holds; ask another"))
+                }
+            });
+        };
         let earlier = entry.get(RECORD_HEAD_BYTES..).unwrap_or_default();
         let earlier = Transaction::decode(earlier).map_err(|error| corrupt(error.to_string()))?;
         Ok(match door::repeat(&earlier, later) {

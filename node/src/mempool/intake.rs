@@ -139,6 +139,9 @@ impl Mempool {
         let (max_records, author_key) = {
             let state = self.lock();
             let max_bytes = usize::try_from(state.parameters.max_batch_bytes).unwrap_or(usize::MAX);
+            if batch.epoch != state.lanes.epoch() {
+                return Err(Taken::Ignored);
+            }
             if batch.payload.len() > max_bytes {
                 return Err(Taken::Invalid);
             }

@@ -19,6 +19,7 @@ use mingzhang_consensus::{Epoch, Work};
 use mingzhang_ledger::authority::Parameters;
 use mingzhang_ledger::batch::{Batch, LanePosition, Reference};
 use mingzhang_ledger::crypto::{Hash, PublicKey, Signature};
+use mingzhang_ledger::header::Header;
 use mingzhang_ledger::outcome::Refusal;
 use mingzhang_ledger::state::execute::Network;
 use mingzhang_ledger::transaction::Transaction;
@@ -32,7 +33,7 @@ pub use intake::{Arrival, Taken};
 use crate::clock::Clock;
 use crate::executor::HeldBatch;
 use crate::signer::Seat;
-use crate::store::{ExecutedBlock, Store, StoreFault};
+use crate::store::{ExecutedBlock, Store, StoreFault, Tip};
 use lane::Lanes;
 use backlog::Backlog;
 use own::{Own, RecordKey};
@@ -250,10 +251,10 @@ impl Mempool {
     }
 
     /// A block of this height was executed here and leaves the lanes at these positions.
-    pub fn executed(&self, height: u64, positions: Vec<LanePosition>) {
+    pub fn executed(&self, header: &Header, positions: Vec<LanePosition>) {
         let mut state = self.lock();
-        if height >= state.head.0 {
-            state.head = (height, positions);
+        if header.epoch == state.lanes.epoch() && header.height >= state.head.0 {
+            state.head = (header.height, positions);
         }
     }
 
@@ -299,7 +300,8 @@ impl Mempool {
         }
         let waiting = self.lock().lanes.waiting(&fronts, height);
         let expiry_waits = self.expiry_waits.load(Ordering::Acquire) > 0;
-        Ok(Work { full: full && !waiting.is_empty(), waiting, action_due: false, expiry_waits })
+        let action_due = door.action_is_due()?;
+        Ok(Work { full: full && !waiting.is_empty(), waiting, action_due, expiry_waits })
     }
 
     /// A block became final. Drops what is settled, queues again what was left out and can still pass. The store forgot
@@ -313,7 +315,9 @@ impl Mempool {
             let taken = before - state.own.count();
             state.backlog.note(now_ms, taken);
             let own = state.seat.as_ref().map(|seat| seat.index);
-            let dropped = state.lanes.advance(&block.positions);
+            // A node that catches up may be an epoch ahead of its lanes: these are opened at the tip.
+            let ours = block.header.epoch == state.lanes.epoch();
+            let dropped = if ours { state.lanes.advance(&block.positions) } else { Vec::new() };
             let own_dropped = dropped.iter().filter(|held| Some(held.reference.author) == own);
             let left_out: Vec<own::Pending> = own_dropped
                 .flat_map(|held| state.own.left_out(held.reference.run, held.reference.seq, &held.candidates))
@@ -356,15 +360,29 @@ impl Mempool {
         state.own.expired(block_time_ms)
     }
 
+    /// The node took over a peer's state: its lanes go on from there, unless an epoch is to be opened first.
+    pub fn jump(&self, tip: &Tip) {
+        let mut state = self.lock();
+        if tip.epoch == state.lanes.epoch() {
+            state.lanes.advance(&tip.lanes);
+            state.head = (tip.height, tip.lanes.clone());
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// A boundary block became final: lanes start anew, and own transactions are batched again under a new run.
     pub fn open_epoch(&self, epoch: &Epoch, seat: Option<Seat>) -> Result<(), StoreFault> {
-        let positions = vec![LanePosition::default(); epoch.members()];
         {
             let mut state = self.lock();
+            // Read under the lock: what is committed after it advances these lanes.
+            let tip = self.parts.store.tip();
+            let mut positions = if tip.epoch == epoch.number() { tip.lanes.clone() } else { Vec::new() };
+            positions.resize(epoch.members(), LanePosition::default());
             state.lanes = Lanes::new(epoch.number(), &positions, self.parts.limits.lane_bytes);
             state.parameters = epoch.set.parameters.clone();
             state.author_keys = author_keys(epoch);
-            state.head = (epoch.opening_height(), positions);
+            state.head = (tip.height, positions);
             state.seat = seat;
         }
         self.open_run()?;

@@ -120,6 +120,21 @@ impl Directory {
         (added, removed)
     }
 
+    /// Moves peers that are registered already to their new seats, before anything of a new epoch is sent. Whoever is not
+    /// listed any more gets nothing from now on.
+    pub fn reseat(&self, peers: &[AllowedPeer]) {
+        let seats: BTreeMap<PeerId, Option<u16>> =
+            peers.iter().filter_map(|peer| Some((peer_id(&peer.key)?, peer.seat))).collect();
+        let mut entries = self.lock();
+        for (id, entry) in entries.iter_mut() {
+            match seats.get(id) {
+                Some(seat) => entry.peer.seat = *seat,
+                None => (entry.peer.seat, entry.queues) = (None, None),
+            }
+        }
+        self.announce(&entries);
+    }
+
     /// Seats that are connected now; changes are seen by every receiver.
     pub fn connected(&self) -> watch::Receiver<BTreeSet<u16>> {
         self.connected.subscribe()

@@ -239,6 +239,7 @@ impl Handle {
 
     /// Replaces the registered peers: a new authority set, or a changed list of observers.
     pub fn register(&self, peers: Vec<AllowedPeer>) {
+        self.directory.reseat(&peers);
         self.registrations.send_replace(peers);
     }
 
@@ -247,6 +248,12 @@ impl Handle {
         if self.commands.try_send(SwarmCommand::DisconnectKey(*peer)).is_err() {
             tracing::debug!("peer was not disconnected: network is overloaded");
         }
+    }
+
+    /// What a registered peer is called.
+    pub fn name_of(&self, key: &PublicKey) -> String {
+        let known = self.directory.status().into_iter().find(|peer| peer.key == *key);
+        known.map_or_else(|| hex::encode(key.0), |peer| peer.name)
     }
 
     pub fn peers(&self) -> Vec<PeerStatus> {

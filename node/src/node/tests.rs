@@ -1,5 +1,7 @@
 //! Four nodes in one process: real stores, real peers on loopback, real consensus.
 
+mod joining;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use mingzhang_ledger::transaction::Transaction;
 use tempfile::TempDir;
 
 use super::*;
+use crate::keyring::Keyring;
+use crate::keys::NodeKeys;
 use crate::mempool::Submitted;
 use crate::testing::{AGENCIES, KeyOf, anchor, config, free_ports, genesis, key, keys, seeds};
 
@@ -267,7 +271,7 @@ async fn a_peer_is_disconnected_for_what_is_verifiably_bad_and_the_others_go_on(
     }
     let epoch = nodes[0].handle().store.epoch().expect("the store reads");
     let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
-    let peers = allowed_peers(&epoch, &world.seeds);
+    let peers = allowed_peers(&epoch, &[], &world.seeds);
     let liar = network::Config { key: key(3, KeyOf::Peer), chain: world.genesis.hash, listen, peers };
     let (liar, mut inbox) = network::start(liar).await.expect("starts");
     let connected = inbox.connected.wait_for(|seats| seats.len() == 3);
@@ -312,7 +316,7 @@ async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
         config,
         genesis: world.genesis.clone(),
         seeds: world.seeds.clone(),
-        keys: NodeKeys { consensus: None, sealing: None, peer: observer_key },
+        keys: NodeKeys { consensus: None, sealing: Keyring::default(), peer: observer_key },
     });
     let observer = observer.await.expect("starts");
     let transaction = world.record(1, 5, &nodes[1]);

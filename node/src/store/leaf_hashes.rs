@@ -54,6 +54,15 @@ fn put_item(target: &mut Vec<u8>, slot: u8, hash: &Hash) {
     target.extend_from_slice(hash);
 }
 
+/// A whole group, or the last of a tree.
+pub(super) fn encode(hashes: &[Hash]) -> Vec<u8> {
+    let mut items = Vec::with_capacity(ITEM * hashes.len());
+    for (slot, hash) in (0u8..).zip(hashes) {
+        put_item(&mut items, slot, hash);
+    }
+    items
+}
+
 /// The hashes of a group in order; only the last group of a tree has fewer than [`GROUP`].
 pub(super) fn decode(group: u64, bytes: &[u8]) -> Result<Vec<Hash>, StoreFault> {
     let corrupt = |reason: &str| StoreFault::corrupt(format!("leaf hash group {group}"), reason);

@@ -35,6 +35,14 @@ impl Nodes for Log<'_, '_> {
 }
 
 impl Log<'_, '_> {
+    /// A node that took over a peer's state holds no older part of the log.
+    fn missing(&self, level: u32, index: u64) -> StoreFault {
+        match self.0.store().base() {
+            0 => missing(level, index),
+            oldest => StoreFault::NotKept { height: 0, oldest, newest: self.0.tip().height },
+        }
+    }
+
     /// `count` hashes of a stored level from `first`: a tile is one such range.
     pub fn hashes(&self, level: u32, first: u64, count: u64) -> Result<Vec<Hash>, StoreFault> {
         let stored_level = u8::try_from(level).map_err(|_| missing(level, first))?;
@@ -43,7 +51,7 @@ impl Log<'_, '_> {
         let end = first.checked_add(count).ok_or_else(|| missing(level, first))?;
         while next < end {
             let group = self.0.get(Column::LogHashes, &schema::log_group(stored_level, next / GROUP))?;
-            let group = group.ok_or_else(|| missing(level, next))?;
+            let group = group.ok_or_else(|| self.missing(level, next))?;
             let group = hashes_of(&group)?;
             let take = group.iter().skip(position(next)).take(usize::try_from(end - next).unwrap_or(usize::MAX));
             let before = found.len();

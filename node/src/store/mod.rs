@@ -20,6 +20,7 @@ mod query;
 mod recovery;
 pub mod schema;
 mod seals;
+mod snapshot;
 mod tip;
 mod upper;
 mod view;
@@ -29,6 +30,7 @@ mod write;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use mingzhang_ledger::authority::AuthoritySet;
@@ -49,6 +51,7 @@ pub use query::{Location, Preimage, StoredEpoch};
 pub use recovery::Recovery;
 pub use schema::{Column, Memory};
 pub use seals::{Seal, SealPosition};
+pub use snapshot::{PastEpoch, Progress, Taken, edge_frontier};
 pub use tip::Tip;
 pub use view::View;
 pub use write::Written;
@@ -77,6 +80,8 @@ pub struct Store {
     final_height: watch::Sender<u64>,
     sealed_size: watch::Sender<u64>,
     recovery: Recovery,
+    joining: AtomicBool,
+    base: AtomicU64,
 }
 
 impl Store {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use mingzhang_ledger::authority::AuthoritySet;
@@ -104,6 +105,8 @@ impl Store {
             final_height: watch::Sender::new(0),
             sealed_size: watch::Sender::new(0),
             recovery: findings.decide(),
+            joining: AtomicBool::new(false),
+            base: AtomicU64::new(0),
         }
     }
 
@@ -175,6 +178,12 @@ impl Store {
 
     /// Brings the parts into memory that are kept there, and asserts that they agree with the tip.
     fn load(self) -> Result<Self, StoreFault> {
+        if self.joining()?.is_some() {
+            // A state is half taken: the node stands at genesis until it is whole.
+            self.joining.store(true, Ordering::Release);
+            return Ok(self);
+        }
+        self.base.store(self.get_u64(meta::BASE)?.unwrap_or(0), Ordering::Release);
         let bytes =
             self.get(Column::Meta, meta::TIP)?.ok_or_else(|| StoreFault::corrupt("the tip", "it is missing"))?;
         let tip = Tip::decode(&bytes).map_err(|error| StoreFault::corrupt("the tip", error))?;
@@ -201,7 +210,7 @@ impl Store {
         Ok(self)
     }
 
-    fn rebuild_upper(&self, tip: &Tip) -> Result<Upper, StoreFault> {
+    pub(super) fn rebuild_upper(&self, tip: &Tip) -> Result<Upper, StoreFault> {
         let small = tip.state_size <= MAX_SMALL_LEAVES;
         let mut hashes = Vec::new();
         let mut pending = Vec::with_capacity(REBUILD_GROUPS);
@@ -224,7 +233,7 @@ impl Store {
         }
     }
 
-    fn rebuild_links(&self, tip: &Tip) -> Result<Links, StoreFault> {
+    pub(super) fn rebuild_links(&self, tip: &Tip) -> Result<Links, StoreFault> {
         if tip.state_size > MAX_SMALL_LEAVES {
             return Ok(Links::new(tip.height, None));
         }

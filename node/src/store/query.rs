@@ -143,6 +143,12 @@ impl View<'_> {
             if !key.starts_with(subject) {
                 break;
             }
+            let expected =
+                schema::trail(subject, from.saturating_add(u64::try_from(indices.len()).unwrap_or(u64::MAX)));
+            if key[..] != expected {
+                let oldest = self.store().base();
+                return Err(StoreFault::NotKept { height: 0, oldest, newest: self.tip().height });
+            }
             let index = index[..].try_into().map_err(|_| StoreFault::corrupt("a trail entry", "not 8 bytes"))?;
             indices.push(u64::from_be_bytes(index));
         }

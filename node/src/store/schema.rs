@@ -80,6 +80,11 @@ pub mod meta {
     pub const CLEAN: &[u8] = b"clean";
     /// Present while the disk is in doubt: a synced write was found missing, or this is a restored copy.
     pub const DOUBTED: &[u8] = b"doubted";
+    /// Height from which on this node holds the log u64; absent if it holds all of it.
+    pub const BASE: &[u8] = b"base";
+    /// How far the taking of a peer's state is, and under which manifest; absent otherwise.
+    pub const JOINING: &[u8] = b"joining";
+    pub const MANIFEST: &[u8] = b"manifest";
     /// Prefix ‖ sealing public key → last sealed size u64 ‖ root.
     pub const SEALING: &[u8] = b"sealing/";
 }

@@ -7,17 +7,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mingzhang_consensus::message::Message;
-use mingzhang_consensus::{Audience, Found, Input, Peer};
+use mingzhang_consensus::{Found, Input, Peer};
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::header::Header;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::join::{Ask, Joined, Joiner, Measure};
+use super::snapshot::Manifest;
 use super::wire::{Question, Segment};
 use super::{Parts, SyncFault};
 use crate::engine::inbound::OtherFrame;
 use crate::engine::worker::Job;
 use crate::mempool::Taken;
+use crate::network::{Channel, Frame, Handle};
+use crate::signer::Identity;
 
 /// Peers that are asked in vain before a run ends; consensus starts the next.
 const MAX_VAIN_PEERS: usize = 2;
@@ -63,13 +67,14 @@ impl CatchUp {
         });
     }
 
-    /// For a node without a seat, to whom no votes come: asks whether there is more, whenever a member connects and
+    /// While this node has no seat, no votes come to it: it asks whether there is more, whenever a member connects and
     /// every few seconds.
-    pub async fn follow(self, mut connected: watch::Receiver<BTreeSet<u16>>) {
+    pub async fn follow(self, mut connected: watch::Receiver<BTreeSet<u16>>, identity: Arc<Identity>) {
         loop {
             let tip = self.parts.store.tip().height;
             let peers = self.parts.network.peers();
-            if peers.iter().any(|peer| peer.connected) {
+            let seatless = identity.seat(&self.parts.epoch.borrow()).is_none();
+            if seatless && peers.iter().any(|peer| peer.connected) {
                 self.start_with(tip.saturating_add(1), Vec::new());
             }
             tokio::select! {
@@ -88,6 +93,9 @@ impl CatchUp {
         let known: BTreeSet<PublicKey> = peers.iter().copied().collect();
         let connected = self.parts.network.peers().into_iter().filter(|peer| peer.connected).map(|peer| peer.key);
         peers.extend(connected.filter(|key| !known.contains(key)));
+        if let Some(from_blocks) = self.parts.snapshot_from_blocks.filter(|_| self.parts.store.is_fresh()) {
+            self.join(&peers, from_blocks).await?;
+        }
         let (mut turn, mut vain) = (0usize, 0usize);
         while self.parts.store.tip().height < self.goal.load(Ordering::Acquire) && vain < MAX_VAIN_PEERS {
             let Some(peer) = peers.get(turn % peers.len().max(1)) else { return Err(SyncFault::NotThere) };
@@ -107,6 +115,45 @@ impl CatchUp {
             }
         }
         Ok(())
+    }
+
+    /// Takes the state of the first peer that gives a true one. While one is half taken, nothing else is done.
+    async fn join(&self, peers: &[PublicKey], from_blocks: u64) -> Result<(), SyncFault> {
+        let parts = &self.parts;
+        let (chain, founding) = (parts.store.genesis_hash(), Arc::clone(&parts.founding));
+        let joiner = Joiner { store: &parts.store, chain, founding, from_blocks, asked: &parts.network };
+        for peer in peers {
+            match joiner.take(peer).await {
+                Ok(Joined::NotWorth) => return Ok(()),
+                Ok(Joined::Whole(manifest, measure)) => return self.install(*manifest, measure).await,
+                Err(SyncFault::Lie(reason)) => {
+                    let name = parts.network.name_of(peer);
+                    tracing::warn!(peer = name, reason, "peer is disconnected for a false part of the state");
+                    parts.network.disconnect(peer);
+                }
+                Err(error @ (SyncFault::Store(_) | SyncFault::Stopping)) => return Err(error),
+                Err(error) => tracing::debug!(%error, "peer gave no state"),
+            }
+        }
+        if parts.store.is_joining() { Err(SyncFault::NotThere) } else { Ok(()) }
+    }
+
+    async fn install(&self, manifest: Manifest, measure: Measure) -> Result<(), SyncFault> {
+        let (header, certificate) = (manifest.taken.header, manifest.taken.certificate.clone());
+        let (reply, done) = oneshot::channel();
+        let job = Job::Install { taken: Box::new(manifest.taken), reply };
+        self.parts.jobs.send(job).await.map_err(|_| SyncFault::Stopping)?;
+        done.await.map_err(|_| SyncFault::Stopping)?;
+        tracing::info!(
+            height = header.height,
+            leaves = measure.leaves,
+            bytes = measure.bytes,
+            elapsed_ms = measure.elapsed_ms,
+            mb_per_s = format!("{:.1}", measure.megabytes_per_second()),
+            "joined from a peer's state"
+        );
+        let found = Found::Range { header, certificate };
+        self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)
     }
 
     /// One segment: asked for, proved, executed, committed, and reported to consensus.
@@ -134,6 +181,12 @@ impl CatchUp {
             self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)?;
         }
         Ok(())
+    }
+}
+
+impl Ask for Handle {
+    async fn ask(&self, peer: &PublicKey, question: &Question) -> Result<Vec<u8>, SyncFault> {
+        Ok(Handle::ask(self, peer, &question.encode()).await?)
     }
 }
 
@@ -175,15 +228,17 @@ pub(super) fn store_evidence(parts: &Parts, taken: &[Taken]) -> Result<(), SyncF
 /// ahead starts catching up.
 pub async fn strays(mut frames: mpsc::Receiver<OtherFrame>, parts: Arc<Parts>, catch_up: CatchUp) {
     while let Some(frame) = frames.recv().await {
-        let Some(seat) = frame.from.seat else { continue };
         let epoch = parts.epoch.borrow().clone();
         let Some(claimed) = crate::engine::inbound::claimed_epoch(&frame.body) else { continue };
         if claimed > epoch.number() {
             let goal = parts.store.tip().height.saturating_add(1);
             catch_up.start_with(goal, vec![frame.from.key]);
         } else if let Some(closing) = closing(&parts, claimed) {
+            // By key: whoever is behind need not have a seat any more.
             let (message, old) = closing;
-            parts.network.relay(&message, &Audience::Peers(vec![seat]), &old);
+            if let Some(told) = Frame::new(Channel::Consensus, &[&message.encode(&old)]) {
+                parts.network.send(&frame.from.key, &told);
+            }
         }
     }
 }

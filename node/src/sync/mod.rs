@@ -4,12 +4,15 @@
 
 mod catch_up;
 mod fetch;
+pub mod join;
 mod serve;
+pub mod snapshot;
 pub mod wire;
 
 use std::sync::Arc;
 
 use mingzhang_consensus::Input;
+use mingzhang_ledger::authority::AuthoritySet;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -33,6 +36,10 @@ pub struct Parts {
     pub epoch: EpochWatch,
     pub inputs: mpsc::Sender<Input>,
     pub jobs: mpsc::Sender<Job>,
+    pub giver: snapshot::Giver,
+    pub founding: Arc<AuthoritySet>,
+    /// A new node that is so many blocks behind takes a peer's state; none replays the log in any case.
+    pub snapshot_from_blocks: Option<u64>,
 }
 
 /// Why a fetch brought nothing.

@@ -9,6 +9,7 @@ use mingzhang_ledger::header::Header;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Parts;
+use super::snapshot::Part;
 use super::wire::{
     ANSWER_BATCH_BYTES, MAX_SEGMENT_BLOCKS, Question, SEGMENT_BYTES, Segment, encode_batches, encode_block,
 };
@@ -47,6 +48,9 @@ fn answer(parts: &Parts, request: Request) {
         Question::Segment { after } => segment(parts, after),
         Question::Block { id } => block(parts, &id),
         Question::Batches { epoch, references } => batches(parts, epoch, &references),
+        Question::Manifest => parts.giver.answer(&parts.store, Part::Manifest),
+        Question::LeafHashes { height, part } => parts.giver.answer(&parts.store, Part::Hashes { height, part }),
+        Question::Leaves { height, from } => parts.giver.answer(&parts.store, Part::Leaves { height, from }),
     };
     match body {
         Ok(body) => {
@@ -60,6 +64,10 @@ fn answer(parts: &Parts, request: Request) {
 }
 
 fn segment(parts: &Parts, after: u64) -> Result<Vec<u8>, StoreFault> {
+    // Below its base a node that took over a state has headers here and there, but no entries.
+    if parts.store.is_joining() || after < parts.store.base() {
+        return Ok(Vec::new());
+    }
     let view = parts.store.view()?;
     let (mut blocks, mut size) = (Vec::new(), 0);
     let mut height = after.saturating_add(1);

@@ -34,6 +34,18 @@ pub enum Question {
         epoch: u64,
         references: Vec<Reference>,
     },
+    /// What leads to the state that this peer gives.
+    Manifest,
+    /// A part of the leaf hashes of the state at that height.
+    LeafHashes {
+        height: u64,
+        part: u64,
+    },
+    /// Leaves of that state in the order of their keys, from this one on.
+    Leaves {
+        height: u64,
+        from: Hash,
+    },
 }
 
 /// Consecutive final blocks of one epoch, the headers that lead from the last of them to a certified one, and its
@@ -57,6 +69,9 @@ impl Question {
                 references.iter().for_each(|reference| reference.encode_into(&mut bytes));
                 bytes
             }
+            Self::Manifest => vec![4],
+            Self::LeafHashes { height, part } => [&[5][..], &height.to_be_bytes(), &part.to_be_bytes()].concat(),
+            Self::Leaves { height, from } => [&[6][..], &height.to_be_bytes(), from].concat(),
         }
     }
 
@@ -71,6 +86,9 @@ impl Question {
                 let references = (0..count).map(|_| Reference::read(&mut reader)).collect::<Result<_, _>>()?;
                 Self::Batches { epoch, references }
             }
+            4 => Self::Manifest,
+            5 => Self::LeafHashes { height: reader.u64()?, part: reader.u64()? },
+            6 => Self::Leaves { height: reader.u64()?, from: reader.array()? },
             _ => return Err(CodecFault::Invalid("kind of question")),
         };
         reader.finish()?;
@@ -198,7 +216,10 @@ mod tests {
     #[test]
     fn questions_round_trip_and_are_bounded() {
         let references = |count| Question::Batches { epoch: 7, references: (0..count).map(reference).collect() };
-        for question in [Question::Segment { after: 9 }, Question::Block { id: [8; 32] }, references(64)] {
+        let (hashes, leaves) =
+            (Question::LeafHashes { height: 3, part: 1 }, Question::Leaves { height: 3, from: [7; 32] });
+        let others = [Question::Segment { after: 9 }, Question::Block { id: [8; 32] }, references(64), hashes, leaves];
+        for question in others {
             let bytes = question.encode();
             assert_eq!(Question::decode(&bytes), Ok(question));
             for end in 0..bytes.len() {
@@ -207,7 +228,9 @@ mod tests {
             assert!(Question::decode(&[&bytes[..], &[0]].concat()).is_err());
         }
         assert!(Question::decode(&references(65).encode()).is_err());
+        assert_eq!(Question::decode(&Question::Manifest.encode()), Ok(Question::Manifest));
         assert!(Question::decode(&[4, 0]).is_err());
+        assert!(Question::decode(&[7]).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The actions that a vote decides: their bodies, what must hold before each, and what each writes. An action is written
 //! by the vote with which it passes, with the time from which it holds, so time alone changes nothing.
 
+use super::seats::{self, SetChange};
 use crate::authority::AuthoritySet;
 use crate::codec::Value;
 use crate::crypto::PublicKey;
@@ -34,6 +35,7 @@ pub const ACTIONS: &[(&str, &[Field])] = &[
             Field::need("admin_keys", FieldKind::List(&FieldKind::PublicKey)),
         ],
     ),
+    ("authority_set", seats::FIELDS),
     ("agency_retire", &[Field::need("agency_id", FieldKind::Agency), Field::need("reason", FieldKind::Text)]),
     ("key_suspend", &[Field::need("key", FieldKind::PublicKey), Field::need("reason", FieldKind::Code)]),
     ("parameter_set", &[Field::need("name", FieldKind::Code), Field::need("value", FieldKind::Minor)]),
@@ -50,11 +52,33 @@ pub const ACTIONS: &[(&str, &[Field])] = &[
 /// A decoded action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
-    AgencyRegister { id: String, name: String, kind: String, roles: Vec<Role>, admin_keys: Vec<PublicKey> },
-    AgencyRetire { id: String },
-    KeySuspend { key: PublicKey },
-    ParameterSet { name: String, value: u64 },
-    CalendarSet { year: u64, rest_days: Vec<Day>, work_days: Vec<Day> },
+    AgencyRegister {
+        id: String,
+        name: String,
+        kind: String,
+        roles: Vec<Role>,
+        admin_keys: Vec<PublicKey>,
+    },
+    AgencyRetire {
+        id: String,
+    },
+    /// With the bytes that were agreed.
+    AuthoritySet {
+        body: Vec<u8>,
+        change: SetChange,
+    },
+    KeySuspend {
+        key: PublicKey,
+    },
+    ParameterSet {
+        name: String,
+        value: u64,
+    },
+    CalendarSet {
+        year: u64,
+        rest_days: Vec<Day>,
+        work_days: Vec<Day>,
+    },
 }
 
 /// The form of an action's body: what the door can judge without state.
@@ -67,6 +91,9 @@ pub(super) fn check_form(action: &str, bytes: &[u8]) -> Result<(), Refusal> {
     })?;
     let body = Value::decode(bytes).map_err(|fault| Refusal::new(1004, format!("action_body: {fault}")))?;
     validate::fields(fields, &body)?;
+    if action == "authority_set" {
+        return seats::check_form(&body);
+    }
     let admins = body.get("admin_keys").and_then(Value::as_array);
     if admins.is_some_and(|keys| keys.len() != ADMIN_KEYS || keys.first() == keys.last()) {
         return Err(Refusal::new(1004, format!("admin_keys: {ADMIN_KEYS} different keys")));
@@ -88,6 +115,7 @@ pub(super) fn decode(action: &str, bytes: &[u8]) -> Result<Action, StateFault> {
             admin_keys: keys("admin_keys")?,
         }),
         "agency_retire" => Ok(Action::AgencyRetire { id: need(&body, "agency_id")? }),
+        "authority_set" => Ok(Action::AuthoritySet { body: bytes.to_vec(), change: SetChange::decode(&body)? }),
         "key_suspend" => Ok(Action::KeySuspend { key: PublicKey(need(&body, "key")?) }),
         "parameter_set" => Ok(Action::ParameterSet { name: need(&body, "name")?, value: need(&body, "value")? }),
         "calendar_set" => Ok(Action::CalendarSet {
@@ -116,7 +144,10 @@ pub(super) fn check_range(action: &Action) -> Verdict {
                 None => Ok(()),
             }
         }
-        Action::AgencyRegister { .. } | Action::AgencyRetire { .. } | Action::KeySuspend { .. } => Ok(()),
+        Action::AgencyRegister { .. }
+        | Action::AgencyRetire { .. }
+        | Action::AuthoritySet { .. }
+        | Action::KeySuspend { .. } => Ok(()),
     }
 }
 
@@ -135,6 +166,7 @@ pub(super) fn check(scene: &Scene<'_>, action: &Action, set: &AuthoritySet) -> V
             Ok(())
         }
         Action::AgencyRetire { id } => may_retire(scene, id, set),
+        Action::AuthoritySet { change, .. } => seats::check(scene, change, set),
         Action::KeySuspend { key } => {
             if scene.draft.exists(&key::officer_key(&key.key_id()))? {
                 return Ok(());
@@ -159,6 +191,7 @@ fn may_retire(scene: &Scene<'_>, id: &str, set: &AuthoritySet) -> Verdict {
     if set.index_of(id).is_some() {
         return reject(3805, format!("{id} is a member of the authority set; that set is changed first"));
     }
+    seats::may_retire(scene, id)?;
     let lost = retiring.roles.iter().find(|role| others().all(|(_, agency)| !agency.roles.contains(role)));
     match lost {
         Some(role) => reject(3805, format!("nobody else could hold {}", role.code())),
@@ -188,6 +221,7 @@ pub(super) fn carry_out(scene: &mut Scene<'_>, action: &Action, from_time: u64) 
             scene.enter_registry("agencies".to_owned());
             Ok(())
         }
+        Action::AuthoritySet { body, change } => seats::await_change(scene, (body, change), from_time),
         Action::KeySuspend { key } => officers::revoke_key(scene, &key.key_id(), from_time),
         Action::ParameterSet { name, value } => {
             let place = key::rule(name);

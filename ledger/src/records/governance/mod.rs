@@ -1,7 +1,11 @@
-//! Governance: proposals and votes of the member agencies. What each action does is in `action`. A change of members,
-//! consensus parameters or rule sets is not carried out by this version: the door refuses to take such a proposal.
+//! Governance: proposals and votes of the member agencies. What each action does is in `action`, a change of the authority
+//! set in `seats`, what its members say before it happens in `readiness`. A change of rule sets is not carried out by this
+//! version: the door refuses to take such a proposal.
 
 mod action;
+mod readiness;
+mod seats;
+mod set;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +19,12 @@ use super::schema::{Area, Field, FieldKind, RecordType};
 use crate::authority::AuthoritySet;
 use crate::codec::Value;
 use crate::outcome::Refusal;
-use crate::state::{Snapshot, StateFault, key};
+use crate::state::StateFault;
 
 pub use action::ACTIONS;
+pub(crate) use seats::close_block;
+pub use seats::{is_due, joining, preview};
+pub use set::{AgreedChange, NextSet, NodeKey, Readiness};
 
 /// Most bytes of an action's body.
 const MAX_ACTION_BYTES: usize = 12 * 1024;
@@ -69,6 +76,7 @@ pub const TYPES: &[RecordType] = &[
         take_effect: vote,
         ..RecordType::BASE
     },
+    readiness::NODE_READY,
 ];
 
 /// The door's part: the action is one that this version carries out, and its body has that action's form.
@@ -81,14 +89,9 @@ pub(crate) fn check_form(kind: &RecordType, body: &Value) -> Result<(), Refusal>
     action::check_form(action, bytes)
 }
 
-fn current_set(scene: &Scene<'_>) -> Result<AuthoritySet, StateFault> {
-    let stored = scene.draft.read(&key::set_current())?.ok_or(StateFault::Invariant("there is no authority set"))?;
-    AuthoritySet::decode(&stored.current).map_err(|fault| StateFault::Value(fault.to_string()))
-}
-
 /// 3801: the agency is a member.
 fn is_member(scene: &Scene<'_>) -> Verdict<AuthoritySet> {
-    let set = current_set(scene)?;
+    let set = set::current(&scene.draft)?;
     let agency = &scene.record.reference.agency;
     match set.index_of(agency) {
         Some(_) => Ok(set),

@@ -63,6 +63,7 @@ fn proposal_view(proposal: &Proposal, lens: &Lens) -> Json {
     json!({
         "action": proposal.action,
         "action_body": body.as_ref().map_or(Json::Null, plain),
+        "action_bytes": hex::encode(&proposal.action_body),
         "from_time": time(proposal.from_time, lens.utc_offset_minutes),
         "votes_for": proposal.votes_for,
         "votes_against": proposal.votes_against,

@@ -1,5 +1,7 @@
 //! Each rule of governance, by its violation; and what an agreed action does.
 
+mod seats;
+
 use crate::codec::Value;
 use crate::records::registry::{Agency, OfficerKey, Roster};
 use crate::records::testing::{DAY_MS, Stage, hash, signing_key, text, to};
@@ -99,7 +101,7 @@ fn values_out_of_range_and_times_too_near_are_rejected() {
 fn what_this_version_cannot_carry_out_is_refused_at_the_door() {
     let mut stage = Stage::found();
     let far = stage.time_ms + 2 * DAY_MS;
-    for action in ["authority_set", "rules_upgrade", "print_money"] {
+    for action in ["rules_upgrade", "print_money"] {
         let refusal = stage.offer("finance/admin1", "proposal", "P-1", fields(action, Vec::new(), far));
         assert_eq!(refusal.expect_err("unknown").code.0, 1003);
     }

@@ -1,0 +1,313 @@
+//! `mingzhang gov`: proposals and votes of the member agencies. What a change of the authority set does to the network is
+//! shown before anything is signed; the rules are the ledger's.
+
+mod impact;
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use mingzhang_ledger::codec::Value;
+use mingzhang_ledger::records::{governance, record_type};
+use mingzhang_ledger::state::key::{id_text, parse_id};
+use serde_json::{Map, json};
+
+use self::impact::{Impact, Network as Members};
+use super::Desk;
+use super::record::{duration, read_source};
+use crate::body::{self, Reading};
+use crate::keys::random;
+use crate::output::{Answer, Failure};
+use crate::submit::{self, DEFAULT_LIFE, Draft, now_ms};
+
+const SET_ACTION: &str = "authority_set";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Propose an action: agency_register, agency_retire, authority_set, key_suspend, parameter_set, calendar_set
+    Propose {
+        /// Name of the action
+        action: String,
+        #[command(flatten)]
+        content: Content,
+        /// When it takes effect: a duration from now such as 48h, or an RFC 3339 time; agencies vote before the notice
+        #[arg(long, value_name = "48h|TIME")]
+        from: String,
+        /// Record id of the proposal; random if not given
+        #[arg(long)]
+        id: Option<String>,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Vote for or against a proposal, agency/id
+    Vote {
+        proposal: String,
+        /// yes or no
+        #[arg(value_parser = ["yes", "no"])]
+        answer: String,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Say that the own node is ready for the next epoch, with the file of `mingzhang-node authority ready`
+    Ready {
+        file: PathBuf,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// A proposal: its votes, what is still needed, what it does
+    Show { proposal: String },
+    /// All proposals
+    List,
+    /// What a change of the authority set would do; without one, how the network stands
+    Impact {
+        #[command(flatten)]
+        content: Content,
+    },
+}
+
+/// What is proposed.
+#[derive(Debug, clap::Args)]
+struct Content {
+    /// The action's body as JSON
+    #[arg(long, value_name = "FILE|-")]
+    body: Option<String>,
+    /// authority_set: a seat that joins or changes, from `mingzhang-node authority seat` (repeatable)
+    #[arg(long = "seat", value_name = "FILE")]
+    seats: Vec<String>,
+    /// authority_set: an agency that leaves (repeatable)
+    #[arg(long = "remove", value_name = "AGENCY")]
+    remove: Vec<String>,
+    /// authority_set: a consensus parameter (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    parameters: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Sending {
+    /// Officer key of an administrator
+    #[arg(long = "key", value_name = "NAME|FILE")]
+    key: Option<String>,
+    /// Wait for the definite answer
+    #[arg(long, value_name = "30s", default_value = "0")]
+    wait: String,
+    /// Send even what would halt the network with the members that are online now
+    #[arg(long)]
+    accept_halt: bool,
+}
+
+pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
+    match args.action {
+        Action::Propose { action, content, from, id, sending } => {
+            let asked = Proposed { action: &action, content: &content, from: &from, id: id.as_deref() };
+            ("gov propose".into(), propose(desk, &asked, &sending))
+        }
+        Action::Vote { proposal, answer, sending } => {
+            ("gov vote".into(), vote(desk, &proposal, answer == "yes", &sending))
+        }
+        Action::Ready { file, sending } => ("gov ready".into(), ready(desk, &file, &sending)),
+        Action::Show { proposal } => ("gov show".into(), show(desk, &proposal)),
+        Action::List => ("gov list".into(), list(desk)),
+        Action::Impact { content } => ("gov impact".into(), weigh(desk, &content)),
+    }
+}
+
+struct Proposed<'a> {
+    action: &'a str,
+    content: &'a Content,
+    from: &'a str,
+    id: Option<&'a str>,
+}
+
+/// The JSON body of an action, from its file and flags.
+fn content_json(content: &Content) -> Result<serde_json::Value, Failure> {
+    let mut members: Map<String, serde_json::Value> = match &content.body {
+        None => Map::new(),
+        Some(source) => serde_json::from_str(&read_source(source)?)
+            .map_err(|error| Failure::usage(format!("--body {source}: {error}")))?,
+    };
+    let seat = |file: &String| -> Result<serde_json::Value, Failure> {
+        serde_json::from_str(&read_source(file)?).map_err(|error| Failure::usage(format!("--seat {file}: {error}")))
+    };
+    let parameter = |text: &String| {
+        let (name, value) = text.split_once('=').ok_or_else(|| Failure::usage(format!("--set {text}: NAME=VALUE")))?;
+        Ok(json!({ "name": name, "value": value }))
+    };
+    if !content.seats.is_empty() {
+        let seats = content.seats.iter().map(seat).collect::<Result<Vec<_>, _>>()?;
+        members.insert("seats".into(), seats.into());
+    }
+    if !content.remove.is_empty() {
+        members.insert("remove".into(), content.remove.clone().into());
+    }
+    if !content.parameters.is_empty() {
+        let parameters = content.parameters.iter().map(parameter).collect::<Result<Vec<_>, Failure>>()?;
+        members.insert("parameters".into(), parameters.into());
+    }
+    Ok(members.into())
+}
+
+/// The bytes of an action's body.
+fn encoded(desk: &Desk, action: &str, content: &Content) -> Result<Vec<u8>, Failure> {
+    let known = governance::ACTIONS.iter().find(|(name, _)| *name == action);
+    let (_, fields) = known.ok_or_else(|| {
+        let names: Vec<_> = governance::ACTIONS.iter().map(|(name, _)| *name).collect();
+        Failure::usage(format!("{action} is no action; there are {}", names.join(", ")))
+    })?;
+    let network = desk.network()?;
+    let agency = network.context.agency.as_deref().unwrap_or_default();
+    let reading = Reading { agency, exponent: Some(0) };
+    Ok(body::action_from_json(fields, &content_json(content)?, &reading)?.encode())
+}
+
+fn propose(desk: &Desk, asked: &Proposed<'_>, sending: &Sending) -> Result<Answer, Failure> {
+    let action_body = encoded(desk, asked.action, asked.content)?;
+    let impact = warn(desk, asked.action, &action_body, sending)?;
+    let id = match asked.id {
+        Some(text) => parse_id(text).ok_or_else(|| Failure::usage(format!("--id {text}: 1-16 of A-Za-z0-9._-")))?,
+        None => random()?,
+    };
+    let body = Value::text_map([
+        ("action", Value::text(asked.action)),
+        ("action_body", Value::bytes(&action_body)),
+        ("from_time", Value::Uint(from_time(asked.from)?)),
+    ]);
+    send(desk, ("proposal", id, body), sending, impact)
+}
+
+fn from_time(text: &str) -> Result<u64, Failure> {
+    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+        return u64::try_from(instant.as_millisecond()).map_err(|_| Failure::usage(format!("--from {text}")));
+    }
+    let after = u64::try_from(duration(text)?.as_millis()).unwrap_or(u64::MAX);
+    Ok(now_ms().saturating_add(after))
+}
+
+fn vote(desk: &Desk, proposal: &str, yes: bool, sending: &Sending) -> Result<Answer, Failure> {
+    let (name, object) = find(desk, proposal)?;
+    let (action, bytes) = action_of(&object)?;
+    let impact = if yes { warn(desk, &action, &bytes, sending)? } else { None };
+    let reference =
+        body::reference(&name, "").ok_or_else(|| Failure::usage(format!("{proposal}: agency/id is wanted")))?;
+    let body = Value::text_map([("proposal", reference), ("yes", Value::Bool(yes))]);
+    send(desk, ("vote", random()?, body), sending, impact)
+}
+
+fn ready(desk: &Desk, file: &Path, sending: &Sending) -> Result<Answer, Failure> {
+    let source = file.display().to_string();
+    let members: Map<String, serde_json::Value> =
+        serde_json::from_str(&read_source(&source)?).map_err(|error| Failure::usage(format!("{source}: {error}")))?;
+    let kind = record_type("node_ready").ok_or_else(|| Failure::bug("there is no node_ready"))?;
+    let body = body::from_json(kind, &members, &Reading { agency: "", exponent: None })?;
+    send(desk, ("node_ready", random()?, body), sending, None)
+}
+
+/// Shows what a change of the set does, and refuses what would halt the network.
+fn warn(desk: &Desk, action: &str, action_body: &[u8], sending: &Sending) -> Result<Option<Impact>, Failure> {
+    if action != SET_ACTION {
+        return Ok(None);
+    }
+    let members = Members::of(&desk.api()?)?;
+    let Some(next) = governance::preview(action_body, &members.set) else { return Ok(None) };
+    let impact = Impact::of(&members, &next);
+    desk.printer.note(&impact.words(desk.language));
+    if impact.would_halt() && !sending.accept_halt {
+        return Err(impact.refusal());
+    }
+    Ok(Some(impact))
+}
+
+type Record = (&'static str, [u8; 16], Value);
+
+fn send(desk: &Desk, (name, id, body): Record, sending: &Sending, impact: Option<Impact>) -> Result<Answer, Failure> {
+    let network = desk.network()?;
+    let key = desk.key(sending.key.as_deref())?;
+    let agency = match key.facts.agency.clone() {
+        Some(agency) => agency,
+        None => network.agency()?.to_owned(),
+    };
+    let kind = record_type(name).ok_or_else(|| Failure::bug(format!("there is no record type {name}")))?;
+    let draft = Draft { kind, id, agency: &agency, body, life: DEFAULT_LIFE };
+    let transaction = draft.sign(&network.genesis.origin, &key.key)?;
+    let wait_s = duration(&sending.wait)?.as_secs();
+    let mut answer = submit::send(network, &desk.api()?, transaction, wait_s, desk.language)?;
+    answer.data["record_id"] = json!(format!("{agency}/{}", id_text(&id)));
+    answer.data["impact"] = json!(impact.map(|impact| impact.json()));
+    Ok(answer)
+}
+
+/// A proposal's full name and what the ledger holds of it.
+fn find(desk: &Desk, proposal: &str) -> Result<(String, serde_json::Value), Failure> {
+    let name = super::query::qualified(desk, proposal)?;
+    let record = desk.api()?.get_json(&format!("/records/{name}"))?;
+    let object = record.pointer("/leaf/object").cloned().unwrap_or_default();
+    if object.get("action").is_none() {
+        return Err(Failure::usage(format!("{name} is no proposal")));
+    }
+    Ok((name, object))
+}
+
+fn action_of(object: &serde_json::Value) -> Result<(String, Vec<u8>), Failure> {
+    let text = |name: &str| object.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let bytes = hex::decode(text("action_bytes")).map_err(|error| Failure::bug(error.to_string()))?;
+    Ok((text("action").to_owned(), bytes))
+}
+
+fn show(desk: &Desk, proposal: &str) -> Result<Answer, Failure> {
+    let (name, object) = find(desk, proposal)?;
+    let (action, bytes) = action_of(&object)?;
+    let members = Members::of(&desk.api()?)?;
+    let next = if action == SET_ACTION { governance::preview(&bytes, &members.set) } else { None };
+    let impact = next.map(|next| Impact::of(&members, &next));
+    let passed = object.get("passed").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    let voices = object.get("votes_for").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+    let needed = if passed { 0 } else { members.set.quorum().saturating_sub(voices) };
+    let data = json!({
+        "proposal_id": name, "kind": action, "status": if passed { "passed" } else { "open" },
+        "votes_for": object["votes_for"], "votes_against": object["votes_against"], "needed": needed,
+        "activates_at": object["from_time"], "impact": impact.as_ref().map(Impact::json),
+    });
+    let state = match (passed, needed) {
+        (true, _) => desk.pick("已通过", "passed").to_owned(),
+        (false, needed) => format!("{} {needed}", desk.pick("还需赞成票", "still needed:")),
+    };
+    let words = impact.map_or(String::new(), |impact| format!("\n{}", impact.words(desk.language)));
+    Ok(Answer::done(data, format!("{name}  {action}  {state}{words}")))
+}
+
+fn list(desk: &Desk) -> Result<Answer, Failure> {
+    let data = desk.api()?.get_json("/proposals")?;
+    let items = data.get("items").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+    let text = |item: &serde_json::Value, path: &str| {
+        item.pointer(path).map_or(String::new(), |value| value.as_str().map_or(value.to_string(), str::to_owned))
+    };
+    let line = |item: &serde_json::Value| {
+        format!(
+            "{:<28} {:<18} {}",
+            text(item, "/id"),
+            text(item, "/object/object/action"),
+            text(item, "/object/object/passed")
+        )
+    };
+    let lines: Vec<String> = items.iter().map(line).collect();
+    Ok(Answer::done(data, lines.join("\n")))
+}
+
+fn weigh(desk: &Desk, content: &Content) -> Result<Answer, Failure> {
+    let members = Members::of(&desk.api()?)?;
+    let empty = content.body.is_none()
+        && content.seats.is_empty()
+        && content.remove.is_empty()
+        && content.parameters.is_empty();
+    let next = match empty {
+        true => members.set.clone(),
+        false => governance::preview(&encoded(desk, SET_ACTION, content)?, &members.set)
+            .ok_or_else(|| Failure::usage("the change does not fit the present set"))?,
+    };
+    let impact = Impact::of(&members, &next);
+    Ok(Answer::done(impact.json(), impact.words(desk.language)))
+}

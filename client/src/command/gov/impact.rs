@@ -1,0 +1,170 @@
+//! What a change of the authority set does to the network: how many faulty members it tolerates before and after, and how
+//! many more failures it would survive with those that are online now.
+
+use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::outcome::Code;
+use serde_json::{Value, json};
+
+use crate::node_api::NodeApi;
+use crate::output::{Failure, Language};
+
+/// The set that decides now, and which of its members a node sees online.
+pub struct Network {
+    pub set: AuthoritySet,
+    online: Vec<String>,
+}
+
+impl Network {
+    /// As one node sees it.
+    pub fn of(api: &NodeApi) -> Result<Self, Failure> {
+        let status = api.get_json("/status")?;
+        let epoch = status.get("epoch").and_then(Value::as_u64).unwrap_or(0);
+        let answer = api.get_json(&format!("/authority-sets/{epoch}"))?;
+        let document = answer.get("document").and_then(Value::as_str).and_then(|text| hex::decode(text).ok());
+        let set = document.and_then(|bytes| AuthoritySet::decode(&bytes).ok());
+        let set = set.ok_or_else(|| Failure::unreachable("the node's authority set cannot be read"))?;
+        let members = status.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
+        let connected = |member: &&Value| member.get("connected").and_then(Value::as_bool).unwrap_or(false);
+        let name = |member: &Value| member.get("agency_id").and_then(Value::as_str).map(str::to_owned);
+        Ok(Self { set, online: members.iter().filter(connected).filter_map(name).collect() })
+    }
+}
+
+/// One set in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Figures {
+    agencies: usize,
+    quorum: usize,
+    tolerates: usize,
+    online: usize,
+}
+
+impl Figures {
+    /// Failures that the members online now can still bear; none where the quorum is not even reached.
+    fn survives(&self) -> Option<usize> {
+        self.online.checked_sub(self.quorum)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "agencies": self.agencies, "quorum": self.quorum, "tolerates": self.tolerates, "online": self.online,
+            "survives_more_failures": self.survives().unwrap_or(0),
+        })
+    }
+}
+
+/// Before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Impact {
+    before: Figures,
+    after: Figures,
+}
+
+impl Impact {
+    /// Whoever joins, or comes with a new key, counts as online: the change waits until its node is ready.
+    pub fn of(network: &Network, next: &AuthoritySet) -> Self {
+        let figures = |set: &AuthoritySet, online: usize| Figures {
+            agencies: set.members.len(),
+            quorum: set.quorum(),
+            tolerates: set.tolerated_faults(),
+            online,
+        };
+        let same_node = |key| network.set.members.iter().any(|member| member.consensus_key == key);
+        let online = next
+            .members
+            .iter()
+            .filter(|member| network.online.contains(&member.agency) || !same_node(member.consensus_key));
+        Self { before: figures(&network.set, network.online.len()), after: figures(next, online.count()) }
+    }
+
+    pub fn would_halt(&self) -> bool {
+        self.after.survives().is_none()
+    }
+
+    pub fn refusal(&self) -> Failure {
+        let detail = format!("{} would be online, the quorum would be {}", self.after.online, self.after.quorum);
+        Failure { data: self.json(), ..Failure::coded(Code(1016), detail) }
+    }
+
+    pub fn json(&self) -> Value {
+        let mut json = self.after.json();
+        json["would_halt"] = json!(self.would_halt());
+        json["before"] = self.before.json();
+        json
+    }
+
+    pub fn words(&self, language: Language) -> String {
+        let Self { before, after } = self;
+        let survives = |figures: &Figures| match (figures.survives(), language) {
+            (Some(more), _) => more.to_string(),
+            (None, Language::Chinese) => "已停摆".to_owned(),
+            (None, Language::English) => "halted".to_owned(),
+        };
+        let change = |name: (&str, &str), before: String, after: String| {
+            let name = language.pick(name.0, name.1);
+            if before == after { format!("  {name} {after}") } else { format!("  {name} {before} → {after}") }
+        };
+        let number = |value: usize| value.to_string();
+        [
+            change(("单位数", "agencies"), number(before.agencies), number(after.agencies)),
+            change(("法定数", "quorum"), number(before.quorum), number(after.quorum)),
+            change(
+                ("容忍故障或作恶的单位", "faulty agencies tolerated"),
+                number(before.tolerates),
+                number(after.tolerates),
+            ),
+            change(("目前在线", "online now"), number(before.online), number(after.online)),
+            change(("还能承受的故障", "more failures survived"), survives(before), survives(after)),
+        ]
+        .join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mingzhang_ledger::authority::{Member, Parameters};
+    use mingzhang_ledger::crypto::PublicKey;
+
+    use super::*;
+
+    fn set(agencies: &[&str]) -> AuthoritySet {
+        let member = |name: &&str| Member {
+            agency: (*name).to_owned(),
+            consensus_key: PublicKey([name.as_bytes()[0]; 32]),
+            sealing_key: PublicKey([1; 32]),
+            peer_key: PublicKey([2; 32]),
+            url: String::new(),
+        };
+        AuthoritySet { epoch: 0, parameters: Parameters::default(), members: agencies.iter().map(member).collect() }
+    }
+
+    fn network(agencies: &[&str], online: &[&str]) -> Network {
+        Network { set: set(agencies), online: online.iter().map(|name| (*name).to_owned()).collect() }
+    }
+
+    #[test]
+    fn a_fifth_member_raises_the_quorum_and_tolerates_no_more() {
+        let impact =
+            Impact::of(&network(&["a", "b", "c", "d"], &["a", "b", "c", "d"]), &set(&["a", "b", "c", "d", "e"]));
+        let (before, after) = (impact.before, impact.after);
+        assert_eq!((before.quorum, before.tolerates, before.survives()), (3, 1, Some(1)));
+        assert_eq!((after.quorum, after.tolerates, after.survives()), (4, 1, Some(1)));
+        assert!(impact.words(Language::English).contains("quorum 3 → 4\n  faulty agencies tolerated 1"));
+        assert!(impact.words(Language::Chinese).contains("单位数 4 → 5"));
+        assert_eq!(impact.json()["before"]["agencies"], 4);
+    }
+
+    #[test]
+    fn what_would_halt_the_network_is_refused() {
+        let impact = Impact::of(
+            &network(&["a", "b", "c", "d", "e"], &["a", "b", "c", "d"]),
+            &set(&["b", "c", "d", "e", "f", "g"]),
+        );
+        assert!(!impact.would_halt(), "three online and two that join are five, the quorum is four");
+        let impact = Impact::of(&network(&["a", "b", "c", "d", "e"], &["a", "b", "c", "d"]), &set(&["b", "c", "e"]));
+        assert_eq!(impact.after.online, 2);
+        let impact = Impact::of(&network(&["a", "b", "c", "d", "e"], &["a", "b", "c"]), &set(&["a", "c", "d", "e"]));
+        assert!(impact.would_halt());
+        assert_eq!(impact.refusal().code, Some(Code(1016)));
+    }
+}

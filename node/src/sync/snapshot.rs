@@ -1,0 +1,352 @@
+//! A node's state as it gives it to one that joins: a manifest that leads from genesis to a certified header, leaf hashes
+//! in parts under that header's state root, and leaves in the order of their keys. Every part proves itself, so whoever
+//! takes one knows at once who sent a false one. Here: the bytes, what is checked, and giving; taking is in `join`.
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::batch::{batches_digest, batches_preimage, decode_batches_preimage};
+use mingzhang_ledger::certificate::FinalCert;
+use mingzhang_ledger::codec::{CodecFault, Reader, put_counted};
+use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::header::{HEADER_BYTES, Header};
+use mingzhang_ledger::merkle::{Frontier, node_hash};
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::tree::SENTINEL;
+
+use crate::network::frame::MAX_BULK_FRAME_BYTES;
+use crate::store::{Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier};
+
+/// Leaf hashes in one part: 2 MiB.
+pub const PART_HASHES: u64 = 65_536;
+/// log2 of [`PART_HASHES`].
+const PART_LEVEL: u32 = 16;
+/// Leaves in one answer end at about this many bytes.
+const LEAVES_BYTES: usize = 1024 * 1024;
+/// A state that nobody asks for any more is given up: it keeps old data from being compacted away.
+const IDLE: Duration = Duration::from_secs(600);
+/// Most epochs that a manifest leads over.
+const MAX_EPOCHS: usize = 65_536;
+
+/// A manifest whose every word was checked against the genesis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    pub taken: Taken,
+    /// Roots of the parts of leaf hashes.
+    parts: Vec<Hash>,
+}
+
+impl Manifest {
+    pub fn height(&self) -> u64 {
+        self.taken.header.height
+    }
+
+    /// How many parts the leaf hashes have.
+    pub fn part_count(&self) -> u64 {
+        u64::try_from(self.parts.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Reads a manifest and checks that it leads from the founding set to a header that a quorum confirmed, and that the
+    /// log's edge and the parts are that header's.
+    pub fn check(bytes: &[u8], chain: &Hash, founding: &Arc<AuthoritySet>) -> Result<Self, String> {
+        let text = |fault: CodecFault| fault.to_string();
+        let mut reader = Reader::new(bytes);
+        let count = read_count(&mut reader, MAX_EPOCHS).map_err(text)?;
+        let (mut set, mut past) = (Arc::clone(founding), Vec::new());
+        for _ in 0..count {
+            let (header, certificate) = certified(&mut reader, chain, &set)?;
+            let next = AuthoritySet::decode(reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?).map_err(text)?;
+            if !header.is_boundary()
+                || header.next_set_hash != next.hash()
+                || Some(next.epoch) != set.epoch.checked_add(1)
+            {
+                return Err(format!("no boundary from epoch {}", set.epoch));
+            }
+            let members = set.members.len();
+            set = Arc::new(next);
+            past.push(PastEpoch { height: header.height, certificate, members, set: Arc::clone(&set) });
+        }
+        let (header, certificate) = certified(&mut reader, chain, &set)?;
+        let preimage = reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?;
+        let preimage = if preimage.is_empty() { None } else { Some(decode_batches_preimage(preimage).map_err(text)?) };
+        let tiles =
+            (0..reader.u8().map_err(text)?).map(|_| read_hashes(&mut reader, 255)).collect::<Result<Vec<_>, _>>();
+        let tiles = tiles.map_err(text)?;
+        let parts = read_hashes(&mut reader, MAX_BULK_FRAME_BYTES / 32).map_err(text)?;
+        reader.finish().map_err(text)?;
+        let digest = preimage.as_ref().map(|(positions, references)| batches_digest(positions, references));
+        if digest.is_some_and(|digest| digest != header.batches) {
+            return Err("the preimage of batches does not hash to the header's".into());
+        }
+        if edge_frontier(header.own_index(), &tiles).map(|edge| edge.root()) != Some(header.log_root) {
+            return Err("the edge of the log does not lead to the header's log root".into());
+        }
+        if parts_root(&parts) != Some(header.state_root) {
+            return Err("the parts do not lead to the header's state root".into());
+        }
+        if header.state_size.div_ceil(PART_HASHES) != u64::try_from(parts.len()).unwrap_or(u64::MAX) {
+            return Err("another number of parts than the state's size".into());
+        }
+        Ok(Self { taken: Taken { header, certificate, set, past, preimage, tiles }, parts })
+    }
+
+    /// The hashes of a part, if they are those that the state root commits to.
+    pub fn check_part(&self, part: u64, bytes: &[u8]) -> Result<Vec<Hash>, String> {
+        let (hashes, rest) = bytes.as_chunks::<32>();
+        let wanted = usize::try_from(part).ok().and_then(|part| self.parts.get(part));
+        if !rest.is_empty() || Some(&Frontier::of(hashes.iter().copied()).root()) != wanted {
+            return Err(format!("part {part} of the leaf hashes is not the one under the state root"));
+        }
+        let before = part.saturating_mul(PART_HASHES);
+        let expected = self.taken.header.state_size.saturating_sub(before).min(PART_HASHES);
+        if u64::try_from(hashes.len()) != Ok(expected) {
+            return Err(format!("part {part} of the leaf hashes has {} of {expected}", hashes.len()));
+        }
+        Ok(hashes.to_vec())
+    }
+}
+
+/// The leaves of an answer from `from` on, each under the next, each the one whose hash is known; and the key that must
+/// come after them, none after the last.
+pub fn check_leaves(
+    store: &Store,
+    from: &Key,
+    bytes: &[u8],
+) -> Result<Result<(Vec<(Key, Leaf)>, Option<Key>), String>, StoreFault> {
+    let (mut reader, mut leaves, mut expected) = (Reader::new(bytes), Vec::new(), Some(*from));
+    while reader.remaining() > 0 {
+        let (key, leaf) = match read_leaf(&mut reader) {
+            Ok(found) => found,
+            Err(fault) => return Ok(Err(fault.to_string())),
+        };
+        if expected != Some(key) {
+            return Ok(Err(format!("leaf {} where another one follows", hex::encode(key))));
+        }
+        if store.leaf_hash_at(leaf.index)? != Some(leaf.hash(&key)) {
+            return Ok(Err(format!("leaf {} is not the one under the state root", hex::encode(key))));
+        }
+        expected = (leaf.next != SENTINEL).then_some(leaf.next);
+        leaves.push((key, leaf));
+    }
+    if leaves.is_empty() {
+        return Ok(Err("no leaves".into()));
+    }
+    Ok(Ok((leaves, expected)))
+}
+
+fn read_leaf(reader: &mut Reader<'_>) -> Result<(Key, Leaf), CodecFault> {
+    let key = reader.array()?;
+    Ok((key, Leaf::decode(reader.counted(MAX_BULK_FRAME_BYTES)?)?))
+}
+
+fn certified(reader: &mut Reader<'_>, chain: &Hash, set: &AuthoritySet) -> Result<(Header, FinalCert), String> {
+    let text = |fault: CodecFault| fault.to_string();
+    let header = Header::decode(reader.take(HEADER_BYTES).map_err(text)?).map_err(text)?;
+    let certificate = reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?;
+    let certificate = FinalCert::decode(certificate, set.members.len()).map_err(text)?;
+    if header.epoch != set.epoch {
+        return Err(format!("a header of epoch {} under the set of epoch {}", header.epoch, set.epoch));
+    }
+    certificate.verify(chain, &header, set).map_err(|fault| fault.to_string())?;
+    Ok((header, certificate))
+}
+
+/// The root over complete parts and a last one, which may be smaller. All are on one level but the last, which hangs
+/// under what is over.
+fn parts_root(parts: &[Hash]) -> Option<Hash> {
+    let (last, complete) = parts.split_last()?;
+    let frontier = Frontier::of(complete.iter().copied());
+    Some(frontier.peaks().iter().rev().fold(*last, |right, left| node_hash(left, &right)))
+}
+
+fn put_count(bytes: &mut Vec<u8>, count: usize) {
+    bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+fn read_count(reader: &mut Reader<'_>, limit: usize) -> Result<usize, CodecFault> {
+    let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+    if count <= limit { Ok(count) } else { Err(CodecFault::Invalid("length of a list")) }
+}
+
+fn read_hashes(reader: &mut Reader<'_>, limit: usize) -> Result<Vec<Hash>, CodecFault> {
+    let count = read_count(reader, limit)?;
+    (0..count).map(|_| reader.array()).collect()
+}
+
+/// What is asked of a state that is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Manifest,
+    Hashes { height: u64, part: u64 },
+    Leaves { height: u64, from: Key },
+}
+
+type Question = (Part, mpsc::Sender<Result<Vec<u8>, StoreFault>>);
+
+/// Gives the state of one moment to all who ask, for as long as somebody does. One at a time is held.
+#[derive(Debug)]
+pub struct Giver {
+    questions: Mutex<Option<mpsc::Sender<Question>>>,
+    leaves_bytes: usize,
+}
+
+impl Default for Giver {
+    fn default() -> Self {
+        Self::with_leaves_bytes(LEAVES_BYTES)
+    }
+}
+
+impl Giver {
+    /// `leaves_bytes`: where an answer with leaves ends.
+    pub fn with_leaves_bytes(leaves_bytes: usize) -> Self {
+        Self { questions: Mutex::default(), leaves_bytes }
+    }
+
+    /// The answer, empty if this node does not have it. Blocks.
+    pub fn answer(&self, store: &Arc<Store>, part: Part) -> Result<Vec<u8>, StoreFault> {
+        if store.is_joining() {
+            return Ok(Vec::new());
+        }
+        if let Some(answer) = self.ask(part) {
+            return answer;
+        }
+        if part != Part::Manifest {
+            return Ok(Vec::new());
+        }
+        self.open(store);
+        self.ask(part).unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    fn ask(&self, part: Part) -> Option<Result<Vec<u8>, StoreFault>> {
+        let (reply, answer) = mpsc::channel();
+        let questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        questions.send((part, reply)).ok()?;
+        answer.recv().ok()
+    }
+
+    fn open(&self, store: &Arc<Store>) {
+        let (sender, questions) = mpsc::channel::<Question>();
+        let store = Arc::clone(store);
+        let leaves_bytes = self.leaves_bytes;
+        let give = move || {
+            if let Err(error) = give(&store, &questions, leaves_bytes) {
+                tracing::error!(%error, "the state cannot be given to a node that joins");
+            }
+        };
+        match std::thread::Builder::new().name("giver".into()).spawn(give) {
+            Ok(_) => *self.questions.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender),
+            Err(error) => tracing::error!(%error, "no thread for a node that joins"),
+        }
+    }
+}
+
+/// Serves one moment's state until nobody asks any more.
+fn give(store: &Store, questions: &mpsc::Receiver<Question>, leaves_bytes: usize) -> Result<(), StoreFault> {
+    let view = store.view()?;
+    let Some(manifest) = manifest(&view)? else { return Ok(()) };
+    tracing::info!(height = view.height(), "the state of this moment is given to a node that joins");
+    while let Ok((part, reply)) = questions.recv_timeout(IDLE) {
+        let answer = match part {
+            Part::Manifest => Ok(manifest.clone()),
+            Part::Hashes { height, part } if height == view.height() => {
+                view.leaf_hashes(part.saturating_mul(PART_HASHES), PART_HASHES).map(|hashes| hashes.concat())
+            }
+            Part::Leaves { height, from } if height == view.height() => leaves(&view, &from, leaves_bytes),
+            Part::Hashes { .. } | Part::Leaves { .. } => Ok(Vec::new()),
+        };
+        if reply.send(answer).is_err() {
+            tracing::debug!("nobody waits for a part of the state any more");
+        }
+    }
+    Ok(())
+}
+
+fn leaves(view: &View<'_>, from: &Key, max_bytes: usize) -> Result<Vec<u8>, StoreFault> {
+    let mut bytes = Vec::new();
+    for (key, leaf) in view.leaves_from(from, max_bytes)? {
+        bytes.extend_from_slice(&key);
+        put_counted(&mut bytes, &leaf);
+    }
+    Ok(bytes)
+}
+
+/// None where the tip is not certified by itself, opens an epoch, or was taken without the log before it.
+fn manifest(view: &View<'_>) -> Result<Option<Vec<u8>>, StoreFault> {
+    let tip = view.tip();
+    let (Some(header), Some(certificate)) = (view.header(tip.height)?, view.certificate(tip.height)?) else {
+        return Ok(None);
+    };
+    if header.is_boundary() || header.epoch != tip.epoch {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    put_count(&mut bytes, usize::try_from(tip.epoch).unwrap_or(usize::MAX));
+    let mut members = view.stored_epoch(0)?.map_or(0, |epoch| epoch.set.members.len());
+    for epoch in 1..=tip.epoch {
+        let Some(opened) = view.stored_epoch(epoch)? else { return Ok(None) };
+        let height = opened.opening_height;
+        let (Some(boundary), Some(certificate)) = (view.header(height)?, view.certificate(height)?) else {
+            return Ok(None);
+        };
+        bytes.extend_from_slice(&boundary.encode());
+        put_counted(&mut bytes, &certificate.encode(members));
+        put_counted(&mut bytes, &opened.set.encode());
+        members = opened.set.members.len();
+    }
+    bytes.extend_from_slice(&header.encode());
+    put_counted(&mut bytes, &certificate.encode(members));
+    let preimage = view.preimage(tip.height)?.map(|(positions, references)| batches_preimage(&positions, &references));
+    put_counted(&mut bytes, &preimage.unwrap_or_default());
+    let tiles = view.log_edge(header.own_index())?;
+    bytes.push(u8::try_from(tiles.len()).unwrap_or(u8::MAX));
+    for hashes in &tiles {
+        put_count(&mut bytes, hashes.len());
+        bytes.extend_from_slice(&hashes.concat());
+    }
+    let count = header.state_size.div_ceil(PART_HASHES);
+    put_count(&mut bytes, usize::try_from(count).unwrap_or(usize::MAX));
+    for part in 0..count {
+        let hashes = view.leaf_hashes(part << PART_LEVEL, PART_HASHES)?;
+        bytes.extend_from_slice(&Frontier::of(hashes).root());
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_over_parts_is_that_of_the_tree() {
+        let leaf = |number: u64| mingzhang_ledger::crypto::sha256(&[&number.to_be_bytes()]);
+        // Parts of four leaves stand for those of 65,536.
+        for size in 1..40u64 {
+            let parts: Vec<Hash> = (0..size.div_ceil(4))
+                .map(|part| Frontier::of((part * 4..size.min(part * 4 + 4)).map(leaf)).root())
+                .collect();
+            assert_eq!(parts_root(&parts), Some(Frontier::of((0..size).map(leaf)).root()), "{size}");
+        }
+        assert_eq!(parts_root(&[]), None);
+    }
+
+    #[test]
+    fn the_edge_of_a_log_leads_to_its_root() {
+        let leaf = |number: u64| mingzhang_ledger::crypto::sha256(&[&number.to_be_bytes()]);
+        for size in [0u64, 1, 255, 256, 257, 511, 70_000] {
+            let level = |level: u32| -> Vec<Hash> {
+                (0..size >> level)
+                    .map(|index| Frontier::of((index << level..(index + 1) << level).map(leaf)).root())
+                    .collect()
+            };
+            let tile = |at: u32| {
+                let nodes = level(at);
+                nodes[nodes.len() / 256 * 256..].to_vec()
+            };
+            let tiles: Vec<Vec<Hash>> = (0u32..64).step_by(8).take_while(|at| size >> at > 0).map(tile).collect();
+            let root = edge_frontier(size, &tiles).map(|edge| edge.root());
+            assert_eq!(root, Some(Frontier::of((0..size).map(leaf)).root()), "{size}");
+            assert_eq!(edge_frontier(size + 1, &tiles), None);
+        }
+    }
+}
