@@ -16,6 +16,11 @@ use crate::message::{Ask, Message};
 use crate::statement::Kind;
 use crate::{Audience, BlockId, Height, Millis, Peer, Turn, Turns};
 
+/// After so many vain questions for a range of final blocks, they are asked for by id as well,
+const RANGE_TRIES: usize = 2;
+/// if so many at most are missing.
+const BLOCKS_BY_ID: u64 = 64;
+
 /// Something missing, as a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
@@ -73,9 +78,11 @@ impl Turns {
                 WalkEnd::Tip => {}
                 WalkEnd::Unknown(id) => {
                     let steps = u64::try_from(walk.known.len()).unwrap_or(u64::MAX);
-                    if wanted.height.saturating_sub(steps) <= self.last_final.height {
+                    let is_final = wanted.height.saturating_sub(steps) <= self.last_final.height;
+                    if is_final {
                         needs.insert(Need::Range, self.final_signers());
-                    } else {
+                    }
+                    if !is_final || self.range_is_unserved() {
                         needs.insert(Need::Block(id), wanted.holders);
                     }
                     continue;
@@ -83,35 +90,45 @@ impl Turns {
             }
             // From the tip upwards, so that a parent comes before its child.
             for id in walk.known.iter().rev() {
-                if let Some((need, from)) = self.execute_or_need(id, &wanted.holders) {
-                    needs.insert(need, from);
-                }
+                needs.extend(self.execute_or_need(id, &wanted.holders));
             }
         }
         self.collect_justs(&mut needs);
         needs
     }
 
-    fn execute_or_need(&mut self, id: &BlockId, holders: &[Peer]) -> Option<(Need, Vec<Peer>)> {
-        let block = self.blocks.get(id)?;
+    /// Nobody hands out the final blocks that are missing here. Perhaps nobody else knows that they are final: those
+    /// who certified them hold them still, one by one.
+    fn range_is_unserved(&self) -> bool {
+        self.fetches.get(&Need::Range).is_some_and(|fetching| fetching.tries >= RANGE_TRIES)
+            && self.last_final.height.saturating_sub(self.tip.height) <= BLOCKS_BY_ID
+    }
+
+    fn execute_or_need(&mut self, id: &BlockId, holders: &[Peer]) -> Vec<(Need, Vec<Peer>)> {
+        let Some(block) = self.blocks.get(id) else { return Vec::new() };
         match &block.status {
             Status::Known if self.is_ready(&block.header.parent) && block.retry_at <= self.steady_ms => {
                 let (header, references) = (block.header, block.references.clone());
-                self.blocks.get_mut(id)?.status = Status::Executing;
+                if let Some(block) = self.blocks.get_mut(id) {
+                    block.status = Status::Executing;
+                }
                 self.effects.push(Effect::Execute { block: *id, parent: header.parent, header, references });
-                None
-            }
-            Status::Missing(_) if block.header.height <= self.last_final.height => {
-                // Batches of final blocks are pruned by those who applied them; the entries are not.
-                Some((Need::Range, self.final_signers()))
+                Vec::new()
             }
             Status::Missing(references) => {
                 let mut from: Vec<Peer> = references.iter().map(|reference| reference.author).collect();
                 from.push(block.header.proposer);
                 from.extend_from_slice(holders);
-                Some((Need::Batches(*id), from))
+                let batches = (Need::Batches(*id), from);
+                if block.header.height > self.last_final.height {
+                    return vec![batches];
+                }
+                // Batches of final blocks are pruned by those who applied them; the entries are not.
+                let mut needs = vec![(Need::Range, self.final_signers())];
+                needs.extend(self.range_is_unserved().then_some(batches));
+                needs
             }
-            Status::Known | Status::Executing | Status::Valid { .. } | Status::Invalid { .. } => None,
+            Status::Known | Status::Executing | Status::Valid { .. } | Status::Invalid { .. } => Vec::new(),
         }
     }
 

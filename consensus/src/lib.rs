@@ -26,13 +26,14 @@ mod input;
 pub mod justification;
 pub mod lanes;
 pub mod message;
+mod mutants;
 mod pacemaker;
 mod peers;
 mod propose;
 mod restart;
 pub mod safety;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod skip;
 pub mod statement;
 mod tally;

@@ -7,6 +7,7 @@ use crate::chain::Status;
 use crate::effect::{Alarm, Audience, Effect};
 use crate::justification::Just;
 use crate::message::{MAX_WAITING, Message, Waiting};
+use crate::mutants;
 use crate::peers::SUSPECT_AFTER_MS;
 use crate::safety::{Entered, SafetyRecord};
 use crate::statement::Kind;
@@ -38,7 +39,9 @@ impl Turns {
         self.just = just.clone();
         self.armed_ms = None;
         self.relayed = 0;
-        self.building = None;
+        if !mutants::RESULT_NOT_RECHECKED {
+            self.building = None;
+        }
         self.propose_not_before_ms = 0;
         self.entered_ms = self.steady_ms;
         self.entered_wall_ms = self.wall_ms;
@@ -76,7 +79,8 @@ impl Turns {
 
     fn backoff_in(&self, turn: Turn) -> u64 {
         let faults = u64::try_from(self.setup.epoch.set.tolerated_faults()).unwrap_or(u64::MAX);
-        let failed = turn.saturating_sub(self.last_final.turn).saturating_sub(3);
+        let from = if mutants::BACKOFF_RESET_EARLY { self.just.parent.turn() } else { self.last_final.turn };
+        let failed = turn.saturating_sub(from).saturating_sub(3);
         failed.checked_div(faults.saturating_add(1)).unwrap_or(0)
     }
 
@@ -109,7 +113,8 @@ impl Turns {
 
     /// Somebody here needs an empty block, and the tip is old enough to grant it.
     pub(crate) fn waits(&self) -> bool {
-        self.work.expiry_waits && self.wall_ms >= self.parent_time_ms().saturating_add(OLD_TIP_MS)
+        (self.work.expiry_waits || (mutants::WAITS_PASSED_ON && self.peers_wait()))
+            && self.wall_ms >= self.parent_time_ms().saturating_add(OLD_TIP_MS)
     }
 
     pub(crate) fn has_demand(&self) -> bool {
@@ -129,7 +134,8 @@ impl Turns {
         if self.work.action_due || seen || skips > faults {
             return Some(0);
         }
-        if self.work.expiry_waits || skips > 0 || self.peers_wait() {
+        let shown = (skips > 0 || self.peers_wait()) && !mutants::DEMAND_NOT_SHOWN;
+        if self.work.expiry_waits || shown {
             from = from.min(self.parent_time_ms().saturating_add(OLD_TIP_MS));
         }
         let walk = self.walk(&self.just.parent.block(&self.setup.epoch));
@@ -184,6 +190,9 @@ impl Turns {
             return;
         }
         self.relayed = stage;
+        if mutants::CERTIFICATES_NOT_RELAYED {
+            return;
+        }
         for peer in self.unseen() {
             if stage == 2 || self.is_relayer_for(peer) {
                 let just = self.just.clone();
@@ -217,7 +226,7 @@ impl Turns {
         if let Some(message) = self.final_message() {
             self.effects.push(Effect::Send { message, to: Audience::Everybody });
         }
-        if self.cur > 1 {
+        if self.cur > 1 && !mutants::CERTIFICATES_NOT_RELAYED {
             let message = Message::Justify(self.just.clone());
             self.effects.push(Effect::Send { message, to: Audience::Everybody });
         }
@@ -226,7 +235,7 @@ impl Turns {
         }
         let mut references = self.work.waiting.clone();
         references.truncate(MAX_WAITING);
-        if !references.is_empty() {
+        if !references.is_empty() && !mutants::DEMAND_NOT_SHOWN {
             let message = Message::Waiting(Waiting { epoch: self.setup.epoch.number(), references });
             self.effects.push(Effect::Send { message, to: Audience::Everybody });
         }
@@ -254,7 +263,8 @@ impl Turns {
     }
 
     fn say_again(&mut self, record: SafetyRecord) {
-        if self.signing == crate::Signing::Allowed {
+        let lost = mutants::SKIP_NOT_RECOUNTED && matches!(record, SafetyRecord::Skipped { .. });
+        if self.signing == crate::Signing::Allowed && !lost {
             self.effects.push(Effect::Vote { record, to: Audience::Everybody });
         }
     }

@@ -7,6 +7,7 @@ use mingzhang_ledger::certificate::Signers;
 
 use crate::effect::{Alarm, Audience, Effect};
 use crate::message::{Ask, Message, Status};
+use crate::mutants;
 use crate::statement::{Statement, Vote};
 use crate::{Millis, Peer, Signing, Turn, Turns};
 
@@ -141,7 +142,7 @@ impl Turns {
 
     /// To one whose words are of a turn that is over.
     pub(crate) fn answer_with_just(&mut self, to: Peer) {
-        if self.may_answer(to) {
+        if self.may_answer(to) && !mutants::CERTIFICATES_NOT_RELAYED {
             let just = self.just.clone();
             self.send(Message::Justify(just), to);
         }
@@ -151,6 +152,9 @@ impl Turns {
     pub(crate) fn send_where_we_are(&mut self, to: Peer) {
         if let Some(message) = self.final_message() {
             self.send(message, to);
+        }
+        if mutants::CERTIFICATES_NOT_RELAYED {
+            return;
         }
         let just = self.just.clone();
         self.send(Message::Justify(just), to);
@@ -208,9 +212,9 @@ impl Turns {
             }
         };
         match found {
-            Some(just) => self.send(Message::Justify(just), from),
+            Some(just) if !mutants::CERTIFICATES_NOT_RELAYED => self.send(Message::Justify(just), from),
             None if ask.turn <= self.last_final.turn => self.send_where_we_are(from),
-            None => {}
+            Some(_) | None => {}
         }
     }
 

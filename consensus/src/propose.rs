@@ -5,6 +5,7 @@ use crate::effect::{Alarm, Build, Effect};
 use crate::input::Draft;
 use crate::justification::{Just, Parent, SkipCert};
 use crate::message::MAX_REFERENCES;
+use crate::mutants;
 use crate::safety::{Endorsed, SafetyRecord};
 use crate::{BlockId, Millis, Signing, Turn, Turns};
 
@@ -39,7 +40,7 @@ impl Turns {
             return;
         }
         let parent = just.parent.block(&self.setup.epoch);
-        if base.boundary {
+        if base.boundary && !mutants::CHILD_OF_BOUNDARY {
             return self.propose_again(parent, just);
         }
         let (max_records, max_bytes) = self.block_limits(&just);
@@ -136,7 +137,7 @@ impl Turns {
 
     pub(crate) fn on_built(&mut self, turn: Turn, draft: Draft) {
         let Some(building) = self.building.take_if(|building| building.turn == turn) else { return };
-        if turn != self.cur || !self.is_my_turn() {
+        if (turn != self.cur || !self.is_my_turn()) && !mutants::RESULT_NOT_RECHECKED {
             return;
         }
         let Some(base) = self.base(&building.just.parent) else { return };

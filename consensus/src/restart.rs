@@ -10,6 +10,7 @@ use crate::effect::{Alarm, Effect};
 use crate::epoch::Epoch;
 use crate::finalise::LastFinal;
 use crate::justification::{EndorseCert, Just, Parent};
+use crate::mutants;
 use crate::peers::PeerState;
 use crate::safety::{SafetyRecord, VoteBook};
 use crate::{Millis, Restored, Setup, Signing, Turns, Work};
@@ -80,7 +81,7 @@ impl Turns {
     fn restore_records(&mut self, restored: Restored) {
         let mut justs: Vec<Just> = restored.entered.map(|entered| entered.just).into_iter().collect();
         // An endorsement comes before the confirmation that leans on it.
-        let mut records = restored.records;
+        let mut records = if mutants::RESTART_WITHOUT_RECORDS { Vec::new() } else { restored.records };
         records.sort_by_key(|record| (record.turn(), matches!(record, SafetyRecord::Confirmed { .. })));
         for record in records {
             if record.epoch() != self.setup.epoch.number() || record.turn() <= self.last_final.turn {
@@ -94,8 +95,10 @@ impl Turns {
                 SafetyRecord::Endorsed(endorsed) => Some(endorsed),
                 SafetyRecord::Skipped { .. } => None,
                 SafetyRecord::Confirmed { certificate, late } => {
-                    justs.push(Just::after_endorsed(certificate.clone()));
-                    self.restore_certificate(certificate);
+                    if !mutants::CONFIRMED_WITHOUT_CERTIFICATE {
+                        justs.push(Just::after_endorsed(certificate.clone()));
+                        self.restore_certificate(certificate);
+                    }
                     late
                 }
             };

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::epoch::Epoch;
 use crate::justification::{EndorseCert, Just};
 use crate::message::{MAX_REFERENCES, Message, Proposal, encode_references, read_references};
+use crate::mutants;
 use crate::statement::{Statement, Vote};
 use crate::{BlockId, Peer, Turn};
 
@@ -253,7 +254,7 @@ impl VoteBook {
         match record {
             SafetyRecord::Endorsed(endorsed) => check_endorsed(entry, endorsed),
             SafetyRecord::Skipped { .. } => {
-                if entry.confirmed.is_some() {
+                if entry.confirmed.is_some() && !mutants::SKIP_AFTER_CONFIRM {
                     return Err(SafetyFault::Confirmed { turn });
                 }
                 Ok(())
@@ -281,7 +282,7 @@ impl VoteBook {
             }
             SafetyRecord::Skipped { .. } => entry.skipped = true,
             SafetyRecord::Confirmed { certificate, late } => {
-                if entry.endorsed.is_none()
+                if (entry.endorsed.is_none() || mutants::ENDORSED_OVERWRITTEN)
                     && let Some(endorsed) = late
                 {
                     entry.endorsed = Some(endorsed.as_ref().clone());
@@ -362,7 +363,7 @@ fn check_endorsed(entry: &Entry, endorsed: &Endorsed) -> Result<(), SafetyFault>
 
 fn check_confirmed(entry: &Entry, certificate: &EndorseCert, late: Option<&Endorsed>) -> Result<(), SafetyFault> {
     let turn = certificate.turn;
-    if entry.skipped {
+    if entry.skipped && !mutants::CONFIRM_AFTER_SKIP {
         return Err(SafetyFault::Skipped { turn });
     }
     if entry.confirmed.as_ref().is_some_and(|earlier| earlier.block != certificate.block) {
@@ -371,6 +372,7 @@ fn check_confirmed(entry: &Entry, certificate: &EndorseCert, late: Option<&Endor
     let own = match (&entry.endorsed, late) {
         (None, Some(endorsed)) if endorsed.statement() == certificate.statement() => Some(endorsed),
         (Some(endorsed), None) => Some(endorsed),
+        (Some(_), Some(endorsed)) if mutants::ENDORSED_OVERWRITTEN => Some(endorsed),
         (Some(earlier), Some(endorsed)) if entry.late && earlier.statement() == endorsed.statement() => Some(earlier),
         (None | Some(_), None | Some(_)) => None,
     };

@@ -2,13 +2,17 @@
 
 use crate::justification::SkipCert;
 use crate::message::{Ask, Message};
+use crate::mutants;
 use crate::safety::SafetyRecord;
 use crate::{Peer, Turn, Turns};
 
 impl Turns {
     /// Allowed after ENDORSE in the same turn; never after CONFIRM, and never twice.
     pub(crate) fn cast_skip(&mut self, turn: Turn) {
-        let free = self.book.entry(turn).is_none_or(|entry| !entry.skipped && entry.confirmed.is_none());
+        let free = self
+            .book
+            .entry(turn)
+            .is_none_or(|entry| !entry.skipped && (entry.confirmed.is_none() || mutants::SKIP_AFTER_CONFIRM));
         if turn == self.cur && free {
             self.emit_vote(SafetyRecord::Skipped { epoch: self.setup.epoch.number(), turn });
         }

@@ -29,6 +29,8 @@ pub(crate) struct TurnState {
     pub(crate) justs: BTreeMap<Hash, Just>,
     votes: BTreeMap<(Kind, Peer), Vote>,
     accused: BTreeSet<Peer>,
+    #[cfg(feature = "mutant-13-duplicate-signer")]
+    heard: Vec<Statement>,
 }
 
 /// What became of a vote.
@@ -48,6 +50,8 @@ impl TurnState {
             .find(|earlier| conflict(&earlier.statement, &vote.statement).is_some())
             .copied();
         let contradicts = earlier.filter(|_| self.accused.insert(vote.signer));
+        #[cfg(feature = "mutant-13-duplicate-signer")]
+        self.heard.push(vote.statement);
         let key = (vote.statement.kind(), vote.signer);
         let counted = !self.votes.contains_key(&key);
         if counted {
@@ -63,6 +67,18 @@ impl TurnState {
                 .filter(|vote| vote.statement == *statement)
                 .map(|vote| (vote.signer, vote.signature)),
         )
+    }
+
+    /// How much a statement weighs: its signers, each once.
+    #[cfg(not(feature = "mutant-13-duplicate-signer"))]
+    #[allow(clippy::unused_self)]
+    pub(crate) fn weight(&self, _: &Statement, signers: &Signers) -> usize {
+        signers.len()
+    }
+
+    #[cfg(feature = "mutant-13-duplicate-signer")]
+    pub(crate) fn weight(&self, statement: &Statement, _: &Signers) -> usize {
+        self.heard.iter().filter(|heard| *heard == statement).count()
     }
 
     pub(crate) fn count(&self, kind: Kind) -> usize {
@@ -85,7 +101,7 @@ impl TurnState {
         self.proposal = None;
     }
 
-    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Vote> {
+    pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Vote> {
         self.votes.range((kind, Peer::MIN)..=(kind, Peer::MAX)).map(|(_, vote)| vote)
     }
 }

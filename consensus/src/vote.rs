@@ -8,6 +8,7 @@ use crate::effect::{Alarm, Effect};
 use crate::evidence::Evidence;
 use crate::justification::{EndorseCert, Just, Parent, SkipCert};
 use crate::message::Proposal;
+use crate::mutants;
 use crate::safety::{Endorsed, SafetyRecord};
 use crate::statement::{Kind, Statement, Vote};
 use crate::tally::Seen;
@@ -77,17 +78,22 @@ impl Turns {
         let quorum = self.setup.epoch.set.quorum();
         let state = self.turns.entry(turn).or_default();
         let tallied = state.record(&vote);
-        let signers = state.signers(&statement);
+        let mut signers = state.signers(&statement);
+        let mut weight = state.weight(&statement, &signers);
+        if mutants::CONFIRM_WITHOUT_TURN && statement.kind() == Kind::Confirm {
+            signers = self.confirmers(&statement);
+            weight = signers.len();
+        }
         if let Some(first) = tallied.contradicts {
             self.effects.push(Effect::Report { evidence: Evidence::TwoVotes { first, second: vote } });
         }
-        if !tallied.counted {
+        if !tallied.counted && !mutants::DUPLICATE_SIGNER {
             return;
         }
         if statement.kind() == Kind::Skip && vote.signer == self.setup.epoch.proposer(turn) {
             self.cast_skip(turn);
         }
-        if signers.len() < quorum {
+        if weight < quorum {
             return;
         }
         match statement {
@@ -179,16 +185,21 @@ impl Turns {
             return self.halt(Alarm::QuorumAgainstMe { turn, block, reason });
         }
         if let Some(entry) = self.book.entry(turn) {
-            if entry.skipped || entry.confirmed.is_some() {
+            if (entry.skipped && !mutants::CONFIRM_AFTER_SKIP) || entry.confirmed.is_some() {
                 return;
             }
-            if let Some(endorsed) = &entry.endorsed {
+            let overwrite = mutants::ENDORSED_OVERWRITTEN
+                && entry.endorsed.as_ref().is_some_and(|own| own.just_hash != certificate.just);
+            if let Some(endorsed) = entry.endorsed.as_ref().filter(|_| !overwrite) {
                 if endorsed.block() == certificate.block {
                     let certificate = certificate.clone();
                     self.emit_vote(SafetyRecord::Confirmed { certificate, late: None });
                 }
                 return;
             }
+        }
+        if mutants::NO_LATE_PATH {
+            return;
         }
         let Some(block) = block.filter(|block| matches!(block.status, Status::Valid { .. })) else { return };
         let Some(just) = state.justs.get(&certificate.just) else { return };
@@ -205,6 +216,13 @@ impl Turns {
                 self.emit_vote(SafetyRecord::Confirmed { certificate, late: Some(Box::new(late)) });
             }
         }
+    }
+
+    /// Who confirmed this block in any turn.
+    fn confirmers(&self, statement: &Statement) -> mingzhang_ledger::certificate::Signers {
+        let votes = self.turns.values().flat_map(|state| state.of_kind(Kind::Confirm));
+        let same = votes.filter(|vote| vote.statement.block() == statement.block());
+        mingzhang_ledger::certificate::Signers::new(same.map(|vote| (vote.signer, vote.signature)))
     }
 
     /// Turns ahead of the current one of which anything is kept.

@@ -11,12 +11,16 @@ pub const MAX_MEMBERS: usize = 1_024;
 
 /// quorum(n) = ceil(2n/3), the smallest k with 3k ≥ 2n.
 pub fn quorum(members: usize) -> usize {
+    if cfg!(feature = "mutant-04-quorum-two-f-plus-one") {
+        return tolerated_faults(members).saturating_mul(2).saturating_add(1);
+    }
     members.saturating_mul(2).div_ceil(3)
 }
 
 /// f = ceil(n/3) − 1: how many faulty members a set of n tolerates.
 pub fn tolerated_faults(members: usize) -> usize {
-    members.div_ceil(3).saturating_sub(1)
+    let spared = usize::from(!cfg!(feature = "mutant-07-two-faulty-of-four"));
+    members.div_ceil(3).saturating_sub(spared)
 }
 
 /// Consensus parameters, bound by the set hash. Times in milliseconds, sizes in bytes.

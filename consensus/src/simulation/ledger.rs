@@ -1,14 +1,28 @@
 //! A pretended ledger: transactions are numbers, a batch is a list of them, and a header follows from its inputs by
-//! hashing. Lanes, left-out repeats and sizes are as in the real one.
+//! hashing. Lanes, left-out repeats, sizes and boundary blocks are as in the real one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::batch::{LanePosition, Reference, batches_digest};
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::header::Header;
 
 use crate::{BlockId, Build, Epoch, Height, Verdict, Work, lanes};
+
+/// A transaction with this bit changes the authority set.
+pub const CHANGES_SET: u64 = 1 << 62;
+
+const HEARTBEAT_MS: u64 = 3_600_000;
+
+/// The set of an epoch: the same members, a parameter that differs.
+pub fn set_of(genesis: &Epoch, epoch: u64) -> AuthoritySet {
+    let mut set = AuthoritySet::clone(&genesis.set);
+    set.epoch = epoch;
+    set.parameters.heartbeat_ms = HEARTBEAT_MS + epoch;
+    set
+}
 
 /// A block with all that its children need.
 #[derive(Debug, Clone)]
@@ -42,6 +56,19 @@ impl Executed {
         }
     }
 
+    pub fn is_boundary(&self) -> bool {
+        self.header.is_some_and(|header| header.is_boundary())
+    }
+
+    /// Lane positions for a child in this epoch: all anew where the epoch is.
+    pub fn positions_in(&self, epoch: u64) -> Vec<LanePosition> {
+        if self.header.is_some_and(|header| header.epoch != epoch) {
+            vec![LanePosition::default(); self.positions.len()]
+        } else {
+            self.positions.clone()
+        }
+    }
+
     /// The one block that follows from these words, or the reason why none does.
     pub fn child(
         &self,
@@ -52,16 +79,25 @@ impl Executed {
     ) -> Result<Self, String> {
         let (turn, parent_turn, proposer, time_ms) = words;
         let height = self.height + 1;
-        let positions = lanes::check_references(&self.positions, references, height, &epoch.set.parameters)
+        let before = self.positions_in(epoch.number());
+        let positions = lanes::check_references(&before, references, height, &epoch.set.parameters)
             .map_err(|fault| fault.to_string())?;
-        let mut spent = BTreeSet::clone(&self.spent);
+        let mut spent = Rc::clone(&self.spent);
         let mut entries = Vec::new();
+        let mut next_set_hash = epoch.set.hash();
         for reference in references {
             let content = &contents[&reference.hash];
             if content.len() != reference.records as usize {
                 return Err("records".into());
             }
-            entries.extend(content.iter().filter(|number| spent.insert(**number)).map(|number| number.to_be_bytes()));
+            for number in content {
+                if Rc::make_mut(&mut spent).insert(*number) {
+                    entries.push(number.to_be_bytes());
+                    if number & CHANGES_SET != 0 {
+                        next_set_hash = set_of(epoch, epoch.number() + 1).hash();
+                    }
+                }
+            }
         }
         let folded = sha256(&[&self.state_root, &entries.concat(), &time_ms.to_be_bytes()]);
         let header = Header {
@@ -78,7 +114,7 @@ impl Executed {
             parent: self.id,
             batches: batches_digest(&positions, references),
             set_hash: epoch.set.hash(),
-            next_set_hash: epoch.set.hash(),
+            next_set_hash,
             state_size: spent.len() as u64,
         };
         Ok(Self {
@@ -88,13 +124,14 @@ impl Executed {
             header: Some(header),
             references: references.to_vec(),
             positions,
-            spent: Rc::new(spent),
+            spent,
             state_root: folded,
             tree_size: header.tree_size(),
         })
     }
 }
 
+#[cfg(test)]
 impl Executed {
     /// The same block under other words.
     pub fn with_header(self, header: Header) -> Self {
@@ -102,22 +139,29 @@ impl Executed {
     }
 }
 
+pub type BatchKey = (u16, u64, u64, Hash);
+
+pub fn batch_key(reference: &Reference) -> BatchKey {
+    (reference.author, reference.run, reference.seq, reference.hash)
+}
+
 /// What one node executed and holds; lost in a crash, except what its disk gives back.
 #[derive(Debug, Clone)]
 pub struct Executor {
     pub executed: BTreeMap<BlockId, Executed>,
     pub tip: BlockId,
-    /// Batches held, by lane place.
-    pub held: BTreeMap<(u16, u64, u64), Reference>,
+    pub epoch: u64,
+    /// Batches held: by author, run, number and hash, for a faulty author signs two under one number.
+    pub held: BTreeMap<BatchKey, Reference>,
 }
 
 impl Executor {
-    pub fn new(base: Executed) -> Self {
-        Self { tip: base.id, executed: BTreeMap::from([(base.id, base)]), held: BTreeMap::new() }
+    pub fn new(base: Executed, epoch: u64) -> Self {
+        Self { tip: base.id, executed: BTreeMap::from([(base.id, base)]), epoch, held: BTreeMap::new() }
     }
 
     pub fn holds(&self, reference: &Reference) -> bool {
-        self.held.get(&(reference.author, reference.run, reference.seq)) == Some(reference)
+        self.held.get(&batch_key(reference)) == Some(reference)
     }
 
     pub fn tip(&self) -> &Executed {
@@ -127,8 +171,8 @@ impl Executor {
     /// Held batches that continue their lane from a position, in lane order.
     fn continuing(&self, author: u16, mut position: LanePosition) -> Vec<Reference> {
         let mut found = Vec::new();
-        for reference in self.held.range((author, 0, 0)..=(author, u64::MAX, u64::MAX)).map(|(_, reference)| reference)
-        {
+        let lane = self.held.range((author, 0, 0, [0; 32])..=(author, u64::MAX, u64::MAX, [0xff; 32]));
+        for reference in lane.map(|(_, reference)| reference) {
             if lanes::continues(position, reference) {
                 position = lanes::after(reference);
                 found.push(*reference);
@@ -139,10 +183,11 @@ impl Executor {
 
     pub fn work(&self, me: u16, contents: &Contents) -> Work {
         let tip = self.tip();
-        let members = tip.positions.len() as u16;
+        let positions = tip.positions_in(self.epoch);
+        let members = positions.len() as u16;
         let mut waiting = Vec::new();
         for author in (0..members).map(|step| (me + step) % members) {
-            let lane = self.continuing(author, tip.positions[usize::from(author)]);
+            let lane = self.continuing(author, positions[usize::from(author)]);
             let fresh = |r: &Reference| contents[&r.hash].iter().any(|number| !tip.spent.contains(number));
             if let Some(last) = lane.iter().rposition(fresh) {
                 waiting.extend_from_slice(&lane[..=last]);
@@ -154,13 +199,14 @@ impl Executor {
 
     pub fn build(&mut self, build: &Build, epoch: &Epoch, contents: &Contents) -> Option<Executed> {
         let parent = self.executed.get(&build.parent)?.clone();
-        let members = parent.positions.len() as u16;
+        let positions = parent.positions_in(epoch.number());
+        let members = positions.len() as u16;
         let mut references = Vec::new();
         let mut authors: Vec<u16> = (0..members).collect();
         authors.sort_by_key(|author| lanes::order(*author, build.height, usize::from(members)));
         let mut room = build.max_records;
         for author in authors {
-            for reference in self.continuing(author, parent.positions[usize::from(author)]) {
+            for reference in self.continuing(author, positions[usize::from(author)]) {
                 if u64::from(reference.records) > room {
                     break;
                 }
@@ -191,9 +237,15 @@ impl Executor {
         }
     }
 
+    /// Batches of final blocks are forgotten, as those who applied them do.
     pub fn apply(&mut self, id: BlockId) {
         self.tip = id;
-        let height = self.executed[&id].height;
+        let tip = &self.executed[&id];
+        let (height, positions) = (tip.height, tip.positions.clone());
         self.executed.retain(|_, block| block.height >= height);
+        self.held.retain(|(author, run, seq, _), _| {
+            let position = positions[usize::from(*author)];
+            (*run, *seq) >= (position.run, position.next_seq)
+        });
     }
 }

@@ -1,17 +1,32 @@
 //! Real cores in a pretended world: virtual time, a seeded scheduler, a network that loses, delays, doubles and
-//! reorders, disks that forget what was not synced, and oracles that watch every step. Signatures are names here;
-//! verification is tested by itself.
+//! reorders, disks that forget what was not synced, and oracles that watch every step. Messages are really encoded,
+//! decoded and checked; signatures only bind key and words. Driven by the tests here, and by the example `simulate`.
 
+#![allow(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
+
+#[cfg(test)]
+mod bounds;
 mod byzantine;
 mod disk;
+mod door;
 mod engine;
 mod epochs;
 mod ledger;
+mod lifecycle;
+mod oracle;
+#[cfg(test)]
 mod patience;
+pub mod plan;
+#[cfg(test)]
 mod puppet;
 mod random;
+#[cfg(test)]
 mod rules;
-mod scenarios;
+pub mod run;
+#[cfg(test)]
+mod seeds;
+pub mod stories;
+#[cfg(test)]
 mod wild;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,21 +34,23 @@ use std::sync::Arc;
 
 use mingzhang_ledger::authority::{AuthoritySet, Member, Parameters};
 use mingzhang_ledger::batch::Reference;
-use mingzhang_ledger::crypto::{Hash, PublicKey, Signature, sha256};
+use mingzhang_ledger::crypto::{Hash, PublicKey, sha256};
 
 use self::byzantine::Behaviour;
 use self::disk::{Disk, Entry};
+use self::door::{Frame, Opened};
 use self::engine::Job;
 use self::ledger::{Contents, Executed, Executor};
+use self::oracle::Oracle;
 use self::random::Random;
-use crate::evidence::{Evidence, conflict};
 use crate::message::Message;
 use crate::safety::VoteBook;
-use crate::statement::{Statement, Vote};
-use crate::verify::Verified;
-use crate::{Alarm, BlockId, Effect, Epoch, Height, Input, Opening, Peer, Setup, Turn, Turns};
+use crate::{Effect, Epoch, Input, Opening, Peer, Turns};
 
 pub const START_MS: u64 = 1_800_000_000_000;
+
+/// A place where a core runs: the authorities first, in order, then second instances of some of their keys.
+pub type Place = u16;
 
 /// How bad the network is.
 #[derive(Debug, Clone, Copy)]
@@ -65,8 +82,12 @@ impl Weather {
     };
 }
 
+/// One running place, or one that is down.
 pub struct Node {
+    /// Whose key it holds.
+    pub key: Peer,
     pub core: Option<Turns>,
+    pub epoch: Epoch,
     /// Counts restarts: what was under way in an earlier life is lost.
     pub life: u32,
     pub disk: Disk,
@@ -77,36 +98,43 @@ pub struct Node {
     tick_at: Option<u64>,
     synced_at: u64,
     pub clock_offset_ms: i64,
+    pub clock_drift_ppm: i64,
+    /// What reaches it earlier waits until then.
+    pub paused_until: u64,
+    /// Added to every build and execution.
+    pub slow_ms: u64,
+    /// Its disk is in doubt: it follows and signs nothing.
+    pub doubted: bool,
+    /// A client here waits for proof that its transaction expired.
+    pub expiry_waits: bool,
+    /// The next sync fails, and with it the process.
+    pub sync_fails: bool,
+    /// The process dies after so many more effects.
+    pub effects_left: Option<u64>,
+    catching_up: bool,
 }
 
 #[derive(Debug, Clone)]
 pub enum Event {
-    Deliver { to: Peer, from: Peer, message: Box<Message> },
-    Gossip { to: Peer, reference: Reference },
-    Job { node: Peer, life: u32, job: Job },
+    Deliver { to: Place, from: Place, frame: Frame },
+    Gossip { to: Place, from: Place, epoch: u64, reference: Reference },
+    Job { node: Place, life: u32, job: Job },
 }
 
 pub struct World {
-    pub epoch: Epoch,
+    /// The first epoch; every other follows from it.
+    pub genesis: Epoch,
     pub now: u64,
     pub weather: Weather,
     pub random: Random,
     pub nodes: Vec<Node>,
-    pub blocked: BTreeSet<(Peer, Peer)>,
+    pub blocked: BTreeSet<(Place, Place)>,
     pub behaviours: BTreeMap<Peer, Behaviour>,
     events: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     contents: Contents,
     next_number: u64,
-    // What the oracles know.
-    pub agreed: BTreeMap<Height, BlockId>,
-    /// Height of the last final block that holds records.
-    pub agreed_work: Height,
-    signed: BTreeMap<(Peer, Turn), Vec<Statement>>,
-    pub evidence: Vec<Evidence>,
-    pub alarms: Vec<(Peer, Alarm)>,
-    pub messages: u64,
-    pub expected: BTreeSet<u64>,
+    pub oracle: Oracle,
 }
 
 pub fn test_epoch(members: u16) -> Epoch {
@@ -121,13 +149,13 @@ pub fn test_epoch(members: u16) -> Epoch {
     Epoch { chain: [7; 32], set: Arc::new(set), opening: Opening::Genesis { block: [9; 32] } }
 }
 
-/// The pretended signature of an authority.
-pub fn name_of(signer: Peer) -> Signature {
-    Signature([signer as u8; 64])
-}
-
 impl World {
     pub fn new(members: u16, seed: u64, weather: Weather) -> Self {
+        Self::with_twins(members, &[], seed, weather)
+    }
+
+    /// Every key named in `twins` runs once more, at a place behind the authorities.
+    pub fn with_twins(members: u16, twins: &[Peer], seed: u64, weather: Weather) -> Self {
         let epoch = test_epoch(members);
         let mut world = Self {
             now: START_MS,
@@ -135,50 +163,72 @@ impl World {
             random: Random::new(seed),
             nodes: Vec::new(),
             blocked: BTreeSet::new(),
-            behaviours: BTreeMap::new(),
+            behaviours: twins.iter().map(|key| (*key, Behaviour::Twin)).collect(),
             events: BTreeMap::new(),
             sequence: 0,
             contents: BTreeMap::new(),
             next_number: 0,
-            agreed: BTreeMap::new(),
-            agreed_work: 0,
-            signed: BTreeMap::new(),
-            evidence: Vec::new(),
-            alarms: Vec::new(),
-            messages: 0,
-            expected: BTreeSet::new(),
-            epoch: epoch.clone(),
+            oracle: Oracle::default(),
+            genesis: epoch.clone(),
         };
-        for _ in 0..members {
+        for key in (0..members).chain(twins.iter().copied()) {
             world.nodes.push(Node {
+                key,
                 core: None,
+                epoch: epoch.clone(),
                 life: 0,
                 disk: Disk::default(),
-                executor: Executor::new(Executed::genesis(&epoch, START_MS)),
+                executor: Executor::new(Executed::genesis(&epoch, START_MS), 0),
                 signer: VoteBook::new(&epoch, 0),
                 run: 0,
                 next_seq: 0,
                 tick_at: None,
                 synced_at: 0,
                 clock_offset_ms: 0,
+                clock_drift_ppm: 0,
+                paused_until: 0,
+                slow_ms: 0,
+                doubted: false,
+                expiry_waits: false,
+                sync_fails: false,
+                effects_left: None,
+                catching_up: false,
             });
         }
-        for node in 0..members {
-            world.start(node, false);
+        for place in world.places() {
+            world.start(place, false);
         }
         world
     }
 
     pub fn members(&self) -> u16 {
-        self.nodes.len() as u16
+        self.genesis.members() as u16
     }
 
-    pub fn is_up(&self, node: Peer) -> bool {
-        self.nodes[usize::from(node)].core.is_some()
+    pub fn places(&self) -> std::ops::Range<Place> {
+        0..self.nodes.len() as u16
     }
 
-    pub fn core(&self, node: Peer) -> &Turns {
-        self.nodes[usize::from(node)].core.as_ref().expect("the node is up")
+    pub fn node(&self, place: Place) -> &Node {
+        &self.nodes[usize::from(place)]
+    }
+
+    pub fn node_mut(&mut self, place: Place) -> &mut Node {
+        &mut self.nodes[usize::from(place)]
+    }
+
+    pub fn is_up(&self, place: Place) -> bool {
+        self.node(place).core.is_some()
+    }
+
+    /// Whether the key of a place follows the rules; a disk in doubt is not a fault of character.
+    pub fn is_honest(&self, place: Place) -> bool {
+        !self.behaviours.contains_key(&self.node(place).key)
+    }
+
+    #[cfg(test)]
+    pub fn core(&self, place: Place) -> &Turns {
+        self.node(place).core.as_ref().expect("the node is up")
     }
 
     pub fn schedule(&mut self, delay_ms: u64, event: Event) {
@@ -186,48 +236,73 @@ impl World {
         self.events.insert((self.now + delay_ms, self.sequence), event);
     }
 
-    pub fn schedule_job(&mut self, node: Peer, delay_ms: u64, job: Job) {
-        let life = self.nodes[usize::from(node)].life;
+    pub fn schedule_job(&mut self, node: Place, delay_ms: u64, job: Job) {
+        let life = self.node(node).life;
         self.schedule(delay_ms, Event::Job { node, life, job });
     }
 
-    fn can_reach(&self, from: Peer, to: Peer) -> bool {
-        self.is_up(to) && self.is_up(from) && !self.blocked.contains(&(from, to))
+    fn can_reach(&self, from: Place, to: Place) -> bool {
+        self.is_up(to)
+            && self.is_up(from)
+            && !self.blocked.contains(&(from, to))
+            && self.node(from).key != self.node(to).key
     }
 
     /// Into the network: lost, doubled or delayed as the weather has it.
-    pub fn post(&mut self, from: Peer, to: Peer, message: Message) {
-        self.messages += 1;
-        if !self.can_reach(from, to) || self.random.percent(self.weather.loss_percent) {
+    pub fn post(&mut self, from: Place, to: Place, frame: &Frame) {
+        self.oracle.messages += 1;
+        self.oracle.bytes += frame.bytes.len() as u64;
+        if !self.can_reach(from, to) {
             return;
         }
-        let copies = if self.random.percent(self.weather.twice_percent) { 2 } else { 1 };
-        for _ in 0..copies {
+        if self.random.percent(self.weather.loss_percent) {
+            return self.oracle.fault("message lost");
+        }
+        let twice = self.random.percent(self.weather.twice_percent);
+        if twice {
+            self.oracle.fault("message doubled");
+        }
+        for _ in 0..=u8::from(twice) {
             let delay = self.random.between(self.weather.delay_min_ms, self.weather.delay_max_ms);
-            self.schedule(delay, Event::Deliver { to, from, message: Box::new(message.clone()) });
+            if delay > 100 {
+                self.oracle.fault("message delayed and overtaken");
+            }
+            self.schedule(delay, Event::Deliver { to, from, frame: frame.clone() });
         }
     }
 
-    /// A client hands transactions to a node.
-    pub fn submit(&mut self, node: Peer, count: u64) {
+    /// A client hands transactions to a node, which answers once they are durable.
+    pub fn submit(&mut self, node: Place, count: u64) {
         let numbers: Vec<u64> = (self.next_number..self.next_number + count).collect();
         self.next_number += count;
-        self.expected.extend(&numbers);
-        for number in &numbers {
-            self.nodes[usize::from(node)].disk.journal.push(Entry::Admitted(*number));
+        self.admit(node, numbers);
+    }
+
+    /// A transaction that changes the authority set.
+    pub fn submit_change(&mut self, node: Place) {
+        let number = self.next_number | ledger::CHANGES_SET;
+        self.next_number += 1;
+        self.admit(node, vec![number]);
+    }
+
+    fn admit(&mut self, node: Place, numbers: Vec<u64>) {
+        if self.is_honest(node) {
+            self.oracle.expected.extend(&numbers);
         }
-        let length = self.nodes[usize::from(node)].disk.journal.len();
-        self.nodes[usize::from(node)].disk.sync(length);
+        let disk = &mut self.node_mut(node).disk;
+        disk.journal.extend(numbers.iter().map(|number| Entry::Admitted(*number)));
+        disk.sync(disk.end());
         self.batch(node, numbers);
     }
 
     /// Packs transactions into the next batch of a node's lane and gossips it.
-    fn batch(&mut self, node: Peer, numbers: Vec<u64>) {
-        let place = &mut self.nodes[usize::from(node)];
+    fn batch(&mut self, node: Place, numbers: Vec<u64>) {
+        let place = self.node_mut(node);
+        let (key, epoch) = (place.key, place.epoch.number());
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
         let hash: Hash = sha256(&[&bytes, &node.to_be_bytes(), &place.run.to_be_bytes()]);
         let reference = Reference {
-            author: node,
+            author: key,
             run: place.run,
             seq: place.next_seq,
             records: numbers.len() as u32,
@@ -236,24 +311,33 @@ impl World {
         };
         place.next_seq += 1;
         self.contents.insert(hash, numbers);
-        self.hold(node, reference);
-        for to in 0..self.members() {
+        self.hold(node, epoch, reference);
+        for to in self.places() {
             if to != node && self.can_reach(node, to) && !self.random.percent(self.weather.loss_percent) {
                 let delay = self.random.between(self.weather.delay_min_ms, self.weather.delay_max_ms);
-                self.schedule(delay, Event::Gossip { to, reference });
+                self.schedule(delay, Event::Gossip { to, from: node, epoch, reference });
             }
         }
     }
 
-    fn hold(&mut self, node: Peer, reference: Reference) {
-        let place = &mut self.nodes[usize::from(node)];
-        place.executor.held.insert((reference.author, reference.run, reference.seq), reference);
-        place.disk.journal.push(Entry::Batch(reference));
+    /// Keeps a batch of the current epoch that is not applied already.
+    fn hold(&mut self, node: Place, epoch: u64, reference: Reference) {
+        let place = self.node_mut(node);
+        let key = ledger::batch_key(&reference);
+        let position = place.executor.tip().positions_in(place.epoch.number())[usize::from(reference.author)];
+        let applied = (reference.run, reference.seq) < (position.run, position.next_seq);
+        if epoch != place.epoch.number() || applied || place.executor.held.contains_key(&key) {
+            return;
+        }
+        place.executor.held.insert(key, reference);
+        place.disk.journal.push(Entry::Batch(epoch, reference));
         self.tell_work(node);
     }
 
-    fn tell_work(&mut self, node: Peer) {
-        let work = self.nodes[usize::from(node)].executor.work(node, &self.contents);
+    fn tell_work(&mut self, node: Place) {
+        let place = self.node(node);
+        let mut work = place.executor.work(place.key, &self.contents);
+        work.expiry_waits = place.expiry_waits;
         self.step(node, Input::Work(work));
     }
 
@@ -271,175 +355,86 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
+        let (Event::Deliver { to, .. } | Event::Gossip { to, .. } | Event::Job { node: to, .. }) = &event;
+        let to = *to;
+        if self.node(to).paused_until > self.now {
+            return self.schedule(self.node(to).paused_until - self.now, event);
+        }
         match event {
-            Event::Deliver { to, from, message } => {
+            Event::Deliver { from, frame, .. } => {
                 if self.can_reach(from, to) {
-                    // What a faulty node sends may be nonsense; its form is checked at the door.
-                    let trusted = !self.behaviours.contains_key(&from);
-                    if trusted || crate::verify::Check::new(message.as_ref().clone(), &self.epoch).is_ok() {
-                        self.step(to, Input::Message { from, message: Verified::unchecked(*message) });
-                    }
+                    self.oracle.note(&[1, u64::from(to), u64::from(from), frame.bytes.len() as u64, self.now]);
+                    self.deliver(from, to, &frame);
                 }
             }
-            Event::Gossip { to, reference } => {
-                if self.is_up(to) {
-                    self.hold(to, reference);
+            Event::Gossip { from, epoch, reference, .. } => {
+                if self.can_reach(from, to) {
+                    self.hold(to, epoch, reference);
                 }
             }
-            Event::Job { node, life, job } => {
-                if self.is_up(node) && self.nodes[usize::from(node)].life == life {
-                    self.perform(node, job);
+            Event::Job { life, job, .. } => {
+                if self.is_up(to) && self.node(to).life == life {
+                    self.oracle.note(&[2, u64::from(to), job.code(), self.now]);
+                    self.perform(to, job);
                 }
             }
         }
     }
 
-    pub fn local_ms(&self, node: Peer) -> u64 {
-        self.now.saturating_add_signed(self.nodes[usize::from(node)].clock_offset_ms)
+    /// Through the receiver's door; what is of another epoch is answered or starts catching up.
+    fn deliver(&mut self, from: Place, to: Place, frame: &Frame) {
+        let here = self.node(to).epoch.clone();
+        if frame.epoch < here.number() && !crate::mutants::OLD_EPOCH_VOTES {
+            return self.answer_with_closing(to, from, frame.epoch);
+        }
+        if frame.epoch > here.number() {
+            return self.start_catching_up(to, from);
+        }
+        let sender = self.node(from).key;
+        match frame.open(&here) {
+            Opened::Message(message) => self.step(to, Input::Message { from: sender, message: *message }),
+            Opened::Convicted(evidence) => self.oracle.evidence.push(*evidence),
+            Opened::Refused => assert!(!self.is_honest(from), "oracle door: an honest message is refused"),
+        }
     }
 
-    pub fn step(&mut self, node: Peer, input: Input) {
+    pub fn local_ms(&self, node: Place) -> u64 {
+        let place = self.node(node);
+        let passed = (self.now - START_MS) as i64;
+        self.now.saturating_add_signed(place.clock_offset_ms + passed * place.clock_drift_ppm / 1_000_000)
+    }
+
+    pub fn step(&mut self, node: Place, input: Input) {
         let local = self.local_ms(node);
-        let Some(core) = self.nodes[usize::from(node)].core.as_mut() else { return };
+        let honest = self.is_honest(node);
+        let Some(core) = self.node_mut(node).core.as_mut() else { return };
+        if !honest && core.signing == crate::Signing::Halted {
+            core.signing = crate::Signing::Allowed;
+        }
         let effects = core.step(local, input);
         self.after_step(node, effects);
     }
 
-    fn after_step(&mut self, node: Peer, effects: Vec<Effect>) {
+    fn after_step(&mut self, node: Place, effects: Vec<Effect>) {
         self.apply(node, effects);
+        self.check_memory(node);
         let local = self.local_ms(node);
-        let place = &mut self.nodes[usize::from(node)];
+        let place = self.node_mut(node);
         let Some(deadline) = place.core.as_ref().and_then(Turns::deadline) else { return };
-        assert!(deadline > local, "a deadline lies ahead, or the engine would spin");
+        assert!(deadline > local, "oracle deadline: it lies ahead, or the engine would spin");
         if place.tick_at.is_none_or(|at| deadline < at) {
             place.tick_at = Some(deadline);
             self.schedule_job(node, deadline - local, Job::Tick { at: deadline });
         }
     }
 
-    pub fn start(&mut self, node: Peer, unclean: bool) {
-        let local = self.local_ms(node);
-        let setup = Setup { epoch: self.epoch.clone(), me: Some(node), relay_delay_ms: 100, retransmit_ms: 1_000 };
-        let epoch = self.epoch.clone();
-        let place = &mut self.nodes[usize::from(node)];
-        let restored = place.disk.restored(&epoch, START_MS, unclean);
-        let base = place.disk.chain().last().cloned().unwrap_or_else(|| Executed::genesis(&epoch, START_MS));
-        place.signer = VoteBook::new(&epoch, restored.tip.turn);
-        for record in &restored.records {
-            place.signer.admit(record).expect("the disk holds no contradiction");
-        }
-        place.executor = Executor::new(base);
-        place.executor.held = place.disk.batches().map(|r| ((r.author, r.run, r.seq), r)).collect();
-        place.life += 1;
-        place.tick_at = None;
-        place.run = (place.run + 1).max(self.now);
-        place.next_seq = 0;
-        let (core, effects) = Turns::restore(local, setup, restored);
-        place.core = Some(core);
-        self.after_step(node, effects);
-        for other in 0..self.members() {
-            if other != node && self.can_reach(node, other) && self.can_reach(other, node) {
-                self.step(node, Input::Connected { peer: other });
-                self.step(other, Input::Connected { peer: node });
-            }
-        }
-        self.rebatch(node);
-        self.tell_work(node);
+    /// Every place of a key.
+    fn places_of(&self, key: Peer) -> Vec<Place> {
+        self.places().filter(|place| self.node(*place).key == key).collect()
     }
 
-    /// What was admitted and is not yet on the log goes into the new run.
-    fn rebatch(&mut self, node: Peer) {
-        let place = &self.nodes[usize::from(node)];
-        let spent = place.executor.tip().spent.clone();
-        let numbers: Vec<u64> = place
-            .disk
-            .journal
-            .iter()
-            .filter_map(|entry| if let Entry::Admitted(number) = entry { Some(*number) } else { None })
-            .filter(|number| !spent.contains(number))
-            .collect();
-        if !numbers.is_empty() {
-            self.batch(node, numbers);
-        }
-    }
-
-    pub fn crash(&mut self, node: Peer) {
-        let unsynced = self.nodes[usize::from(node)].disk.unsynced() as u64;
-        let kept = self.random.between(0, unsynced) as usize;
-        let place = &mut self.nodes[usize::from(node)];
-        place.core = None;
-        place.disk.crash(kept);
-        for other in 0..self.members() {
-            self.step(other, Input::Disconnected { peer: node });
-        }
-    }
-
-    /// Cuts every link between the two sides.
-    pub fn cut(&mut self, one: &[Peer], other: &[Peer]) {
-        for a in one {
-            for b in other {
-                for (from, to) in [(*a, *b), (*b, *a)] {
-                    if self.blocked.insert((from, to)) {
-                        self.step(from, Input::Disconnected { peer: to });
-                    }
-                }
-            }
-        }
-    }
-
-    pub fn heal(&mut self) {
-        for (from, to) in std::mem::take(&mut self.blocked) {
-            if self.is_up(from) && self.is_up(to) {
-                self.step(from, Input::Connected { peer: to });
-            }
-        }
-    }
-
-    /// Oracle: no honest authority ever signs two statements that exclude each other.
-    pub fn note_signed(&mut self, vote: &Vote) {
-        if self.behaviours.contains_key(&vote.signer) {
-            return;
-        }
-        let statements = self.signed.entry((vote.signer, vote.statement.turn())).or_default();
-        for earlier in statements.iter() {
-            assert_eq!(conflict(earlier, &vote.statement), None, "{earlier:?} and {:?}", vote.statement);
-        }
-        statements.push(vote.statement);
-    }
-
-    /// Oracle: one block per height.
-    pub fn note_final(&mut self, blocks: &[Executed]) {
-        for block in blocks {
-            let agreed = self.agreed.entry(block.height).or_insert(block.id);
-            assert_eq!(*agreed, block.id, "two final blocks of height {}", block.height);
-        }
-        let filled = blocks.iter().filter(|block| block.header.is_some_and(|header| header.entry_count > 0));
-        self.agreed_work = filled.map(|block| block.height).max().unwrap_or(0).max(self.agreed_work);
-    }
-
-    /// Oracle: evidence accuses nobody honest, and nobody honest is alarmed.
-    pub fn check_quiet(&self) {
-        for evidence in &self.evidence {
-            assert!(self.behaviours.contains_key(&evidence.accused()), "honest node accused: {evidence:?}");
-        }
-        assert!(self.alarms.is_empty(), "alarms: {:?}", self.alarms);
-    }
-
-    pub fn heights(&self) -> Vec<Height> {
-        self.nodes.iter().map(|node| node.executor.tip().height).collect()
-    }
-
-    /// Oracle: every honest node is up to date, and everything that was submitted to one is on its log. Nobody needs
-    /// the finality of an empty block, so a node may lack that.
-    pub fn check_complete(&self) {
-        for node in 0..self.members() {
-            if self.behaviours.contains_key(&node) || !self.is_up(node) {
-                continue;
-            }
-            let tip = self.nodes[usize::from(node)].executor.tip();
-            assert!(tip.height >= self.agreed_work, "node {node} is behind: {:?}", self.heights());
-            let missing: Vec<&u64> = self.expected.difference(&tip.spent).collect();
-            assert!(missing.is_empty(), "not on the log of node {node}: {missing:?}");
-        }
+    pub fn send_message(&mut self, from: Place, to: Place, message: &Message) {
+        let frame = Frame::new(message, &self.node(from).epoch);
+        self.post(from, to, &frame);
     }
 }

@@ -2,17 +2,22 @@
 
 use mingzhang_ledger::batch::Reference;
 use mingzhang_ledger::certificate::{FinalCert, Signers};
-use mingzhang_ledger::crypto::sha256;
+use mingzhang_ledger::crypto::{Signature, sha256};
 use mingzhang_ledger::header::Header;
 
 use super::ledger::{Contents, Executed};
-use super::{START_MS, name_of, test_epoch};
+use super::{START_MS, test_epoch};
 use crate::justification::{EndorseCert, Just, SkipCert};
 use crate::message::{Message, Proposal};
 use crate::safety::SafetyRecord;
 use crate::statement::{Statement, Vote};
 use crate::verify::Verified;
 use crate::{Effect, Epoch, Input, Peer, Restored, Setup, Turn, Turns, Verdict, Work};
+
+/// The pretended signature of an authority.
+pub fn name_of(signer: Peer) -> Signature {
+    Signature([signer as u8; 64])
+}
 
 pub struct Puppet {
     pub core: Turns,

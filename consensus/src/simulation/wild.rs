@@ -2,8 +2,7 @@
 //! never spins, and never signs two statements that exclude each other.
 
 use super::ledger::Executed;
-use super::name_of;
-use super::puppet::{Puppet, skip, skip_cert, statements};
+use super::puppet::{Puppet, name_of, skip, skip_cert, statements};
 use super::random::Random;
 use crate::evidence::conflict;
 use crate::justification::{EndorseCert, Just, Parent};
