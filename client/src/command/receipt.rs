@@ -17,7 +17,7 @@ use super::Desk;
 use crate::audit::fetch::officer_key;
 use crate::handoffs;
 use crate::output::{Answer, Failure, exit};
-use crate::verify::{authorities_after, steps_text, verdict_name};
+use crate::verify::{authorities, authorities_after, steps_text, verdict_name};
 
 /// That a state is no longer held.
 const NOT_KEPT: Code = Code(2006);

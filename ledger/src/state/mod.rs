@@ -178,6 +178,11 @@ impl<'a> Overlay<'a> {
         Ok(())
     }
 
+    /// Sets what stands under a key, as it is.
+    pub fn set(&mut self, key: Key, stored: Stored) {
+        self.changes.insert(key, stored);
+    }
+
     /// Appends a log entry to the trail under `key`, which must hold a value; a value without a trail gets one.
     pub fn append_to_trail(&mut self, key: Key, index: u64, entry_hash: &Hash) -> Result<(), StateFault> {
         let stored = match self.changes.entry(key) {

@@ -263,8 +263,7 @@ pub(crate) fn close_block(draft: &mut Overlay<'_>, block: &BlockContext) -> Resu
                 draft.put(key::node_key(&key), &NodeKey { epoch: before.epoch })?;
             }
             draft.put(key::set_next(), &NextSet::default())?;
-            let stored = Stored { current: next.encode(), trail: None };
-            draft.absorb((std::iter::once((key::set_current(), stored)).collect(), Vec::new()));
+            draft.set(key::set_current(), Stored { current: next.encode().into(), trail: None });
             Ok(())
         }
         None if block.time_ms > agreed.valid_until => draft.put(key::set_next(), &NextSet::default()),
