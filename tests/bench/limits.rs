@@ -1,6 +1,8 @@
-//! What this machine can do at best, measured in the same run as the network: signatures, hashes, durable writes.
+//! What this machine can do at best, measured in the same run as the network: signatures, hashes, durable
+//! writes, records in RocksDB.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mingzhang_ledger::crypto::{PublicKey, Signature, SigningKey, sha256, verify_batch};
@@ -8,6 +10,9 @@ use serde_json::{Value, json};
 
 /// How long each limit is measured.
 const SPAN: Duration = Duration::from_millis(1_500);
+
+/// Records in a synced batch of RocksDB: those of a block.
+const STORED_AT_ONCE: usize = 1_000;
 
 /// Signatures in a batch: the size from which batching pays fully.
 const BATCH: usize = 256;
@@ -18,6 +23,8 @@ pub struct Limits {
     pub batched_verifications: f64,
     pub hashed_mebibytes: f64,
     pub durable_writes: f64,
+    /// Records of 400 bytes, a thousand to a synced batch.
+    pub stored_records: f64,
 }
 
 impl Limits {
@@ -27,12 +34,13 @@ impl Limits {
             "verifications_per_second_batched_256": self.batched_verifications.round(),
             "sha256_mebibytes_per_second": self.hashed_mebibytes.round(),
             "durable_writes_per_second": self.durable_writes.round(),
+            "rocksdb_records_per_second": self.stored_records.round(),
         })
     }
 }
 
 /// Measures all limits.
-pub fn measure(folder: &std::path::Path) -> std::io::Result<Limits> {
+pub fn measure(folder: &Path) -> Result<Limits, String> {
     let signed: Vec<(PublicKey, Vec<u8>, Signature)> = (0..BATCH)
         .map(|index| {
             let key = SigningKey::from_seed(&[u8::try_from(index % 16).unwrap_or(0); 32]);
@@ -52,7 +60,7 @@ pub fn measure(folder: &std::path::Path) -> std::io::Result<Limits> {
         1
     });
     let path = folder.join("durable");
-    let mut file = std::fs::File::create(&path)?;
+    let mut file = std::fs::File::create(&path).map_err(|error| error.to_string())?;
     let mut failed = None;
     let durable = rate(|| {
         if let Err(error) = file.write_all(&[1; 512]).and_then(|()| file.sync_data()) {
@@ -60,16 +68,36 @@ pub fn measure(folder: &std::path::Path) -> std::io::Result<Limits> {
         }
         1
     });
-    std::fs::remove_file(&path)?;
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(Limits {
-            single_verifications: single,
-            batched_verifications: batched,
-            hashed_mebibytes: hashed,
-            durable_writes: durable,
-        }),
+    std::fs::remove_file(&path).map_err(|error| error.to_string())?;
+    if let Some(error) = failed {
+        return Err(error.to_string());
     }
+    Ok(Limits {
+        single_verifications: single,
+        batched_verifications: batched,
+        hashed_mebibytes: hashed,
+        durable_writes: durable,
+        stored_records: stored(&folder.join("rocksdb"))?,
+    })
+}
+
+/// Records that RocksDB takes on one thread under random keys, with a sync after each thousand.
+fn stored(folder: &Path) -> Result<f64, String> {
+    let text = |error: rocksdb::Error| error.to_string();
+    let db = rocksdb::DB::open_default(folder).map_err(text)?;
+    let mut options = rocksdb::WriteOptions::default();
+    options.set_sync(true);
+    let (mut number, mut failed) = (0u64, None);
+    let per_second = rate(|| {
+        let mut batch = rocksdb::WriteBatch::default();
+        for _ in 0..STORED_AT_ONCE {
+            number += 1;
+            batch.put(sha256(&[&number.to_be_bytes()]), [7; 400]);
+        }
+        failed = db.write_opt(batch, &options).err();
+        STORED_AT_ONCE
+    });
+    failed.map_or(Ok(per_second), |error| Err(text(error)))
 }
 
 /// How many things per second, over [`SPAN`].

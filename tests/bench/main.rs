@@ -19,6 +19,7 @@ use mingzhang_ledger::verify::{Authorities, Verdict, receipt};
 use serde_json::json;
 
 use crate::network::{Network, Run};
+use crate::parts::Parts;
 use crate::report::LATENCY_LIMIT_MS;
 
 /// Offered rates of the curve, as shares of the signature bound.
@@ -69,7 +70,7 @@ fn bench(args: &Args) -> Result<(), String> {
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     let machine = report::machine();
     eprintln!("machine: {machine}");
-    let limits = limits::measure(scratch.path()).map_err(|error| error.to_string())?;
+    let limits = limits::measure(scratch.path())?;
     let leaf_updates = tree::updates_per_second(&scratch.path().join("tree"))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let bound = cores * limits.batched_verifications / 4.0;
@@ -81,14 +82,20 @@ fn bench(args: &Args) -> Result<(), String> {
     let best = outcome.curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS && run.refused == 0);
     let best = best.map(|run| run.final_per_second).fold(0.0, f64::max);
     println!("{}", report::table(&outcome.curve));
+    println!("{}", report::cpu_table(&outcome.curve));
+    println!("one node without a network, microseconds of one core a record: {}", outcome.parts.json());
     println!(
         "sustained with p99 < 1 s: {best:.0} records/s = {:.3} of the signature bound of {bound:.0}/s",
         best / bound
     );
     println!("at 100 records/s: p50 {:.0} ms, p99 {:.0} ms", outcome.calm.p50_ms, outcome.calm.p99_ms);
     println!(
-        "at twice the sustained rate: {:.0} final/s, {} refused",
-        outcome.twice.final_per_second, outcome.twice.refused
+        "at twice the sustained rate ({:.0}/s): {:.0} final/s, {} of {} refused with 429, memory {:.0} MiB a node",
+        outcome.twice.offered,
+        outcome.twice.final_per_second,
+        outcome.twice.refused,
+        outcome.twice.submitted,
+        outcome.twice.peak_memory_mib
     );
     println!("offline receipt check: {:.3} ms", outcome.receipt_ms);
     println!("state tree, store included: {leaf_updates:.0} leaf updates/s on one core");
@@ -98,6 +105,7 @@ fn bench(args: &Args) -> Result<(), String> {
         "curve": outcome.curve.iter().map(report::run_json).collect::<Vec<_>>(),
         "sustained_per_second": best.round(), "share_of_signature_bound": (best / bound * 1_000.0).round() / 1_000.0,
         "calm": report::run_json(&outcome.calm), "twice": report::run_json(&outcome.twice),
+        "parts_us_per_record": outcome.parts.json(),
         "receipt_check_ms": (outcome.receipt_ms * 1_000.0).round() / 1_000.0,
     });
     report::write(&folder, &result, &outcome.curve).map_err(|error| error.to_string())?;
@@ -110,17 +118,19 @@ struct Outcome {
     calm: Run,
     twice: Run,
     receipt_ms: f64,
+    parts: Parts,
 }
 
 async fn on_network(home: &Path, dir: &Path, bound: f64, args: &Args) -> Result<Outcome, String> {
     let binary = home.with_file_name("mingzhang-node");
     let network = Network::start(&binary, dir)?;
-    let outcome = measured(&network, bound, args).await;
+    let parts = network.parts(&dir.with_file_name("parts"))?;
+    let outcome = measured(&network, bound, args, parts).await;
     network.stop()?;
     outcome
 }
 
-async fn measured(network: &Network, bound: f64, args: &Args) -> Result<Outcome, String> {
+async fn measured(network: &Network, bound: f64, args: &Args, parts: Parts) -> Result<Outcome, String> {
     let client = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
     let prepared = network.prepare(&client).await?;
     eprintln!("prepared {prepared} records");
@@ -141,7 +151,7 @@ async fn measured(network: &Network, bound: f64, args: &Args) -> Result<Outcome,
     let best = curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS).map(|run| run.offered).fold(0.0, f64::max);
     let twice = network.run(&client, "T", (best * 2.0).max(LATENCY_RATE), span).await?;
     let receipt_ms = receipt_check_ms(network, &client).await?;
-    Ok(Outcome { curve, calm, twice, receipt_ms })
+    Ok(Outcome { curve, calm, twice, receipt_ms, parts })
 }
 
 /// Time of one offline check of a receipt, from its text and the genesis.

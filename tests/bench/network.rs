@@ -1,17 +1,17 @@
 //! Four real nodes on loopback under an open loop of pre-signed records. Finality is observed from outside, by following
 //! the blocks of one node, so that measuring costs the nodes nothing per record.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use mingzhang_genesis::Genesis;
 use mingzhang_ledger::codec::put_counted;
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::entry::record_entry;
-use mingzhang_genesis::Genesis;
 use serde_json::Value;
 
 use crate::parts::{self, Parts};
@@ -49,6 +49,8 @@ pub struct Run {
     pub p99_ms: f64,
     /// CPU of all nodes per final record, in milliseconds.
     pub cpu_ms_per_record: f64,
+    /// The same by part.
+    pub cpu_by_part: BTreeMap<&'static str, f64>,
     pub generator_cpu_ms_per_record: f64,
     pub peak_memory_mib: f64,
     pub disk_bytes_per_record: f64,
@@ -117,7 +119,7 @@ impl Network {
         let payments = (rate * span.as_secs_f64() / 3.0).ceil() as u64;
         let signed: Vec<[Signed; 3]> = sign_all(&self.officers, name, payments);
         let due = schedule(signed, rate);
-        let before = (self.cpu_s(), own_cpu_s(), self.disk_bytes());
+        let before = (self.cpu_s(), own_cpu_s(), self.disk_bytes(), self.cpu_by_part());
         let watch = Arc::new(Watch::default());
         let follower = tokio::spawn(follow(client.clone(), self.nodes[0].clone(), Arc::clone(&watch)));
         let total = due.len();
@@ -156,6 +158,11 @@ impl Network {
             p95_ms: at(0.95),
             p99_ms: at(0.99),
             cpu_ms_per_record: per_record(self.cpu_s() - before.0),
+            cpu_by_part: self
+                .cpu_by_part()
+                .into_iter()
+                .map(|(part, s)| (part, per_record(s - before.3.get(part).copied().unwrap_or(0.0))))
+                .collect(),
             generator_cpu_ms_per_record: per_record(own_cpu_s() - before.1),
             peak_memory_mib: self.peak_memory_mib(),
             disk_bytes_per_record: (self.disk_bytes() - before.2) / (finals.max(1) * self.nodes.len()) as f64,
@@ -200,6 +207,23 @@ impl Network {
         self.pids.iter().map(|pid| cpu_s_of(&pid.to_string())).sum()
     }
 
+    /// What all nodes used, by what their threads are for. What ended threads used is the API's and the network's.
+    fn cpu_by_part(&self) -> BTreeMap<&'static str, f64> {
+        let mut parts: BTreeMap<&'static str, f64> = BTreeMap::new();
+        for pid in &self.pids {
+            let mut rest = cpu_s_of(&pid.to_string());
+            for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+                let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+                let Some(part) = part_of(name.trim()) else { continue };
+                let used = cpu_s_of(&format!("{pid}/task/{}", task.file_name().to_string_lossy()));
+                rest -= used;
+                *parts.entry(part).or_default() += used;
+            }
+            *parts.entry(NETWORK_AND_API).or_default() += rest;
+        }
+        parts
+    }
+
     fn peak_memory_mib(&self) -> f64 {
         let peak = |pid: &u32| {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -211,6 +235,22 @@ impl Network {
 
     fn disk_bytes(&self) -> f64 {
         folder_bytes(&self.dir.join("nodes"))
+    }
+}
+
+const NETWORK_AND_API: &str = "network and API";
+
+/// What a node's thread is for, by its name.
+fn part_of(thread: &str) -> Option<&'static str> {
+    match thread {
+        "worker" => Some("execute, hash and store"),
+        "gossip" => Some("take in batches: decode, verify, store"),
+        "admission" | "packing" => Some("admit: door, verify, promise, store"),
+        "engine" | "inbound" | "work" => Some("consensus"),
+        "sealer" => Some("seals"),
+        _ if thread.starts_with("verify") => Some("take in batches: decode, verify, store"),
+        _ if thread.starts_with("rocksdb") => Some("store in the background"),
+        _ => None,
     }
 }
 

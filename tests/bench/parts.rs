@@ -182,7 +182,8 @@ impl Lone {
         let tree = tree.map_err(|error| error.to_string())?;
         self.sum.tree_us += (cpu_time() - executed).as_secs_f64();
         self.sum.execute_us += (executed - start).as_secs_f64();
-        self.sum.leaves_per_record += (tree.size - view.base().tip().state_size) as f64 + execution.changes.len() as f64;
+        self.sum.leaves_per_record +=
+            (tree.size - view.base().tip().state_size) as f64 + execution.changes.len() as f64;
         Ok(())
     }
 

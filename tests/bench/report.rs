@@ -1,5 +1,6 @@
 //! The bench's result: a table for people, JSON for machines, a curve as SVG.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -18,6 +19,8 @@ pub fn run_json(run: &Run) -> Value {
         "refused_429": run.refused, "final_per_second": run.final_per_second.round(), "p50_ms": tenth(run.p50_ms),
         "p95_ms": tenth(run.p95_ms), "p99_ms": tenth(run.p99_ms),
         "nodes_cpu_ms_per_record": thousandth(run.cpu_ms_per_record),
+        "nodes_cpu_ms_per_record_by_part":
+            run.cpu_by_part.iter().map(|(part, ms)| (*part, thousandth(*ms))).collect::<BTreeMap<_, _>>(),
         "generator_cpu_ms_per_record": thousandth(run.generator_cpu_ms_per_record),
         "peak_memory_mib_per_node": run.peak_memory_mib.round(), "disk_bytes_per_record_and_node": run.disk_bytes_per_record.round(),
     })
@@ -48,6 +51,22 @@ pub fn table(runs: &[Run]) -> String {
         debug_assert!(written.is_ok());
     }
     text
+}
+
+/// CPU of all nodes by part, a column for each run, as a Markdown table.
+pub fn cpu_table(runs: &[Run]) -> String {
+    let cell = |text: String, table: String| table + &text + " | ";
+    let rates = runs
+        .iter()
+        .fold("| CPU ms/record, 4 nodes | ".to_owned(), |row, run| cell(format!("{:.0}/s", run.offered), row));
+    let line = "|---".repeat(runs.len() + 1);
+    let parts: BTreeSet<&str> = runs.iter().flat_map(|run| run.cpu_by_part.keys().copied()).collect();
+    let rows = parts.into_iter().map(|part| {
+        let value = |run: &Run| format!("{:.3}", run.cpu_by_part.get(part).copied().unwrap_or(0.0));
+        runs.iter().fold(format!("| {part} | "), |row, run| cell(value(run), row))
+    });
+    let rows: Vec<String> = rows.collect();
+    format!("{}\n{line}|\n{}\n", rates.trim_end(), rows.join("\n"))
 }
 
 /// Final records per second (bars of dots) against what was offered, and p99 beside each point.

@@ -114,8 +114,9 @@ pub(crate) struct Outcome<'a> {
     pub created: Option<Object>,
     pub signer: Signer,
     pub mode: Mode,
-    /// Earlier objects that the record changed.
+    /// Earlier objects that the record changed, if they are shown.
     pub effects: Vec<Effect>,
+    pub shows_effects: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -337,6 +338,7 @@ impl<'a> Scene<'a> {
             signer: self.signer,
             mode: self.mode,
             effects,
+            shows_effects: self.shows_effects,
         })
     }
 }

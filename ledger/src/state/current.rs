@@ -3,9 +3,15 @@
 //! decoded once and copied never.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use super::{StateFault, Typed};
+
+thread_local! {
+    /// Values are encoded here first, so that what is kept is allocated once and is as long as it needs to be.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Deterministic CBOR of a value.
 #[derive(Clone, Default)]
@@ -20,7 +26,11 @@ struct Inner {
 impl Current {
     /// Encodes a value that was made here.
     pub fn of<T: Typed>(value: Arc<T>) -> Result<Self, StateFault> {
-        let bytes = minicbor::to_vec(&*value).map_err(|error| StateFault::Value(error.to_string()))?;
+        let encoded = SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            minicbor::encode(&*value, &mut *scratch).map(|()| scratch.as_slice().to_vec())
+        });
+        let bytes = encoded.map_err(|error| StateFault::Value(error.to_string()))?;
         Ok(Self(Arc::new(Inner { bytes, value: OnceLock::from(value as Arc<dyn Any + Send + Sync>) })))
     }
 

@@ -173,11 +173,13 @@ fn run(
         effective: recorded,
     };
     record.effective = record.find("effective_date").unwrap_or(recorded);
-    let signer = Signer::of(base, &record, block.time_ms)?
-        .ok_or(StateFault::Invariant("a record of an unregistered key passed the door"))?;
     let mode = mode_of(base, &record)?;
-    let cast = Cast { index, record: record.clone(), signer: signer.clone(), mode };
-    let mut scene = Scene::new(base, network, block, cast);
+    let cast = || -> Result<Cast<'_>, StateFault> {
+        let signer = Signer::of(base, &record, block.time_ms)?
+            .ok_or(StateFault::Invariant("a record of an unregistered key passed the door"))?;
+        Ok(Cast { index, record: record.clone(), signer, mode })
+    };
+    let mut scene = Scene::new(base, network, block, cast()?);
     scene.shows_effects = shows_effects;
     let subjects = judge::subjects(&mut scene)?;
     scene.subjects.clone_from(&subjects);
@@ -187,7 +189,7 @@ fn run(
         Err(Halt::Fault(fault)) => return Err(fault),
         Err(Halt::Rejected(rejection)) => {
             let ends = scene.ends_on_failure.take();
-            scene = Scene::new(base, network, block, Cast { index, record: record.clone(), signer, mode });
+            scene = Scene::new(base, network, block, cast()?);
             scene.shows_effects = shows_effects;
             if let Some(reference) = ends {
                 waiting::void(&mut scene, &reference)?;
@@ -239,7 +241,7 @@ type Closed = (Vec<u16>, Parts, Vec<Effect>);
 
 /// Writes the record's own leaf, its trails, registries and findings, and asserts what must hold.
 fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_until: u64) -> Result<Closed, StateFault> {
-    let Outcome { mut draft, flags, touched, registries, created, signer, mode, mut effects } = outcome;
+    let Outcome { mut draft, flags, touched, registries, created, signer, mode, mut effects, shows_effects } = outcome;
     let Ending { record, transaction, index, code, needs, subjects } = ending;
     let mut joined = subjects;
     joined.extend(touched);
@@ -266,12 +268,15 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         object: created,
         waiting,
     };
-    draft.put(record.reference.key(), &leaf)?;
-    if let Some(object) = leaf.object {
+    let leaf = Arc::new(leaf);
+    draft.put_shared(record.reference.key(), Arc::clone(&leaf))?;
+    if let Some(object) = &leaf.object {
         if object.kind().has_trail() {
             joined.insert(Subject::Record(record.reference.clone()));
         }
-        effects.push(Effect { reference: record.reference.clone(), before: None, after: object });
+        if shows_effects {
+            effects.push(Effect { reference: record.reference.clone(), before: None, after: object.clone() });
+        }
     }
     joined.insert(Subject::OfficerKey(record.key_id));
     let keys: BTreeSet<Key> = joined.iter().map(Subject::key).collect();

@@ -34,8 +34,8 @@ use crate::clock::Clock;
 use crate::executor::HeldBatch;
 use crate::signer::Seat;
 use crate::store::{ExecutedBlock, Store, StoreFault, Tip};
-use lane::Lanes;
 use backlog::Backlog;
+use lane::Lanes;
 use own::{Own, RecordKey};
 
 /// Submissions that may wait for their check; more are refused at once.
