@@ -1,6 +1,7 @@
 //! Builds the parts of a node, starts and stops them, and holds what the API sees of a running node. How the parts
 //! work is said in each; reading keys and configuration is done before.
 
+mod clocks;
 mod gossip;
 mod handle;
 mod health;
@@ -26,6 +27,7 @@ use mingzhang_seeds::{Address, Host, Seeds};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
+use clocks::Clocks;
 pub use handle::{MemberStatus, NodeHandle, NodeState, NodeStatus};
 use threads::Threads;
 
@@ -275,7 +277,8 @@ impl Shared {
         let catch_up = sync::CatchUp::new(Arc::clone(&sync_parts));
 
         let data_directory = config.data_directory.clone();
-        let handle = Arc::new(NodeHandle::new(&self, genesis, config, status));
+        let clocks = Arc::new(Clocks::default());
+        let handle = Arc::new(NodeHandle::new(&self, genesis, config, (status, Arc::clone(&clocks))));
         let mut threads = Threads::new();
         threads.run("engine", async move { Ok(engine.run().await?) })?;
         let worker_parts = self.worker_parts(epoch_watch.clone(), input_sender.clone());
@@ -306,6 +309,8 @@ impl Shared {
             limits: Limits::default(),
         };
         threads.run("health", async move { Ok(health::watch(health).await?) })?;
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        threads.run("clocks", async move { Ok(clocks.watch(store, clock).await?) })?;
         self.run_mempool(&mut threads, input_sender)?;
         Ok(Node { handle, threads })
     }

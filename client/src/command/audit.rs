@@ -138,7 +138,7 @@ fn header_at(desk: &Desk, judged: &Judged, height: u64) -> Result<Option<Header>
     let newest = &proven.header.header;
     if height >= newest.height {
         let told = format!("height {height} is not sealed yet, the newest sealed is {}", newest.height);
-        return if height == newest.height { Ok(Some(newest.clone())) } else { Err(Failure::coded(Code(2006), told)) };
+        return if height == newest.height { Ok(Some(*newest)) } else { Err(Failure::coded(Code(2006), told)) };
     }
     let checkpoint = &proven.header.sealed.checkpoint;
     let proof = fetch::header(&desk.api()?, height, checkpoint.size)?;
@@ -162,7 +162,7 @@ fn failed(judged: &Judged, data: Value, desk: &Desk) -> Answer {
 
 fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failure> {
     let Gathered { mut judged, id, agreement, .. } = gather(desk, Subject::Programme, id)?;
-    let mut at = judged.proven.as_ref().map(|proven| proven.header.header.clone());
+    let mut at = judged.proven.as_ref().map(|proven| proven.header.header);
     if let Some(height) = height {
         at = header_at(desk, &judged, height)?;
         let size = at.as_ref().map_or(0, Header::tree_size);

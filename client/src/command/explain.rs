@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Desk;
 use crate::explain::{find, parse_code};
-use crate::output::{Answer, Failure, Language};
+use crate::output::{Answer, Failure, Language, wrap};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,8 +29,8 @@ fn one(desk: &Desk, text: &str) -> Result<Answer, Failure> {
         "zh-CN": { "title": entry.zh.title, "explain": entry.zh.explain, "fix": entry.zh.fix },
         "en": { "title": entry.en.title, "explain": entry.en.explain, "fix": entry.en.fix },
     });
-    let fix = desk.pick("处理", "fix");
-    Ok(Answer::done(data, format!("{code} {}\n  {}\n  {fix}: {}", words.title, words.explain, words.fix)))
+    let fix = format!("{}: {}", desk.pick("处理", "fix"), words.fix);
+    Ok(Answer::done(data, format!("{code} {}\n{}\n{}", words.title, wrap(&words.explain, 2), wrap(&fix, 2))))
 }
 
 fn all(desk: &Desk) -> Answer {

@@ -38,6 +38,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Context by name, or a context file
     #[arg(long, global = true, value_name = "NAME|FILE")]

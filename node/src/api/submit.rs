@@ -96,7 +96,7 @@ pub async fn batch(State(node): State<Node>, headers: HeaderMap, body: Bytes) ->
         items.push(match submission.await.unwrap_or_else(interrupted) {
             Ok(Step::Answered(status)) => status,
             Ok(Step::Open(open)) => {
-                asked.push(open);
+                asked.push(*open);
                 places.push(items.len());
                 Value::Null
             }
@@ -117,14 +117,14 @@ pub async fn batch(State(node): State<Node>, headers: HeaderMap, body: Bytes) ->
 async fn one(node: &Node, transaction: Transaction, wait_s: u64) -> Result<Value, Problem> {
     match submit(node, transaction, wait_s).await? {
         Step::Answered(status) => Ok(status),
-        Step::Open(asked) => Ok(await_final(node, vec![asked], wait_s).await?.pop().unwrap_or_default()),
+        Step::Open(asked) => Ok(await_final(node, vec![*asked], wait_s).await?.pop().unwrap_or_default()),
     }
 }
 
 /// What follows on a submission.
 enum Step {
     Answered(Value),
-    Open(Asked),
+    Open(Box<Asked>),
 }
 
 async fn submit(node: &Node, transaction: Transaction, wait_s: u64) -> Result<Step, Problem> {
@@ -139,7 +139,7 @@ async fn submit(node: &Node, transaction: Transaction, wait_s: u64) -> Result<St
     if wait_s == 0 && !repeated {
         return Ok(Step::Answered(status::pending(&kept)));
     }
-    Ok(Step::Open(Asked { id, transaction: kept, repeated }))
+    Ok(Step::Open(Box::new(Asked { id, transaction: kept, repeated })))
 }
 
 #[derive(Debug, Deserialize)]

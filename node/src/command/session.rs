@@ -17,6 +17,7 @@ const MIN_PASSPHRASE_CHARACTERS: usize = 8;
 
 /// Flags that every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command 通用选项")]
 pub struct Global {
     /// One JSON object on stdout 结果以 JSON 输出
     #[arg(long, global = true)]

@@ -11,6 +11,7 @@ use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::watch;
 
 use super::Shared;
+use super::clocks::Clocks;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine;
@@ -29,6 +30,7 @@ pub struct NodeHandle {
     mempool: Arc<Mempool>,
     network: network::Handle,
     status: watch::Receiver<engine::Status>,
+    clocks: Arc<Clocks>,
 }
 
 /// How a node is.
@@ -95,7 +97,7 @@ impl NodeHandle {
         shared: &Shared,
         genesis: Genesis,
         config: Config,
-        status: watch::Receiver<engine::Status>,
+        (status, clocks): (watch::Receiver<engine::Status>, Arc<Clocks>),
     ) -> Self {
         Self {
             genesis: Arc::new(genesis),
@@ -106,6 +108,7 @@ impl NodeHandle {
             mempool: Arc::clone(&shared.mempool),
             network: shared.network.clone(),
             status,
+            clocks,
         }
     }
 
@@ -136,6 +139,11 @@ impl NodeHandle {
     /// How full the mempool is.
     pub fn fill(&self) -> Fill {
         self.mempool.fill()
+    }
+
+    /// How far another member's clock is ahead of this node's at least, in milliseconds.
+    pub fn clock_ahead_ms(&self) -> u64 {
+        self.clocks.ahead_ms()
     }
 
     /// Addresses on which peers reach this node.
@@ -179,7 +187,7 @@ impl NodeHandle {
             quorum: set.quorum(),
             tolerates: set.tolerated_faults(),
             peers_connected: peers.iter().filter(|peer| peer.connected).count(),
-            alarms: engine.alarms,
+            alarms: self.clocks.alarm().into_iter().chain(engine.alarms).collect(),
         }
     }
 }

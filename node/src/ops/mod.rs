@@ -74,6 +74,8 @@ async fn metrics(State(node): State<Arc<NodeHandle>>) -> impl IntoResponse {
         &count(fill.own_transactions),
     );
     put(&mut text, "mempool_bytes", ("gauge", "bytes of batches and transactions that wait"), &count(fill.bytes));
+    let help = "how far another member's clock is ahead of this node's at least";
+    put(&mut text, "clock_ahead_ms", ("gauge", help), &plain(node.clock_ahead_ms()));
     put(&mut text, "alarms", ("gauge", "alarms raised since the start"), &count(status.alarms.len()));
     let ready = u64::from(status.state == NodeState::Ready);
     put(&mut text, "ready", ("gauge", "1 if the node takes part at the tip"), &plain(ready));
