@@ -10,7 +10,7 @@ use crate::message::{MAX_WAITING, Message, Waiting};
 use crate::peers::SUSPECT_AFTER_MS;
 use crate::safety::{Entered, SafetyRecord};
 use crate::statement::Kind;
-use crate::{BlockId, Millis, Peer, Turn, Turns};
+use crate::{BlockId, Millis, Peer, Signing, Turn, Turns};
 
 /// A tip of this age lets one empty block be made for a single node's sake.
 const OLD_TIP_MS: Millis = 60_000;
@@ -109,7 +109,8 @@ impl Turns {
 
     /// Somebody here needs an empty block, and the tip is old enough to grant it.
     pub(crate) fn waits(&self) -> bool {
-        self.work.expiry_waits && self.wall_ms >= self.parent_time_ms().saturating_add(OLD_TIP_MS)
+        let waiting = self.work.expiry_waits || matches!(self.signing, Signing::Lost { .. });
+        waiting && self.wall_ms >= self.parent_time_ms().saturating_add(OLD_TIP_MS)
     }
 
     pub(crate) fn has_demand(&self) -> bool {
@@ -129,7 +130,7 @@ impl Turns {
         if self.work.action_due || seen || skips > faults {
             return Some(0);
         }
-        if self.work.expiry_waits || skips > 0 || self.peers_wait() {
+        if self.work.expiry_waits || matches!(self.signing, Signing::Lost { .. }) || skips > 0 || self.peers_wait() {
             from = from.min(self.parent_time_ms().saturating_add(OLD_TIP_MS));
         }
         let walk = self.walk(&self.just.parent.block(&self.setup.epoch));

@@ -7,4 +7,5 @@ mod faults;
 mod import;
 mod operator;
 mod processes;
+mod returning;
 mod tidy;

@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod commit;
 pub mod disk;
+mod doubt;
 mod durable;
 mod fault;
 mod leaf;
@@ -77,6 +78,8 @@ pub struct Store {
     final_height: watch::Sender<u64>,
     sealed_size: watch::Sender<u64>,
     recovery: Recovery,
+    /// Nothing may be signed with the consensus key of this node.
+    doubted: AtomicBool,
     joining: AtomicBool,
     base: AtomicU64,
 }
