@@ -14,7 +14,7 @@ use crate::input::{Found, Verdict};
 use crate::justification::Parent;
 use crate::message::{Ask, Message};
 use crate::statement::Kind;
-use crate::{Audience, BlockId, Height, Millis, Peer, Turn, Turns};
+use crate::{Audience, BlockId, Height, Millis, Peer, Signing, Turn, Turns};
 
 /// After so many vain questions for a range of final blocks, they are asked for by id as well,
 const RANGE_TRIES: usize = 2;
@@ -222,7 +222,18 @@ impl Turns {
                     known.status = Status::Known;
                 }
             }
+            Found::OwnBlock { epoch, turn } => self.on_own_block(epoch, turn),
             Found::Range { header, certificate } => self.on_range(&header, certificate),
+        }
+    }
+
+    /// What this node proposed above its tip, it did in this run or before the restart: else the key runs twice, or the
+    /// disk is an old one.
+    fn on_own_block(&mut self, epoch: u64, turn: Turn) {
+        let lost = matches!(self.signing, Signing::Lost { .. });
+        let known = turn <= self.tip.turn || self.proposed.contains(&turn);
+        if epoch == self.setup.epoch.number() && self.setup.me.is_some() && !lost && !known {
+            self.halt(Alarm::SecondInstance { turn });
         }
     }
 

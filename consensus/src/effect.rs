@@ -8,7 +8,6 @@ use mingzhang_ledger::header::Header;
 use crate::evidence::Evidence;
 use crate::message::Message;
 use crate::safety::{Entered, SafetyRecord};
-use crate::statement::Vote;
 use crate::{BlockId, Height, Millis, Peer, Turn};
 
 /// One thing to do.
@@ -88,7 +87,7 @@ pub enum Alarm {
     /// An own rule would have been broken; the core refused.
     Invariant { rule: String },
     /// A vote signed by this node's key is not in its store: the same key runs twice, or the disk lost it.
-    SecondInstance { vote: Vote },
+    SecondInstance { turn: Turn },
     /// A quorum endorsed what this node finds invalid.
     QuorumAgainstMe { turn: Turn, block: BlockId, reason: String },
     /// Two certificates contradict each other: more than f authorities are faulty.

@@ -195,9 +195,16 @@ impl Turns {
             return;
         }
         self.tip = tip;
+        self.proposed = self.proposed.split_off(&tip.turn.saturating_add(1));
         self.blocks.prune(tip.height);
         if self.committing.is_some_and(|committing| committing.height <= tip.height) {
             self.committing = None;
+        }
+    }
+
+    pub(crate) fn note_proposal(&mut self, record: &SafetyRecord) {
+        if self.setup.me.is_some_and(|me| record.is_proposal(me, &self.setup.epoch)) {
+            self.proposed.insert(record.turn());
         }
     }
 
@@ -209,6 +216,7 @@ impl Turns {
         }
         match self.book.admit(&record) {
             Ok(()) => {
+                self.note_proposal(&record);
                 // Said just now: said again a full interval later.
                 self.retransmitted_ms = self.steady_ms;
                 self.effects.push(Effect::Vote { record, to: crate::Audience::Everybody });

@@ -93,6 +93,8 @@ pub enum Found {
     Block { header: Header, positions: Vec<LanePosition>, references: Vec<Reference> },
     /// The batches that this block missed are stored now (each with its author's valid signature).
     Batches { block: BlockId },
+    /// The log holds a block that this node proposed in this turn of this epoch. Told before the range that holds it.
+    OwnBlock { epoch: u64, turn: Turn },
     /// Every block up to and including this one, which a certificate handed out in [`crate::Want::Range`] (or a
     /// higher one that the engine verified) proves final, is executed, compared and committed.
     Range { header: Header, certificate: mingzhang_ledger::certificate::FinalCert },

@@ -106,15 +106,28 @@ pub struct Restored {
     pub unclean: bool,
     /// The disk is not in doubt. Otherwise nothing is signed.
     pub may_sign: bool,
+    /// The disk is in doubt, and the key was used for the last time before this wall time.
+    pub lost_at_ms: Option<Millis>,
 }
 
 impl Restored {
     /// A node that starts on the block that opened the epoch, with an empty store.
     pub fn fresh(epoch: &Epoch, time_ms: Millis) -> Self {
         let tip = Tip { height: epoch.opening_height(), block: epoch.opening_block(), turn: 0, time_ms };
-        Self { tip, certificate: None, records: Vec::new(), entered: None, unclean: false, may_sign: true }
+        Self {
+            tip,
+            certificate: None,
+            records: Vec::new(),
+            entered: None,
+            unclean: false,
+            may_sign: true,
+            lost_at_ms: None,
+        }
     }
 }
+
+/// What clocks may be wrong by, and more: an honest endorser accepted a block's time within 10 s of its clock.
+const LOST_MARGIN_MS: Millis = 30_000;
 
 /// Whether this node may sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +136,11 @@ enum Signing {
     /// After an unclean stop, until a quorum's status was heard; whose was, so far.
     Unproven {
         heard: BTreeSet<Peer>,
+    },
+    /// The disk was lost: nothing is signed before a block of a later time than this is final. No vote above such a
+    /// block can have been signed with the key before it was lost.
+    Lost {
+        until_ms: Millis,
     },
     Halted,
 }
@@ -141,6 +159,8 @@ pub struct Turns {
     tip: Tip,
     committing: Option<Tip>,
     last_final: LastFinal,
+    /// Turns above the tip in which this node proposed a block.
+    proposed: BTreeSet<Turn>,
     /// The current turn, why it started, and what was done in it.
     cur: Turn,
     just: Just,
@@ -220,6 +240,16 @@ impl Turns {
         self.cur
     }
 
+    /// Whether a node that lost its disk has seen what allows it to sign again.
+    fn find_again(&mut self) {
+        if let Signing::Lost { until_ms } = self.signing
+            && self.last_final.height == self.tip.height
+            && self.tip.time_ms > until_ms
+        {
+            self.signing = Signing::Allowed;
+        }
+    }
+
     /// Whether this node may sign now.
     pub fn is_signing(&self) -> bool {
         self.signing == Signing::Allowed && self.setup.me.is_some()
@@ -256,6 +286,7 @@ impl Turns {
 
     /// Applies the rules until nothing changes.
     fn settle(&mut self) {
+        self.find_again();
         for _ in 0..MAX_ROUNDS {
             let before = (self.cur, self.last_final.turn, self.tip.height, self.effects.len());
             self.review();

@@ -11,7 +11,7 @@ use crate::mutants;
 use crate::peers::SUSPECT_AFTER_MS;
 use crate::safety::{Entered, SafetyRecord};
 use crate::statement::Kind;
-use crate::{BlockId, Millis, Peer, Turn, Turns};
+use crate::{BlockId, Millis, Peer, Signing, Turn, Turns};
 
 /// A tip of this age lets one empty block be made for a single node's sake.
 const OLD_TIP_MS: Millis = 60_000;
@@ -113,7 +113,8 @@ impl Turns {
 
     /// Somebody here needs an empty block, and the tip is old enough to grant it.
     pub(crate) fn waits(&self) -> bool {
-        (self.work.expiry_waits || (mutants::WAITS_PASSED_ON && self.peers_wait()))
+        let own = self.work.expiry_waits || matches!(self.signing, Signing::Lost { .. });
+        (own || (mutants::WAITS_PASSED_ON && self.peers_wait()))
             && self.wall_ms >= self.parent_time_ms().saturating_add(OLD_TIP_MS)
     }
 
@@ -135,7 +136,7 @@ impl Turns {
             return Some(0);
         }
         let shown = (skips > 0 || self.peers_wait()) && !mutants::DEMAND_NOT_SHOWN;
-        if self.work.expiry_waits || shown {
+        if self.work.expiry_waits || matches!(self.signing, Signing::Lost { .. }) || shown {
             from = from.min(self.parent_time_ms().saturating_add(OLD_TIP_MS));
         }
         let walk = self.walk(&self.just.parent.block(&self.setup.epoch));

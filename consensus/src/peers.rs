@@ -162,10 +162,11 @@ impl Turns {
 
     /// A vote by this node's own key must be in its book, or the key is used elsewhere or the disk lost it.
     pub(crate) fn check_own(&mut self, vote: &Vote) {
-        let mine = Some(vote.signer) == self.setup.me;
+        // What the key said before its disk was lost is not to be found here.
+        let mine = Some(vote.signer) == self.setup.me && !matches!(self.signing, Signing::Lost { .. });
         let current = vote.statement.turn() > self.last_final.turn;
         if mine && current && !self.book.holds(&vote.statement) {
-            self.halt(Alarm::SecondInstance { vote: *vote });
+            self.halt(Alarm::SecondInstance { turn: vote.statement.turn() });
         }
     }
 

@@ -13,7 +13,7 @@ use crate::justification::{EndorseCert, Just, Parent};
 use crate::mutants;
 use crate::peers::PeerState;
 use crate::safety::{SafetyRecord, VoteBook};
-use crate::{Millis, Restored, Setup, Signing, Turns, Work};
+use crate::{LOST_MARGIN_MS, Millis, Restored, Setup, Signing, Turns, Work};
 
 impl Turns {
     /// Starts from what the store holds. The effects are performed like those of a step: they send own stored votes
@@ -21,10 +21,12 @@ impl Turns {
     /// that is connected already.
     pub fn restore(now: Millis, setup: Setup, restored: Restored) -> (Self, Vec<Effect>) {
         let last_final = last_final(&restored);
-        let (unclean, may_sign) = (restored.unclean, restored.may_sign);
+        let (unclean, may_sign, lost_at_ms) = (restored.unclean, restored.may_sign, restored.lost_at_ms);
         let mut turns = Self::at(now, setup, &restored, last_final);
         turns.restore_records(restored);
-        turns.signing = if !may_sign || turns.signing == Signing::Halted {
+        turns.signing = if let (false, Some(lost_at_ms)) = (may_sign, lost_at_ms) {
+            Signing::Lost { until_ms: lost_at_ms.saturating_add(LOST_MARGIN_MS) }
+        } else if !may_sign || turns.signing == Signing::Halted {
             Signing::Halted
         } else if unclean && turns.setup.epoch.set.quorum() > 1 {
             Signing::Unproven { heard: BTreeSet::new() }
@@ -53,6 +55,7 @@ impl Turns {
             tip: restored.tip,
             committing: None,
             last_final,
+            proposed: BTreeSet::new(),
             cur: just.turn,
             just,
             entered_ms: 0,
@@ -87,6 +90,7 @@ impl Turns {
             if record.epoch() != self.setup.epoch.number() || record.turn() <= self.last_final.turn {
                 continue;
             }
+            self.note_proposal(&record);
             if let Err(fault) = self.book.admit(&record) {
                 self.halt(Alarm::Invariant { rule: format!("stored record: {fault}") });
                 continue;

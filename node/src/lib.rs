@@ -7,6 +7,7 @@ pub mod config;
 pub mod devnet;
 pub mod engine;
 pub mod executor;
+pub mod guard;
 pub mod keyring;
 pub mod keys;
 pub mod mempool;

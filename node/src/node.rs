@@ -35,6 +35,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::{self, Engine, EngineFault, EpochWatch, inbound, worker};
 use crate::executor::{Executor, ExecutorFault};
+use crate::guard::{self, Finding, GuardFault};
 use crate::keys::NodeKeys;
 use crate::mempool::{self, Mempool};
 use crate::network::{self, AllowedPeer, NetworkFault, Topic};
@@ -68,6 +69,8 @@ pub enum Fault {
     Founding(#[from] StateFault),
     #[error(transparent)]
     Executor(#[from] ExecutorFault),
+    #[error(transparent)]
+    Guard(#[from] GuardFault),
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
     #[error("{part} ended unexpectedly")]
@@ -80,6 +83,8 @@ pub struct Start {
     pub genesis: Genesis,
     pub seeds: Seeds,
     pub keys: NodeKeys,
+    /// The disk was lost; the consensus key was used for the last time before this.
+    pub lost_at_ms: Option<u64>,
 }
 
 /// A running node.
@@ -118,7 +123,7 @@ impl Node {
 
 /// Starts a node. Returns once it listens for peers.
 pub async fn start(start: Start) -> Result<Node, Fault> {
-    let Start { config, genesis, seeds, keys } = start;
+    let Start { config, genesis, seeds, keys, lost_at_ms } = start;
     health::require_room(&config.data_directory, &Limits::default())?;
     let store = Arc::new(open_store(&config.data_directory, &genesis)?);
     let ledger = genesis.founding.network.clone();
@@ -127,6 +132,7 @@ pub async fn start(start: Start) -> Result<Node, Fault> {
     if identity.seat(&epoch).is_none() && epoch.set.index_of(&config.agency).is_some() {
         tracing::error!(agency = config.agency, epoch = epoch.number(), "{}", NOT_THE_KEY_OF_THE_SEAT);
     }
+    guard_key(&store, &config, &identity)?;
     let peers = allowed_peers(&epoch, &[], &seeds);
     let network_config = network::Config {
         key: identity.peer.clone(),
@@ -135,8 +141,23 @@ pub async fn start(start: Start) -> Result<Node, Fault> {
         peers,
     };
     let (network, inbox) = network::start(network_config).await?;
-    let shared = Shared::open(&config, store, ledger, (&epoch, identity), network)?;
+    let mut shared = Shared::open(&config, store, ledger, (&epoch, identity), network)?;
+    shared.lost_at_ms = lost_at_ms;
     shared.run(inbox, Founded { config, genesis, seeds, epoch })
+}
+
+/// Nothing is signed with a key whose earlier votes may not be in the store.
+fn guard_key(store: &Store, config: &Config, identity: &Identity) -> Result<(), Fault> {
+    let Some(key) = identity.consensus() else { return Ok(()) };
+    store.settle_doubt(&key)?;
+    match guard::check(store, &config.keys_directory, &key)? {
+        Finding::Same => {}
+        finding @ (Finding::OtherStore | Finding::RolledBack) => {
+            tracing::error!(?finding, "the data is not what this consensus key signed with last");
+            store.doubt(&key)?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn open_store(path: &Path, genesis: &Genesis) -> Result<Store, Fault> {
@@ -211,6 +232,7 @@ struct Shared {
     submissions: mempool::Submissions,
     executor: Arc<Executor>,
     network: network::Handle,
+    lost_at_ms: Option<u64>,
 }
 
 impl Shared {
@@ -238,7 +260,7 @@ impl Shared {
         let positions = store.tip().lanes.clone();
         let (mempool, submissions) = Mempool::open(parts, epoch, identity.seat(epoch), &positions)?;
         let executor = Arc::new(Executor::new(Arc::clone(&store), ledger.clone()));
-        Ok(Self { store, ledger, clock, pool, identity, mempool, submissions, executor, network })
+        Ok(Self { store, ledger, clock, pool, identity, mempool, submissions, executor, network, lost_at_ms: None })
     }
 
     /// Starts every part on its thread, in the order in which values flow.
@@ -271,6 +293,7 @@ impl Shared {
             inputs: input_sender.clone(),
             jobs: job_sender,
             giver: sync::snapshot::Giver::default(),
+            consensus_key: self.identity.consensus(),
             founding: Arc::new(genesis.set.clone()),
             snapshot_from_blocks: Some(config.snapshot_from_blocks).filter(|blocks| *blocks > 0),
         });
@@ -346,6 +369,7 @@ impl Shared {
             }),
             relay_delay_ms: config.relay_delay_ms,
             retransmit_ms: config.retransmission_ms,
+            lost_at_ms: self.lost_at_ms,
         }
     }
 

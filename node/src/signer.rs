@@ -75,6 +75,11 @@ impl Identity {
         Seat::find(epoch, self.consensus.as_ref()?)
     }
 
+    /// The public half of the consensus key.
+    pub fn consensus(&self) -> Option<PublicKey> {
+        self.consensus.as_ref().map(SigningKey::public)
+    }
+
     pub fn sealing(&self) -> &Arc<Keyring> {
         &self.sealing
     }

@@ -11,5 +11,6 @@ mod import;
 mod operator;
 mod processes;
 mod real_data;
+mod returning;
 mod setup;
 mod tidy;

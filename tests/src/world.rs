@@ -2,7 +2,7 @@
 //! asked of it is the tests' matter.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -106,6 +106,7 @@ pub fn anchor_body(root: u8) -> Vec<(&'static str, Cbor)> {
     vec![("root", Cbor::bytes(&[root; 32])), ("kind", Cbor::text("minutes"))]
 }
 
+<<<<<<< HEAD
 /// One of the two binaries, which lie beside the test's own, with nothing of this machine's settings.
 pub fn command(binary: &str, home: &Path) -> Command {
     let own = std::env::current_exe().expect("a test knows its own file");
@@ -118,6 +119,33 @@ pub fn command(binary: &str, home: &Path) -> Command {
 /// Runs one of the two binaries to its end.
 pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
     let output = command(binary, home).args(arguments).output();
+=======
+/// A node that was started by hand.
+pub struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let ended = self.0.kill().and_then(|()| self.0.wait());
+        if let Err(error) = ended {
+            eprintln!("a node could not be ended: {error}");
+        }
+    }
+}
+
+fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own file");
+    own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join(name)
+}
+
+/// Runs one of the two binaries, which lie beside the test's own.
+pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
+    let output = Command::new(self::binary(binary))
+        .args(arguments)
+        .env("MINGZHANG_HOME", home)
+        .env_remove("MINGZHANG_CONTEXT")
+        .env_remove("MINGZHANG_NODE")
+        .output();
+>>>>>>> epochs
     output.unwrap_or_else(|error| panic!("{binary}: {error}; build both binaries first")).into()
 }
 
@@ -223,15 +251,37 @@ impl World {
         self.seats.iter().find(|seat| seat.agency == agency).expect("an agency with a node")
     }
 
-    /// Ends a node's process without any warning.
-    pub fn kill(&self, agency: &str) {
+    /// Sends a signal such as -STOP to a node's process.
+    pub fn signal(&self, agency: &str, signal: &str) {
         let told = self.node(&["devnet", "status", "--dir", &self.dir()]);
         let agencies = told.data()["agencies"].as_array().expect("the agencies");
         let seat = agencies.iter().find(|seat| seat["agency_id"] == agency).expect("an agency with a node");
         let pid = seat["pid"].as_u64().expect("a running node has a process id").to_string();
+<<<<<<< HEAD
         // The shell's own: a small system has no program of that name.
         let killed = Command::new("sh").args(["-c", "kill -KILL \"$1\"", "kill", &pid]).status().expect("a shell");
         assert!(killed.success(), "{agency}'s node {pid} could not be killed");
+=======
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill can be run");
+        assert!(sent.success(), "{agency}'s node {pid} could not be sent {signal}");
+    }
+
+    /// Runs a node by hand, without waiting for anything; it ends with what is returned.
+    pub fn spawn(&self, config: &str, arguments: &[&str]) -> Running {
+        let log = std::fs::File::options().create(true).append(true).open(format!("{config}.log")).expect("a log");
+        let child = Command::new(binary("mingzhang-node"))
+            .args(["run", "--config", config])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        Running(child.expect("the node can be run"))
+    }
+
+    /// Ends a node's process without any warning.
+    pub fn kill(&self, agency: &str) {
+        self.signal(agency, "-KILL");
+>>>>>>> epochs
         until("the killed node to be gone", || {
             let told = self.node(&["devnet", "status", "--dir", &self.dir()]);
             let agencies = told.data()["agencies"].as_array()?;
@@ -241,11 +291,16 @@ impl World {
 
     /// Makes and starts a node for a registered agency that has none. It has no seat yet.
     pub fn add(&mut self, agency: &str) {
+        self.make(agency);
+        self.resume(agency);
+    }
+
+    /// Makes a node for a registered agency that has none, and starts nothing.
+    pub fn make(&mut self, agency: &str) {
         let told = self.node(&["devnet", "add", "--dir", &self.dir(), agency]);
         assert_eq!(told.exit, Some(0), "devnet add: {} {}", told.json, told.stderr);
         let url = told.data()["api"].as_str().expect("an address").to_owned();
         self.seats.push(Seat { agency: agency.to_owned(), url });
-        self.resume(agency);
     }
 
     /// The configuration file of an agency's node.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::START_MS;
 use super::ledger::Executed;
 use super::puppet::{Puppet, skip, statements};
-use super::rules::{first_block, kinds};
+use super::rules::{alarms, first_block, kinds};
 use crate::justification::Just;
-use crate::message::Message;
-use crate::statement::{Kind, Statement};
-use crate::{Draft, Epoch, Found, Input, Opening, Restored, Setup, Turns};
+use crate::message::{Message, Status};
+use crate::statement::{Kind, Statement, Vote};
+use crate::{Alarm, Draft, Epoch, Found, Input, Opening, Restored, Setup, Turns};
 
 /// Core 3 of 4 in epoch 1, whose members are those of epoch 0, on the boundary block that closed it.
 fn opened() -> (Puppet, Executed) {
@@ -72,4 +73,40 @@ fn words_of_another_epoch_change_nothing() {
     assert_eq!((puppet.core.turn(), puppet.core.final_point()), (1, (1, 0)));
     puppet.votes(&[0, 1, 2], in_epoch_1(skip(1)));
     assert_eq!(puppet.core.turn(), 2, "those of this epoch do count");
+}
+
+#[test]
+fn a_lost_disk_signs_again_above_a_block_that_is_later_than_the_loss() {
+    let epoch = super::test_epoch(4);
+    let lost_at_ms = Some(START_MS + 1_000);
+    let restored = Restored { may_sign: false, lost_at_ms, ..Restored::fresh(&epoch, START_MS) };
+    let (mut puppet, _) = Puppet::restored(4, 3, restored);
+    // What the key said before the loss is shown by others, and alarms nobody.
+    let vote = Vote { statement: skip(1), signer: 3, signature: super::name_of(3) };
+    let last_vote = Some(vote);
+    let (epoch, final_height, final_block, turn) = (0, 0, puppet.genesis.id, 2);
+    let status = Status { epoch, final_height, final_block, turn, waits: false, asks: false, last_vote };
+    assert_eq!(alarms(&puppet.hear(0, Message::Status(status))), Vec::<&Alarm>::new());
+    let mut parent = (puppet.genesis.clone(), 0);
+    for (turn, time_ms, signs) in [(1, START_MS + 31_000, false), (2, START_MS + 31_001, true)] {
+        puppet.now = time_ms;
+        let reference = puppet.batch(0, turn - 1);
+        let block = puppet.block(&parent.0, parent.1, turn, &[reference]);
+        let (header, certificate) = (block.header.expect("built"), puppet.final_cert(&block, turn, &[0, 1, 2]));
+        assert_eq!(header.time_ms, time_ms);
+        puppet.step(Input::Fetched { found: Found::Range { header, certificate } });
+        assert_eq!(puppet.core.is_signing(), signs, "turn {turn}");
+        parent = (block, turn);
+    }
+    assert!(puppet.core.waits() || puppet.core.is_signing());
+}
+
+#[test]
+fn an_own_block_that_is_not_remembered_means_that_the_key_runs_twice() {
+    let mut puppet = Puppet::new(4, 0);
+    let effects = puppet.step(Input::Fetched { found: Found::OwnBlock { epoch: 1, turn: 1 } });
+    assert_eq!(alarms(&effects), Vec::<&Alarm>::new(), "of another epoch");
+    let effects = puppet.step(Input::Fetched { found: Found::OwnBlock { epoch: 0, turn: 1 } });
+    assert!(matches!(alarms(&effects)[..], [Alarm::SecondInstance { turn: 1 }]));
+    assert!(!puppet.core.is_signing());
 }

@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Configuration of the node 节点配置
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// The disk was lost: when this consensus key was used for the last time, RFC 3339 数据丢失:共识密钥最后使用的时间
+    #[arg(long, value_name = "TIME")]
+    lost_at: Option<jiff::Timestamp>,
 }
 
 impl From<SetupFault> for Failure {
@@ -56,6 +59,7 @@ impl From<Fault> for Failure {
             | Fault::Engine(EngineFault::ExecutorGone)
             | Fault::Founding(_)
             | Fault::Executor(_)
+            | Fault::Guard(_)
             | Fault::Thread(_)
             | Fault::Ended { .. } => 5024,
         };
@@ -71,11 +75,12 @@ pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> 
     let config = Config::read(&arguments.config)?;
     // `init` gives one node's keys one passphrase, so it is asked for once.
     let mut known = None;
-    let start = setup::read(config, |path: &Path| {
+    let mut start = setup::read(config, |path: &Path| {
         let passphrase = known.take().map_or_else(|| session.passphrase(path), Ok)?;
         known = Some(passphrase.clone());
         Ok::<_, Failure>(passphrase)
     })?;
+    start.lost_at_ms = arguments.lost_at.map(|time| u64::try_from(time.as_millisecond()).unwrap_or(0));
     start_logs(&start.config, session.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -29,10 +29,28 @@ pub fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let state = field("state");
     let values = [field("agency_id"), state.clone(), field("height"), field("epoch"), field("peers_connected")];
     let [agency, _, height, epoch, peers] = &values;
-    let text = Words::new(
-        format!("{agency} 状态 {state} 高度 {height} 届 {epoch} 已连接 {peers} 个节点"),
-        format!("{agency} state {state} height {height} epoch {epoch} connected to {peers} nodes"),
+    let (quorum, tolerates, survives) = (field("quorum"), field("tolerates"), field("survives_more_failures"));
+    let mut text = Words::new(
+        format!(
+            "{agency} 状态 {state} 高度 {height} 届 {epoch} 已连接 {peers} 个节点\n法定数 {quorum} 容忍 {tolerates} 个故障 目前还能承受 \
+             {survives} 个"
+        ),
+        format!(
+            "{agency} state {state} height {height} epoch {epoch} connected to {peers} nodes\nquorum {quorum} tolerates \
+             {tolerates} faulty survives {survives} more failures now"
+        ),
     );
+    for member in data.get("members").and_then(Value::as_array).into_iter().flatten() {
+        let name = member.get("agency_id").and_then(Value::as_str).unwrap_or_default();
+        let missed = member.get("missed_turns").and_then(Value::as_u64).unwrap_or(0);
+        let online = member.get("connected").and_then(Value::as_bool).unwrap_or(false);
+        text.zh += &format!("\n{name:<12} {} 错过轮次 {missed}", if online { "在线" } else { "离线" });
+        text.en += &format!("\n{name:<12} {} missed turns {missed}", if online { "online " } else { "offline" });
+    }
+    for alarm in data.get("alarms").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        text.zh += &format!("\n! {alarm}");
+        text.en += &format!("\n! {alarm}");
+    }
     let failure = (state != "ready").then(|| Failure::new(1014, format!("{agency} is {state}")));
     Ok(Answer { data, text, failure, ..Answer::default() })
 }

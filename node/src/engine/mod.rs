@@ -98,6 +98,8 @@ pub struct Parts {
     pub peers: PeersOf,
     pub relay_delay_ms: u64,
     pub retransmit_ms: u64,
+    /// When the consensus key was used for the last time, as the operator of a lost disk says.
+    pub lost_at_ms: Option<u64>,
 }
 
 /// Where the engine's inputs come from, and where its work goes.
@@ -135,6 +137,7 @@ impl Engine {
         let mut engine = Self { parts, queues, turns, signer, me, connected, first, shown_height, joining };
         engine.let_in_who_joins()?;
         engine.show()?;
+        engine.show_doubt();
         Ok(engine)
     }
 
@@ -182,8 +185,33 @@ impl Engine {
             self.open_next_epoch()?;
             self.let_in_who_joins()?;
             self.show()?;
+            self.end_doubt()?;
         }
         Ok(())
+    }
+
+    /// A node whose disk was lost signs again: a restart must not doubt it any more.
+    fn end_doubt(&mut self) -> Result<(), EngineFault> {
+        if self.parts.lost_at_ms.is_some() && self.parts.store.is_doubted() && self.turns.is_signing() {
+            self.parts.store.end_doubt()?;
+            self.queues.status.send_modify(|status| status.alarms.retain(|alarm| alarm != DOUBT_LOST));
+            tracing::info!("a block of a later time than the loss is final: this node signs again");
+        }
+        Ok(())
+    }
+
+    /// Says why a member signs nothing.
+    fn show_doubt(&mut self) {
+        if !self.parts.store.is_doubted() || self.me.is_none() {
+            return;
+        }
+        match self.parts.lost_at_ms {
+            Some(_) => self.show_text(DOUBT_LOST.to_owned()),
+            None => {
+                self.queues.status.send_modify(|status| status.halted = true);
+                self.show_text(DOUBT.to_owned());
+            }
+        }
     }
 
     fn until_deadline(&self) -> Duration {
@@ -281,6 +309,12 @@ impl Engine {
         let halts = !matches!(alarm, Alarm::ExecutionFailed { .. });
         self.queues.status.send_modify(|status| status.halted |= halts);
         self.show_text(text);
+        if matches!(alarm, Alarm::SecondInstance { .. })
+            && let Some(key) = self.parts.identity.consensus()
+            && let Err(fault) = self.parts.store.doubt(&key)
+        {
+            tracing::error!(%fault, "the doubt about the key could not be stored");
+        }
     }
 
     fn show_text(&mut self, text: String) {
@@ -292,10 +326,15 @@ impl Engine {
     }
 }
 
+const DOUBT: &str =
+    "MZ-5028: what the consensus key signed before is not known here; this node follows and signs nothing";
+const DOUBT_LOST: &str = "the disk was lost: nothing is signed before a block of a later time than the loss is final";
+
 type Start = (Turns, VoteSigner, Option<Peer>, Vec<Effect>);
 
 fn start(parts: &Parts, epoch: &Epoch) -> Result<Start, EngineFault> {
-    let restored = parts.store.restored(epoch)?;
+    let mut restored = parts.store.restored(epoch)?;
+    restored.lost_at_ms = parts.lost_at_ms;
     let seat = parts.identity.seat(epoch);
     let me = seat.as_ref().map(|seat| seat.index);
     let records: &[SafetyRecord] = &restored.records;

@@ -8,6 +8,7 @@ mod check;
 mod commit;
 mod details;
 pub mod disk;
+mod doubt;
 mod durable;
 mod fault;
 mod leaf;
@@ -80,6 +81,8 @@ pub struct Store {
     final_height: watch::Sender<u64>,
     sealed_size: watch::Sender<u64>,
     recovery: Recovery,
+    /// Nothing may be signed with the consensus key of this node.
+    doubted: AtomicBool,
     joining: AtomicBool,
     base: AtomicU64,
 }

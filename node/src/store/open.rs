@@ -105,6 +105,7 @@ impl Store {
             final_height: watch::Sender::new(0),
             sealed_size: watch::Sender::new(0),
             recovery: findings.decide(),
+            doubted: AtomicBool::new(!findings.decide().may_sign()),
             joining: AtomicBool::new(false),
             base: AtomicU64::new(0),
         }
@@ -166,14 +167,6 @@ impl Store {
             self.write_synced(batch)?;
         }
         self.flush()
-    }
-
-    /// Ends the doubt about the disk, when the operator has recovered by rule: a new key, or a known last use of the
-    /// old one. It takes effect with the next opening.
-    pub fn end_doubt(&self) -> Result<(), StoreFault> {
-        let mut batch = WriteBatch::default();
-        batch.delete_cf(self.column(Column::Meta), meta::DOUBTED);
-        self.write_synced(batch)
     }
 
     /// Brings the parts into memory that are kept there, and asserts that they agree with the tip.

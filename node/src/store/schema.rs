@@ -78,7 +78,11 @@ pub mod meta {
     pub const SEALED: &[u8] = b"sealed";
     /// Counter of the write that closed the database in good order u64.
     pub const CLEAN: &[u8] = b"clean";
-    /// Present while the disk is in doubt: a synced write was found missing, or this is a restored copy.
+    /// Which store this is, 16 random bytes, and how often a node with a consensus key was started on it u64.
+    pub const IDENTITY: &[u8] = b"identity";
+    pub const STARTS: &[u8] = b"starts";
+    /// Present while the disk is in doubt: a synced write was found missing, this is a restored copy, or a vote by the own
+    /// key is not in it. The consensus key that is doubted, or one byte while it is not known.
     pub const DOUBTED: &[u8] = b"doubted";
     /// Height from which on this node holds the log u64; absent if it holds all of it.
     pub const BASE: &[u8] = b"base";

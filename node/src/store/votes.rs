@@ -96,7 +96,8 @@ impl Store {
             records: self.records_above(epoch, tip.turn)?,
             entered,
             unclean: self.recovery().is_unclean(),
-            may_sign: self.recovery().may_sign(),
+            may_sign: !self.is_doubted(),
+            lost_at_ms: None,
         })
     }
 

@@ -169,6 +169,7 @@ impl CatchUp {
         let segment = Segment::decode(&answer, set.members.len()).map_err(|error| lie(&error))?;
         let chain = self.parts.store.genesis_hash();
         let certified = prove(&segment, (tip.height, tip.id), &chain, &set)?;
+        self.report_own(&segment, &set).await?;
         let (certificate, count) = (segment.certificate.clone(), segment.blocks.len());
         let (reply, done) = oneshot::channel();
         let job = Job::Replay { segment: Box::new(segment), reply };
@@ -179,6 +180,21 @@ impl CatchUp {
         if self.parts.store.tip().height == certified.height {
             let found = Found::Range { header: certified, certificate };
             self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)?;
+        }
+        Ok(())
+    }
+}
+
+impl CatchUp {
+    /// Blocks that this node proposed itself, before they are applied: consensus knows whether it remembers them.
+    async fn report_own(&self, segment: &Segment, set: &AuthoritySet) -> Result<(), SyncFault> {
+        let Some(key) = self.parts.consensus_key else { return Ok(()) };
+        let own = set.members.iter().position(|member| member.consensus_key == key);
+        for header in segment.blocks.iter().map(|block| &block.header).chain(&segment.above) {
+            if Some(usize::from(header.proposer)) == own {
+                let found = Found::OwnBlock { epoch: header.epoch, turn: header.turn };
+                self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)?;
+            }
         }
         Ok(())
     }

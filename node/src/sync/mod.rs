@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use mingzhang_consensus::Input;
 use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::crypto::PublicKey;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -37,6 +38,8 @@ pub struct Parts {
     pub inputs: mpsc::Sender<Input>,
     pub jobs: mpsc::Sender<Job>,
     pub giver: snapshot::Giver,
+    /// The public half of the own consensus key, if there is one.
+    pub consensus_key: Option<PublicKey>,
     pub founding: Arc<AuthoritySet>,
     /// A new node that is so many blocks behind takes a peer's state; none replays the log in any case.
     pub snapshot_from_blocks: Option<u64>,
