@@ -15,7 +15,7 @@ bench:
 SEEDS ?= 100000
 simulate:
 	scripts/simulate seeds $(SEEDS) --json target/assurance/simulation.json
-	scripts/simulate traffic 6 --json target/assurance/traffic.json
+	scripts/simulate traffic 12 --json target/assurance/traffic.json
 
 # Deliberate faults: each must be caught.
 mutants:

@@ -74,3 +74,17 @@ impl Traffic {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::measure;
+
+    #[test]
+    fn small_networks_send_what_was_calculated() {
+        for members in [4, 7, 13] {
+            let traffic = measure(members, 12);
+            let differences = traffic.differences().expect("a size that stands on paper");
+            assert!(differences.iter().all(|percent| percent.abs() <= 20), "{traffic:?}: {differences:?} %");
+        }
+    }
+}
