@@ -1,4 +1,4 @@
-.PHONY: demo test data bench lint setup
+.PHONY: demo test data bench simulate mutants model assurance lint setup
 
 # The whole story on this machine: four agencies, permits and money. ARGS=--once runs it unattended.
 demo:
@@ -16,6 +16,24 @@ data:
 # Speed on this machine; writes target/bench. ARGS are handed on.
 bench:
 	scripts/bench $(ARGS)
+
+# The consensus in a pretended world under faults, by so many seeds; and its messages against the paper.
+SEEDS ?= 100000
+simulate:
+	scripts/simulate seeds $(SEEDS) --json target/assurance/simulation.json
+	scripts/simulate traffic 12 --json target/assurance/traffic.json
+
+# Deliberate faults: each must be caught.
+mutants:
+	scripts/mutants
+
+# Small worlds, explored completely.
+model:
+	scripts/model all --json target/assurance/model.json
+
+# docs/ASSURANCE.md from what the three above wrote.
+assurance:
+	scripts/simulate assurance
 
 lint:
 	scripts/setup

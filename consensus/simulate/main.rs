@@ -1,9 +1,10 @@
 //! Runs the pretended world by seeds, on all processors, and says what it met. A failing seed is printed with the
 //! command that replays it.
 //!
-//! `simulate seeds COUNT [FIRST]` · `simulate seed SEED` · `simulate shrink SEED` · `simulate hunt COUNT`; `--json FILE`
-//! writes the numbers too.
+//! `simulate seeds COUNT [FIRST]` · `simulate seed SEED` · `simulate shrink SEED` · `simulate hunt COUNT` · `simulate traffic ROUNDS` ·
+//! `simulate assurance`; `--json FILE` writes the numbers too.
 
+mod assurance;
 mod fleet;
 
 use std::process::ExitCode;
@@ -11,8 +12,10 @@ use std::process::ExitCode;
 use mingzhang_consensus::simulation::plan::Plan;
 use mingzhang_consensus::simulation::run::{Sums, run};
 use mingzhang_consensus::simulation::stories;
+use mingzhang_consensus::simulation::traffic::{PAPER, Traffic, measure};
 
-const USAGE: &str = "simulate (seeds COUNT [FIRST] | seed SEED | shrink SEED | hunt COUNT) [--json FILE]";
+const USAGE: &str = "simulate (seeds COUNT [FIRST] | seed SEED | shrink SEED | hunt COUNT [FAULT] | traffic ROUNDS |
+\x20   assurance) [--json FILE]";
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +26,15 @@ fn main() -> ExitCode {
         (Some("seeds"), Some(count)) => seeds(count, number(2).unwrap_or(0), json.as_deref()),
         (Some("seed"), Some(seed)) => replay(&Plan::of(seed)),
         (Some("shrink"), Some(seed)) => shrink(seed),
-        (Some("hunt"), Some(count)) => hunt(count),
+        (Some("traffic"), Some(rounds)) => traffic(rounds, json.as_deref()),
+        (Some("assurance"), None) => assurance::write(),
+        (Some("hunt"), Some(count)) => {
+            #[cfg(feature = "mutants-by-name")]
+            if let Some(name) = words.get(2) {
+                assert!(mingzhang_consensus::mutants::choose(name), "nothing was chosen before");
+            }
+            hunt(count)
+        }
         _ => {
             eprintln!("{USAGE}");
             ExitCode::FAILURE
@@ -126,6 +137,31 @@ fn hunt(count: u64) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Messages and bytes per block against the paper; more than a fifth off is a failure.
+fn traffic(rounds: u64, json: Option<&str>) -> ExitCode {
+    let mut rows = Vec::new();
+    let mut far = false;
+    println!(
+        "n, blocks, messages a block, bytes of votes, bytes of a proposal; in brackets the difference from the paper"
+    );
+    for (members, ..) in PAPER {
+        let Traffic { blocks, messages, vote_bytes, proposal_bytes, .. } = measure(members, rounds);
+        let traffic = Traffic { members, blocks, messages, vote_bytes, proposal_bytes };
+        let [a, b, c] = traffic.differences().expect("a size that stands on paper");
+        println!("{members}, {blocks}, {messages} ({a} %), {vote_bytes} ({b} %), {proposal_bytes} ({c} %)");
+        far |= [a, b, c].iter().any(|percent| percent.abs() > 20);
+        rows.push(serde_json::json!({
+            "members": members, "blocks": blocks, "messages": messages, "vote_bytes": vote_bytes,
+            "proposal_bytes": proposal_bytes, "difference_percent": [a, b, c],
+        }));
+    }
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&rows).expect("numbers are JSON");
+        std::fs::write(path, text).expect("the file for the numbers can be written");
+    }
+    if far { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn first_words(fault: &str) -> String {

@@ -13,6 +13,8 @@ use crate::evidence::Evidence;
 use crate::input::{Found, Verdict};
 use crate::justification::Parent;
 use crate::message::{Ask, Message};
+use crate::mutants;
+use crate::safety::Entry;
 use crate::statement::Kind;
 use crate::{Audience, BlockId, Height, Millis, Peer, Signing, Turn, Turns};
 
@@ -134,12 +136,13 @@ impl Turns {
 
     /// The late path needs the justification that the certificate names.
     fn collect_justs(&self, needs: &mut BTreeMap<Need, Vec<Peer>>) {
+        let endorsed = |entry: &Entry| entry.endorsed.is_some() && !mutants::ENDORSED_OVERWRITTEN.on();
         for (turn, state) in &self.turns {
             let Some(certificate) = &state.endorse_cert else { continue };
             let said = self
                 .book
                 .entry(*turn)
-                .is_some_and(|entry| entry.skipped || entry.confirmed.is_some() || entry.endorsed.is_some());
+                .is_some_and(|entry| entry.skipped || entry.confirmed.is_some() || endorsed(entry));
             if !said && !state.justs.contains_key(&certificate.just) && self.setup.me.is_some() {
                 needs.insert(Need::Just(*turn), indices(&certificate.signers));
             }

@@ -295,7 +295,7 @@ impl Just {
         if self.turn <= parent {
             return Err(JustFault::Turn { turn: self.turn, parent });
         }
-        if mutants::SKIP_WITHOUT_CERTIFICATE {
+        if mutants::SKIP_WITHOUT_CERTIFICATE.on() {
             return Ok(());
         }
         let want = self.turn.saturating_sub(parent).saturating_sub(1);
@@ -322,7 +322,7 @@ impl Just {
 }
 
 fn same_epoch(have: u64, want: u64) -> Result<(), JustFault> {
-    if have == want || mutants::OLD_EPOCH_VOTES { Ok(()) } else { Err(JustFault::Epoch { have, want }) }
+    if have == want || mutants::OLD_EPOCH_VOTES.on() { Ok(()) } else { Err(JustFault::Epoch { have, want }) }
 }
 
 fn collect(

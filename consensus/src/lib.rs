@@ -26,7 +26,12 @@ mod input;
 pub mod justification;
 pub mod lanes;
 pub mod message;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
+#[cfg(not(feature = "mutants-by-name"))]
 mod mutants;
+#[cfg(feature = "mutants-by-name")]
+pub mod mutants;
 mod pacemaker;
 mod peers;
 mod propose;

@@ -39,7 +39,7 @@ impl Turns {
         self.just = just.clone();
         self.armed_ms = None;
         self.relayed = 0;
-        if !mutants::RESULT_NOT_RECHECKED {
+        if !mutants::RESULT_NOT_RECHECKED.on() {
             self.building = None;
         }
         self.propose_not_before_ms = 0;
@@ -79,7 +79,7 @@ impl Turns {
 
     fn backoff_in(&self, turn: Turn) -> u64 {
         let faults = u64::try_from(self.setup.epoch.set.tolerated_faults()).unwrap_or(u64::MAX);
-        let from = if mutants::BACKOFF_RESET_EARLY { self.just.parent.turn() } else { self.last_final.turn };
+        let from = if mutants::BACKOFF_RESET_EARLY.on() { self.just.parent.turn() } else { self.last_final.turn };
         let failed = turn.saturating_sub(from).saturating_sub(3);
         failed.checked_div(faults.saturating_add(1)).unwrap_or(0)
     }
@@ -114,7 +114,7 @@ impl Turns {
     /// Somebody here needs an empty block, and the tip is old enough to grant it.
     pub(crate) fn waits(&self) -> bool {
         let own = self.work.expiry_waits || matches!(self.signing, Signing::Lost { .. });
-        (own || (mutants::WAITS_PASSED_ON && self.peers_wait()))
+        (own || (mutants::WAITS_PASSED_ON.on() && self.peers_wait()))
             && self.wall_ms >= self.parent_time_ms().saturating_add(OLD_TIP_MS)
     }
 
@@ -135,7 +135,7 @@ impl Turns {
         if self.work.action_due || seen || skips > faults {
             return Some(0);
         }
-        let shown = (skips > 0 || self.peers_wait()) && !mutants::DEMAND_NOT_SHOWN;
+        let shown = (skips > 0 || self.peers_wait()) && !mutants::DEMAND_NOT_SHOWN.on();
         if self.work.expiry_waits || matches!(self.signing, Signing::Lost { .. }) || shown {
             from = from.min(self.parent_time_ms().saturating_add(OLD_TIP_MS));
         }
@@ -191,7 +191,7 @@ impl Turns {
             return;
         }
         self.relayed = stage;
-        if mutants::CERTIFICATES_NOT_RELAYED {
+        if mutants::CERTIFICATES_NOT_RELAYED.on() {
             return;
         }
         for peer in self.unseen() {
@@ -227,7 +227,7 @@ impl Turns {
         if let Some(message) = self.final_message() {
             self.effects.push(Effect::Send { message, to: Audience::Everybody });
         }
-        if self.cur > 1 && !mutants::CERTIFICATES_NOT_RELAYED {
+        if self.cur > 1 && !mutants::CERTIFICATES_NOT_RELAYED.on() {
             let message = Message::Justify(self.just.clone());
             self.effects.push(Effect::Send { message, to: Audience::Everybody });
         }
@@ -236,7 +236,7 @@ impl Turns {
         }
         let mut references = self.work.waiting.clone();
         references.truncate(MAX_WAITING);
-        if !references.is_empty() && !mutants::DEMAND_NOT_SHOWN {
+        if !references.is_empty() && !mutants::DEMAND_NOT_SHOWN.on() {
             let message = Message::Waiting(Waiting { epoch: self.setup.epoch.number(), references });
             self.effects.push(Effect::Send { message, to: Audience::Everybody });
         }
@@ -264,7 +264,7 @@ impl Turns {
     }
 
     fn say_again(&mut self, record: SafetyRecord) {
-        let lost = mutants::SKIP_NOT_RECOUNTED && matches!(record, SafetyRecord::Skipped { .. });
+        let lost = mutants::SKIP_NOT_RECOUNTED.on() && matches!(record, SafetyRecord::Skipped { .. });
         if self.signing == crate::Signing::Allowed && !lost {
             self.effects.push(Effect::Vote { record, to: Audience::Everybody });
         }

@@ -94,7 +94,7 @@ impl Turns {
     }
 
     pub(crate) fn peers_wait(&self) -> bool {
-        let fresh = |at: Millis| self.steady_ms.saturating_sub(at) < WAITS_MS;
+        let fresh = |at: Millis| self.steady_ms.saturating_sub(at) < WAITS_MS || mutants::WAITS_PASSED_ON.on();
         self.peers.values().any(|state| state.waits_at.is_some_and(fresh))
     }
 
@@ -142,7 +142,7 @@ impl Turns {
 
     /// To one whose words are of a turn that is over.
     pub(crate) fn answer_with_just(&mut self, to: Peer) {
-        if self.may_answer(to) && !mutants::CERTIFICATES_NOT_RELAYED {
+        if self.may_answer(to) && !mutants::CERTIFICATES_NOT_RELAYED.on() {
             let just = self.just.clone();
             self.send(Message::Justify(just), to);
         }
@@ -153,7 +153,7 @@ impl Turns {
         if let Some(message) = self.final_message() {
             self.send(message, to);
         }
-        if mutants::CERTIFICATES_NOT_RELAYED {
+        if mutants::CERTIFICATES_NOT_RELAYED.on() {
             return;
         }
         let just = self.just.clone();
@@ -213,7 +213,7 @@ impl Turns {
             }
         };
         match found {
-            Some(just) if !mutants::CERTIFICATES_NOT_RELAYED => self.send(Message::Justify(just), from),
+            Some(just) if !mutants::CERTIFICATES_NOT_RELAYED.on() => self.send(Message::Justify(just), from),
             None if ask.turn <= self.last_final.turn => self.send_where_we_are(from),
             Some(_) | None => {}
         }

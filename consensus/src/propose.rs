@@ -40,7 +40,7 @@ impl Turns {
             return;
         }
         let parent = just.parent.block(&self.setup.epoch);
-        if base.boundary && !mutants::CHILD_OF_BOUNDARY {
+        if base.boundary && !mutants::CHILD_OF_BOUNDARY.on() {
             return self.propose_again(parent, just);
         }
         let (max_records, max_bytes) = self.block_limits(&just);
@@ -137,7 +137,7 @@ impl Turns {
 
     pub(crate) fn on_built(&mut self, turn: Turn, draft: Draft) {
         let Some(building) = self.building.take_if(|building| building.turn == turn) else { return };
-        if (turn != self.cur || !self.is_my_turn()) && !mutants::RESULT_NOT_RECHECKED {
+        if (turn != self.cur || !self.is_my_turn()) && !mutants::RESULT_NOT_RECHECKED.on() {
             return;
         }
         let Some(base) = self.base(&building.just.parent) else { return };

@@ -82,9 +82,10 @@ impl Turns {
 
     /// Records into the book, their blocks and certificates into memory, and the highest turn that they justify.
     fn restore_records(&mut self, restored: Restored) {
-        let mut justs: Vec<Just> = restored.entered.map(|entered| entered.just).into_iter().collect();
+        let entered = restored.entered.filter(|_| !mutants::CONFIRMED_WITHOUT_CERTIFICATE.on());
+        let mut justs: Vec<Just> = entered.map(|entered| entered.just).into_iter().collect();
         // An endorsement comes before the confirmation that leans on it.
-        let mut records = if mutants::RESTART_WITHOUT_RECORDS { Vec::new() } else { restored.records };
+        let mut records = if mutants::RESTART_WITHOUT_RECORDS.on() { Vec::new() } else { restored.records };
         records.sort_by_key(|record| (record.turn(), matches!(record, SafetyRecord::Confirmed { .. })));
         for record in records {
             if record.epoch() != self.setup.epoch.number() || record.turn() <= self.last_final.turn {
@@ -99,7 +100,7 @@ impl Turns {
                 SafetyRecord::Endorsed(endorsed) => Some(endorsed),
                 SafetyRecord::Skipped { .. } => None,
                 SafetyRecord::Confirmed { certificate, late } => {
-                    if !mutants::CONFIRMED_WITHOUT_CERTIFICATE {
+                    if !mutants::CONFIRMED_WITHOUT_CERTIFICATE.on() {
                         justs.push(Just::after_endorsed(certificate.clone()));
                         self.restore_certificate(certificate);
                     }

@@ -254,7 +254,7 @@ impl VoteBook {
         match record {
             SafetyRecord::Endorsed(endorsed) => check_endorsed(entry, endorsed),
             SafetyRecord::Skipped { .. } => {
-                if entry.confirmed.is_some() && !mutants::SKIP_AFTER_CONFIRM {
+                if entry.confirmed.is_some() && !mutants::SKIP_AFTER_CONFIRM.on() {
                     return Err(SafetyFault::Confirmed { turn });
                 }
                 Ok(())
@@ -282,7 +282,7 @@ impl VoteBook {
             }
             SafetyRecord::Skipped { .. } => entry.skipped = true,
             SafetyRecord::Confirmed { certificate, late } => {
-                if (entry.endorsed.is_none() || mutants::ENDORSED_OVERWRITTEN)
+                if (entry.endorsed.is_none() || mutants::ENDORSED_OVERWRITTEN.on())
                     && let Some(endorsed) = late
                 {
                     entry.endorsed = Some(endorsed.as_ref().clone());
@@ -363,7 +363,7 @@ fn check_endorsed(entry: &Entry, endorsed: &Endorsed) -> Result<(), SafetyFault>
 
 fn check_confirmed(entry: &Entry, certificate: &EndorseCert, late: Option<&Endorsed>) -> Result<(), SafetyFault> {
     let turn = certificate.turn;
-    if entry.skipped && !mutants::CONFIRM_AFTER_SKIP {
+    if entry.skipped && !mutants::CONFIRM_AFTER_SKIP.on() {
         return Err(SafetyFault::Skipped { turn });
     }
     if entry.confirmed.as_ref().is_some_and(|earlier| earlier.block != certificate.block) {
@@ -372,7 +372,7 @@ fn check_confirmed(entry: &Entry, certificate: &EndorseCert, late: Option<&Endor
     let own = match (&entry.endorsed, late) {
         (None, Some(endorsed)) if endorsed.statement() == certificate.statement() => Some(endorsed),
         (Some(endorsed), None) => Some(endorsed),
-        (Some(_), Some(endorsed)) if mutants::ENDORSED_OVERWRITTEN => Some(endorsed),
+        (Some(_), Some(endorsed)) if mutants::ENDORSED_OVERWRITTEN.on() => Some(endorsed),
         (Some(earlier), Some(endorsed)) if entry.late && earlier.statement() == endorsed.statement() => Some(earlier),
         (None | Some(_), None | Some(_)) => None,
     };

@@ -12,8 +12,8 @@ impl Turns {
         let free = self
             .book
             .entry(turn)
-            .is_none_or(|entry| !entry.skipped && (entry.confirmed.is_none() || mutants::SKIP_AFTER_CONFIRM));
-        if turn == self.cur && free {
+            .is_none_or(|entry| !entry.skipped && (entry.confirmed.is_none() || mutants::SKIP_AFTER_CONFIRM.on()));
+        if (turn == self.cur || mutants::SKIP_AFTER_CONFIRM.on()) && free {
             self.emit_vote(SafetyRecord::Skipped { epoch: self.setup.epoch.number(), turn });
         }
     }

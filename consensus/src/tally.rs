@@ -29,7 +29,7 @@ pub(crate) struct TurnState {
     pub(crate) justs: BTreeMap<Hash, Just>,
     votes: BTreeMap<(Kind, Peer), Vote>,
     accused: BTreeSet<Peer>,
-    #[cfg(feature = "mutant-13-duplicate-signer")]
+    #[cfg(any(feature = "mutant-13-duplicate-signer", feature = "mutants-by-name"))]
     heard: Vec<Statement>,
 }
 
@@ -50,7 +50,7 @@ impl TurnState {
             .find(|earlier| conflict(&earlier.statement, &vote.statement).is_some())
             .copied();
         let contradicts = earlier.filter(|_| self.accused.insert(vote.signer));
-        #[cfg(feature = "mutant-13-duplicate-signer")]
+        #[cfg(any(feature = "mutant-13-duplicate-signer", feature = "mutants-by-name"))]
         self.heard.push(vote.statement);
         let key = (vote.statement.kind(), vote.signer);
         let counted = !self.votes.contains_key(&key);
@@ -70,14 +70,17 @@ impl TurnState {
     }
 
     /// How much a statement weighs: its signers, each once.
-    #[cfg(not(feature = "mutant-13-duplicate-signer"))]
+    #[cfg(not(any(feature = "mutant-13-duplicate-signer", feature = "mutants-by-name")))]
     #[allow(clippy::unused_self)]
     pub(crate) fn weight(&self, _: &Statement, signers: &Signers) -> usize {
         signers.len()
     }
 
-    #[cfg(feature = "mutant-13-duplicate-signer")]
-    pub(crate) fn weight(&self, statement: &Statement, _: &Signers) -> usize {
+    #[cfg(any(feature = "mutant-13-duplicate-signer", feature = "mutants-by-name"))]
+    pub(crate) fn weight(&self, statement: &Statement, signers: &Signers) -> usize {
+        if !crate::mutants::DUPLICATE_SIGNER.on() {
+            return signers.len();
+        }
         self.heard.iter().filter(|heard| *heard == statement).count()
     }
 

@@ -79,7 +79,7 @@ pub struct Check {
 impl Check {
     /// Checks all that needs no signature.
     pub fn new(message: Message, epoch: &Epoch) -> Result<Self, Refusal> {
-        if message.epoch() != epoch.number() && !mutants::OLD_EPOCH_VOTES {
+        if message.epoch() != epoch.number() && !mutants::OLD_EPOCH_VOTES.on() {
             return Err(Refusal::OtherEpoch { have: message.epoch(), want: epoch.number() });
         }
         let mut items = Vec::new();
@@ -87,7 +87,7 @@ impl Check {
         match &message {
             Message::Proposal(proposal) => {
                 let vote = proposal.vote(epoch);
-                if !mutants::NO_PROPOSER_CHECK {
+                if !mutants::NO_PROPOSER_CHECK.on() {
                     items.push(vote_item(&vote, epoch)?);
                 }
                 for batch in &proposal.batches {

@@ -80,14 +80,14 @@ impl Turns {
         let tallied = state.record(&vote);
         let mut signers = state.signers(&statement);
         let mut weight = state.weight(&statement, &signers);
-        if mutants::CONFIRM_WITHOUT_TURN && statement.kind() == Kind::Confirm {
+        if mutants::CONFIRM_WITHOUT_TURN.on() && statement.kind() == Kind::Confirm {
             signers = self.confirmers(&statement);
             weight = signers.len();
         }
         if let Some(first) = tallied.contradicts {
             self.effects.push(Effect::Report { evidence: Evidence::TwoVotes { first, second: vote } });
         }
-        if !tallied.counted && !mutants::DUPLICATE_SIGNER {
+        if !tallied.counted && !mutants::DUPLICATE_SIGNER.on() {
             return;
         }
         if statement.kind() == Kind::Skip && vote.signer == self.setup.epoch.proposer(turn) {
@@ -185,10 +185,10 @@ impl Turns {
             return self.halt(Alarm::QuorumAgainstMe { turn, block, reason });
         }
         if let Some(entry) = self.book.entry(turn) {
-            if (entry.skipped && !mutants::CONFIRM_AFTER_SKIP) || entry.confirmed.is_some() {
+            if (entry.skipped && !mutants::CONFIRM_AFTER_SKIP.on()) || entry.confirmed.is_some() {
                 return;
             }
-            let overwrite = mutants::ENDORSED_OVERWRITTEN
+            let overwrite = mutants::ENDORSED_OVERWRITTEN.on()
                 && entry.endorsed.as_ref().is_some_and(|own| own.just_hash != certificate.just);
             if let Some(endorsed) = entry.endorsed.as_ref().filter(|_| !overwrite) {
                 if endorsed.block() == certificate.block {
@@ -198,7 +198,7 @@ impl Turns {
                 return;
             }
         }
-        if mutants::NO_LATE_PATH {
+        if mutants::NO_LATE_PATH.on() {
             return;
         }
         let Some(block) = block.filter(|block| matches!(block.status, Status::Valid { .. })) else { return };

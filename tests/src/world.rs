@@ -106,20 +106,6 @@ pub fn anchor_body(root: u8) -> Vec<(&'static str, Cbor)> {
     vec![("root", Cbor::bytes(&[root; 32])), ("kind", Cbor::text("minutes"))]
 }
 
-<<<<<<< HEAD
-/// One of the two binaries, which lie beside the test's own, with nothing of this machine's settings.
-pub fn command(binary: &str, home: &Path) -> Command {
-    let own = std::env::current_exe().expect("a test knows its own file");
-    let folder = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
-    let mut command = Command::new(folder.join(binary));
-    command.env("MINGZHANG_HOME", home).env_remove("MINGZHANG_CONTEXT").env_remove("MINGZHANG_NODE");
-    command
-}
-
-/// Runs one of the two binaries to its end.
-pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
-    let output = command(binary, home).args(arguments).output();
-=======
 /// A node that was started by hand.
 pub struct Running(Child);
 
@@ -137,15 +123,16 @@ fn binary(name: &str) -> PathBuf {
     own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join(name)
 }
 
-/// Runs one of the two binaries, which lie beside the test's own.
+/// One of the two binaries, which lie beside the test's own, with nothing of this machine's settings.
+pub fn command(binary: &str, home: &Path) -> Command {
+    let mut command = Command::new(self::binary(binary));
+    command.env("MINGZHANG_HOME", home).env_remove("MINGZHANG_CONTEXT").env_remove("MINGZHANG_NODE");
+    command
+}
+
+/// Runs one of the two binaries to its end.
 pub fn run(binary: &str, arguments: &[&str], home: &Path) -> Told {
-    let output = Command::new(self::binary(binary))
-        .args(arguments)
-        .env("MINGZHANG_HOME", home)
-        .env_remove("MINGZHANG_CONTEXT")
-        .env_remove("MINGZHANG_NODE")
-        .output();
->>>>>>> epochs
+    let output = command(binary, home).args(arguments).output();
     output.unwrap_or_else(|error| panic!("{binary}: {error}; build both binaries first")).into()
 }
 
@@ -257,12 +244,8 @@ impl World {
         let agencies = told.data()["agencies"].as_array().expect("the agencies");
         let seat = agencies.iter().find(|seat| seat["agency_id"] == agency).expect("an agency with a node");
         let pid = seat["pid"].as_u64().expect("a running node has a process id").to_string();
-<<<<<<< HEAD
         // The shell's own: a small system has no program of that name.
-        let killed = Command::new("sh").args(["-c", "kill -KILL \"$1\"", "kill", &pid]).status().expect("a shell");
-        assert!(killed.success(), "{agency}'s node {pid} could not be killed");
-=======
-        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill can be run");
+        let sent = Command::new("sh").args(["-c", "kill \"$1\" \"$2\"", "kill", signal, &pid]).status().expect("a shell");
         assert!(sent.success(), "{agency}'s node {pid} could not be sent {signal}");
     }
 
@@ -281,7 +264,6 @@ impl World {
     /// Ends a node's process without any warning.
     pub fn kill(&self, agency: &str) {
         self.signal(agency, "-KILL");
->>>>>>> epochs
         until("the killed node to be gone", || {
             let told = self.node(&["devnet", "status", "--dir", &self.dir()]);
             let agencies = told.data()["agencies"].as_array()?;

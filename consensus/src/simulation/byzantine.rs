@@ -8,7 +8,7 @@ use super::door::Frame;
 use super::{Place, World};
 use crate::justification::{Just, Parent};
 use crate::message::{Message, Proposal};
-use crate::statement::{Statement, Vote};
+use crate::statement::{Kind, Statement};
 use crate::{Epoch, Peer, Verdict};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Behaviour {
     TwinJusts,
     /// Signs whatever contradicts its votes, for everybody.
     TwinVotes,
-    /// Endorses, and never confirms.
+    /// Endorses, never confirms, and shows nobody that anything is final.
     NeverConfirms,
     /// Proposes headers that execution contradicts.
     WrongHeaders,
@@ -75,7 +75,7 @@ impl World {
                 self.post(from, to, frame);
             }
             Behaviour::NeverConfirms => {
-                if !matches!(message, Message::Vote(Vote { statement: Statement::Confirm { .. }, .. })) {
+                if !shows_finality(message) {
                     self.post(from, to, frame);
                 }
             }
@@ -264,6 +264,16 @@ fn padded(message: &Message, epoch: &Epoch) -> Frame {
         bytes[at + epoch.members() / 8] |= 0x80;
     }
     Frame { epoch: epoch.number(), bytes: std::rc::Rc::new(bytes) }
+}
+
+fn shows_finality(message: &Message) -> bool {
+    match message {
+        Message::Vote(vote) => vote.statement.kind() == Kind::Confirm,
+        Message::Final { .. } => true,
+        Message::Justify(just) => matches!(just.parent, Parent::Final(_)),
+        Message::Proposal(proposal) => matches!(proposal.just.parent, Parent::Final(_)),
+        Message::Status(_) | Message::Ask(_) | Message::Waiting(_) => false,
+    }
 }
 
 fn twins(statement: &Statement) -> Vec<Statement> {

@@ -113,7 +113,7 @@ impl World {
         let up_to = place.disk.end();
         place.synced_at = place.synced_at.max(done);
         let delay = place.synced_at - self.now;
-        if mutants::SEND_BEFORE_SYNC {
+        if mutants::SEND_BEFORE_SYNC.on() {
             for (record, to) in &records {
                 self.sign_and_send(node, record, to);
             }
@@ -229,7 +229,10 @@ impl World {
         let honest = self.is_honest(node);
         let place = self.node_mut(node);
         let durable = place.signer.holds(&record.statement()) || place.disk.is_durable(record);
-        assert!(durable || mutants::SEND_BEFORE_SYNC, "oracle durable: a vote leaves before its record is durable");
+        assert!(
+            durable || mutants::SEND_BEFORE_SYNC.on(),
+            "oracle durable: a vote leaves before its record is durable"
+        );
         match place.signer.admit(record) {
             Ok(()) => {}
             Err(SafetyFault::Final { .. }) => return,
@@ -241,6 +244,7 @@ impl World {
         let (key, epoch) = (place.key, place.epoch.clone());
         let vote = self.signed_vote(key, record.statement(), &epoch);
         self.note_signed(&vote);
+        self.check_endorsed_once(node, &vote.statement);
         let message = record.outgoing(key, vote.signature, Vec::new(), &epoch);
         self.send(node, &message, to);
         self.step(node, Input::Message { from: key, message: Verified::own(vote) });

@@ -26,6 +26,7 @@ pub mod run;
 #[cfg(test)]
 mod seeds;
 pub mod stories;
+pub mod traffic;
 #[cfg(test)]
 mod wild;
 
@@ -251,7 +252,10 @@ impl World {
     /// Into the network: lost, doubled or delayed as the weather has it.
     pub fn post(&mut self, from: Place, to: Place, frame: &Frame) {
         self.oracle.messages += 1;
-        self.oracle.bytes += frame.bytes.len() as u64;
+        let length = frame.bytes.len() as u64;
+        self.oracle.bytes += length;
+        let sent = self.oracle.sent.entry(frame.bytes[0]).or_default();
+        *sent = (sent.0 + 1, sent.1 + length);
         if !self.can_reach(from, to) {
             return;
         }
@@ -384,7 +388,7 @@ impl World {
     /// Through the receiver's door; what is of another epoch is answered or starts catching up.
     fn deliver(&mut self, from: Place, to: Place, frame: &Frame) {
         let here = self.node(to).epoch.clone();
-        if frame.epoch < here.number() && !crate::mutants::OLD_EPOCH_VOTES {
+        if frame.epoch < here.number() && !crate::mutants::OLD_EPOCH_VOTES.on() {
             return self.answer_with_closing(to, from, frame.epoch);
         }
         if frame.epoch > here.number() {

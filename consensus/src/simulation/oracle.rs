@@ -10,7 +10,7 @@ use super::ledger::Executed;
 use super::{Place, World};
 use crate::evidence::{Evidence, conflict};
 use crate::justification::check_final;
-use crate::statement::{Statement, Vote};
+use crate::statement::{Kind, Statement, Vote};
 use crate::{Alarm, BlockId, Epoch, Height, Peer, Turn};
 
 /// What the oracles know and count.
@@ -24,6 +24,8 @@ pub struct Oracle {
     pub alarms: Vec<(Place, Alarm)>,
     pub messages: u64,
     pub bytes: u64,
+    /// Messages and bytes by the type byte of the frame.
+    pub sent: BTreeMap<u8, (u64, u64)>,
     /// Transactions that an honest node answered for.
     pub expected: BTreeSet<u64>,
     pub records: u64,
@@ -65,6 +67,19 @@ impl World {
         if !statements.contains(&vote.statement) {
             statements.push(vote.statement);
         }
+    }
+
+    /// Oracle: whoever confirms still stands by the endorsement that it signed, justification included.
+    pub fn check_endorsed_once(&mut self, node: Place, confirmed: &Statement) {
+        let (place, honest) = (self.node(node), self.is_honest(node));
+        let Some(core) = place.core.as_ref().filter(|_| honest && confirmed.kind() == Kind::Confirm) else { return };
+        let key = (confirmed.epoch(), confirmed.turn(), place.key);
+        let signed = self.oracle.signed.get(&key).into_iter().flatten();
+        let mut endorsed = signed.filter(|statement| statement.kind() == Kind::Endorse);
+        let open = confirmed.turn() > core.last_final.turn;
+        let kept = !open || endorsed.all(|statement| core.book.holds(statement));
+        assert!(kept, "oracle endorsed once: another justification replaced the one that was signed");
+        self.oracle.checks += 1;
     }
 
     /// Whether a key signed exactly this.

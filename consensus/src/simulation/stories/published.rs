@@ -19,6 +19,7 @@ pub const STORIES: &[Story] = &[
     Story { name: "csa_2026_001_asa_2025_false_claims", seeds: 6, tell: csa_2026_001_asa_2025_false_claims },
     Story { name: "malachite_850_certificate_at_one_node", seeds: 20, tell: malachite_850_certificate_at_one_node },
     Story { name: "malachite_997_confirmed_and_restarted", seeds: 20, tell: malachite_997_confirmed_and_restarted },
+    Story { name: "malachite_997_on_a_vote_that_is_gone", seeds: 16, tell: malachite_997_on_a_vote_that_is_gone },
     Story { name: "simplex_280_certificate_after_own_skip", seeds: 12, tell: simplex_280_certificate_after_own_skip },
     Story { name: "simplex_541_boundary_not_final_for_long", seeds: 24, tell: simplex_541_boundary_not_final_for_long },
     Story { name: "commonware_4275_all_skip_all_crash", seeds: 6, tell: commonware_4275_all_skip_all_crash },
@@ -206,6 +207,24 @@ fn malachite_997_confirmed_and_restarted(seed: u64) {
     world.run_for(10);
     world.start(witness, seed.is_multiple_of(2));
     world.settle(&[away]);
+}
+
+/// One of the votes that made the certificate was a faulty authority's, shown to nobody else and never again.
+fn malachite_997_on_a_vote_that_is_gone(seed: u64) {
+    let mut world = World::new(4, seed, Weather::FAIR);
+    world.behaviours.insert(3, Behaviour::OneVictim(0));
+    world.node_mut(2).slow_ms = 3_000;
+    world.submit(0, 1);
+    world.run_for(25 + 3 * seed);
+    let rest = others(&world, 0);
+    world.cut_one_way(&[0], &rest);
+    world.run_for(60);
+    world.crash(0);
+    world.behaviours.insert(3, Behaviour::Mute);
+    world.run_for(10_000);
+    world.heal();
+    world.start(0, false);
+    world.settle(&[]);
 }
 
 /// The certificate of endorsement comes when the own skip is said already.

@@ -183,6 +183,11 @@ fn malachite_997_confirmed_and_restarted() {
 }
 
 #[test]
+fn malachite_997_on_a_vote_that_is_gone() {
+    tell("malachite_997_on_a_vote_that_is_gone");
+}
+
+#[test]
 fn simplex_280_certificate_after_own_skip() {
     tell("simplex_280_certificate_after_own_skip");
 }
