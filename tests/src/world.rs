@@ -245,7 +245,8 @@ impl World {
         let seat = agencies.iter().find(|seat| seat["agency_id"] == agency).expect("an agency with a node");
         let pid = seat["pid"].as_u64().expect("a running node has a process id").to_string();
         // The shell's own: a small system has no program of that name.
-        let sent = Command::new("sh").args(["-c", "kill \"$1\" \"$2\"", "kill", signal, &pid]).status().expect("a shell");
+        let sent =
+            Command::new("sh").args(["-c", "kill \"$1\" \"$2\"", "kill", signal, &pid]).status().expect("a shell");
         assert!(sent.success(), "{agency}'s node {pid} could not be sent {signal}");
     }
 
