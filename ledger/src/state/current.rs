@@ -31,7 +31,8 @@ impl Current {
             minicbor::encode(&*value, &mut *scratch).map(|()| scratch.as_slice().to_vec())
         });
         let bytes = encoded.map_err(|error| StateFault::Value(error.to_string()))?;
-        Ok(Self(Arc::new(Inner { bytes, value: OnceLock::from(value as Arc<dyn Any + Send + Sync>) })))
+        let value: Arc<dyn Any + Send + Sync> = value;
+        Ok(Self(Arc::new(Inner { bytes, value: OnceLock::from(value) })))
     }
 
     /// The typed value.

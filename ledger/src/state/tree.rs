@@ -37,6 +37,9 @@ pub trait TreeView: Snapshot {
     fn node(&self, level: u32, index: u64) -> Result<Hash, StateFault>;
 }
 
+/// A node by (level, index), and its hash.
+pub type PlacedNode = ((u32, u64), Hash);
+
 /// What a block does to the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TreeUpdate {
@@ -46,7 +49,7 @@ pub struct TreeUpdate {
     /// New leaves, and old ones whose `next` changed.
     pub links: BTreeMap<Key, Link>,
     /// All changed complete nodes, in order of (level, index); level 0 holds leaf hashes.
-    pub nodes: Vec<((u32, u64), Hash)>,
+    pub nodes: Vec<PlacedNode>,
 }
 
 impl TreeUpdate {
@@ -56,7 +59,7 @@ impl TreeUpdate {
     }
 
     /// The changed nodes of a level and all above.
-    pub fn from_level(&self, level: u32) -> &[((u32, u64), Hash)] {
+    pub fn from_level(&self, level: u32) -> &[PlacedNode] {
         let first = self.nodes.partition_point(|(place, _)| *place < (level, 0));
         self.nodes.get(first..).unwrap_or_default()
     }
@@ -67,7 +70,7 @@ impl TreeUpdate {
     }
 }
 
-fn find(nodes: &[((u32, u64), Hash)], place: (u32, u64)) -> Option<&Hash> {
+fn find(nodes: &[PlacedNode], place: (u32, u64)) -> Option<&Hash> {
     let at = nodes.binary_search_by_key(&place, |(place, _)| *place).ok()?;
     nodes.get(at).map(|(_, hash)| hash)
 }
@@ -165,8 +168,8 @@ impl Placement {
 }
 
 /// Hashes the dirty nodes level by level, each once, and returns all of them with the dirty leaves.
-fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<Vec<((u32, u64), Hash)>, StateFault> {
-    let mut all: Vec<((u32, u64), Hash)> = Vec::with_capacity(leaves.len().saturating_mul(4));
+fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<Vec<PlacedNode>, StateFault> {
+    let mut all: Vec<PlacedNode> = Vec::with_capacity(leaves.len().saturating_mul(4));
     let mut dirty = leaves;
     let mut level = 0u32;
     while !dirty.is_empty() {
@@ -198,7 +201,7 @@ fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<Vec
 }
 
 /// The root from the right edge: changed peaks from `nodes`, the others from the view.
-fn root(view: &dyn TreeView, size: u64, nodes: &[((u32, u64), Hash)]) -> Result<Hash, StateFault> {
+fn root(view: &dyn TreeView, size: u64, nodes: &[PlacedNode]) -> Result<Hash, StateFault> {
     let mut peaks = Vec::new();
     for level in (0..u64::BITS).rev().filter(|level| (size >> level) & 1 == 1) {
         // The perfect subtree of this one bit begins where the higher bits of the size end.

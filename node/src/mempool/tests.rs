@@ -155,13 +155,14 @@ fn a_batch_is_due_after_its_linger_or_when_it_is_full() {
     assert!(own.admit(pending(1), 100));
     assert!(!own.admit(pending(1), 100), "one record once");
     assert!(own.admit(pending(2), 120));
-    assert_eq!(own.due_ms(&parameters, 50), Some(150));
+    assert_eq!(own.due_ms(&parameters, 50), Some(100), "nothing went out lately: at once");
     own.admit(pending(3), 130);
     own.admit(pending(4), 130);
     assert_eq!(own.due_ms(&parameters, 50), Some(0));
-    assert_eq!(own.take(&parameters, 7, 0).len(), 3);
+    assert_eq!(own.take(&parameters, (7, 0), 200).len(), 3);
     assert_eq!(own.queued(), 1);
-    assert_eq!(own.take(&parameters, 7, 1).len(), 1);
+    assert_eq!(own.due_ms(&parameters, 50), Some(250), "a linger after the last batch");
+    assert_eq!(own.take(&parameters, (7, 1), 200).len(), 1);
     assert_eq!((own.queued(), own.queued_bytes(), own.count()), (0, 0, 4));
 }
 
@@ -172,7 +173,7 @@ fn what_was_left_out_is_queued_again_and_what_is_final_is_forgotten() {
     for number in 1..=3 {
         own.admit(pending(number), 0);
     }
-    let batch = own.take(&parameters, 7, 0);
+    let batch = own.take(&parameters, (7, 0), 200);
     own.forget_id(&pending(2).transaction.id());
     let left_out = own.left_out(7, 0, &batch);
     assert_eq!(left_out.len(), 2);
@@ -186,7 +187,7 @@ fn what_was_left_out_is_queued_again_and_what_is_final_is_forgotten() {
         own.forget(&record);
     }
     assert_eq!((own.count(), own.bytes()), (0, 0));
-    assert!(own.take(&parameters, 7, 1).is_empty());
+    assert!(own.take(&parameters, (7, 1), 200).is_empty());
 }
 
 /// A mempool of agency 1 over a new store.

@@ -11,7 +11,7 @@ use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::merkle::node_hash;
 use mingzhang_ledger::state::StateFault;
 use mingzhang_ledger::state::key::{Key, KeyHashing};
-use mingzhang_ledger::state::tree::TreeUpdate;
+use mingzhang_ledger::state::tree::{PlacedNode, TreeUpdate};
 
 use super::leaf::Leaf;
 use super::schema::GROUP_LEVEL;
@@ -35,7 +35,7 @@ pub(super) struct Undo {
     /// Keys of the leaves that were there before, by index.
     pub keys: HashMap<u64, Key>,
     /// Nodes at and above [`GROUP_LEVEL`] before the block, in order of (level, index).
-    pub nodes: Vec<((u32, u64), Hash)>,
+    pub nodes: Vec<PlacedNode>,
 }
 
 impl Undo {
