@@ -107,13 +107,12 @@ impl Manifest {
     }
 }
 
+/// Leaves of an answer, and the key that must come after them.
+type Leaves = (Vec<(Key, Leaf)>, Option<Key>);
+
 /// The leaves of an answer from `from` on, each under the next, each the one whose hash is known; and the key that must
 /// come after them, none after the last.
-pub fn check_leaves(
-    store: &Store,
-    from: &Key,
-    bytes: &[u8],
-) -> Result<Result<(Vec<(Key, Leaf)>, Option<Key>), String>, StoreFault> {
+pub fn check_leaves(store: &Store, from: &Key, bytes: &[u8]) -> Result<Result<Leaves, String>, StoreFault> {
     let (mut reader, mut leaves, mut expected) = (Reader::new(bytes), Vec::new(), Some(*from));
     while reader.remaining() > 0 {
         let (key, leaf) = match read_leaf(&mut reader) {
