@@ -34,6 +34,9 @@ pub const STORIES: &[Story] = &[
     Story { name: "final_certificate_without_its_block", seeds: 40, tell: final_certificate_without_its_block },
 ];
 
+/// From then on a block is proposed as soon as there is work.
+const FIRST_BLOCK_MS: u64 = 1_000;
+
 fn everybody_submits(world: &mut World) {
     for node in 0..world.members() {
         if world.is_up(node) {
@@ -51,6 +54,7 @@ fn others(world: &World, node: Place) -> Vec<Place> {
 fn quorum_305_endorsed_here_then_there(seed: u64) {
     let members = [5, 6, 8, 9][(seed % 4) as usize];
     let mut world = World::new(members, seed, Weather::FAIR);
+    world.run_for(FIRST_BLOCK_MS);
     let faults = world.genesis.set.tolerated_faults() as u16;
     for key in 0..faults {
         let behaviour = if key % 2 == 0 { Behaviour::TwinProposals } else { Behaviour::TwinVotes };
@@ -178,6 +182,7 @@ fn csa_2026_001_asa_2025_false_claims(seed: u64) {
 /// A node is cut off at a moment when it may be the only one that saw a quorum; it crashes and returns.
 fn malachite_850_certificate_at_one_node(seed: u64) {
     let mut world = World::new(4, seed, Weather::FAIR);
+    world.run_for(FIRST_BLOCK_MS);
     everybody_submits(&mut world);
     let moment = world.random.between(5, 60);
     world.run_for(moment);
@@ -194,6 +199,7 @@ fn malachite_850_certificate_at_one_node(seed: u64) {
 /// The same where every vote counts: one is away for good, so that whoever confirmed must show why.
 fn malachite_997_confirmed_and_restarted(seed: u64) {
     let mut world = World::new(4, seed, Weather::FAIR);
+    world.run_for(FIRST_BLOCK_MS);
     let (witness, away) = ((seed % 4) as Place, ((seed + 2) % 4) as Place);
     everybody_submits(&mut world);
     let moment = world.random.between(5, 45);
@@ -212,6 +218,7 @@ fn malachite_997_confirmed_and_restarted(seed: u64) {
 /// One of the votes that made the certificate was a faulty authority's, shown to nobody else and never again.
 fn malachite_997_on_a_vote_that_is_gone(seed: u64) {
     let mut world = World::new(4, seed, Weather::FAIR);
+    world.run_for(FIRST_BLOCK_MS);
     world.behaviours.insert(3, Behaviour::OneVictim(0));
     world.node_mut(2).slow_ms = 3_000;
     world.submit(0, 1);
@@ -285,6 +292,7 @@ fn commonware_4275_all_skip_all_crash(seed: u64) {
 /// Some see the certificate of endorsement, others that of skipping, of one and the same turn.
 fn commonware_2192_certificates_split(seed: u64) {
     let mut world = World::new(4, seed, Weather::FAIR);
+    world.run_for(FIRST_BLOCK_MS);
     for round in 0..6u16 {
         everybody_submits(&mut world);
         let moment = world.random.between(1, 40);
@@ -357,6 +365,7 @@ fn smartbft_622_finality_and_timeout_meet(seed: u64) {
 /// The block is confirmed by all and final at one node, which goes away before anybody hears of it.
 fn iroha_5230_1170_signed_and_offline(seed: u64) {
     let mut world = World::new(4, seed, Weather::FAIR);
+    world.run_for(FIRST_BLOCK_MS);
     let (node, rest) = ((seed % 4) as Place, others(&world, (seed % 4) as Place));
     everybody_submits(&mut world);
     let moment = world.random.between(25, 70);
