@@ -82,7 +82,7 @@ fn a_lost_disk_signs_again_above_a_block_that_is_later_than_the_loss() {
     let restored = Restored { may_sign: false, lost_at_ms, ..Restored::fresh(&epoch, START_MS) };
     let (mut puppet, _) = Puppet::restored(4, 3, restored);
     // What the key said before the loss is shown by others, and alarms nobody.
-    let vote = Vote { statement: skip(1), signer: 3, signature: super::name_of(3) };
+    let vote = Vote { statement: skip(1), signer: 3, signature: super::puppet::name_of(3) };
     let last_vote = Some(vote);
     let (epoch, final_height, final_block, turn) = (0, 0, puppet.genesis.id, 2);
     let status = Status { epoch, final_height, final_block, turn, waits: false, asks: false, last_vote };
