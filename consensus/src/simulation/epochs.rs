@@ -47,7 +47,7 @@ fn an_epoch_starts_at_turn_one_on_the_certificate_that_closed_the_one_before() {
     let (mut puppet, boundary) = opened();
     assert_eq!((puppet.core.turn(), puppet.core.final_point()), (1, (1, 0)));
     let just = Just::opening(&puppet.epoch);
-    let reference = puppet.batch(0, 1);
+    let reference = puppet.batch(0, 0);
     let block = puppet.block(&boundary, 0, 1, &[reference]);
     let header = block.header.expect("not genesis");
     assert_eq!((header.epoch, header.parent_turn, header.proposer), (1, 0, 1), "turns start where the height stands");

@@ -236,11 +236,12 @@ impl Executor {
                 }
                 return Err(ExecutorFault::NotExecuted(*id));
             };
+            // First, because whoever sees the block asks for them; without it they mean nothing.
+            let rejected = block.outcomes.iter().filter(|record| record.outcome != 0);
+            self.store.keep_details(rejected.map(|record| (record.index, record.detail.as_str())))?;
             let done = self
                 .store
                 .commit(&FinalBlock { executed: block.executed.clone(), certificate: certificate.clone() })?;
-            let rejected = block.outcomes.iter().filter(|record| record.outcome != 0);
-            self.store.keep_details(rejected.map(|record| (record.index, record.detail.as_str())))?;
             let written = match done {
                 Committed::Now(written) => Some(written),
                 Committed::Before => None,

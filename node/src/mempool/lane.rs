@@ -190,7 +190,7 @@ impl Lanes {
                 let next = queue.peek()?.reference;
                 let fits = records.saturating_add(u64::from(next.records)) <= max_records
                     && bytes.saturating_add(u64::from(next.bytes)) <= max_bytes;
-                (fits || (count == 0 && max_records > 0)).then_some((taken, queue, chosen))
+                (fits || (count == 0 && max_records > 0 && max_bytes > 0)).then_some((taken, queue, chosen))
             });
             let Some((taken, queue, chosen)) = open.min_by_key(|(taken, ..)| **taken) else { break };
             let Some(held) = queue.next() else { break };

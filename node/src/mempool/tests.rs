@@ -46,6 +46,7 @@ fn lanes_get_equal_shares_in_the_order_of_the_height() {
     assert_eq!(places(1, 300), [(2, 0), (0, 0), (0, 1)]);
     assert_eq!(places(3, 200), [(0, 0), (2, 0)]);
     assert_eq!(places(3, 199), [(0, 0)]);
+    assert_eq!(places(3, 99), [(0, 0)], "one batch fits always");
     assert!(places(3, 0).is_empty());
     assert_eq!(places(3, 10_000).len(), 5);
 }
