@@ -248,11 +248,10 @@ impl World {
         self.heal();
         self.split_twins();
         for node in self.places() {
-            let (now, passed) = (self.now, self.local_ms(node) as i64 - self.now as i64);
+            let passed = self.local_ms(node) as i64 - self.now as i64;
             let place = self.node_mut(node);
             (place.clock_drift_ppm, place.clock_offset_ms, place.slow_ms) = (0, 0, 0);
             (place.effects_left, place.sync_fails, place.expiry_waits) = (None, false, false);
-            place.paused_until = place.paused_until.min(now);
             if passed != 0 {
                 self.step(node, Input::Tick);
             }
