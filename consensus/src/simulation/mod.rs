@@ -10,6 +10,7 @@ mod byzantine;
 mod disk;
 mod door;
 mod engine;
+#[cfg(test)]
 mod epochs;
 mod ledger;
 mod lifecycle;
