@@ -11,6 +11,8 @@ const WEIGHTY_RECORDS: u64 = 64;
 const PARTS: u64 = 1_024;
 /// Weight of what was known against what is new.
 const MEMORY: u64 = 3;
+/// Failures after which blocks shrink no more.
+const MOST_HALVINGS: u32 = 6;
 
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
@@ -18,6 +20,9 @@ pub(crate) struct Flow {
     begun: Option<(Turn, Millis)>,
     /// Time from proposal to certificate, by record; 0 while nothing is known.
     cost: u64,
+    /// Each failed turn halves what a block may hold, each success takes one halving back, whatever its size: what
+    /// failed need not have been the records.
+    halvings: u32,
 }
 
 impl Flow {
@@ -31,6 +36,7 @@ impl Flow {
     /// A quorum executed the block of this turn.
     pub fn endorsed(&mut self, turn: Turn, records: u64, now_ms: Millis) {
         let Some((_, since_ms)) = self.begun.take_if(|(begun, _)| *begun == turn) else { return };
+        self.halvings = self.halvings.saturating_sub(1);
         if records < WEIGHTY_RECORDS {
             return;
         }
@@ -42,17 +48,16 @@ impl Flow {
     }
 
     /// The turn of a block that was under way here failed.
-    pub fn failed(&mut self, turn: Turn, (most, target_ms): (u64, Millis)) {
+    pub fn failed(&mut self, turn: Turn) {
         if self.begun.take_if(|(begun, _)| *begun == turn).is_some() {
-            // Half of what a block was allowed to hold.
-            let half = self.limit(most, target_ms).checked_div(2).unwrap_or(1).max(1);
-            self.cost = target_ms.saturating_mul(PARTS).checked_div(half).unwrap_or(1).max(1);
+            self.halvings = self.halvings.saturating_add(1).min(MOST_HALVINGS);
         }
     }
 
     /// Most records of a block that shall be certified within `target_ms`.
     pub fn limit(&self, most: u64, target_ms: Millis) -> u64 {
-        target_ms.saturating_mul(PARTS).checked_div(self.cost).map_or(most, |records| records.clamp(1, most))
+        let records = target_ms.saturating_mul(PARTS).checked_div(self.cost).map_or(most, |records| records.min(most));
+        (records >> self.halvings).max(1)
     }
 }
 
@@ -76,21 +81,35 @@ mod tests {
     }
 
     #[test]
-    fn failed_turns_halve_and_small_blocks_and_unseen_turns_teach_nothing() {
+    fn failed_turns_halve_and_unseen_turns_teach_nothing() {
         let mut flow = Flow::default();
-        flow.failed(1, (5_000, 250));
+        flow.failed(1);
         assert_eq!(flow.limit(5_000, 250), 5_000);
-        flow.begin(2, 0);
-        flow.failed(2, (5_000, 250));
-        let half = flow.limit(5_000, 250);
-        assert!((2_400..=2_600).contains(&half), "{half}");
-        flow.begin(3, 0);
-        flow.endorsed(3, 10, 10_000);
-        assert_eq!(flow.limit(5_000, 250), half);
-        for turn in 4..40 {
+        for (turn, expected) in [(2, 2_500), (3, 1_250), (4, 625)] {
             flow.begin(turn, 0);
-            flow.failed(turn, (5_000, 250));
+            flow.failed(turn);
+            assert_eq!(flow.limit(5_000, 250), expected);
         }
-        assert_eq!(flow.limit(5_000, 250), 1);
+        for turn in 5..40 {
+            flow.begin(turn, 0);
+            flow.failed(turn);
+        }
+        assert_eq!(flow.limit(5_000, 250), 78, "never to nothing");
+    }
+
+    #[test]
+    fn small_blocks_end_what_failed_turns_began() {
+        let mut flow = Flow::default();
+        flow.begin(1, 0);
+        flow.endorsed(1, 1_000, 100);
+        for turn in 2..40 {
+            flow.begin(turn, 0);
+            flow.failed(turn);
+        }
+        for turn in 40..60 {
+            flow.begin(turn, 0);
+            flow.endorsed(turn, 10, 50);
+        }
+        assert!((2_400..=2_600).contains(&flow.limit(5_000, 250)), "what was learnt is not forgotten");
     }
 }

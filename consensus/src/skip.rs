@@ -42,8 +42,7 @@ impl Turns {
         }
         state.skip_cert = Some(certificate.clone());
         self.check_own_part(certificate.statement(), &certificate.signers);
-        let pace = (self.parameters().max_block_records, self.execution_target_ms());
-        self.flow.failed(turn, pace);
+        self.flow.failed(turn);
         let proposer = self.setup.epoch.proposer(turn);
         if let Some(peer) = self.peer(proposer)
             && peer.connected
