@@ -266,6 +266,21 @@ async fn admissions_are_idempotent_checked_and_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn one_more_than_may_wait_is_told_to_come_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mempool, mut submissions, _store) = mempool(folder.path(), LIMITS);
+    let (genesis, expires_at) = (genesis(), mempool.parts.clock.now_ms() + 60_000);
+    let many = |range: std::ops::RangeInclusive<u32>| range.map(|n| anchor(&genesis, 1, n, expires_at)).collect();
+    let answers = submit_all(&mempool, &mut submissions, many(1..=1_001)).await;
+    let refused: Vec<_> =
+        answers.iter().filter_map(|answer| answer.as_ref().err()).map(|refusal| refusal.code.0).collect();
+    assert_eq!((refused, mempool.fill().own_transactions), (vec![TOO_MANY], 1_000));
+    // What waits is answered as before, and the one that was refused left nothing behind.
+    let again = submit_all(&mempool, &mut submissions, many(1_000..=1_001)).await;
+    assert_eq!(again.iter().filter(|answer| answer.is_ok()).count(), 1);
+}
+
+#[tokio::test]
 async fn a_bad_signature_is_refused_beside_good_ones() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mempool, mut submissions, _store) = mempool(folder.path(), LIMITS);

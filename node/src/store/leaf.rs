@@ -11,8 +11,10 @@ use mingzhang_ledger::state::tree::{self, Link, Neighbour, SENTINEL};
 
 /// Marks a leaf without a trail in the byte that otherwise counts a frontier's peaks.
 const NO_TRAIL: u8 = 0xff;
-/// Leaves that the cache holds in each of its two halves.
+/// Leaves, and bytes of values, that the cache holds in each of its two halves: a few large values are no reason to
+/// hold fewer small ones, and many are no way to fill a node's memory.
 const CACHE_HALF: usize = 32_768;
+const CACHE_HALF_BYTES: usize = 32 << 20;
 
 /// What stands under one state key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,7 @@ pub(super) fn read_frontier(reader: &mut Reader<'_>, peaks: u8) -> Result<Fronti
 pub(super) struct LeafCache {
     height: u64,
     young: HashMap<Key, (u64, Arc<Leaf>), KeyHashing>,
+    young_bytes: usize,
     old: HashMap<Key, (u64, Arc<Leaf>), KeyHashing>,
 }
 
@@ -118,9 +121,11 @@ impl LeafCache {
     }
 
     fn insert(&mut self, key: Key, since: u64, leaf: Arc<Leaf>) {
-        if self.young.len() >= CACHE_HALF {
+        if self.young.len() >= CACHE_HALF || self.young_bytes >= CACHE_HALF_BYTES {
             self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
         }
+        self.young_bytes += leaf.stored.current.len();
         self.young.insert(key, (since, leaf));
     }
 }
@@ -142,6 +147,19 @@ mod tests {
             assert_eq!(Leaf::decode(&bytes), Ok(leaf));
             assert!(Leaf::decode(&bytes[..40]).is_err());
         }
+    }
+
+    #[test]
+    fn large_values_do_not_fill_the_memory() {
+        let mut cache = LeafCache::default();
+        let size = 1 << 20;
+        let large = Leaf { stored: Stored { current: vec![0; size].into(), trail: None }, ..leaf(1, 0) };
+        let large = Arc::new(large);
+        for number in 0..200u8 {
+            cache.advance(1, std::iter::once(([number; 32], Arc::clone(&large))));
+        }
+        assert!((cache.young.len() + cache.old.len()) * size <= 2 * CACHE_HALF_BYTES + size);
+        assert!(cache.get(&[199; 32], 1).is_some() && cache.get(&[0; 32], 1).is_none());
     }
 
     #[test]

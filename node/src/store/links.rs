@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::{Link, Neighbour, TreeUpdate};
 
-use super::upper::MAX_SMALL_LEAVES;
-
 /// All links of the state at one height; none if there are too many.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     height: u64,
+    small_leaves: u64,
     all: Option<BTreeMap<Key, Link>>,
 }
 
 impl Links {
-    pub fn new(height: u64, all: Option<BTreeMap<Key, Link>>) -> Self {
-        Self { height, all }
+    /// `small_leaves` is the largest state of which they are kept.
+    pub fn new(height: u64, small_leaves: u64, all: Option<BTreeMap<Key, Link>>) -> Self {
+        Self { height, small_leaves, all }
     }
 
     /// The links as they stand at a height, if they are known.
@@ -28,7 +28,7 @@ impl Links {
     /// A block of this height is being written.
     pub fn apply(&mut self, height: u64, update: &TreeUpdate) {
         self.height = height;
-        if update.size > MAX_SMALL_LEAVES {
+        if update.size > self.small_leaves {
             self.all = None;
         }
         if let Some(all) = &mut self.all {

@@ -73,6 +73,8 @@ pub struct Store {
     set: RwLock<Arc<AuthoritySet>>,
     upper: RwLock<upper::Upper>,
     links: RwLock<links::Links>,
+    /// See [`Memory::small_state_leaves`].
+    small_leaves: u64,
     leaves: Mutex<leaf::LeafCache>,
     /// Turn of the current epoch through which the vote records are dropped.
     settled_turn: Mutex<u64>,

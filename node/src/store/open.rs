@@ -30,7 +30,7 @@ use super::log::LogWriter;
 use super::recovery::{self, Findings, Recovery};
 use super::schema::{self, Column, GROUP, GROUP_LEVEL, Memory, meta};
 use super::tip::Tip;
-use super::upper::{MAX_SMALL_LEAVES, Upper};
+use super::upper::Upper;
 use super::write::Order;
 
 /// Groups of leaf hashes that are hashed together when the upper levels are rebuilt.
@@ -76,7 +76,10 @@ impl Store {
         let findings = if exists { recovery::inspect(path, &settings.memory)? } else { Findings::default() };
         let db = DB::open_cf_descriptors(&options, path, schema::columns(&settings.memory));
         let db = db.map_err(|error| open_fault(path, &error))?;
-        let store = Self::empty((db, lock), path, foundation, &findings);
+        let store = Self {
+            small_leaves: settings.memory.small_state_leaves,
+            ..Self::empty((db, lock), path, foundation, &findings)
+        };
         match store.get(Column::Meta, meta::GENESIS)? {
             None => store.found(foundation)?,
             Some(genesis) => store.check_identity(&genesis, foundation)?,
@@ -99,6 +102,7 @@ impl Store {
             set: RwLock::new(Arc::new(foundation.set.clone())),
             upper: RwLock::default(),
             links: RwLock::default(),
+            small_leaves: 0,
             leaves: Mutex::new(LeafCache::default()),
             settled_turn: Mutex::new(0),
             admitted: Mutex::new(BTreeSet::new()),
@@ -204,7 +208,7 @@ impl Store {
     }
 
     pub(super) fn rebuild_upper(&self, tip: &Tip) -> Result<Upper, StoreFault> {
-        let small = tip.state_size <= MAX_SMALL_LEAVES;
+        let small = tip.state_size <= self.small_leaves;
         let mut hashes = Vec::new();
         let mut pending = Vec::with_capacity(REBUILD_GROUPS);
         let mut groups = self.db.iterator_cf(self.column(Column::LeafHashes), IteratorMode::Start);
@@ -221,14 +225,14 @@ impl Store {
                 hashes.extend(read?.into_iter().flatten());
             }
             if ended {
-                return Ok(Upper::build(tip.height, if small { 0 } else { GROUP_LEVEL }, hashes));
+                return Ok(Upper::build(tip.height, (if small { 0 } else { GROUP_LEVEL }, self.small_leaves), hashes));
             }
         }
     }
 
     pub(super) fn rebuild_links(&self, tip: &Tip) -> Result<Links, StoreFault> {
-        if tip.state_size > MAX_SMALL_LEAVES {
-            return Ok(Links::new(tip.height, None));
+        if tip.state_size > self.small_leaves {
+            return Ok(Links::new(tip.height, self.small_leaves, None));
         }
         let mut all = BTreeMap::new();
         for item in self.db.iterator_cf(self.column(Column::Leaves), IteratorMode::Start) {
@@ -238,7 +242,7 @@ impl Store {
                 .map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))?;
             all.insert(key, link);
         }
-        Ok(Links::new(tip.height, Some(all)))
+        Ok(Links::new(tip.height, self.small_leaves, Some(all)))
     }
 
     /// Ends in good order: what was written is in table files, and the next opening knows that nothing is missing.

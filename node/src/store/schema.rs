@@ -195,11 +195,13 @@ pub struct Memory {
     pub cache_bytes: usize,
     /// Writes that are not yet in table files, over all columns.
     pub write_buffer_bytes: usize,
+    /// Largest state of which every leaf's hash and link is kept in memory: about 150 bytes each.
+    pub small_state_leaves: u64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { cache_bytes: 96 << 20, write_buffer_bytes: 64 << 20 }
+        Self { cache_bytes: 96 << 20, write_buffer_bytes: 64 << 20, small_state_leaves: 1 << 20 }
     }
 }
 

@@ -298,6 +298,36 @@ fn a_block_that_does_not_continue_the_tip_is_refused_before_anything_is_written(
     assert!(store.check().is_ok());
 }
 
+/// A state that outgrows the limit of a small one, or was it when it is opened, leads to the same roots as one that
+/// never was small or always is, and proves the same.
+#[test]
+fn a_state_that_outgrows_its_limit_is_the_same_state() {
+    let of = |small_state_leaves| {
+        let memory = Memory { small_state_leaves, ..Memory::default() };
+        let directory = tempfile::tempdir().expect("temp dir");
+        let store = Store::open(directory.path(), &foundation(), &Settings { memory }).expect("opens");
+        (directory, store, Settings { memory })
+    };
+    let mut roots = Vec::new();
+    for limit in [0, 40, 41, 1 << 20] {
+        let (directory, store, settings) = of(limit);
+        grow(&store, 30);
+        let behind = store.view_at(20).expect("still kept");
+        let size = behind.state_size().expect("known");
+        let past = merkle::subtree_root(&behind, 0, size).expect("every hash is there");
+        assert_eq!(Some(past), store.header(20).expect("read").map(|header| header.state_root), "limit {limit}");
+        drop(behind);
+        store.close().expect("closes");
+        drop(store);
+        let store = Store::open(directory.path(), &foundation(), &settings).expect("opens again");
+        grow(&store, 5);
+        assert!(store.check().is_ok(), "limit {limit}");
+        assert!(store.tip().state_size > 100, "the limits are passed");
+        roots.push(store.tip().state_root);
+    }
+    assert!(roots.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
 #[test]
 fn another_genesis_and_a_second_process_are_refused_in_one_sentence() {
     let (directory, store) = store();

@@ -16,8 +16,6 @@ use mingzhang_ledger::state::tree::{PlacedNode, TreeUpdate};
 use super::leaf::Leaf;
 use super::schema::GROUP_LEVEL;
 
-/// Largest state of which every leaf's hash and link is kept in memory: about 150 bytes each.
-pub(super) const MAX_SMALL_LEAVES: u64 = 1 << 20;
 /// Most blocks behind the tip for which the overwritten parts are kept.
 const KEPT_BLOCKS: usize = 64;
 /// Blocks that are kept however large they are: more than pass between a block and its quorum of seals.
@@ -66,6 +64,8 @@ pub(super) struct Upper {
     /// `levels[0]` is the lowest level that is kept: 0 while the state is small, else [`GROUP_LEVEL`].
     levels: Vec<Vec<Hash>>,
     lowest: u32,
+    /// Largest state that is small.
+    small_leaves: u64,
     /// The newest block that was applied.
     height: u64,
     ring: VecDeque<(usize, Arc<Undo>)>,
@@ -74,13 +74,13 @@ pub(super) struct Upper {
 
 impl Upper {
     /// Builds all levels above from the hashes of one level: leaves, or the roots of the complete groups.
-    pub fn build(height: u64, lowest: u32, hashes: Vec<Hash>) -> Self {
+    pub fn build(height: u64, (lowest, small_leaves): (u32, u64), hashes: Vec<Hash>) -> Self {
         let mut levels = vec![hashes];
         while let Some(below) = levels.last().filter(|below| below.len() > 1) {
             let above = below.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
             levels.push(above);
         }
-        Self { levels, lowest, height, ..Self::default() }
+        Self { levels, lowest, small_leaves, height, ..Self::default() }
     }
 
     fn current(&self, level: u32, index: u64) -> Option<Hash> {
@@ -112,7 +112,7 @@ impl Upper {
 
     /// Fills in the nodes that `update` overwrites, then applies it and keeps `undo`.
     pub fn apply(&mut self, update: &TreeUpdate, mut undo: Undo) -> Result<(), StateFault> {
-        if self.lowest < GROUP_LEVEL && update.size > MAX_SMALL_LEAVES {
+        if self.lowest < GROUP_LEVEL && update.size > self.small_leaves {
             let low = usize::try_from(GROUP_LEVEL - self.lowest).expect("few levels").min(self.levels.len());
             self.levels.drain(..low);
             self.lowest = GROUP_LEVEL;
@@ -171,7 +171,7 @@ mod tests {
 
     fn update(nodes: &[((u32, u64), u8)]) -> TreeUpdate {
         let nodes = nodes.iter().map(|(place, byte)| (*place, [*byte; 32])).collect();
-        TreeUpdate { nodes, size: MAX_SMALL_LEAVES + 1, ..TreeUpdate::default() }
+        TreeUpdate { nodes, size: 1, ..TreeUpdate::default() }
     }
 
     fn undo(height: u64) -> Undo {
