@@ -64,22 +64,7 @@ fn say_ready(world: &World, agency: &str) {
 /// A record of now, with its receipt in a file.
 fn receipt(world: &World, name: &str) -> String {
     let file = world.path().join(format!("{name}.tlog-proof")).display().to_string();
-    let told = world.client(&[
-        "record",
-        "document_anchor",
-        "--root",
-        &"a".repeat(64),
-        "--kind",
-        "minutes",
-        "--id",
-        name,
-        "--key",
-        "civil-window-1",
-        "--wait",
-        WAIT,
-    ]);
-    good(&told);
-    let tx_id = told.data()["tx_id"].as_str().expect("a transaction").to_owned();
+    let tx_id = world.document(name);
     world.sealed(world.seat("civil"), &tx_id);
     good(&world.client(&["receipt", "get", &tx_id, "--out", &file]));
     file

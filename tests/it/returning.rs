@@ -8,25 +8,6 @@ use serde_json::Value;
 
 const WAIT: &str = "60s";
 
-fn record(world: &World, id: &str) -> String {
-    let told = world.client(&[
-        "record",
-        "document_anchor",
-        "--root",
-        &"a".repeat(64),
-        "--kind",
-        "minutes",
-        "--id",
-        id,
-        "--key",
-        "civil-window-1",
-        "--wait",
-        WAIT,
-    ]);
-    assert_eq!(told.exit, Some(0), "{id}: {} {}", told.json, told.stderr);
-    told.data()["tx_id"].as_str().expect("a transaction").to_owned()
-}
-
 fn status(world: &World, agency: &str) -> Option<Value> {
     Some(world.get(world.seat(agency), "/status")?.1)
 }
@@ -56,32 +37,32 @@ fn follows_in_doubt(world: &World, agency: &str, tx_id: &str) {
 #[test]
 fn a_wiped_and_a_rolled_back_node_sign_nothing_until_they_are_recovered_by_rule() {
     let world = World::start(4);
-    record(&world, "DOC-1");
+    world.document("DOC-1");
     let (node, config) = (world.path().join("nodes/data"), world.config_of("data"));
     // An image from before, as a backup or a virtual machine keeps it.
     world.kill("data");
     copy(&node.join("data"), &node.join("image"));
     world.resume("data");
-    record(&world, "DOC-2");
+    world.document("DOC-2");
     world.kill("data");
     let used_until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
     std::fs::rename(node.join("data"), node.join("lost")).expect("moved");
     std::fs::rename(node.join("image"), node.join("data")).expect("moved");
     let rolled_back = world.spawn(&config, &[]);
-    let third = record(&world, "DOC-3");
+    let third = world.document("DOC-3");
     follows_in_doubt(&world, "data", &third);
     drop(rolled_back);
     // An empty disk beside the same key.
     std::fs::remove_dir_all(node.join("data")).expect("wiped");
     let wiped = world.spawn(&config, &[]);
-    let fourth = record(&world, "DOC-4");
+    let fourth = world.document("DOC-4");
     follows_in_doubt(&world, "data", &fourth);
     drop(wiped);
     // The operator knows since when the key is not used: it signs again once a later block is final.
     let returned = world.spawn(&config, &["--lost-at", &rfc3339(used_until)]);
     let mut number = 5;
     until("the node to sign again", || {
-        record(&world, &format!("DOC-{number}"));
+        world.document(&format!("DOC-{number}"));
         number += 1;
         let status = status(&world, "data")?;
         (status["state"] == "ready" && status["alarms"].as_array()?.is_empty()).then_some(())
@@ -129,7 +110,7 @@ fn rfc3339(seconds: u64) -> String {
 #[test]
 fn a_key_on_two_machines_is_found_out() {
     let world = World::start(4);
-    record(&world, "DOC-1");
+    world.document("DOC-1");
     world.kill("data");
     let (node, twin) = (world.path().join("nodes/data"), world.path().join("nodes/twin"));
     copy(&node, &twin);
@@ -137,7 +118,7 @@ fn a_key_on_two_machines_is_found_out() {
     // Until the original has proposed a block that its copy does not know of.
     let (first, mut number) = (world.height(world.seat("civil")), 2);
     until("a block of the original", || {
-        record(&world, &format!("DOC-{number}"));
+        world.document(&format!("DOC-{number}"));
         number += 1;
         let newest = world.height(world.seat("civil"));
         let own = |height: u64| {
@@ -150,7 +131,7 @@ fn a_key_on_two_machines_is_found_out() {
     // The original goes, its copy with the same key, note and older data comes.
     world.kill("data");
     let running = world.spawn(&twin.join("node.toml").display().to_string(), &[]);
-    let last = record(&world, "LAST");
+    let last = world.document("LAST");
     until("the copy to find the other's signatures", || {
         let status = status(&world, "data")?;
         (status["state"] == "halted").then_some(())
@@ -164,7 +145,7 @@ fn a_key_on_two_machines_is_found_out() {
 fn a_frozen_node_catches_up() {
     let world = World::start(4);
     world.signal("finance", "-STOP");
-    let ids: Vec<String> = (20..32).map(|number| record(&world, &format!("DOC-{number}"))).collect();
+    let ids: Vec<String> = (20..32).map(|number| world.document(&format!("DOC-{number}"))).collect();
     world.signal("finance", "-CONT");
     let last = ids.last().expect("records");
     let places: Vec<_> = world.seats.iter().map(|seat| world.place(seat, last)).collect();
@@ -179,7 +160,7 @@ fn a_frozen_node_catches_up() {
 fn a_new_node_joins_from_a_state_and_follows() {
     let mut world = World::start(4);
     for number in 1..6 {
-        record(&world, &format!("DOC-{number}"));
+        world.document(&format!("DOC-{number}"));
     }
     world.make("audit");
     let config = world.config_of("audit");
@@ -210,7 +191,7 @@ fn a_new_node_joins_from_a_state_and_follows() {
             .map(str::to_owned)
     });
     println!("{joined}");
-    let last = record(&world, "DOC-6");
+    let last = world.document("DOC-6");
     let (height, _) = world.place(world.seat("audit"), &last);
     let id =
         |agency: &str| world.get(world.seat(agency), &format!("/blocks/{height}")).expect("answers").1["id"].clone();
@@ -223,6 +204,6 @@ fn a_new_node_joins_from_a_state_and_follows() {
     assert_eq!(code, 200);
     world.kill("audit");
     world.resume("audit");
-    let again = record(&world, "DOC-7");
+    let again = world.document("DOC-7");
     world.place(world.seat("audit"), &again);
 }

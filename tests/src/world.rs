@@ -226,6 +226,15 @@ impl World {
         run("mingzhang", &[&["--context", &context, "--json", "--lang", "en"][..], arguments].concat(), &self.home())
     }
 
+    /// A document of the civil affairs office by the client, final; its transaction's id.
+    pub fn document(&self, id: &str) -> String {
+        let root = "a".repeat(64);
+        let named = ["record", "document_anchor", "--id", id, "--root", &root, "--kind", "minutes"];
+        let told = self.client(&[&named[..], &["--key", "civil-window-1", "--wait", "60s"]].concat());
+        assert_eq!(told.exit, Some(0), "{id}: {} {}", told.json, told.stderr);
+        told.data()["tx_id"].as_str().expect("a transaction").to_owned()
+    }
+
     /// An officer by key file, such as `civil-window-1`.
     pub fn officer(&self, name: &str) -> Officer {
         let path = self.path().join("keys").join(format!("{name}.pem"));

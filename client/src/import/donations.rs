@@ -36,20 +36,7 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             earmarked: !row.get("earmark").is_empty(),
             reference: item.clone(),
         };
-        Claim {
-            key: item.clone(),
-            item,
-            line: row.line,
-            batch: row.get("batch").to_owned(),
-            date: dates.read(row.get("date")),
-            money,
-            notes,
-            digest: row::digest(row.values()),
-            unsent: if row.is_empty() { Some(Unsent::Skipped(Skip::Empty)) } else { unsent },
-            repeats: false,
-            conflicts: Vec::new(),
-            content: if row.is_empty() { Content::Nothing } else { content },
-        }
+        row::claim(row, &dates, item, (money, notes, unsent), content)
     };
     Ok(table.rows.iter().map(claim).collect())
 }

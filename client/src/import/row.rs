@@ -6,7 +6,8 @@ use mingzhang_ledger::codec::put_counted;
 use mingzhang_ledger::crypto::{Hash, sha256};
 
 use super::amount::{self, Notation};
-use super::item::{Money, Note, Skip, Unsent};
+use super::dates::DateFormat;
+use super::item::{Claim, Content, Money, Note, Skip, Unsent};
 use super::map::Map;
 use super::table::{Row, Table};
 use crate::output::exponent_of;
@@ -18,6 +19,9 @@ pub struct Reading<'a> {
     pub map: &'a Map,
     pub strict: bool,
 }
+
+/// The money of a row, what was noted about it, and why it makes no record.
+pub type Stated = (Option<Money>, Vec<Note>, Option<Unsent>);
 
 /// The currencies that a file states, in capitals.
 #[derive(Debug, Clone, Default)]
@@ -44,12 +48,7 @@ impl Currencies {
     }
 
     /// The money of a row, or why it makes no record.
-    pub fn money(
-        &self,
-        (amount, currency): (&str, &str),
-        notation: &Notation,
-        strict: bool,
-    ) -> (Option<Money>, Vec<Note>, Option<Unsent>) {
+    pub fn money(&self, (amount, currency): (&str, &str), notation: &Notation, strict: bool) -> Stated {
         let (currency, inherited) = match self.resolve(currency, strict) {
             Ok(found) => found,
             Err(unsent) => return (None, Vec::new(), Some(unsent)),
@@ -94,6 +93,25 @@ pub fn id_of(row: &Row, file: &Hash) -> (String, bool) {
 pub fn programme_of(row: &Row, name: &str) -> String {
     let stated = row.get("programme");
     if stated.is_empty() { name.to_owned() } else { stated.to_owned() }
+}
+
+/// A row as a claim, as donations and payments read it; an empty row claims nothing.
+pub fn claim(row: &Row, dates: &DateFormat, item: String, money: Stated, content: Content) -> Claim {
+    let (money, notes, unsent) = money;
+    Claim {
+        key: item.clone(),
+        item,
+        line: row.line,
+        batch: row.get("batch").to_owned(),
+        date: dates.read(row.get("date")),
+        money,
+        notes,
+        digest: digest(row.values()),
+        unsent: if row.is_empty() { Some(Unsent::Skipped(Skip::Empty)) } else { unsent },
+        repeats: false,
+        conflicts: Vec::new(),
+        content: if row.is_empty() { Content::Nothing } else { content },
+    }
 }
 
 #[cfg(test)]
