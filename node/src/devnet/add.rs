@@ -20,9 +20,8 @@ pub fn add(dir: &Path, agency: &str) -> Result<Devnet, DevnetFault> {
     let known = devnet.genesis.document.agencies.iter().find(|known| known.id == agency);
     let name = known.ok_or_else(|| DevnetFault::NoSeat(agency.to_owned()))?.name.clone();
     let first = devnet.record.seats.first().ok_or_else(|| DevnetFault::NoDevnet(dir.to_owned()))?;
-    let [api, ops, peer] = ports::of(first.api.port(), devnet.record.seats.len())?;
+    let [api, ops, peer] = ports::next(first.api.port(), devnet.record.seats.len())?;
     let seat = Seat { agency_id: agency.to_owned(), name, api, ops, peer };
-    ports::require_free(&seat)?;
     let drawn = || -> Result<SigningKey, DevnetFault> { Ok(keys::generate()?) };
     let node_keys = SeatKeys { consensus: drawn()?, sealing: drawn()?, peer: drawn()? };
     write_node(&devnet.dir, &seat, &node_keys, Config { joined_later: true, ..Config::default() })?;

@@ -71,7 +71,7 @@ pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
     if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(DevnetFault::NotEmpty(dir.to_owned()));
     }
-    let base = ports::choose(plan.base_port, plan.agencies)?;
+    let base = plan.base_port.map_or_else(|| ports::choose(plan.agencies), Ok)?;
     let mut draft = Draft {
         dir: dir.to_owned(),
         agencies: Vec::new(),
@@ -84,7 +84,8 @@ pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
         let seat = if place < plan.agencies { Some(ports::of(base, place)?) } else { None };
         draft.add(organisation, seat)?;
     }
-    for seat in &draft.seats {
+    // A range that was chosen was free a moment ago; one that was asked for is refused before anything is written.
+    for seat in draft.seats.iter().filter(|_| plan.base_port.is_some()) {
         ports::require_free(seat)?;
     }
     let bytes = document(&draft.agencies).to_bytes().map_err(|error| DevnetFault::Genesis(error.to_string()))?;

@@ -20,15 +20,22 @@ pub fn of(base: u16, place: usize) -> Result<[SocketAddr; 3], DevnetFault> {
     Ok([0, 1, 2].map(|next| SocketAddr::from(([127, 0, 0, 1], first + next))))
 }
 
-/// The asked-for base, or the first from the usual one on whose ports are all free.
-pub fn choose(asked: Option<u16>, agencies: usize) -> Result<u16, DevnetFault> {
-    if let Some(base) = asked {
-        return Ok(base);
-    }
+/// The first base from the usual one on whose ports are all free.
+pub fn choose(agencies: usize) -> Result<u16, DevnetFault> {
+    choose_from(USUAL_BASE, agencies)
+}
+
+fn choose_from(first: u16, agencies: usize) -> Result<u16, DevnetFault> {
     let width = u16::try_from(agencies).unwrap_or(u16::MAX).saturating_mul(STEP);
-    let bases = (0..TRIES).map_while(|attempt| USUAL_BASE.checked_add(attempt.checked_mul(width)?));
+    let mut bases = (0..TRIES).map_while(|attempt| first.checked_add(attempt.checked_mul(width)?));
     let free = |base: &u16| (0..agencies).all(|place| of(*base, place).is_ok_and(|ports| ports.iter().all(is_free)));
-    bases.into_iter().find(free).ok_or(DevnetFault::NoPorts(agencies.saturating_mul(3)))
+    bases.find(free).ok_or(DevnetFault::NoPorts(agencies.saturating_mul(3)))
+}
+
+/// The ports of the first place from that one on that are all free.
+pub fn next(base: u16, place: usize) -> Result<[SocketAddr; 3], DevnetFault> {
+    let mut places = (place..).take(usize::from(TRIES)).map_while(|place| of(base, place).ok());
+    places.find(|ports| ports.iter().all(is_free)).ok_or(DevnetFault::NoPorts(3))
 }
 
 /// All three ports of a seat can be listened on.
@@ -57,16 +64,16 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_range_is_passed_over_unless_it_was_asked_for() {
-        let chosen = choose(None, 2).expect("some range is free");
-        let [_, ops, _] = of(chosen, 1).expect("in range");
-        let taken = TcpListener::bind(ops).expect("it was free");
-        assert_ne!(choose(None, 2).expect("another range is free"), chosen);
-        assert_eq!(choose(Some(chosen), 2).expect("as asked"), chosen);
-        let [api, ops, peer] = of(chosen, 1).expect("in range");
-        let seat = Seat { agency_id: "finance".into(), name: String::new(), api, ops, peer };
+    fn a_busy_range_is_passed_over() {
+        // Away from the usual base, where other tests look for free ports at the same time.
+        let held = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+        let taken = held.local_addr().expect("bound").port();
+        let base = taken - 11;
+        assert_ne!(choose_from(base, 2).expect("another range is free"), base);
+        assert_ne!(next(base, 1).expect("another place is free")[1].port(), taken);
+        let [_, ops, _] = of(base, 1).expect("in range");
+        let seat = Seat { agency_id: "finance".into(), name: String::new(), api: ops, ops, peer: ops };
         let fault = require_free(&seat).expect_err("taken");
-        assert_eq!(fault.to_string(), format!("port {} is taken; finance needs it", ops.port()));
-        drop(taken);
+        assert_eq!(fault.to_string(), format!("port {taken} is taken; finance needs it"));
     }
 }
