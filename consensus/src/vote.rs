@@ -29,6 +29,7 @@ impl Turns {
         // Before the vote is counted: it may complete the certificate that moves this node on.
         let (timely, vote) = (self.is_timely(proposal.header.time_ms, turn), proposal.vote(&self.setup.epoch));
         let Statement::Endorse { block, just: just_hash, .. } = vote.statement else { return };
+        self.note_signer(&vote);
         self.tally(vote, from);
         let state = self.turns.entry(turn).or_default();
         let certified = state.endorse_cert.as_ref();
@@ -58,6 +59,8 @@ impl Turns {
         if vote.statement.kind() == Kind::Skip && turn < self.cur && Some(from) != self.setup.me {
             self.answer_with_just(from);
         }
+        // Also of a turn that is final already: whoever confirmed it last needs no justification of the next.
+        self.note_signer(&vote);
         if turn > self.last_final.turn && turn <= self.cur.saturating_add(self.window()) {
             self.tally(vote, from);
         } else {
@@ -65,16 +68,21 @@ impl Turns {
         }
     }
 
+    /// What a verified vote shows of where its signer stands.
+    fn note_signer(&mut self, vote: &Vote) {
+        let (turn, kind) = (vote.statement.turn(), vote.statement.kind());
+        if let Some(peer) = self.peer(vote.signer) {
+            peer.signed = peer.signed.max(turn);
+            let seen = if kind == Kind::Confirm { turn.saturating_add(1) } else { turn };
+            peer.seen = peer.seen.max(seen);
+            peer.strikes = 0;
+        }
+    }
+
     /// Counts a vote; a quorum of equal statements is a certificate, a contradiction is evidence.
     fn tally(&mut self, vote: Vote, from: Peer) {
         self.check_own(&vote);
         let (turn, statement) = (vote.statement.turn(), vote.statement);
-        if let Some(peer) = self.peer(vote.signer) {
-            peer.signed = peer.signed.max(turn);
-            let seen = if statement.kind() == Kind::Confirm { turn.saturating_add(1) } else { turn };
-            peer.seen = peer.seen.max(seen);
-            peer.strikes = 0;
-        }
         let quorum = self.setup.epoch.set.quorum();
         let state = self.turns.entry(turn).or_default();
         let tallied = state.record(&vote);
