@@ -11,9 +11,11 @@ use mingzhang_ledger::state::tree::SENTINEL;
 use super::Store;
 use super::fault::StoreFault;
 use super::leaf::Leaf;
-use super::leaf_hashes;
-use super::schema::{Column, GROUP};
+use super::schema::Column;
 use super::view::View;
+
+/// Leaf hashes that are held in memory at a time.
+const HASHES_AT_ONCE: u64 = 65_536;
 
 /// What a check that found nothing wrong went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,8 +100,9 @@ fn check_state(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault>
         if expected != Some(key) {
             return Err(StoreFault::corrupt(name(), "the leaf before it does not lead to it"));
         }
-        if leaf_hash_at(view, leaf.index)? != Some(leaf.hash(&key)) {
-            return Err(StoreFault::corrupt(name(), "its hash is not the stored one"));
+        let hash = leaf.hash(&key);
+        if view.state_node(0, leaf.index)? != hash {
+            return Err(StoreFault::corrupt(name(), "its hash is not the one in the tree"));
         }
         if let Some(trail) = leaf.stored.trail.as_ref().filter(|_| view.store().base() == 0) {
             check_trail(view, &key, trail, checked)?;
@@ -107,24 +110,20 @@ fn check_state(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault>
         expected = (leaf.next != SENTINEL).then_some(leaf.next);
         checked.leaves += 1;
     }
+    // Leaf by leaf they are those of the tree: what remains are the hashes above them.
     let mut tree = Frontier::default();
-    for (group, item) in (0..).zip(view.scan(Column::LeafHashes, &0u64.to_be_bytes())) {
-        for hash in leaf_hashes::decode(group, &item?.1)? {
-            tree.append(hash);
+    while tree.size() < checked.leaves {
+        let hashes = view.leaf_hashes(tree.size(), HASHES_AT_ONCE)?;
+        if hashes.is_empty() {
+            break;
         }
+        hashes.into_iter().for_each(|hash| tree.append(hash));
     }
     let tip = view.tip();
     if expected.is_some() || checked.leaves != tip.state_size || tree.root() != tip.state_root {
         return Err(StoreFault::corrupt("the state tree", "its size or root is not the tip's"));
     }
     Ok(())
-}
-
-fn leaf_hash_at(view: &View<'_>, index: u64) -> Result<Option<Hash>, StoreFault> {
-    let group = index / GROUP;
-    let Some(bytes) = view.get(Column::LeafHashes, &group.to_be_bytes())? else { return Ok(None) };
-    let place = usize::try_from(index % GROUP).expect("below GROUP");
-    Ok(leaf_hashes::decode(group, &bytes)?.get(place).copied())
 }
 
 fn check_trail(view: &View<'_>, key: &Key, trail: &Frontier, checked: &mut Checked) -> Result<(), StoreFault> {

@@ -146,7 +146,7 @@ impl Store {
         log.write(batch)
     }
 
-    /// Leaves, leaf hashes, and what they overwrite.
+    /// Leaves, the leaf hashes of a large state, and what they overwrite.
     pub(super) fn write_state(
         &self,
         height: u64,
@@ -167,7 +167,13 @@ impl Store {
             state.undo.remember(key, before);
             state.leaves.push((*key, leaf));
         }
-        leaf_hashes::write(tree, size, self.column(Column::LeafHashes), batch);
+        let column = self.column(Column::LeafHashes);
+        if size > self.small_leaves {
+            leaf_hashes::write(tree, size, column, batch);
+        } else if tree.size > self.small_leaves {
+            let hashes = self.upper.read().expect("no holder of this lock panics").leaf_hashes_after(tree)?;
+            leaf_hashes::write_all(&hashes, column, batch);
+        }
         Ok(state)
     }
 

@@ -7,7 +7,7 @@ use mingzhang_ledger::codec::{CodecFault, Reader};
 use mingzhang_ledger::merkle::Frontier;
 use mingzhang_ledger::state::Stored;
 use mingzhang_ledger::state::key::{Key, KeyHashing};
-use mingzhang_ledger::state::tree::{self, Link, Neighbour, SENTINEL};
+use mingzhang_ledger::state::tree::{self, Neighbour, SENTINEL};
 
 /// Marks a leaf without a trail in the byte that otherwise counts a frontier's peaks.
 const NO_TRAIL: u8 = 0xff;
@@ -58,12 +58,6 @@ impl Leaf {
         let current = reader.take(reader.remaining())?.to_vec();
         Ok(Self { index, next, stored: Stored { current: current.into(), trail: trail.map(Arc::new) } })
     }
-}
-
-/// Where an encoded leaf stands.
-pub(super) fn link(bytes: &[u8]) -> Result<Link, CodecFault> {
-    let mut reader = Reader::new(bytes);
-    Ok(Link { index: reader.u64()?, next: reader.array()? })
 }
 
 /// Number of peaks u8 ‖ size u64 ‖ peaks.

@@ -1,6 +1,7 @@
-//! Leaf hashes of the state tree on disk, [`GROUP`] to a record. A block changes single hashes all over the tree, so it
-//! writes only those, as merge operands; RocksDB folds them into their groups when it reads and compacts. That is a
-//! tenth of the bytes that whole groups would take.
+//! Leaf hashes of a large state tree on disk, [`GROUP`] to a record. A block changes single hashes all over the tree, so
+//! it writes only those, as merge operands; RocksDB folds them into their groups when it reads and compacts. That is a
+//! tenth of the bytes that whole groups would take. Those of a small state are in memory only: they follow from its
+//! leaves, which are read at start anyway.
 
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::state::tree::TreeUpdate;
@@ -90,6 +91,13 @@ pub(super) fn write(tree: &TreeUpdate, size: u64, column: &ColumnFamily, batch: 
         } else {
             batch.merge_cf(column, group.to_be_bytes(), items);
         }
+    }
+}
+
+/// Writes all leaf hashes of a tree: of a state that ceases to be small.
+pub(super) fn write_all(hashes: &[Hash], column: &ColumnFamily, batch: &mut WriteBatch) {
+    for (group, hashes) in (0u64..).zip(hashes.chunks(SLOTS)) {
+        batch.put_cf(column, group.to_be_bytes(), encode(hashes));
     }
 }
 

@@ -16,6 +16,7 @@ use mingzhang_ledger::merkle::{Frontier, leaf_hash, subtree_root};
 use mingzhang_ledger::records::registry::{self, Founding};
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::memory::MemoryState;
+use mingzhang_ledger::state::tree::Link;
 use mingzhang_ledger::state::{Stored, TrailAppend};
 use rayon::prelude::*;
 use rocksdb::{DB, IteratorMode, WriteBatch};
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 
 use super::Store;
 use super::fault::StoreFault;
-use super::leaf::{self, LeafCache};
+use super::leaf::{Leaf, LeafCache};
 use super::leaf_hashes;
 use super::links::Links;
 use super::log::LogWriter;
@@ -31,10 +32,11 @@ use super::recovery::{self, Findings, Recovery};
 use super::schema::{self, Column, GROUP, GROUP_LEVEL, Memory, meta};
 use super::tip::Tip;
 use super::upper::Upper;
+use super::view::Pair;
 use super::write::Order;
 
-/// Groups of leaf hashes that are hashed together when the upper levels are rebuilt.
-const REBUILD_GROUPS: usize = 16_384;
+/// Leaves or groups that are hashed together when the levels above are rebuilt.
+const REBUILD_PART: usize = 16_384;
 /// Locked by the process that holds the directory, and holds its number.
 const PROCESS_FILE: &str = "PROCESS";
 
@@ -184,8 +186,10 @@ impl Store {
         let bytes =
             self.get(Column::Meta, meta::TIP)?.ok_or_else(|| StoreFault::corrupt("the tip", "it is missing"))?;
         let tip = Tip::decode(&bytes).map_err(|error| StoreFault::corrupt("the tip", error))?;
-        *self.upper.write().expect("no holder of this lock panics") = self.rebuild_upper(&tip)?;
-        *self.links.write().expect("no holder of this lock panics") = self.rebuild_links(&tip)?;
+        self.agree_on_leaf_hashes(&tip)?;
+        let (upper, links) = self.rebuild(&tip)?;
+        *self.upper.write().expect("no holder of this lock panics") = upper;
+        *self.links.write().expect("no holder of this lock panics") = links;
         self.leaves.lock().expect("no holder of this lock panics").advance(tip.height, std::iter::empty());
         let ids = self.admitted()?.into_iter().map(|admission| admission.transaction_id).collect();
         *self.admitted.lock().expect("no holder of this lock panics") = ids;
@@ -207,42 +211,45 @@ impl Store {
         Ok(self)
     }
 
-    pub(super) fn rebuild_upper(&self, tip: &Tip) -> Result<Upper, StoreFault> {
-        let small = tip.state_size <= self.small_leaves;
-        let mut hashes = Vec::new();
-        let mut pending = Vec::with_capacity(REBUILD_GROUPS);
-        let mut groups = self.db.iterator_cf(self.column(Column::LeafHashes), IteratorMode::Start);
-        loop {
-            let next = groups.next().transpose()?;
-            let ended = next.is_none();
-            pending.extend(next);
-            if ended || pending.len() == REBUILD_GROUPS {
-                let read = |(group, bytes): (Box<[u8]>, Box<[u8]>)| match small {
-                    true => group_hashes(&group, &bytes),
-                    false => complete_root(&group, &bytes).map(Vec::from_iter),
-                };
-                let read: Result<Vec<Vec<Hash>>, StoreFault> = pending.par_drain(..).map(read).collect();
-                hashes.extend(read?.into_iter().flatten());
+    /// Leaf hashes are on disk where, and only where, the state is not small: the limit may be another than before.
+    fn agree_on_leaf_hashes(&self, tip: &Tip) -> Result<(), StoreFault> {
+        let stored = self.get(Column::LeafHashes, &0u64.to_be_bytes())?.is_some();
+        let mut batch = WriteBatch::default();
+        match (stored, tip.state_size <= self.small_leaves) {
+            (true, true) => self.drop_leaf_hashes(&mut batch),
+            (false, false) => {
+                let leaves = self.db.iterator_cf(self.column(Column::Leaves), IteratorMode::Start);
+                let (hashes, _) = hash_leaves(leaves.map(|item| item.map_err(StoreFault::from)), tip.state_size)?;
+                leaf_hashes::write_all(&hashes, self.column(Column::LeafHashes), &mut batch);
             }
-            if ended {
-                return Ok(Upper::build(tip.height, (if small { 0 } else { GROUP_LEVEL }, self.small_leaves), hashes));
-            }
+            (true, false) | (false, true) => return Ok(()),
         }
+        self.write_synced(batch)
     }
 
-    pub(super) fn rebuild_links(&self, tip: &Tip) -> Result<Links, StoreFault> {
+    /// The state is small: its leaf hashes would grow stale on disk.
+    pub(super) fn drop_leaf_hashes(&self, batch: &mut WriteBatch) {
+        batch.delete_range_cf(self.column(Column::LeafHashes), &[0u8; 8][..], &[0xff; 9][..]);
+    }
+
+    /// What is kept in memory of the state tree, from what is stored.
+    pub(super) fn rebuild(&self, tip: &Tip) -> Result<(Upper, Links), StoreFault> {
         if tip.state_size > self.small_leaves {
-            return Ok(Links::new(tip.height, self.small_leaves, None));
+            let upper = Upper::build(tip.height, (GROUP_LEVEL, self.small_leaves), self.group_roots()?);
+            return Ok((upper, Links::new(tip.height, self.small_leaves, None)));
         }
-        let mut all = BTreeMap::new();
-        for item in self.db.iterator_cf(self.column(Column::Leaves), IteratorMode::Start) {
-            let (key, bytes) = item?;
-            let key: Key = key[..].try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;
-            let link = leaf::link(&bytes)
-                .map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))?;
-            all.insert(key, link);
-        }
-        Ok(Links::new(tip.height, self.small_leaves, Some(all)))
+        let leaves = self.db.iterator_cf(self.column(Column::Leaves), IteratorMode::Start);
+        let (hashes, links) = hash_leaves(leaves.map(|item| item.map_err(StoreFault::from)), tip.state_size)?;
+        let upper = Upper::build(tip.height, (0, self.small_leaves), hashes);
+        Ok((upper, Links::new(tip.height, self.small_leaves, Some(links))))
+    }
+
+    /// Roots of all complete groups of leaf hashes.
+    fn group_roots(&self) -> Result<Vec<Hash>, StoreFault> {
+        let mut roots = Vec::new();
+        let groups = self.db.iterator_cf(self.column(Column::LeafHashes), IteratorMode::Start);
+        in_parts(groups.map(|item| item.map_err(StoreFault::from)), complete_root, |root| roots.extend(root))?;
+        Ok(roots)
     }
 
     /// Ends in good order: what was written is in table files, and the next opening knows that nothing is missing.
@@ -273,15 +280,52 @@ fn take_lock(path: &Path) -> Result<File, StoreFault> {
     Ok(file)
 }
 
-fn group_hashes(group: &[u8], bytes: &[u8]) -> Result<Vec<Hash>, StoreFault> {
-    let group =
-        group.try_into().map_err(|_| StoreFault::corrupt("a leaf hash group", "its key is not 8 bytes long"))?;
-    leaf_hashes::decode(u64::from_be_bytes(group), bytes)
+/// Hashes of all leaves by their index, and where each stands.
+pub(super) fn hash_leaves(
+    leaves: impl Iterator<Item = Result<Pair, StoreFault>>,
+    size: u64,
+) -> Result<(Vec<Hash>, BTreeMap<Key, Link>), StoreFault> {
+    let (mut hashes, mut links) = (BTreeMap::new(), BTreeMap::new());
+    in_parts(leaves, hashed_leaf, |(key, link, hash)| {
+        hashes.insert(link.index, hash);
+        links.insert(key, link);
+    })?;
+    let whole = hashes.len() as u64 == size && hashes.keys().next_back().is_none_or(|last| last + 1 == size);
+    if whole && links.len() as u64 == size {
+        Ok((hashes.into_values().collect(), links))
+    } else {
+        Err(StoreFault::corrupt("the state tree", format!("{} of {size} leaves are there", hashes.len())))
+    }
+}
+
+fn hashed_leaf((key, bytes): Pair) -> Result<(Key, Link, Hash), StoreFault> {
+    let key: Key = key[..].try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;
+    let leaf =
+        Leaf::decode(&bytes).map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))?;
+    Ok((key, Link { index: leaf.index, next: leaf.next }, leaf.hash(&key)))
+}
+
+/// Works on stored pairs with all processors, a bounded number of them in memory at a time, and takes the results in order.
+fn in_parts<T: Send>(
+    mut pairs: impl Iterator<Item = Result<Pair, StoreFault>>,
+    work: impl Fn(Pair) -> Result<T, StoreFault> + Sync,
+    mut take: impl FnMut(T),
+) -> Result<(), StoreFault> {
+    loop {
+        let part: Vec<Pair> = pairs.by_ref().take(REBUILD_PART).collect::<Result<_, _>>()?;
+        if part.is_empty() {
+            return Ok(());
+        }
+        let done: Vec<T> = part.into_par_iter().map(&work).collect::<Result<_, _>>()?;
+        done.into_iter().for_each(&mut take);
+    }
 }
 
 /// Root of a group, if it is complete.
-fn complete_root(group: &[u8], bytes: &[u8]) -> Result<Option<Hash>, StoreFault> {
-    let hashes = group_hashes(group, bytes)?;
+fn complete_root((group, bytes): Pair) -> Result<Option<Hash>, StoreFault> {
+    let group =
+        group[..].try_into().map_err(|_| StoreFault::corrupt("a leaf hash group", "its key is not 8 bytes long"))?;
+    let hashes = leaf_hashes::decode(u64::from_be_bytes(group), &bytes)?;
     Ok((hashes.len() as u64 == GROUP).then(|| Frontier::of(hashes).root()))
 }
 

@@ -11,7 +11,7 @@ use rocksdb::{
 use super::leaf_hashes;
 
 /// Version of the layout below; a database of another version is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Hashes that lie together in one record of [`Column::LogHashes`] and [`Column::LeafHashes`].
 pub const GROUP: u64 = 16;
 /// log2 of [`GROUP`]: nodes below this level are computed from a group.
@@ -42,7 +42,7 @@ pub enum Column {
     Transactions,
     /// state key → leaf: index u64 ‖ next key ‖ trail frontier ‖ current value. Predecessor = reverse seek.
     Leaves,
-    /// group u64 → (slot u8 ‖ hash)*: up to 16 leaf hashes of the state tree; written by merges, see `leaf_hashes`.
+    /// group u64 → (slot u8 ‖ hash)*: up to 16 leaf hashes of a large state's tree; see `leaf_hashes`.
     LeafHashes,
     /// state key of the subject ‖ position u64 → log index u64. The entry hash is the log's.
     Trails,
@@ -219,6 +219,8 @@ pub(super) fn database_options(memory: &Memory) -> RocksOptions {
     options.set_db_write_buffer_size(memory.write_buffer_bytes);
     options.set_max_total_wal_size(4 * memory.write_buffer_bytes as u64);
     options.set_max_background_jobs(2);
+    // All writes come one after another under the lock that numbers them.
+    options.set_allow_concurrent_memtable_write(false);
     options.set_max_open_files(512);
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(4 << 20);

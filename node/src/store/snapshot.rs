@@ -137,7 +137,10 @@ impl Store {
         self.write_taken_log(taken, &mut batch)?;
         let tip = taken_tip(taken)?;
         self.write_taken_block(taken, &tip, &mut batch);
-        let (upper, links) = (self.rebuild_upper(&tip)?, self.rebuild_links(&tip)?);
+        let (upper, links) = self.rebuild(&tip)?;
+        if tip.state_size <= self.small_leaves {
+            self.drop_leaf_hashes(&mut batch);
+        }
         *self.upper.write().expect("no holder of this lock panics") = upper;
         *self.links.write().expect("no holder of this lock panics") = links;
         *self.leaves.lock().expect("no holder of this lock panics") = LeafCache::default();
@@ -255,6 +258,11 @@ impl View<'_> {
     /// All leaf hashes from leaf `first` on, at most `count`.
     pub fn leaf_hashes(&self, first: u64, count: u64) -> Result<Vec<Hash>, StoreFault> {
         let (mut found, end) = (Vec::new(), first.saturating_add(count));
+        if self.tip().state_size <= self.store().small_leaves {
+            let hashes = self.scanned_leaf_hashes()?;
+            let place = |index: u64| usize::try_from(index).map_or(hashes.len(), |index| index.min(hashes.len()));
+            return Ok(hashes[place(first)..place(end)].to_vec());
+        }
         for group in first / GROUP..end.div_ceil(GROUP) {
             let Some(bytes) = self.get(Column::LeafHashes, &group.to_be_bytes())? else { break };
             found.extend(leaf_hashes::decode(group, &bytes)?);

@@ -319,9 +319,15 @@ fn a_state_that_outgrows_its_limit_is_the_same_state() {
         drop(behind);
         store.close().expect("closes");
         drop(store);
+        let others = [0, 1 << 20].map(|small_state_leaves| Memory { small_state_leaves, ..settings.memory });
+        for memory in [settings.memory, others[0], others[1], settings.memory] {
+            let store = Store::open(directory.path(), &foundation(), &Settings { memory }).expect("opens again");
+            grow(&store, 5);
+            assert!(store.check().is_ok(), "limit {limit}, then {}", memory.small_state_leaves);
+            let stored = store.get(Column::LeafHashes, &[0; 8]).expect("read").is_some();
+            assert_eq!(stored, store.tip().state_size > memory.small_state_leaves, "limit {limit}");
+        }
         let store = Store::open(directory.path(), &foundation(), &settings).expect("opens again");
-        grow(&store, 5);
-        assert!(store.check().is_ok(), "limit {limit}");
         assert!(store.tip().state_size > 100, "the limits are passed");
         roots.push(store.tip().state_root);
     }
@@ -351,7 +357,11 @@ fn check_names_what_differs() {
         (Column::Trails, schema::trail(&leaf, 3).to_vec(), "trail of"),
     ];
     for (column, key, expected) in cases {
-        let (_directory, store) = store();
+        // Leaf hashes are on disk where the state is not small.
+        let small_state_leaves = if column == Column::LeafHashes { 0 } else { Memory::default().small_state_leaves };
+        let settings = Settings { memory: Memory { small_state_leaves, ..Memory::default() } };
+        let directory = TempDir::new().expect("a temporary folder");
+        let store = Store::open(directory.path(), &foundation(), &settings).expect("opens");
         grow(&store, 6);
         let mut value = store.get(column, &key).expect("read").expect("present");
         let last = value.len() - 1;

@@ -1,6 +1,6 @@
 //! The upper levels of the state tree, in memory: one hash per [`GROUP`] leaves and all above, and while the state is
-//! small the levels below too. Rebuilt at start from the groups on disk. And for the last blocks what they overwrote, so
-//! that proofs can be made against a sealed header behind the tip.
+//! small the levels below too. Rebuilt at start: those of a small state from its leaves, others from the groups on disk.
+//! And for the last blocks what they overwrote, so that proofs can be made against a sealed header behind the tip.
 //!
 //! [`GROUP`]: super::schema::GROUP
 
@@ -91,6 +91,32 @@ impl Upper {
     /// A node below [`GROUP_LEVEL`] at the newest height, if such nodes are kept.
     pub fn low_node(&self, level: u32, index: u64, height: u64) -> Option<Hash> {
         if height == self.height { self.current(level, index) } else { None }
+    }
+
+    /// The height that the nodes stand at.
+    pub fn height(&self) -> u64 {
+        self.height
+    }
+
+    /// Hashes of the leaves from `first` on at the newest height, at most `count`; none if the state is not small.
+    pub fn low_leaves(&self, first: u64, count: u64) -> Option<Vec<Hash>> {
+        let leaves = self.levels.first().filter(|_| self.lowest == 0)?;
+        let place = |index: u64| usize::try_from(index).map_or(leaves.len(), |index| index.min(leaves.len()));
+        Some(leaves[place(first)..place(first.saturating_add(count))].to_vec())
+    }
+
+    /// All leaf hashes of a small state as `update` leaves them.
+    pub fn leaf_hashes_after(&self, update: &TreeUpdate) -> Result<Vec<Hash>, StateFault> {
+        let mut hashes = self.low_leaves(0, u64::MAX).unwrap_or_default();
+        for (index, hash) in update.leaf_hashes() {
+            let place = usize::try_from(index).map_err(|_| StateFault::Invariant("index"))?;
+            if place == hashes.len() {
+                hashes.push(hash);
+            } else {
+                *hashes.get_mut(place).ok_or(StateFault::Invariant("a level of the state tree has a gap"))? = hash;
+            }
+        }
+        Ok(hashes)
     }
 
     /// The node as it was at `height`, which must be kept.

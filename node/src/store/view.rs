@@ -1,7 +1,7 @@
 //! The store as it was at one height: a database snapshot and, behind the tip, what later blocks overwrote. All reads
 //! for execution, proofs and the API go through a view. Which questions the API asks is in `query`.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub struct View<'a> {
     groups: RefCell<HashMap<u64, Arc<Vec<Hash>>>>,
     /// Keys that were looked for and are not there: a new record's key is asked for more than once.
     absent: RefCell<HashSet<Key, KeyHashing>>,
+    /// All leaf hashes of a small state in the snapshot, once they were asked for.
+    scanned: OnceCell<Vec<Hash>>,
 }
 
 impl Store {
@@ -67,7 +69,7 @@ impl Store {
         let undo = kept.ok_or(StoreFault::NotKept { height, oldest: upper.oldest(tip.height), newest: tip.height })?;
         drop(upper);
         let (cursor, groups, absent) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Ok(View { cursor, snapshot, store: self, height, tip, undo, groups, absent })
+        Ok(View { cursor, snapshot, store: self, height, tip, undo, groups, absent, scanned: OnceCell::new() })
     }
 }
 
@@ -177,10 +179,11 @@ impl<'a> View<'a> {
         if let Some(hashes) = self.groups.borrow().get(&group) {
             return Ok(hashes.clone());
         }
-        let bytes = self.snapshot.get_pinned_cf(self.store.column(Column::LeafHashes), group.to_be_bytes())?;
-        let bytes = bytes.ok_or_else(|| StoreFault::corrupt(format!("leaf hash group {group}"), "it is missing"))?;
-        let mut hashes = leaf_hashes::decode(group, &bytes)?;
-        for undo in self.undo.iter().rev() {
+        let (mut hashes, later) = match self.group_in_memory(group)? {
+            Some(found) => found,
+            None => (self.stored_group(group)?, self.undo.clone()),
+        };
+        for undo in later.iter().rev() {
             for (index, hash) in (group * GROUP..).zip(hashes.iter_mut()) {
                 if let Some(before) = undo.leaf_hash(index) {
                     *hash = before;
@@ -195,7 +198,33 @@ impl<'a> View<'a> {
         Ok(hashes)
     }
 
-    fn state_node(&self, level: u32, index: u64) -> Result<Hash, StateFault> {
+    fn stored_group(&self, group: u64) -> Result<Vec<Hash>, StoreFault> {
+        let bytes = self.snapshot.get_pinned_cf(self.store.column(Column::LeafHashes), group.to_be_bytes())?;
+        let bytes = bytes.ok_or_else(|| StoreFault::corrupt(format!("leaf hash group {group}"), "it is missing"))?;
+        leaf_hashes::decode(group, &bytes)
+    }
+
+    /// A group of a small state as the newest block left it, and what the blocks above the view overwrote.
+    fn group_in_memory(&self, group: u64) -> Result<Option<(Vec<Hash>, Vec<Arc<Undo>>)>, StoreFault> {
+        let upper = self.store.upper.read().expect("no holder of this lock panics");
+        let Some(hashes) = upper.low_leaves(group * GROUP, GROUP) else { return Ok(None) };
+        let newest = upper.height();
+        let later = upper.since(self.height, newest);
+        let not_kept = || StoreFault::NotKept { height: self.height, oldest: upper.oldest(newest), newest };
+        Ok(Some((hashes, later.ok_or_else(not_kept)?)))
+    }
+
+    /// All leaf hashes of a small state in the snapshot, from its leaves: it may be older than what memory keeps.
+    pub(super) fn scanned_leaf_hashes(&self) -> Result<&[Hash], StoreFault> {
+        if let Some(hashes) = self.scanned.get() {
+            return Ok(hashes);
+        }
+        let leaves = self.scan(Column::Leaves, &SENTINEL);
+        let hashes = super::open::hash_leaves(leaves, self.tip.state_size)?.0;
+        Ok(self.scanned.get_or_init(|| hashes))
+    }
+
+    pub(super) fn state_node(&self, level: u32, index: u64) -> Result<Hash, StateFault> {
         if level >= GROUP_LEVEL {
             return self.store.upper.read().expect("no holder of this lock panics").node(level, index, self.height);
         }
