@@ -1,7 +1,7 @@
 //! The body of a record: typed reading of what the door has validated, and the validation itself. What the values mean
 //! is the mechanisms' matter.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::calendar::Day;
 use super::object::{Person, Ref};
@@ -18,11 +18,29 @@ pub struct Record<'t> {
     pub reference: Ref,
     pub transaction_id: Hash,
     pub key_id: KeyId,
-    pub body: Cow<'t, Value>,
+    pub body: Body<'t>,
     /// Calendar day of the block that recorded it.
     pub recorded: Day,
     /// Its stated date, else `recorded`.
     pub effective: Day,
+}
+
+/// A body as its transaction has it, or as it was kept while the record waited.
+#[derive(Debug, Clone)]
+pub enum Body<'t> {
+    Submitted(&'t Value),
+    Waited(Arc<Value>),
+}
+
+impl std::ops::Deref for Body<'_> {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        match self {
+            Self::Submitted(body) => body,
+            Self::Waited(body) => body,
+        }
+    }
 }
 
 impl Record<'_> {

@@ -10,6 +10,8 @@ use super::body::Record;
 use super::calendar::Day;
 use super::object::{Mode, Object, RecordLeaf, Ref, Subject};
 use super::signer::Signer;
+use super::waiting::Waiting;
+use crate::codec::Value;
 use crate::outcome::Rejection;
 use crate::state::execute::{BlockContext, Effect, Network};
 use crate::state::{Overlay, Snapshot, StateFault, key};
@@ -90,6 +92,7 @@ pub struct Scene<'a> {
     totals: BTreeMap<String, Totals>,
     leaves: BTreeMap<Ref, Cached>,
     created: Option<Object>,
+    waiting_body: Option<(Ref, Arc<Value>)>,
     /// Whether earlier objects that the record changed are shown, as a dry run wants it.
     pub(crate) shows_effects: bool,
     /// The waiting record that ends if this record is rejected from here on.
@@ -136,6 +139,7 @@ impl<'a> Scene<'a> {
             totals: BTreeMap::new(),
             leaves: BTreeMap::new(),
             created: None,
+            waiting_body: None,
             shows_effects: false,
             ends_on_failure: None,
         }
@@ -155,11 +159,33 @@ impl<'a> Scene<'a> {
 
     /// The leaf of an earlier record.
     pub fn leaf(&mut self, reference: &Ref) -> Result<Option<&RecordLeaf>, StateFault> {
+        Ok(self.cached(reference)?.map(|leaf| &**leaf))
+    }
+
+    /// As [`Scene::leaf`], to be held while the scene changes: it stays as it is now.
+    pub fn leaf_as_is(&mut self, reference: &Ref) -> Result<Option<Arc<RecordLeaf>>, StateFault> {
+        Ok(self.cached(reference)?.cloned())
+    }
+
+    fn cached(&mut self, reference: &Ref) -> Result<Option<&Arc<RecordLeaf>>, StateFault> {
         if !self.leaves.contains_key(reference) {
             let leaf = self.draft.shared(&reference.key())?;
             self.leaves.insert(reference.clone(), Cached { leaf, before: None, changed: false });
         }
-        Ok(self.leaves.get(reference).and_then(|cached| cached.leaf.as_deref()))
+        Ok(self.leaves.get(reference).and_then(|cached| cached.leaf.as_ref()))
+    }
+
+    /// The body of a waiting record, decoded once for all who judge it.
+    pub(crate) fn waiting_body(&mut self, reference: &Ref, waiting: &Waiting) -> Result<Arc<Value>, StateFault> {
+        if let Some((known, body)) = &self.waiting_body
+            && known == reference
+        {
+            return Ok(Arc::clone(body));
+        }
+        let body = Value::decode(&waiting.body).map_err(|fault| StateFault::Value(fault.to_string()))?;
+        let body = Arc::new(body);
+        self.waiting_body = Some((reference.clone(), Arc::clone(&body)));
+        Ok(body)
     }
 
     /// The object that an earlier record made. Within the record that makes it, see [`Scene::created`].

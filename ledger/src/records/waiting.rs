@@ -1,19 +1,18 @@
 //! Two persons, two records: a record that waits for approval, and the pair `approve`, `reject` that ends the waiting.
 //! What then takes effect is the mechanism's matter.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
-use super::body::{self, Record};
+use super::body::{self, Body, Record};
 use super::judge;
 use super::object::{Person, RecordLeaf, Ref, Subject};
 use super::role::Role;
 use super::scene::{Halt, Scene, Verdict, reject};
 use super::schema::{Area, Field, FieldKind, RecordType};
 use super::signer::Signer;
-use crate::codec::Value;
 use crate::crypto::{Hash, KeyId};
 use crate::state::StateFault;
 use crate::transaction::Payload;
@@ -154,14 +153,27 @@ pub fn registered_by(payload: &Payload) -> Ref {
     approved.unwrap_or_else(|| Ref::new(&payload.agency, &payload.record_id))
 }
 
-/// The record that an `approve` or `reject` names, and its waiting. 3002 if it never waited.
-fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, RecordLeaf, Waiting)> {
-    let reference: Ref = scene.record.need("waiting")?;
-    let leaf = scene.leaf(&reference)?.cloned();
-    let Some(leaf) = leaf else { return reject(3002, format!("{reference} does not exist")) };
-    match leaf.waiting.clone() {
-        Some(waiting) if leaf.outcome == 0 => Ok((reference, leaf, waiting)),
-        _ => reject(3002, format!("{reference} does not wait for approval")),
+/// A record that an `approve` or `reject` names, as it was when it was looked up.
+struct Named {
+    reference: Ref,
+    leaf: Arc<RecordLeaf>,
+}
+
+impl Named {
+    /// 3002 if it never waited.
+    fn of(scene: &mut Scene<'_>) -> Verdict<Self> {
+        let reference: Ref = scene.record.need("waiting")?;
+        let Some(leaf) = scene.leaf_as_is(&reference)? else {
+            return reject(3002, format!("{reference} does not exist"));
+        };
+        if leaf.waiting.is_none() || leaf.outcome != 0 {
+            return reject(3002, format!("{reference} does not wait for approval"));
+        }
+        Ok(Self { reference, leaf })
+    }
+
+    fn waiting(&self) -> Result<&Waiting, StateFault> {
+        self.leaf.waiting.as_ref().ok_or(StateFault::Invariant("a waiting record does not wait"))
     }
 }
 
@@ -175,61 +187,58 @@ fn has_acted(signer: &Signer, leaf: &RecordLeaf, waiting: &Waiting) -> bool {
 
 /// 3013: a registry act needs two admins, not one twice.
 fn two_admins(scene: &mut Scene<'_>) -> Verdict {
-    let (reference, leaf, waiting) = named(scene)?;
+    let named = Named::of(scene)?;
+    let waiting = named.waiting()?;
     let admins = waiting.outstanding().any(|(_, need)| need.role == Role::Admin);
-    if waiting.is_open() && admins && has_acted(&scene.signer, &leaf, &waiting) {
-        return reject(3013, format!("{reference} has this person's signature already"));
+    if waiting.is_open() && admins && has_acted(&scene.signer, &named.leaf, waiting) {
+        return reject(3013, format!("{} has this person's signature already", named.reference));
     }
     Ok(())
 }
 
 /// 3003 and 3004: another key and person than all before, of the agency and in the role that is still needed.
 fn second_person(scene: &mut Scene<'_>) -> Verdict {
-    let (reference, leaf, waiting) = named(scene)?;
+    let named = Named::of(scene)?;
+    let (reference, leaf, waiting) = (&named.reference, &named.leaf, named.waiting()?);
     if !waiting.is_open() {
         return Ok(());
     }
-    if has_acted(&scene.signer, &leaf, &waiting) {
-        let code = if kind_of(&leaf)?.name == "correct" { 3701 } else { 3004 };
+    if has_acted(&scene.signer, leaf, waiting) {
+        let code = if kind_of(leaf)?.name == "correct" { 3701 } else { 3004 };
         return reject(code, format!("{reference} has this person's signature already"));
     }
-    let fitting: Vec<Need> = waiting
-        .outstanding()
-        .filter(|(_, need)| need.fits_agency(&scene.signer.agency, &reference.agency))
-        .map(|(_, need)| need.clone())
-        .collect();
-    if fitting.is_empty() {
+    let agency = &scene.signer.agency;
+    let mut fitting = waiting.outstanding().filter(|(_, need)| need.fits_agency(agency, &reference.agency)).peekable();
+    if fitting.peek().is_none() {
         let wanted: Vec<_> = waiting.outstanding().map(|(_, need)| need.to_string()).collect();
-        return reject(3004, format!("{} approves nothing here; wanted: {}", scene.signer.agency, wanted.join(", ")));
+        return reject(3004, format!("{agency} approves nothing here; wanted: {}", wanted.join(", ")));
     }
-    if matching_need(scene, &reference, &leaf, &waiting)?.is_none() {
-        let wanted: Vec<_> = fitting.iter().map(Need::to_string).collect();
+    let wanted: Vec<&Need> = fitting.map(|(_, need)| need).collect();
+    if matching_need(scene, &named)?.is_none() {
+        let wanted: Vec<_> = wanted.iter().map(|need| need.to_string()).collect();
         return reject(3003, format!("wants {}", wanted.join(" or ")));
     }
     Ok(())
 }
 
 /// The first outstanding need that the signer can meet: agency, role in force, its limit and scope.
-fn matching_need(
-    scene: &Scene<'_>,
-    reference: &Ref,
-    leaf: &RecordLeaf,
-    waiting: &Waiting,
-) -> Result<Option<u32>, StateFault> {
-    let body = body_of(waiting)?;
+fn matching_need(scene: &mut Scene<'_>, named: &Named) -> Result<Option<u32>, StateFault> {
+    let (reference, leaf, waiting) = (&named.reference, &named.leaf, named.waiting()?);
+    let body = scene.waiting_body(reference, waiting)?;
     let kind = kind_of(leaf)?;
     let amount_minor = body::amount(kind, &body);
-    let mut named: Vec<Ref> = body::references(kind, &body).into_iter().map(|found| found.reference).collect();
+    let mut subjects: Vec<Ref> = body::references(kind, &body).into_iter().map(|found| found.reference).collect();
     for subject in &leaf.subjects {
         if let Subject::Record(subject) = subject {
-            named.push(subject.clone());
+            subjects.push(subject.clone());
         }
     }
     let (signer, today) = (&scene.signer, scene.today());
     Ok(waiting
         .outstanding()
         .find(|(_, need)| {
-            need.fits_agency(&signer.agency, &reference.agency) && signer.covers(need.role, today, amount_minor, &named)
+            need.fits_agency(&signer.agency, &reference.agency)
+                && signer.covers(need.role, today, amount_minor, &subjects)
         })
         .map(|(number, _)| number))
 }
@@ -238,13 +247,10 @@ fn kind_of(leaf: &RecordLeaf) -> Result<&'static RecordType, StateFault> {
     super::record_type(&leaf.record_type).ok_or(StateFault::Invariant("a stored record has an unknown type"))
 }
 
-fn body_of(waiting: &Waiting) -> Result<Value, StateFault> {
-    Value::decode(&waiting.body).map_err(|fault| StateFault::Value(fault.to_string()))
-}
-
 /// 3204 and 3205: exactly that record, still waiting.
 fn exact_and_in_time(scene: &mut Scene<'_>) -> Verdict {
-    let (reference, leaf, waiting) = named(scene)?;
+    let named = Named::of(scene)?;
+    let (reference, leaf, waiting) = (&named.reference, &named.leaf, named.waiting()?);
     let digest: Hash = scene.record.need("digest")?;
     if digest != leaf.transaction_id {
         let (named, recorded) = (hex::encode(digest), hex::encode(leaf.transaction_id));
@@ -262,9 +268,10 @@ fn exact_and_in_time(scene: &mut Scene<'_>) -> Verdict {
 /// All rules run again over the waiting record; with the last approval it takes effect. A failure ends it: the frame
 /// voids it when this record is rejected.
 fn approve(scene: &mut Scene<'_>) -> Verdict {
-    let (reference, leaf, mut waiting) = named(scene)?;
-    let need = matching_need(scene, &reference, &leaf, &waiting)?
-        .ok_or(StateFault::Invariant("an approval without a need passed its checks"))?;
+    let named = Named::of(scene)?;
+    let need =
+        matching_need(scene, &named)?.ok_or(StateFault::Invariant("an approval without a need passed its checks"))?;
+    let mut waiting = named.waiting()?.clone();
     waiting.approvals.push(Approval {
         need,
         agency: scene.signer.agency.clone(),
@@ -272,8 +279,8 @@ fn approve(scene: &mut Scene<'_>) -> Verdict {
         persons: scene.signer.persons(),
     });
     let complete = waiting.outstanding().next().is_none();
-    scene.ends_on_failure = Some(reference.clone());
-    inside(scene, &reference, |scene| {
+    scene.ends_on_failure = Some(named.reference.clone());
+    inside(scene, &named.reference, |scene| {
         judge::check(scene)?;
         if complete { judge::take_effect(scene) } else { Ok(()) }
     })?;
@@ -282,13 +289,13 @@ fn approve(scene: &mut Scene<'_>) -> Verdict {
         waiting.stage = Stage::Effective;
         waiting.body = Vec::new();
     }
-    scene.change_leaf(&reference, |leaf| leaf.waiting = Some(waiting))?;
+    scene.change_leaf(&named.reference, |leaf| leaf.waiting = Some(waiting))?;
     Ok(())
 }
 
 fn send_back(scene: &mut Scene<'_>) -> Verdict {
-    let (reference, ..) = named(scene)?;
-    end(scene, &reference)
+    let named = Named::of(scene)?;
+    end(scene, &named.reference)
 }
 
 /// Ends a waiting record without effect: rejected, failed, cancelled or expired. 3205 if it waits no more.
@@ -318,14 +325,14 @@ pub(crate) fn void(scene: &mut Scene<'_>, reference: &Ref) -> Result<(), StateFa
 
 /// Runs a step with the waiting record on the scene instead of the one that ends its waiting.
 fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'_>) -> Verdict) -> Verdict {
-    let leaf = scene.leaf(reference)?.cloned().ok_or(StateFault::Invariant("a waiting record has no leaf"))?;
+    let leaf = scene.leaf_as_is(reference)?.ok_or(StateFault::Invariant("a waiting record has no leaf"))?;
     let waiting = leaf.waiting.as_ref().ok_or(StateFault::Invariant("a waiting record does not wait"))?;
     let record = Record {
         kind: kind_of(&leaf)?,
         reference: reference.clone(),
         transaction_id: leaf.transaction_id,
         key_id: leaf.key_id,
-        body: Cow::Owned(body_of(waiting)?),
+        body: Body::Waited(scene.waiting_body(reference, waiting)?),
         recorded: leaf.recorded,
         effective: leaf.effective,
     };
@@ -335,12 +342,12 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
         std::mem::replace(&mut scene.record, record),
         std::mem::replace(&mut scene.signer, signer),
         std::mem::replace(&mut scene.mode, leaf.mode),
-        std::mem::replace(&mut scene.subjects, leaf.subjects.into_iter().collect()),
+        std::mem::replace(&mut scene.subjects, leaf.subjects.iter().cloned().collect()),
     );
-    let known = leaf.flags;
+    let known = &leaf.flags;
     let earlier = scene.flags().len();
     step(scene)?;
-    scene.forget_flags(earlier, &known);
+    scene.forget_flags(earlier, known);
     if let Some(object) = scene.take_created() {
         if object.kind().has_trail() {
             scene.touch(Subject::Record(reference.clone()));

@@ -1,6 +1,7 @@
 //! The current value under a key: its bytes, and the typed value once somebody has decoded or made it. Shared by all who
 //! read it and never changed, so that the programme, accounts and officers that every record of a block names are
-//! decoded once and copied never.
+//! decoded once and copied never. A value that was made is encoded when its bytes are asked for: of what every record of
+//! a block changes, only the last is.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -13,26 +14,31 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+type Untyped = Arc<dyn Any + Send + Sync>;
+type Encoded = Result<Vec<u8>, StateFault>;
+
 /// Deterministic CBOR of a value.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Current(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
-    bytes: Vec<u8>,
-    value: OnceLock<Arc<dyn Any + Send + Sync>>,
+    bytes: OnceLock<Encoded>,
+    value: OnceLock<Untyped>,
+    /// Encodes `value`, of which it knows the type.
+    encode: fn(&Untyped) -> Encoded,
 }
 
 impl Current {
-    /// Encodes a value that was made here.
-    pub fn of<T: Typed>(value: Arc<T>) -> Result<Self, StateFault> {
-        let encoded = SCRATCH.with_borrow_mut(|scratch| {
-            scratch.clear();
-            minicbor::encode(&*value, &mut *scratch).map(|()| scratch.as_slice().to_vec())
-        });
-        let bytes = encoded.map_err(|error| StateFault::Value(error.to_string()))?;
-        let value: Arc<dyn Any + Send + Sync> = value;
-        Ok(Self(Arc::new(Inner { bytes, value: OnceLock::from(value) })))
+    /// A value that was made here.
+    pub fn of<T: Typed>(value: Arc<T>) -> Self {
+        let value: Untyped = value;
+        Self(Arc::new(Inner { bytes: OnceLock::new(), value: OnceLock::from(value), encode: encode::<T> }))
+    }
+
+    /// The bytes, or why the value has none.
+    pub fn encoded(&self) -> Result<&[u8], StateFault> {
+        let encode = || self.0.value.get().map_or_else(|| Ok(Vec::new()), self.0.encode);
+        self.0.bytes.get_or_init(encode).as_deref().map_err(StateFault::clone)
     }
 
     /// The typed value.
@@ -40,7 +46,7 @@ impl Current {
         if let Some(value) = self.0.value.get().and_then(|known| Arc::clone(known).downcast::<T>().ok()) {
             return Ok(value);
         }
-        let value: T = minicbor::decode(&self.0.bytes).map_err(|error| StateFault::Value(error.to_string()))?;
+        let value: T = minicbor::decode(self.encoded()?).map_err(|error| StateFault::Value(error.to_string()))?;
         let value = Arc::new(value);
         // A key is read as one type only; if two threads decode it at once, either result serves.
         self.0.value.get_or_init(|| value.clone());
@@ -48,23 +54,42 @@ impl Current {
     }
 }
 
+fn encode<T: Typed>(value: &Untyped) -> Encoded {
+    let value = value.downcast_ref::<T>().ok_or(StateFault::Invariant("a value is of another type than it was"))?;
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        match minicbor::encode(value, &mut *scratch) {
+            Ok(()) => Ok(scratch.as_slice().to_vec()),
+            Err(error) => Err(StateFault::Value(error.to_string())),
+        }
+    })
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Self::from(Vec::new())
+    }
+}
+
 impl From<Vec<u8>> for Current {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Inner { bytes, value: OnceLock::new() }))
+        let nothing = |_: &Untyped| Ok(Vec::new());
+        Self(Arc::new(Inner { bytes: OnceLock::from(Ok(bytes)), value: OnceLock::new(), encode: nothing }))
     }
 }
 
 impl std::ops::Deref for Current {
     type Target = [u8];
 
+    /// Whoever hashes or stores a change has it from [`super::Parts::sorted`], which refuses a value without bytes.
     fn deref(&self) -> &[u8] {
-        &self.0.bytes
+        self.encoded().unwrap_or_default()
     }
 }
 
 impl PartialEq for Current {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.bytes == other.0.bytes
+        Arc::ptr_eq(&self.0, &other.0) || self.encoded() == other.encoded()
     }
 }
 
@@ -72,6 +97,6 @@ impl Eq for Current {}
 
 impl std::fmt::Debug for Current {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex::encode(&self.0.bytes))
+        f.write_str(&hex::encode(&**self))
     }
 }

@@ -1,7 +1,6 @@
 //! Runs the records of a block and says what changed: the door applied again inside the block, then every record in
 //! order, each whole or not at all. Which rules a record meets is in `records`; the tree over the result in `tree`.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::door;
 use crate::entry::record_entry;
 use crate::merkle::leaf_hash;
 use crate::outcome::Refusal;
-use crate::records::body::Record;
+use crate::records::body::{Body, Record};
 use crate::records::calendar::Day;
 use crate::records::judge;
 use crate::records::object::{Mode, Object, RecordLeaf, Ref, Subject};
@@ -118,11 +117,11 @@ pub fn execute(
         let run = run(&draft, network, block, (transaction, index, false))?;
         execution.entries.push(record_entry(run.record.outcome, transaction.bytes()));
         execution.records.push(run.record);
-        draft.absorb(run.parts);
+        draft.absorb(run.parts)?;
         index = index.saturating_add(1);
     }
     crate::records::governance::close_block(&mut draft, block)?;
-    (execution.changes, execution.appends) = draft.into_parts().sorted();
+    (execution.changes, execution.appends) = draft.into_parts().sorted()?;
     Ok(execution)
 }
 
@@ -168,7 +167,7 @@ fn run(
         reference: Ref::new(&payload.agency, &payload.record_id),
         transaction_id: transaction.id(),
         key_id: transaction.key_id(),
-        body: Cow::Borrowed(&payload.body),
+        body: Body::Submitted(&payload.body),
         recorded,
         effective: recorded,
     };

@@ -127,6 +127,16 @@ pub struct Overlay<'a> {
     base: &'a dyn Snapshot,
     changes: HashMap<Key, Stored, KeyHashing>,
     appends: Vec<TrailAppend>,
+    joins: Vec<Join>,
+}
+
+/// A log entry that a trail gets when the changes are taken over: the trails of a block are copied once, not for every
+/// record that joins them.
+#[derive(Debug)]
+struct Join {
+    trail: Key,
+    index: u64,
+    entry_hash: Hash,
 }
 
 impl Snapshot for Overlay<'_> {
@@ -140,7 +150,7 @@ impl Snapshot for Overlay<'_> {
 
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a dyn Snapshot) -> Self {
-        Self { base, changes: HashMap::default(), appends: Vec::new() }
+        Self { base, changes: HashMap::default(), appends: Vec::new(), joins: Vec::new() }
     }
 
     /// The typed current value under a key.
@@ -167,7 +177,7 @@ impl<'a> Overlay<'a> {
 
     /// As [`Self::put`], without a copy.
     pub fn put_shared<T: Typed>(&mut self, key: Key, value: Arc<T>) -> Result<(), StateFault> {
-        let current = Current::of(value)?;
+        let current = Current::of(value);
         match self.changes.get_mut(&key) {
             Some(stored) => stored.current = current,
             None => {
@@ -185,17 +195,11 @@ impl<'a> Overlay<'a> {
 
     /// Appends a log entry to the trail under `key`, which must hold a value; a value without a trail gets one.
     pub fn append_to_trail(&mut self, key: Key, index: u64, entry_hash: &Hash) -> Result<(), StateFault> {
-        let stored = match self.changes.entry(key) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let stored = self.base.read(&key)?;
-                entry.insert(stored.ok_or(StateFault::Invariant("trail of a key that does not exist"))?)
-            }
-        };
-        let trail = Arc::make_mut(stored.trail.get_or_insert_default());
-        let entry = trail_entry(index, entry_hash);
-        self.appends.push(TrailAppend { trail: key, position: trail.size(), entry });
-        trail.append(leaf_hash(&entry));
+        if let Entry::Vacant(entry) = self.changes.entry(key) {
+            let stored = self.base.read(&key)?;
+            entry.insert(stored.ok_or(StateFault::Invariant("trail of a key that does not exist"))?);
+        }
+        self.joins.push(Join { trail: key, index, entry_hash: *entry_hash });
         Ok(())
     }
 
@@ -206,13 +210,14 @@ impl<'a> Overlay<'a> {
 
     /// Ends the overlay and hands over what it gathered.
     pub fn into_parts(self) -> Parts {
-        Parts { changes: self.changes, appends: self.appends }
+        Parts { changes: self.changes, appends: self.appends, joins: self.joins }
     }
 
     /// Takes over what an overlay above this one gathered.
-    pub fn absorb(&mut self, parts: Parts) {
+    pub fn absorb(&mut self, parts: Parts) -> Result<(), StateFault> {
         self.changes.extend(parts.changes);
         self.appends.extend(parts.appends);
+        join(&mut self.changes, &mut self.appends, parts.joins)
     }
 }
 
@@ -220,12 +225,32 @@ impl<'a> Overlay<'a> {
 #[derive(Debug, Default)]
 pub struct Parts {
     changes: HashMap<Key, Stored, KeyHashing>,
-    pub appends: Vec<TrailAppend>,
+    appends: Vec<TrailAppend>,
+    joins: Vec<Join>,
 }
 
 impl Parts {
-    /// Changes in the order of their keys, and appends in the order in which they were made.
-    pub fn sorted(self) -> (BTreeMap<Key, Stored>, Vec<TrailAppend>) {
-        (self.changes.into_iter().collect(), self.appends)
+    /// Changes in the order of their keys, all encoded, and appends in the order in which they were made.
+    pub fn sorted(mut self) -> Result<(BTreeMap<Key, Stored>, Vec<TrailAppend>), StateFault> {
+        join(&mut self.changes, &mut self.appends, self.joins)?;
+        for stored in self.changes.values() {
+            stored.current.encoded()?;
+        }
+        Ok((self.changes.into_iter().collect(), self.appends))
     }
+}
+
+fn join(
+    changes: &mut HashMap<Key, Stored, KeyHashing>,
+    appends: &mut Vec<TrailAppend>,
+    joins: Vec<Join>,
+) -> Result<(), StateFault> {
+    for Join { trail, index, entry_hash } in joins {
+        let stored = changes.get_mut(&trail).ok_or(StateFault::Invariant("a trail is joined that is not changed"))?;
+        let frontier = Arc::make_mut(stored.trail.get_or_insert_default());
+        let entry = trail_entry(index, &entry_hash);
+        appends.push(TrailAppend { trail, position: frontier.size(), entry });
+        frontier.append(leaf_hash(&entry));
+    }
+    Ok(())
 }

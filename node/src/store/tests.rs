@@ -96,7 +96,7 @@ fn executed(store: &Store, height: u64) -> ExecutedBlock {
         overlay.append_to_trail(key_of(0), index, &leaf_hash(entry)).expect("trail");
         log.append(leaf_hash(entry));
     }
-    let (changes, appends) = overlay.into_parts().sorted();
+    let (changes, appends) = overlay.into_parts().sorted().expect("encodes");
     let tree = tree::update(&view, tip.state_size, &changes).expect("update");
     let (positions, references) = (vec![LanePosition { run: height, next_seq: 1 }; 4], vec![reference(height)]);
     let header = Header {

@@ -77,7 +77,7 @@ pub fn found(founding: &Founding) -> Result<(BTreeMap<Key, Stored>, Vec<TrailApp
         let known = known.ok_or_else(|| StateFault::Value(format!("parameter {name} = {value}")))?;
         state.put(key::rule(known.name), &History { settings: vec![Setting { from_time: 0, value: *value }] })?;
     }
-    let (mut changes, appends) = state.into_parts().sorted();
+    let (mut changes, appends) = state.into_parts().sorted()?;
     changes.insert(key::set_current(), Stored { current: founding.set.encode().into(), trail: None });
     Ok((changes, appends))
 }

@@ -367,7 +367,7 @@ fn entries_that_stand_in_no_trail() {
         for item in &items {
             overlay.append_to_trail(subject, item.index, &leaf_hash(&item.entry)).expect("trail");
         }
-        let update = state.apply(&overlay.into_parts().sorted().0).expect("state");
+        let update = state.apply(&overlay.into_parts().sorted().expect("encodes").0).expect("state");
         let mut header = proven.clone();
         header.header.state_root = update.root;
         header.header.state_size = update.size;

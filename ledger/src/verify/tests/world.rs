@@ -101,7 +101,7 @@ impl World {
             };
             changes.put(key::officer_key(&public.key_id()), &value).expect("value");
         }
-        let changes = changes.into_parts().sorted().0;
+        let changes = changes.into_parts().sorted().expect("encodes").0;
         state.apply(&changes).expect("genesis state");
         let entries = vec![genesis_entry(&chain)];
         let log = vec![genesis_id(&chain)];
@@ -202,7 +202,7 @@ impl World {
             self.log.push(leaf_hash(&entry));
             self.entries.push(entry);
         }
-        let changes = overlay.into_parts().sorted().0;
+        let changes = overlay.into_parts().sorted().expect("encodes").0;
         let update = self.state.apply(&changes).expect("changes");
         let set = self.sets.last().expect("set of genesis").clone();
         let mut header = Header {
