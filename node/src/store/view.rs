@@ -205,7 +205,7 @@ impl<'a> View<'a> {
     }
 
     /// A group of a small state as the newest block left it, and what the blocks above the view overwrote.
-    fn group_in_memory(&self, group: u64) -> Result<Option<(Vec<Hash>, Vec<Arc<Undo>>)>, StoreFault> {
+    fn group_in_memory(&self, group: u64) -> Result<Option<LaterGroup>, StoreFault> {
         let upper = self.store.upper.read().expect("no holder of this lock panics");
         let Some(hashes) = upper.low_leaves(group * GROUP, GROUP) else { return Ok(None) };
         let newest = upper.height();
@@ -256,6 +256,9 @@ impl<'a> View<'a> {
         self.store
     }
 }
+
+/// Leaf hashes of a group at a height, and what was overwritten on the way there from the view's.
+type LaterGroup = (Vec<Hash>, Vec<Arc<Undo>>);
 
 /// Key and value.
 pub(super) type Pair = (Box<[u8]>, Box<[u8]>);
