@@ -76,12 +76,46 @@ fn batches_repetitions_and_an_importer_that_is_killed() {
     let total = first.data()["totals"]["donation"]["CNY"].as_str().expect("a sum").replace('.', "");
     assert_eq!(total, minor(0..60).to_string());
     assert_eq!(audited_income(&world, &first), (true, total));
+    trail_says_when_and_how_much(&world, &first);
 
     let second = import(&world, &file);
     assert_eq!(second.exit, Some(0), "{}", second.json);
     assert_counters(&second, &json!({ "read": 81, "submitted": 0, "applied": 0, "duplicates": 80, "transactions": 0 }));
 
     killed_in_the_middle(&world, folder.path());
+}
+
+/// Every entry of the trail with its block, time and money, and only those of some blocks where that is asked for.
+fn trail_says_when_and_how_much(world: &World, told: &Told) {
+    let programme = told.data()["programmes"][0]["programme_id"].as_str().expect("the programme's id").to_owned();
+    let whole = world.client(&["audit", "trail", "programme", &programme]);
+    assert_eq!(whole.exit, Some(0), "{}", whole.json);
+    let entries = whole.data()["entries"].as_array().expect("entries").clone();
+    let heights: Vec<u64> = entries.iter().map(|entry| entry["height"].as_u64().expect("a height")).collect();
+    assert!(heights.is_sorted() && heights[0] < heights[heights.len() - 1], "{heights:?}");
+    for (entry, height) in entries.iter().zip(&heights) {
+        let (_, block) = world.get(&world.seats[0], &format!("/blocks/{height}")).expect("the block");
+        let indices = block["first_index"].as_u64()..block["tree_size"].as_u64().map(|size| size - 1);
+        assert!((indices.start..indices.end).contains(&entry["index"].as_u64()), "{entry}");
+        assert_eq!(entry["time"], block["time"], "{entry}");
+    }
+    let income =
+        entries.iter().filter(|entry| entry["record_type"] == "income_record" && entry["outcome"] == "applied");
+    let moved: u64 = income
+        .map(|entry| {
+            assert_eq!(entry["money"]["currency"], "CNY", "{entry}");
+            entry["money"]["minor"].as_str().and_then(|minor| minor.parse::<u64>().ok()).expect("minor units")
+        })
+        .sum();
+    assert_eq!(moved, minor(0..60));
+
+    let last = heights[heights.len() - 1].to_string();
+    let part = world.client(&["audit", "trail", "programme", &programme, "--from", &last, "--to", &last]);
+    let shown = part.data()["entries"].as_array().expect("entries").clone();
+    assert_eq!(shown, entries.iter().filter(|entry| entry["height"].to_string() == last).cloned().collect::<Vec<_>>());
+    assert_eq!((&part.data()["count"], &part.data()["root"]), (&whole.data()["count"], &whole.data()["root"]));
+    let nothing = world.client(&["audit", "trail", "programme", &programme, "--from", "2", "--to", "1"]);
+    assert_eq!(nothing.exit, Some(2), "{}", nothing.json);
 }
 
 fn killed_in_the_middle(world: &World, folder: &Path) {

@@ -140,6 +140,20 @@ pub fn header(api: &NodeApi, height: u64, size: u64) -> Result<HeaderProof, Fail
     serde_json::from_value(value).map_err(|error| Failure::unreachable(format!("the node's header: {error}")))
 }
 
+/// Headers of the blocks that hold these entries, with their paths to the checkpoint of a size. Nothing is verified here.
+pub fn headers(api: &NodeApi, indices: &[u64], size: u64) -> Result<Vec<HeaderProof>, Failure> {
+    let list: Vec<String> = indices.iter().map(u64::to_string).collect();
+    let value = api.get_json(&format!("/headers?size={size}&entries={}", list.join(",")))?;
+    let answer: Headers =
+        serde_json::from_value(value).map_err(|error| Failure::unreachable(format!("the node's headers: {error}")))?;
+    Ok(answer.headers)
+}
+
+#[derive(Deserialize)]
+struct Headers {
+    headers: Vec<HeaderProof>,
+}
+
 /// The signer's registered key under the checkpoint of a size.
 pub fn officer_key(api: &NodeApi, key_id: &KeyId, size: u64) -> Result<KeyProof, Failure> {
     let key = hex::encode(key::officer_key(key_id));

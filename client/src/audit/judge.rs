@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::{BundledTrail, EvidenceBundle, SubjectKind, subject_key};
+use mingzhang_ledger::records::body;
 use mingzhang_ledger::records::fund::fold::{Figures, Fold};
 use mingzhang_ledger::records::fund::sums::Sums;
 use mingzhang_ledger::records::object::{Object, RecordLeaf, Ref};
+use mingzhang_ledger::records::record_type;
 use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::state::key;
-use mingzhang_ledger::transaction::Transaction;
+use mingzhang_ledger::transaction::{Payload, Transaction};
 use mingzhang_ledger::verify::{BundleReport, ProvenBundle, ProvenTrail, Report, Verdict, absence, bundle};
 use serde_json::{Value, json};
 
@@ -168,6 +170,17 @@ pub fn findings(id: &str, proven: &ProvenBundle, size: u64, language: Language) 
         }
     }
     findings
+}
+
+/// What a record's body says it moves, in minor units; with the currency where it is known.
+pub fn money_of(payload: &Payload, currency: Option<&str>) -> Value {
+    let Some(kind) = record_type(&payload.record_type) else { return Value::Null };
+    let stated = body::find::<String>(&payload.body, "currency");
+    match (body::amount(kind, &payload.body), currency.or(stated.as_deref())) {
+        (0, _) => Value::Null,
+        (minor, Some(currency)) => money_json(i128::from(minor), exponent_of(currency).unwrap_or(2), currency),
+        (minor, None) => json!({ "amount": null, "minor": minor.to_string(), "currency": null }),
+    }
 }
 
 /// The stated figures of a programme, as `audit programme` prints them.

@@ -1,21 +1,22 @@
 //! `mingzhang audit`: a programme's money and any trail, proven complete under one sealed checkpoint, judged here.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use mingzhang_ledger::header::Header;
-use mingzhang_ledger::merkle::{leaf_hash, verify_inclusion};
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind};
 use mingzhang_ledger::state::key::id_text;
+use mingzhang_ledger::transaction::Payload;
 use serde_json::{Value, json};
 
 use super::Desk;
 use super::query::qualified;
 use super::tx::time_text;
-use crate::audit::fetch;
-use crate::audit::judge::{Judged, figures_json, findings, judge, money_at, proof_json, records};
+use crate::audit::judge::{Judged, figures_json, findings, judge, money_at, money_of, proof_json, records};
 use crate::audit::nodes::{self, Agreement};
+use crate::audit::{blocks, fetch};
 use crate::output::{Answer, Failure, exit, exponent_of, money_text};
 use crate::verify::{sentence, steps_json, steps_text, verdict_name};
 
@@ -35,7 +36,16 @@ enum Action {
         height: Option<u64>,
     },
     /// Every record that touched a subject, with its completeness proof
-    Trail { subject: Subject, id: String },
+    Trail {
+        subject: Subject,
+        id: String,
+        /// Show records of this block and later ones only; the whole trail is proven all the same
+        #[arg(long, value_name = "H", default_value_t = 0)]
+        from: u64,
+        /// Show records of this block and earlier ones only
+        #[arg(long, value_name = "H", default_value_t = u64::MAX, hide_default_value = true)]
+        to: u64,
+    },
     /// The same as one file that proves itself offline
     Bundle {
         subject: Subject,
@@ -89,7 +99,7 @@ impl Subject {
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
         Action::Programme { id, height } => ("audit programme".into(), programme(desk, &id, height)),
-        Action::Trail { subject, id } => ("audit trail".into(), trail(desk, subject, &id)),
+        Action::Trail { subject, id, from, to } => ("audit trail".into(), trail(desk, subject, &id, from..=to)),
         Action::Bundle { subject, id, out } => ("audit bundle".into(), bundle(desk, subject, &id, &out)),
         Action::Verify { bundle, .. } => ("audit verify".into(), verify(desk, &bundle)),
     }
@@ -141,13 +151,9 @@ fn header_at(desk: &Desk, judged: &Judged, height: u64) -> Result<Option<Header>
         return if height == newest.height { Ok(Some(*newest)) } else { Err(Failure::coded(Code(2006), told)) };
     }
     let checkpoint = &proven.header.sealed.checkpoint;
-    let proof = fetch::header(&desk.api()?, height, checkpoint.size)?;
-    let failed = |detail: String| Failure::coded(Code(4108), detail);
-    let header = Header::decode(&proof.header).map_err(|fault| failed(fault.to_string()))?;
-    verify_inclusion(leaf_hash(&proof.header), header.own_index(), checkpoint.size, &proof.path, &checkpoint.root)
-        .map_err(|fault| failed(fault.to_string()))?;
+    let header = blocks::proven(checkpoint, &fetch::header(&desk.api()?, height, checkpoint.size)?)?;
     if header.height != height {
-        return Err(failed(format!("the header is of height {}, wanted {height}", header.height)));
+        return Err(Failure::coded(Code(4108), format!("the header is of height {}, wanted {height}", header.height)));
     }
     Ok(Some(header))
 }
@@ -256,33 +262,39 @@ fn programme_text(
     text
 }
 
-fn trail(desk: &Desk, subject: Subject, id: &str) -> Result<Answer, Failure> {
+fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) -> Result<Answer, Failure> {
+    if heights.is_empty() {
+        return Err(Failure::usage(format!("--from {} is above --to {}", heights.start(), heights.end())));
+    }
     let Gathered { judged, id, agreement, .. } = gather(desk, subject, id)?;
     let proof = proof_json(&judged, agreement.agreeing);
     let head = json!({ "subject": subject.name(), "subject_id": id, "proof": proof });
     let Some(proven) = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE) else {
         return Ok(failed(&judged, head, desk));
     };
+    let indices: Vec<u64> = records(&proven.trail).map(|(index, ..)| index).collect();
+    let headers = blocks::holding(&desk.api()?, &proven.header.sealed.checkpoint, &indices)?;
+    let currency = judged.money.as_ref().map(|money| money.fold.currency());
     let mut lines = Vec::new();
     let mut entries = Vec::new();
-    for (index, outcome, transaction) in records(&proven.trail) {
+    let shown = records(&proven.trail).zip(&headers).filter(|(_, header)| heights.contains(&header.height));
+    for ((index, outcome, transaction), header) in shown {
         let payload = transaction.payload();
         let code = (outcome != 0).then(|| Code(outcome).to_string());
-        let record = format!("{}/{}", payload.agency, id_text(&payload.record_id));
-        let mark = if outcome == 0 { "✓" } else { "✗" };
-        lines.push(format!(
-            "{index:>8} {mark} {:<18} {record:<32} {}",
-            payload.record_type,
-            code.as_deref().unwrap_or("")
-        ));
+        let time = time_text(header.time_ms);
+        lines.push(trail_line((index, &time), payload, code.as_deref()));
         entries.push(json!({
-            "index": index, "tx_id": format!("sha256:{}", hex::encode(transaction.id())),
+            "index": index, "height": header.height, "time": time,
+            "tx_id": format!("sha256:{}", hex::encode(transaction.id())),
             "record_type": payload.record_type, "agency_id": payload.agency, "record_id": id_text(&payload.record_id),
             "officer": hex::encode(transaction.key_id()), "outcome": if outcome == 0 { "applied" } else { "rejected" },
-            "code": code,
+            "code": code, "money": money_of(payload, currency),
         }));
     }
     let (count, root) = proven.trail.value.trail.unwrap_or_default();
+    if entries.len() < indices.len() {
+        lines.push(format!("{} {}", desk.pick("所示", "shown"), entries.len()));
+    }
     lines.push(format!(
         "{} {count}  {}",
         desk.pick("共", "all of"),
@@ -293,6 +305,15 @@ fn trail(desk: &Desk, subject: Subject, id: &str) -> Result<Answer, Failure> {
         "as_of": as_of(&judged), "entries": entries, "next_cursor": null, "proof": head["proof"],
     });
     Ok(with_warnings(Answer::done(data, lines.join("\n")), desk, &agreement))
+}
+
+/// Index, day and minute in UTC, type, record and why it was rejected.
+fn trail_line((index, time): (u64, &str), payload: &Payload, code: Option<&str>) -> String {
+    let mark = if code.is_none() { "✓" } else { "✗" };
+    let minute = time.get(..16).unwrap_or(time).replace('T', " ");
+    let record = format!("{}/{}", payload.agency, id_text(&payload.record_id));
+    let line = format!("{index:>7} {mark} {minute} {:<18} {record:<24} {}", payload.record_type, code.unwrap_or(""));
+    line.trim_end().to_owned()
 }
 
 fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answer, Failure> {

@@ -1,5 +1,7 @@
 //! Blocks: headers, their transactions, who confirmed them, and the raw entries.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
@@ -113,14 +115,46 @@ pub async fn proof(
     Query(under): Query<Under>,
 ) -> Result<Json<HeaderProof>, Problem> {
     read(&node, move |node, view| {
-        let header = header_at(view, height)?;
         let size = under.size.unwrap_or_else(|| node.store.sealed_size());
-        if size < header.tree_size() || size > view.tip().tree_size() {
-            let log = view.tip().tree_size();
-            return Err(Problem::not_found(format!("size {size} does not cover height {height} of a log of {log}")));
+        header_proof(view, height, size).map(Json)
+    })
+    .await
+}
+
+fn header_proof(view: &View<'_>, height: u64, size: u64) -> Result<HeaderProof, Problem> {
+    let header = header_at(view, height)?;
+    if size < header.tree_size() || size > view.tip().tree_size() {
+        let log = view.tip().tree_size();
+        return Err(Problem::not_found(format!("size {size} does not cover height {height} of a log of {log}")));
+    }
+    let path = inclusion_path(&view.log(), header.own_index(), size)?;
+    Ok(HeaderProof { header: header.encode().to_vec(), path })
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Holding {
+    /// Indices of log entries, separated by commas.
+    entries: String,
+    /// Size of the checkpoint; the newest sealed one if not given.
+    size: Option<u64>,
+}
+
+/// The headers of the blocks that hold these entries, each once, with their paths under one checkpoint.
+pub async fn holding(State(node): State<Node>, Query(query): Query<Holding>) -> Answer {
+    let index = |text: &str| text.parse().map_err(|_| Problem::malformed(format!("{text} is not an index")));
+    let indices = query.entries.split(',').map(index).collect::<Result<Vec<u64>, _>>()?;
+    if indices.len() > MAX_LIST_ITEMS {
+        return Err(Problem::over_limit(format!("{} entries, at most {MAX_LIST_ITEMS}", indices.len())));
+    }
+    read(&node, move |node, view| {
+        let size = query.size.unwrap_or_else(|| node.store.sealed_size());
+        let mut heights = BTreeSet::new();
+        for index in indices {
+            let height = view.height_of(index)?.ok_or_else(|| Problem::not_found(format!("entry {index}")))?;
+            heights.insert(height);
         }
-        let path = inclusion_path(&view.log(), header.own_index(), size)?;
-        Ok(Json(HeaderProof { header: header.encode().to_vec(), path }))
+        let headers = heights.into_iter().map(|height| header_proof(view, height, size));
+        Ok(Json(json!({ "headers": headers.collect::<Result<Vec<_>, _>>()? })))
     })
     .await
 }

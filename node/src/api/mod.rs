@@ -65,6 +65,7 @@ fn router(node: Node) -> Router {
         .route("/blocks/{height}/certificate", get(blocks::certificate))
         .route("/blocks/{height}/proof", get(blocks::proof))
         .route("/blocks/{height}/raw", get(blocks::raw))
+        .route("/headers", get(blocks::holding))
         .route("/state/{key}", get(proofs::state))
         .route("/state", get(proofs::states))
         .route("/records/{agency}/{id}", get(subjects::record))

@@ -39,6 +39,7 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/blocks/{height}/certificate", summary: "Who confirmed the block, or one above it", takes: "" },
     Route { method: "get", path: "/blocks/{height}/proof", summary: "The header with its path under a checkpoint", takes: "size" },
     Route { method: "get", path: "/blocks/{height}/raw", summary: "Header and entries, each behind its length in two bytes", takes: "octets" },
+    Route { method: "get", path: "/headers", summary: "Headers of the blocks that hold these log entries, with their paths under one checkpoint", takes: "entries! size" },
     Route { method: "get", path: "/state/{key}", summary: "Presence or absence of a state key under the newest sealed header", takes: "" },
     Route { method: "get", path: "/state", summary: "Several state keys under one sealed header", takes: "keys! size" },
     Route { method: "get", path: "/records/{agency}/{id}", summary: "A record and where it stands", takes: "" },
