@@ -177,11 +177,18 @@ impl Store {
         Ok(state)
     }
 
+    /// One record for all that a trail gets in the block, under its last position: a reader who seeks any of them finds it.
     pub(super) fn write_trails(&self, appends: &[TrailAppend], batch: &mut WriteBatch) {
         let column = self.column(Column::Trails);
+        let mut trails: BTreeMap<&Key, (u64, Vec<u8>)> = BTreeMap::new();
         for append in appends {
+            let (last, indices) = trails.entry(&append.trail).or_default();
+            *last = append.position;
             // The entry hash is the log's: only the index is kept.
-            batch.put_cf(column, schema::trail(&append.trail, append.position), &append.entry[..8]);
+            indices.extend_from_slice(&append.entry[..8]);
+        }
+        for (trail, (last, indices)) in trails {
+            batch.put_cf(column, schema::trail(trail, last), indices);
         }
     }
 

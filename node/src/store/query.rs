@@ -137,20 +137,25 @@ impl View<'_> {
 
     /// Log indices of a trail from position `from`, at most `limit` and [`MAX_RANGE`].
     pub fn trail_indices(&self, subject: &Key, from: u64, limit: usize) -> Result<Vec<u64>, StoreFault> {
-        let mut indices = Vec::new();
-        for item in self.scan(Column::Trails, &schema::trail(subject, from)).take(limit.min(MAX_RANGE)) {
-            let (key, index) = item?;
-            if !key.starts_with(subject) {
+        let (limit, mut indices) = (limit.min(MAX_RANGE), Vec::new());
+        for item in self.scan(Column::Trails, &schema::trail(subject, from)) {
+            let (key, bytes) = item?;
+            if !key.starts_with(subject) || indices.len() >= limit {
                 break;
             }
-            let expected =
-                schema::trail(subject, from.saturating_add(u64::try_from(indices.len()).unwrap_or(u64::MAX)));
-            if key[..] != expected {
+            let (joined, rest) = bytes.as_chunks::<8>();
+            let last = key.last_chunk::<8>().filter(|_| rest.is_empty() && key.len() == 40);
+            let last = last.ok_or_else(|| StoreFault::corrupt("a trail entry", "it has another length"))?;
+            let wanted = from.saturating_add(u64::try_from(indices.len()).unwrap_or(u64::MAX));
+            // Of these positions the last is named by the key.
+            let first = u64::from_be_bytes(*last).saturating_add(1).checked_sub(joined.len() as u64);
+            let Some(known) = first.and_then(|first| wanted.checked_sub(first)) else {
                 let oldest = self.store().base();
                 return Err(StoreFault::NotKept { height: 0, oldest, newest: self.tip().height });
-            }
-            let index = index[..].try_into().map_err(|_| StoreFault::corrupt("a trail entry", "not 8 bytes"))?;
-            indices.push(u64::from_be_bytes(index));
+            };
+            let known = usize::try_from(known).unwrap_or(usize::MAX);
+            let new = joined.iter().skip(known).take(limit - indices.len());
+            indices.extend(new.map(|index| u64::from_be_bytes(*index)));
         }
         Ok(indices)
     }

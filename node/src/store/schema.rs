@@ -44,7 +44,8 @@ pub enum Column {
     Leaves,
     /// group u64 → (slot u8 ‖ hash)*: up to 16 leaf hashes of a large state's tree; see `leaf_hashes`.
     LeafHashes,
-    /// state key of the subject ‖ position u64 → log index u64. The entry hash is the log's.
+    /// state key of the subject ‖ last position u64 → log indices u64 that a block appended, the last at that position.
+    /// The entry hashes are the log's.
     Trails,
     /// epoch u64 ‖ author u16 ‖ run u64 ‖ seq u64 ‖ hash → batch with its author's signature.
     Batches,

@@ -347,6 +347,26 @@ fn another_genesis_and_a_second_process_are_refused_in_one_sentence() {
 }
 
 #[test]
+fn a_trail_is_read_from_any_position_as_far_as_asked() {
+    let (_directory, store) = store();
+    grow(&store, 4);
+    let view = store.view().expect("view");
+    let whole = view.trail_indices(&key_of(0), 0, usize::MAX).expect("read");
+    assert_eq!(whole.len(), 4 * 7);
+    assert!(whole.is_sorted_by(|one, next| one < next));
+    for from in 0..=whole.len() {
+        for limit in [0, 1, 6, 7, 8, 100] {
+            let found = view.trail_indices(&key_of(0), from as u64, limit).expect("read");
+            assert_eq!(found, whole[from..(from + limit).min(whole.len())], "from {from}, {limit}");
+        }
+    }
+    let second = schema::trail(&key_of(0), 13);
+    store.db.delete_cf(store.column(Column::Trails), second).expect("damage");
+    let gap = store.view().expect("view").trail_indices(&key_of(0), 0, usize::MAX);
+    assert!(matches!(gap, Err(StoreFault::NotKept { .. })), "{gap:?}");
+}
+
+#[test]
 fn check_names_what_differs() {
     let leaf = key_of(0);
     let cases: [(Column, Vec<u8>, &str); 5] = [
@@ -354,7 +374,7 @@ fn check_names_what_differs() {
         (Column::LogHashes, schema::log_group(0, 1).to_vec(), "log entry 31"),
         (Column::Leaves, leaf.to_vec(), "state leaf"),
         (Column::LeafHashes, 0u64.to_be_bytes().to_vec(), "state leaf"),
-        (Column::Trails, schema::trail(&leaf, 3).to_vec(), "trail of"),
+        (Column::Trails, schema::trail(&leaf, 6).to_vec(), "trail of"),
     ];
     for (column, key, expected) in cases {
         // Leaf hashes are on disk where the state is not small.
