@@ -9,26 +9,35 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Debug)]
 pub struct Clock {
     last: Mutex<(Instant, Duration)>,
+    /// Zero outside of trials.
+    offset_ms: i64,
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { last: Mutex::new((Instant::now(), wall())) }
+        Self::wrong_by(0)
     }
 }
 
 impl Clock {
+    /// Ahead of the system's clock, or behind it: for trials of what a wrong clock does to a network.
+    pub fn wrong_by(offset_ms: i64) -> Self {
+        Self { last: Mutex::new((Instant::now(), wall(offset_ms))), offset_ms }
+    }
+
     pub fn now_ms(&self) -> u64 {
         let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (instant, wall) = (Instant::now(), wall());
+        let (instant, wall) = (Instant::now(), wall(self.offset_ms));
         let now = next(last.1, instant.saturating_duration_since(last.0), wall);
         *last = (instant, now);
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-fn wall() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+fn wall(offset_ms: i64) -> Duration {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let offset = Duration::from_millis(offset_ms.unsigned_abs());
+    if offset_ms < 0 { wall.saturating_sub(offset) } else { wall.saturating_add(offset) }
 }
 
 fn next(last: Duration, elapsed: Duration, wall: Duration) -> Duration {
@@ -56,6 +65,13 @@ impl Started {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_wrong_by_what_was_asked_for() {
+        let right = Clock::default().now_ms();
+        assert!(Clock::wrong_by(-60_000).now_ms() < right - 50_000);
+        assert!(Clock::wrong_by(60_000).now_ms() > right + 50_000);
+    }
 
     #[test]
     fn a_clock_set_back_goes_on_at_half_speed() {

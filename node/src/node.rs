@@ -27,7 +27,7 @@ use mingzhang_seeds::{Address, Host, Seeds};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
-use clocks::Clocks;
+pub use clocks::Clocks;
 pub use handle::{MemberStatus, NodeHandle, NodeState, NodeStatus};
 use threads::Threads;
 
@@ -85,6 +85,8 @@ pub struct Start {
     pub keys: NodeKeys,
     /// The disk was lost; the consensus key was used for the last time before this.
     pub lost_at_ms: Option<u64>,
+    /// How wrong this node's clock shall be; zero outside of trials.
+    pub clock_offset_ms: i64,
 }
 
 /// A running node.
@@ -123,7 +125,7 @@ impl Node {
 
 /// Starts a node. Returns once it listens for peers.
 pub async fn start(start: Start) -> Result<Node, Fault> {
-    let Start { config, genesis, seeds, keys, lost_at_ms } = start;
+    let Start { config, genesis, seeds, keys, lost_at_ms, clock_offset_ms } = start;
     health::require_room(&config.data_directory, &Limits::default())?;
     let store = Arc::new(open_store(&config.data_directory, &genesis)?);
     let ledger = genesis.founding.network.clone();
@@ -141,7 +143,8 @@ pub async fn start(start: Start) -> Result<Node, Fault> {
         peers,
     };
     let (network, inbox) = network::start(network_config).await?;
-    let mut shared = Shared::open(&config, store, ledger, (&epoch, identity), network)?;
+    let clock = Arc::new(Clock::wrong_by(clock_offset_ms));
+    let mut shared = Shared::open(&config, (store, clock), ledger, (&epoch, identity), network)?;
     shared.lost_at_ms = lost_at_ms;
     shared.run(inbox, Founded { config, genesis, seeds, epoch })
 }
@@ -238,12 +241,11 @@ struct Shared {
 impl Shared {
     fn open(
         config: &Config,
-        store: Arc<Store>,
+        (store, clock): (Arc<Store>, Arc<Clock>),
         ledger: LedgerNetwork,
         (epoch, identity): (&Epoch, Arc<Identity>),
         network: network::Handle,
     ) -> Result<Self, Fault> {
-        let clock = Arc::new(Clock::default());
         let pool = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("verify-{index}")).build();
         let pool = Arc::new(pool.map_err(|error| std::io::Error::other(error.to_string()))?);
         let parts = mempool::Parts {
@@ -306,7 +308,7 @@ impl Shared {
         threads.run("engine", async move { Ok(engine.run().await?) })?;
         let worker_parts = self.worker_parts(epoch_watch.clone(), input_sender.clone());
         threads.run("worker", async move { Ok(worker::work(jobs, &worker_parts).await?) })?;
-        let verify = self.inbound_parts(epoch_watch.clone());
+        let verify = self.inbound_parts(epoch_watch.clone(), clocks);
         let outlets = inbound::Outlets { inputs: input_sender.clone(), seals: seal_sender, strays: stray_sender };
         threads.run("inbound", async move { Ok(inbound::verify_inbound(inbox.inbound, verify, outlets).await?) })?;
         let sealer = Sealer::new(self.sealer_parts(&handle.config));
@@ -325,15 +327,8 @@ impl Shared {
             inputs: input_sender.clone(),
         };
         threads.run("gossip", async move { Ok(gossip::take_in(inbox.gossip, gossip).await?) })?;
-        let health = health::Parts {
-            data_directory,
-            mempool: Arc::clone(&self.mempool),
-            inputs: input_sender.clone(),
-            limits: Limits::default(),
-        };
+        let health = health::Parts { data_directory, mempool: Arc::clone(&self.mempool), limits: Limits::default() };
         threads.run("health", async move { Ok(health::watch(health).await?) })?;
-        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        threads.run("clocks", async move { Ok(clocks.watch(store, clock).await?) })?;
         self.run_mempool(&mut threads, input_sender)?;
         Ok(Node { handle, threads })
     }
@@ -385,9 +380,11 @@ impl Shared {
         }
     }
 
-    fn inbound_parts(&self, epoch: EpochWatch) -> inbound::Parts {
+    fn inbound_parts(&self, epoch: EpochWatch, clocks: Arc<Clocks>) -> inbound::Parts {
         inbound::Parts {
             epoch,
+            clock: Arc::clone(&self.clock),
+            clocks,
             pool: Arc::clone(&self.pool),
             mempool: Arc::clone(&self.mempool),
             store: Arc::clone(&self.store),

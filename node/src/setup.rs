@@ -73,7 +73,7 @@ pub fn read<E: From<SetupFault>>(
             sealing: opener.sealing(member.map(|member| &member.sealing_key))?,
         }
     };
-    Ok(Start { config, genesis, seeds, keys, lost_at_ms: None })
+    Ok(Start { config, genesis, seeds, keys, lost_at_ms: None, clock_offset_ms: 0 })
 }
 
 /// Opens a node's key files and remembers the passphrase, for the sealing keys of later epochs.

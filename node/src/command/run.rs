@@ -31,6 +31,9 @@ pub struct Arguments {
     /// The disk was lost: when this consensus key was used for the last time, RFC 3339 数据丢失:共识密钥最后使用的时间
     #[arg(long, value_name = "TIME")]
     lost_at: Option<jiff::Timestamp>,
+    /// For trials in a development network: a clock that is wrong by so much 仅限试验网络:时钟偏差
+    #[arg(long, value_name = "MS", default_value_t = 0, allow_negative_numbers = true, hide = true)]
+    clock_offset_ms: i64,
 }
 
 impl From<SetupFault> for Failure {
@@ -81,6 +84,10 @@ pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> 
         Ok::<_, Failure>(passphrase)
     })?;
     start.lost_at_ms = arguments.lost_at.map(|time| u64::try_from(time.as_millisecond()).unwrap_or(0));
+    if arguments.clock_offset_ms != 0 && !start.genesis.development() {
+        return Err(Failure::new(5009, "--clock-offset-ms is for networks whose genesis says development"));
+    }
+    start.clock_offset_ms = arguments.clock_offset_ms;
     start_logs(&start.config, session.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

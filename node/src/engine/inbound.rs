@@ -10,8 +10,10 @@ use rayon::ThreadPool;
 use tokio::sync::mpsc;
 
 use super::EpochWatch;
+use crate::clock::Clock;
 use crate::mempool::{Arrival, Mempool, verify_all};
 use crate::network::{self, Channel, Inbound, Remote};
+use crate::node::Clocks;
 use crate::store::{Store, StoreFault};
 
 /// Frames that are checked together.
@@ -21,6 +23,8 @@ const MAX_GROUP: usize = 512;
 #[derive(Clone)]
 pub struct Parts {
     pub epoch: EpochWatch,
+    pub clock: Arc<Clock>,
+    pub clocks: Arc<Clocks>,
     pub pool: Arc<ThreadPool>,
     pub mempool: Arc<Mempool>,
     pub store: Arc<Store>,
@@ -130,6 +134,7 @@ fn conclude(checks: Vec<(u16, Check)>, epoch: &Epoch, parts: &Parts) -> Result<V
             Ok(message) => {
                 if let Message::Proposal(proposal) = message.get() {
                     hold_attached(proposal.batches.clone(), parts)?;
+                    inputs.extend(compare_clocks(from, proposal.header.time_ms, epoch, parts));
                 }
                 inputs.push(Input::Message { from, message });
             }
@@ -146,6 +151,13 @@ fn conclude(checks: Vec<(u16, Check)>, epoch: &Epoch, parts: &Parts) -> Result<V
         }
     }
     Ok(inputs)
+}
+
+/// Where the time of a proposal shows that this node's own clock has become unfit, or fit again, consensus is told.
+fn compare_clocks(from: u16, time_ms: u64, epoch: &Epoch, parts: &Parts) -> Option<Input> {
+    let agency = epoch.set.member(from).map_or("", |member| member.agency.as_str());
+    let ahead_ms = time_ms.saturating_sub(parts.clock.now_ms());
+    parts.clocks.see(agency, ahead_ms, epoch.set.tolerated_faults()).map(|ok| Input::Health { ok })
 }
 
 /// Batches that came with a proposal are held before consensus hears of it; their authors' signatures were checked.

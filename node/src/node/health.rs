@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mingzhang_consensus::Input;
-use tokio::sync::mpsc;
-
 use crate::mempool::Mempool;
 use crate::store::StoreFault;
 use crate::store::disk::{DiskState, Limits, Space};
@@ -19,7 +16,6 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub struct Parts {
     pub data_directory: PathBuf,
     pub mempool: Arc<Mempool>,
-    pub inputs: mpsc::Sender<Input>,
     pub limits: Limits,
 }
 
@@ -35,7 +31,7 @@ fn full(data_directory: &Path, space: &Space) -> StoreFault {
     StoreFault::DiskFull { path: data_directory.to_owned(), free_per_mille: space.free_per_mille() }
 }
 
-/// Runs until the engine is gone or the disk is full.
+/// Runs until the disk is full.
 pub async fn watch(parts: Parts) -> Result<(), StoreFault> {
     let mut last = DiskState::Enough;
     loop {
@@ -47,9 +43,6 @@ pub async fn watch(parts: Parts) -> Result<(), StoreFault> {
         if state != last {
             tell(state, &space);
             parts.mempool.accept(state < DiskState::Scarce);
-            if parts.inputs.send(Input::Health { ok: true }).await.is_err() {
-                return Ok(());
-            }
             last = state;
         }
         tokio::time::sleep(INTERVAL).await;

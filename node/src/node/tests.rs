@@ -38,7 +38,9 @@ impl World {
     async fn start(&self, index: usize) -> Node {
         let config = config(AGENCIES[index], self.folders[index].path(), self.ports[index]);
         let (genesis, seeds) = (self.genesis.clone(), self.seeds.clone());
-        start(Start { config, genesis, seeds, keys: keys(index), lost_at_ms: None }).await.expect("starts")
+        start(Start { config, genesis, seeds, keys: keys(index), lost_at_ms: None, clock_offset_ms: 0 })
+            .await
+            .expect("starts")
     }
 
     async fn start_all(&self) -> Vec<Node> {
@@ -318,6 +320,7 @@ async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
         seeds: world.seeds.clone(),
         keys: NodeKeys { consensus: None, sealing: Keyring::default(), peer: observer_key },
         lost_at_ms: None,
+        clock_offset_ms: 0,
     });
     let observer = observer.await.expect("starts");
     let transaction = world.record(1, 5, &nodes[1]);
