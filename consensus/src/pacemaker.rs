@@ -19,6 +19,9 @@ const OLD_TIP_MS: Millis = 60_000;
 const STATUS_MS: Millis = 5_000;
 /// Own confirmations that are sent again at once.
 const CONFIRMS_AGAIN: usize = 4;
+/// How long after the end of its connection an authority is given up that is on turn: what it sent before may still wait
+/// to be verified.
+const GONE_MS: Millis = 50;
 /// Caps of the time rule, whatever the backoff.
 const PRECISION_CAP_MS: Millis = 10_000;
 const DELAY_CAP_MS: Millis = 60_000;
@@ -97,6 +100,16 @@ impl Turns {
         doubled(base, backoff.min(10)).min(parameters.turn_timeout_max_ms)
     }
 
+    /// When this node gives the current turn up, whose timer was armed then: after T, or, while turns go well, soon after
+    /// the proposer has gone.
+    fn skip_due_ms(&self, armed_ms: Millis) -> Millis {
+        let due = armed_ms.saturating_add(self.timeout_ms());
+        match self.gone_since(self.setup.epoch.proposer(self.cur)) {
+            Some(gone_ms) if self.backoff() == 0 => due.min(armed_ms.max(gone_ms.saturating_add(GONE_MS))),
+            Some(_) | None => due,
+        }
+    }
+
     /// Whether the time of a fresh proposal of this turn fits this node's clock now.
     pub(crate) fn is_timely(&self, time_ms: Millis, turn: Turn) -> bool {
         let backoff = self.backoff_in(turn);
@@ -171,7 +184,7 @@ impl Turns {
             }
             self.propose_if_due();
         }
-        if self.armed_ms.is_some_and(|armed| self.steady_ms >= armed.saturating_add(self.timeout_ms())) {
+        if self.armed_ms.is_some_and(|armed| self.steady_ms >= self.skip_due_ms(armed)) {
             self.cast_skip(self.cur);
         }
         self.relay();
@@ -311,7 +324,7 @@ impl Turns {
             due.push(wall(self.entered_ms.saturating_add(self.setup.relay_delay_ms.saturating_mul(times))));
         }
         if let Some(armed) = self.armed_ms {
-            due.push(wall(armed.saturating_add(self.timeout_ms())));
+            due.push(wall(self.skip_due_ms(armed)));
             if let Some(peer) = self.peers.get(&self.setup.epoch.proposer(self.cur))
                 && !peer.connected
             {

@@ -23,6 +23,8 @@ pub(crate) struct PeerState {
     pub(crate) connected: bool,
     /// When that changed last, by the steady clock.
     pub(crate) changed_at: Millis,
+    /// A connection that stood has ended, and none has stood since.
+    pub(crate) lost: bool,
     /// The highest turn that it is known to have entered.
     pub(crate) seen: Turn,
     /// The highest turn of anything signed by it.
@@ -59,6 +61,7 @@ impl Turns {
         let now = self.steady_ms;
         let Some(state) = self.peers.get_mut(&peer) else { return };
         if state.connected != connected {
+            state.lost = !connected;
             state.connected = connected;
             state.changed_at = now;
         }
@@ -76,6 +79,14 @@ impl Turns {
                 && self.steady_ms.saturating_sub(state.changed_at) >= SUSPECT_AFTER_MS
                 && self.cur.saturating_sub(state.signed) > members
         })
+    }
+
+    /// When the connection of an authority ended of which nothing was heard in the current turn. A process that dies closes
+    /// its connections at once; one that has only lost its way to this node costs this node its vote in that turn.
+    pub(crate) fn gone_since(&self, peer: Peer) -> Option<Millis> {
+        let seen = self.turns.get(&self.cur).is_some_and(|turn| turn.proposal.is_some());
+        let state = self.peers.get(&peer)?;
+        (state.lost && state.signed < self.cur && !seen).then_some(state.changed_at)
     }
 
     /// At most five answers a second to one peer; the sixth is not given.

@@ -58,6 +58,37 @@ fn a_suspected_agency_is_skipped_at_once_and_others_are_given_time() {
 }
 
 #[test]
+fn an_agency_on_turn_that_goes_is_given_up_soon_and_one_that_comes_back_is_not() {
+    let waiting = || {
+        let mut puppet = Puppet::new(4, 3);
+        let reference = puppet.batch(1, 0);
+        puppet.have_work(vec![reference]);
+        assert_eq!(kinds(&puppet.wait(200)), [], "agency 0 is on turn");
+        puppet
+    };
+    let mut puppet = waiting();
+    puppet.step(Input::Disconnected { peer: 1 });
+    assert_eq!(kinds(&puppet.wait(1_000)), [], "it is not its turn");
+    let mut puppet = waiting();
+    puppet.step(Input::Disconnected { peer: 0 });
+    assert_eq!(kinds(&puppet.wait(49)), [], "what it sent may still come");
+    assert_eq!(statements(&puppet.wait(1)), [skip(1)]);
+    let mut puppet = waiting();
+    puppet.step(Input::Disconnected { peer: 0 });
+    puppet.wait(30);
+    puppet.step(Input::Connected { peer: 0 });
+    assert_eq!(kinds(&puppet.wait(1_469)), []);
+    assert_eq!(statements(&puppet.wait(1)), [skip(1)], "its whole time has passed");
+    let mut puppet = waiting();
+    let reference = puppet.batch(1, 0);
+    let block = puppet.block(&puppet.genesis, 0, 1, &[reference]);
+    let just = Just::opening(&puppet.epoch);
+    puppet.propose(&block, &just);
+    puppet.step(Input::Disconnected { peer: 0 });
+    assert_eq!(kinds(&puppet.wait(200)), [], "its proposal is here");
+}
+
+#[test]
 fn the_timeout_doubles_with_failures_and_is_capped() {
     let mut puppet = Puppet::new(4, 3);
     for (turn, expected) in [(1, 1_700), (4, 1_700), (5, 3_400), (6, 3_400), (7, 6_800), (u64::MAX, 30_000)] {
