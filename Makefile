@@ -1,4 +1,4 @@
-.PHONY: demo test data bench simulate mutants model assurance lint setup
+.PHONY: demo test data bench simulate mutants model chaos fuzz assurance lint setup
 
 # The whole story on this machine: four agencies, permits and money. ARGS=--once runs it unattended.
 demo:
@@ -31,7 +31,16 @@ mutants:
 model:
 	scripts/model all --json target/assurance/model.json
 
-# docs/ASSURANCE.md from what the three above wrote.
+# Real processes under fire: killed, stopped, slowed, cut off, with wrong clocks and full disks. ARGS are handed on.
+chaos:
+	scripts/chaos $(ARGS)
+
+# Every decoder, verifier and importer, and the consensus core, on bytes without end: so many seconds each.
+SECONDS ?= 20
+fuzz:
+	SECONDS_EACH=$(SECONDS) scripts/fuzz $(ARGS)
+
+# docs/ASSURANCE.md from what those above wrote.
 assurance:
 	scripts/simulate assurance
 

@@ -26,7 +26,10 @@ pub fn write() -> ExitCode {
     for (file, title, command) in OTHERS {
         section(&mut page, title);
         match read(file) {
-            Some(value) => flat(&mut page, &value),
+            Some(value) => {
+                flat(&mut page, &value);
+                parts(&mut page, &value);
+            }
             None => absent(&mut page, command),
         }
     }
@@ -65,6 +68,19 @@ fn flat(page: &mut String, value: &Value) {
     line(page, "|---|---|");
     for (name, value) in value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_object()) {
         line(page, &format!("| {} | {} |", name.replace('_', " "), shown(value)));
+    }
+}
+
+/// Each part of a run's numbers that has names of its own, as a table of its own.
+fn parts(page: &mut String, value: &Value) {
+    for (name, part) in value.as_object().into_iter().flatten() {
+        let Some(rows) = part.as_object().filter(|rows| !rows.is_empty()) else { continue };
+        let name = name.replace('_', " ");
+        line(page, &format!("\n| {name} | |"));
+        line(page, "|---|---|");
+        for (row, value) in rows {
+            line(page, &format!("| {} | {} |", row.replace('_', " "), shown(value).replace('|', "/")));
+        }
     }
 }
 

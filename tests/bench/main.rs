@@ -8,7 +8,6 @@ mod network;
 mod parts;
 mod report;
 mod tree;
-mod work;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

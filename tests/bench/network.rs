@@ -15,7 +15,7 @@ use mingzhang_ledger::entry::record_entry;
 use serde_json::Value;
 
 use crate::parts::{self, Parts};
-use crate::work::{Officers, Signed};
+use mingzhang_tests::work::{BENCH, Officers, Signed};
 
 /// How often the generator hands in what is due, per node.
 const BEAT: Duration = Duration::from_millis(25);
@@ -73,7 +73,7 @@ impl Network {
         if nodes.is_empty() {
             return Err(format!("devnet up: {answer}"));
         }
-        let officers = Officers::open(dir, origin, now_ms())?;
+        let officers = Officers::open(dir, origin, now_ms(), BENCH)?;
         Ok(Self { binary: binary.to_owned(), dir: dir.to_owned(), nodes, pids, officers })
     }
 

@@ -19,7 +19,7 @@ use mingzhang_node::executor::{Executor, HeldBatch};
 use mingzhang_node::store::{Foundation, Settings, Store};
 use serde_json::{Value, json};
 
-use crate::work::{Officers, Signed};
+use mingzhang_tests::work::{Officers, Signed};
 
 /// Payments of a block, each at another of its three steps.
 const STEPS_PER_BLOCK: u64 = 100;

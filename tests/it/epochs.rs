@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use mingzhang_tests::load::{
+    BETWEEN_BLOWS, Dice, EndOfLoad, Load, SUBMITTERS, one_place_everywhere, setting, wait_for,
+};
 use mingzhang_tests::world::{Told, World, run, until};
 use serde_json::Value;
-
-use crate::faults::{BETWEEN_BLOWS, Dice, EndOfLoad, Load, SUBMITTERS, one_place_everywhere, setting, wait_for};
 
 /// Until a change takes effect: enough for its votes and for everybody to be ready on a busy machine.
 const FROM_S: u64 = 30;

@@ -1,107 +1,17 @@
 //! Under a steady load a random node is killed again and again. Afterwards every answer that was given still holds, on
 //! every node and for an auditor who trusts none of them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::channel;
 
-use mingzhang_ledger::crypto::sha256;
-use mingzhang_tests::world::{Officer, Seat, World};
+use mingzhang_tests::load::{
+    BETWEEN_BLOWS, Dice, EndOfLoad, Load, SUBMITTERS, auditor_agrees, one_place_everywhere, setting, wait_for,
+};
+use mingzhang_tests::world::World;
 
 /// How often a node is killed, unless MINGZHANG_KILLS says otherwise.
 const KILLS: u64 = 5;
-/// Submitters at the same time, each with one record under way.
-pub const SUBMITTERS: usize = 4;
-/// Records that become final between two blows.
-pub const BETWEEN_BLOWS: usize = 6;
-/// Longest silence of a network with three of four nodes, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a submission waits at one node before another is asked.
-const WAIT_S: u64 = 10;
-/// Refusals after which the same bytes may be handed in again: too many, not ready.
-const RETRY: [&str; 2] = ["MZ-1013", "MZ-1014"];
-
-/// A number from the environment.
-pub fn setting(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
-}
-
-/// Numbers that the seed alone decides.
-pub struct Dice {
-    pub seed: u64,
-    pub throws: u64,
-}
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.throws += 1;
-        let digest = sha256(&[&self.seed.to_be_bytes(), &self.throws.to_be_bytes()]);
-        usize::from(u16::from_be_bytes([digest[0], digest[1]])) % limit
-    }
-}
-
-/// A record that a node said is final.
-#[derive(Debug, Clone)]
-pub struct Acknowledged {
-    record_id: String,
-    tx_id: String,
-    place: (u64, u64),
-}
-
-pub struct Load<'a> {
-    pub world: &'a World,
-    pub officer: Officer,
-    pub next: AtomicU64,
-    pub stop: AtomicBool,
-    pub answered: Mutex<Vec<Acknowledged>>,
-}
-
-impl Load<'_> {
-    /// Files one record after the other, each until it is final, at whichever node answers.
-    pub fn submit(&self, mut dice: Dice, progress: &Sender<()>) {
-        while !self.stop.load(Ordering::Relaxed) {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let record_id = format!("LOAD-{number}");
-            let root = u8::try_from(number % 251).expect("below 251");
-            let transaction = self.officer.anchor(&self.world.origin, &record_id, root);
-            let tx_id = hex::encode(transaction.id());
-            let place = loop {
-                if self.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let seat = &self.world.seats[dice.below(self.world.seats.len())];
-                if let Some(place) = self.offer(seat, transaction.bytes()) {
-                    break place;
-                }
-            };
-            self.answered.lock().expect("no submitter panicked").push(Acknowledged { record_id, tx_id, place });
-            if progress.send(()).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Height and index, once final; none if this node cannot say.
-    fn offer(&self, seat: &Seat, bytes: &[u8]) -> Option<(u64, u64)> {
-        let (status, answer) = self.world.post(seat, "/transactions", bytes, WAIT_S)?;
-        let again = answer["code"].as_str().is_some_and(|code| RETRY.contains(&code));
-        assert!(status < 300 || again, "{}: {status} {answer}", seat.agency);
-        if answer["status"] != "final" {
-            return None;
-        }
-        assert_eq!(answer["outcome"], "applied", "{answer}");
-        Some((answer["height"].as_u64()?, answer["index"].as_u64()?))
-    }
-}
-
-pub fn wait_for(progress: &Receiver<()>, records: usize) {
-    for _ in 0..records {
-        progress.recv_timeout(PATIENCE).expect("three of four nodes make records final");
-    }
-}
 
 #[test]
 fn killed_nodes_lose_and_double_nothing() {
@@ -143,54 +53,4 @@ fn killed_nodes_lose_and_double_nothing() {
     assert!(answered.len() >= BETWEEN_BLOWS);
     one_place_everywhere(&world, &answered);
     auditor_agrees(&world, &load.officer, &answered);
-}
-
-/// Tells the submitters to end, also when the test fails.
-pub struct EndOfLoad<'a>(pub &'a AtomicBool);
-
-impl Drop for EndOfLoad<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Every answered record is where the answer said, once, in the same blocks of every node.
-pub fn one_place_everywhere(world: &World, answered: &[Acknowledged]) {
-    let newest = answered.iter().max_by_key(|record| record.place).expect("records were answered");
-    for seat in &world.seats {
-        world.place(seat, &newest.tx_id);
-    }
-    let tip = newest.place.0;
-    world.assert_one_chain(tip);
-    for seat in &world.seats {
-        let mut found: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
-        for height in 1..=tip {
-            let path = format!("/blocks/{height}/transactions");
-            let (_, block) = world.get(seat, &path).expect("the node answers");
-            for item in block["items"].as_array().expect("a list") {
-                let record_id = item["record_id"].as_str().expect("an id").to_owned();
-                found.entry(record_id).or_default().push((height, item["index"].as_u64().expect("an index")));
-            }
-        }
-        for record in answered {
-            let places = found.get(&record.record_id).map_or(&[][..], Vec::as_slice);
-            assert_eq!(places, [record.place], "{} on {}", record.record_id, seat.agency);
-        }
-    }
-}
-
-/// The trail of the officer's key, verified from genesis, holds every answered record exactly once.
-fn auditor_agrees(world: &World, officer: &Officer, answered: &[Acknowledged]) {
-    let newest = answered.iter().max_by_key(|record| record.place).expect("records were answered");
-    world.sealed(&world.seats[0], &newest.tx_id);
-    let told = world.client(&["audit", "trail", "officer", &officer.key_id()]);
-    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
-    assert_eq!(told.data()["proof"]["verdict"], "verified");
-    let entries = told.data()["entries"].as_array().expect("the trail's entries");
-    let ids: Vec<&str> = entries.iter().filter_map(|entry| entry["record_id"].as_str()).collect();
-    let distinct: BTreeSet<&str> = ids.iter().copied().collect();
-    assert_eq!(ids.len(), distinct.len(), "a record stands twice in the trail");
-    for record in answered {
-        assert!(distinct.contains(record.record_id.as_str()), "{} is not in the trail", record.record_id);
-    }
 }

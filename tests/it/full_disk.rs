@@ -1,72 +1,15 @@
 //! A disk that is really full, under one node of a running network: first it takes no new records, then it stops with one
 //! sentence; the others go on, nothing promised is lost, and making room is all that it takes to come back.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use mingzhang_node::store::disk::Space;
+use mingzhang_tests::small_disk::move_to_small_disk;
 use mingzhang_tests::world::{Officer, World, until};
 
-/// Room for the database and what it allocates ahead, small enough to fill in a moment.
-const DISK_SIZE: &str = "256m";
 /// Between the shares below which a node refuses (50) and stops (20).
 const SCARCE_PER_MILLE: u64 = 35;
-const BLOCK_BYTES: usize = 64 * 1024;
 /// How long a submission waits for its outcome.
 const WAIT_S: u64 = 60;
 /// The agency whose disk is small.
 const AGENCY: &str = "data";
-
-/// A file system of its own in a folder, and the file that fills it.
-struct SmallDisk {
-    at: PathBuf,
-}
-
-impl SmallDisk {
-    /// None where this user may not mount.
-    fn mount(at: &Path) -> Option<Self> {
-        let size = format!("size={DISK_SIZE}");
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", size.as_str(), "mingzhang-full-disk"]).arg(at);
-        let mounted = command.output().is_ok_and(|output| output.status.success());
-        mounted.then(|| Self { at: at.to_owned() })
-    }
-
-    fn space(&self) -> Space {
-        Space::of(&self.at).expect("the disk is mounted")
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.at.join("ballast")
-    }
-
-    /// Writes until less than a share is free, or until nothing more can be written.
-    fn fill(&self, below_per_mille: u64) {
-        let mut file = File::options().create(true).append(true).open(self.ballast()).expect("a file");
-        while self.space().free_per_mille() >= below_per_mille && file.write_all(&[1; BLOCK_BYTES]).is_ok() {}
-    }
-
-    fn fill_up(&self) {
-        self.fill(0);
-        assert_eq!(self.space().free_bytes, 0, "nothing is free");
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.ballast()).expect("the ballast is removed");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily, because after a failure the node may still run on it.
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.at).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} is still mounted", self.at.display());
-        }
-    }
-}
 
 /// What was submitted and answered as admitted or final, by transaction id.
 struct Filing<'a> {
@@ -95,21 +38,6 @@ impl Filing<'_> {
     }
 }
 
-/// Stops the node and moves its data onto a disk of its own.
-fn move_to_small_disk(world: &World) -> Option<SmallDisk> {
-    let data = world.node_folder(AGENCY).join("data");
-    let kept = world.node_folder(AGENCY).join("kept");
-    world.kill(AGENCY);
-    std::fs::rename(&data, &kept).expect("the data is put aside");
-    std::fs::create_dir(&data).expect("an empty folder");
-    let disk = SmallDisk::mount(&data)?;
-    for file in std::fs::read_dir(&kept).expect("the data") {
-        let file = file.expect("a file of the store");
-        std::fs::copy(file.path(), data.join(file.file_name())).expect("copied");
-    }
-    Some(disk)
-}
-
 fn state(world: &World) -> Option<String> {
     let told = world.node(&["devnet", "status", "--dir", &world.path().display().to_string()]);
     let agencies = told.data()["agencies"].as_array()?;
@@ -133,7 +61,9 @@ fn stops_cleanly(world: &World, before: usize) {
 #[test]
 fn a_full_disk_stops_one_node_and_loses_nothing() {
     let world = World::start(4);
-    let Some(disk) = move_to_small_disk(&world) else {
+    world.kill(AGENCY);
+    let folder = world.node_folder(AGENCY);
+    let Some(disk) = move_to_small_disk(&folder.join("data"), &folder.join("kept")) else {
         println!("skipped: a_full_disk_stops_one_node_and_loses_nothing (this user may not mount a file system)");
         return;
     };

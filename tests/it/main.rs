@@ -3,10 +3,12 @@
 mod api;
 mod bad_bytes;
 mod bad_input;
+mod chaos;
 mod client;
 mod epochs;
 mod faults;
 mod full_disk;
+mod fuzzed;
 mod import;
 mod operator;
 mod processes;

@@ -19,8 +19,8 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("client", &["ledger", "genesis", "seeds"]),
 ];
 /// Folders of sources, documents and scripts.
-const FOLDERS: [&str; 10] =
-    ["ledger", "consensus", "genesis", "seeds", "node", "client", "tests", "docs", "scripts", ".ci"];
+const FOLDERS: [&str; 11] =
+    ["ledger", "consensus", "genesis", "seeds", "node", "client", "tests", "fuzz", "docs", "scripts", ".ci"];
 /// How the sources name a code, up to its digits.
 const CODE_FORMS: [&str; 12] = [
     "Code(",

@@ -10,6 +10,7 @@ use mingzhang_ledger::codec::Value as Cbor;
 use mingzhang_ledger::crypto::{SigningKey, key_file};
 use mingzhang_ledger::state::key;
 use mingzhang_ledger::transaction::{Payload, Transaction};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -109,6 +110,23 @@ pub fn anchor_body(root: u8) -> Vec<(&'static str, Cbor)> {
 /// A node that was started by hand.
 pub struct Running(Child);
 
+impl Running {
+    /// Sends a signal to this very process.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).expect("a running process has an id");
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("a node could not be sent {signal:?}: {error}"));
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("the state of an own process can be asked").is_some()
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let ended = self.0.kill().and_then(|()| self.0.wait());
@@ -120,7 +138,10 @@ impl Drop for Running {
 
 fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its own file");
-    own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join(name)
+    // Programs lie beside the binaries, tests a folder below.
+    let folders = own.ancestors().skip(1).take(2);
+    let beside = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    beside.unwrap_or_else(|| panic!("{name} lies not beside {}; build both binaries first", own.display()))
 }
 
 /// One of the two binaries, which lie beside the test's own, with nothing of this machine's settings.
@@ -259,9 +280,10 @@ impl World {
         assert!(sent.success(), "{agency}'s node {pid} could not be sent {signal}");
     }
 
-    /// Runs a node by hand, without waiting for anything; it ends with what is returned.
+    /// Runs a node by hand, without waiting for anything; it ends with what is returned. Its log is where it always is.
     pub fn spawn(&self, config: &str, arguments: &[&str]) -> Running {
-        let log = std::fs::File::options().create(true).append(true).open(format!("{config}.log")).expect("a log");
+        let log = Path::new(config).with_file_name("node.log");
+        let log = std::fs::File::options().create(true).append(true).open(log).expect("a log");
         let child = Command::new(binary("mingzhang-node"))
             .args(["run", "--config", config])
             .args(arguments)

@@ -1,6 +1,6 @@
-//! The work of the bench: signed fund records of 300 to 500 bytes over 1,000 accounts of 20 programmes. Every payment is
-//! three records of three organisations (request, approval, bank confirmation); one request in fifty asks for more than
-//! there is and is rejected. How fast they go in is the load's matter.
+//! The work of the bench and of the nodes under fire: signed fund records of 300 to 500 bytes. Every payment is three records
+//! of three organisations (request, approval, bank confirmation); one request in fifty asks for more than there is and is
+//! rejected. How fast they go in is the load's matter.
 
 use std::path::Path;
 
@@ -9,9 +9,17 @@ use mingzhang_ledger::crypto::{Hash, SigningKey, key_file, sha256};
 use mingzhang_ledger::state::key::parse_id;
 use mingzhang_ledger::transaction::{Payload, RecordId, Transaction};
 
-/// Programmes, and grants of each with a COMMITMENT account of its own; with four more accounts they are 1,000.
-const PROGRAMMES: u64 = 20;
-const GRANTS: u64 = 46;
+/// How much is prepared.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    pub programmes: u64,
+    /// Of each programme, with a COMMITMENT account of its own beside the programme's four others.
+    pub grants: u64,
+}
+
+/// 1,000 accounts.
+pub const BENCH: Scale = Scale { programmes: 20, grants: 46 };
+
 /// Value of one grant in minor units.
 const GRANT_MINOR: u64 = 1_000_000_000_000;
 /// One request in so many asks for more than the grant.
@@ -22,6 +30,7 @@ const YEAR: u64 = 2026;
 
 /// The officers of a devnet that the work needs.
 pub struct Officers {
+    scale: Scale,
     origin: String,
     owner: SigningKey,
     finance: [SigningKey; 2],
@@ -37,13 +46,14 @@ pub struct Signed {
 }
 
 impl Officers {
-    pub fn open(dir: &Path, origin: &str, now_ms: u64) -> Result<Self, String> {
+    pub fn open(dir: &Path, origin: &str, now_ms: u64, scale: Scale) -> Result<Self, String> {
         let key = |name: &str| {
             let path = dir.join("keys").join(format!("{name}.pem"));
             let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             key_file::read(&text, None).map_err(|error| format!("{}: {error}", path.display()))
         };
         Ok(Self {
+            scale,
             origin: origin.to_owned(),
             owner: key("civil-programme-owner-1")?,
             finance: [key("finance-finance-1")?, key("finance-finance-2")?],
@@ -81,6 +91,7 @@ impl Officers {
 
     /// What must be final before the load begins, in steps that follow each other.
     pub fn preparation(&self) -> Vec<Vec<Signed>> {
+        let Scale { programmes, grants } = self.scale;
         let mut steps = vec![vec![self.by_owner(
             "party_register",
             "BENCH-PARTY",
@@ -90,11 +101,11 @@ impl Officers {
                 ("account_commitment", Value::bytes(&[7; 32])),
             ]),
         )]];
-        let programmes = (0..PROGRAMMES)
+        let opened = (0..programmes)
             .map(|p| ("civil", format!("P{p}"), self.by_owner("programme_open", &format!("P{p}"), programme())));
-        self.with_approvals(&mut steps, programmes.collect());
+        self.with_approvals(&mut steps, opened.collect());
         let kinds = ["SOURCE", "APPROPRIATION", "ALLOTMENT", "PAID"];
-        let accounts = (0..PROGRAMMES).flat_map(|p| {
+        let accounts = (0..programmes).flat_map(|p| {
             kinds.map(|kind| {
                 (
                     "finance",
@@ -104,7 +115,7 @@ impl Officers {
             })
         });
         self.with_approvals(&mut steps, accounts.collect());
-        let total = GRANT_MINOR * GRANTS;
+        let total = GRANT_MINOR * grants;
         let move_money = |record_type: &str, id: &str, p: u64, from: &str, to: &str| {
             let mut fields = vec![
                 ("amount", Value::Uint(total)),
@@ -116,15 +127,15 @@ impl Officers {
             }
             self.by_finance(record_type, id, Value::text_map(fields))
         };
-        let appropriations = (0..PROGRAMMES).map(|p| {
+        let appropriations = (0..programmes).map(|p| {
             ("finance", format!("AP{p}"), move_money("appropriate", &format!("AP{p}"), p, "SOURCE", "APPROPRIATION"))
         });
         self.with_approvals(&mut steps, appropriations.collect());
-        let allotments = (0..PROGRAMMES).map(|p| {
+        let allotments = (0..programmes).map(|p| {
             ("finance", format!("AL{p}"), move_money("allot", &format!("AL{p}"), p, "APPROPRIATION", "ALLOTMENT"))
         });
         self.with_approvals(&mut steps, allotments.collect());
-        let pairs = || (0..PROGRAMMES).flat_map(|p| (0..GRANTS).map(move |g| (p, g)));
+        let pairs = || (0..programmes).flat_map(|p| (0..grants).map(move |g| (p, g)));
         self.with_approvals(
             &mut steps,
             pairs()
@@ -158,9 +169,8 @@ impl Officers {
 
     /// The three records of payment number `n` of a run.
     pub fn payment(&self, run: &str, n: u64) -> [Signed; 3] {
-        let (p, g) = (n % PROGRAMMES, (n / PROGRAMMES) % GRANTS);
-        let rejected = n % REJECTED_ONE_IN == REJECTED_ONE_IN - 1;
-        let amount = if rejected { GRANT_MINOR + n } else { 100 + n };
+        let (p, g) = (n % self.scale.programmes, (n / self.scale.programmes) % self.scale.grants);
+        let amount = if asks_too_much(n) { GRANT_MINOR + n } else { amount_minor(n) };
         let id = format!("{run}{n}");
         let request = self.by_owner(
             "payment_request",
@@ -187,6 +197,16 @@ impl Officers {
         );
         [request, approval, confirmation]
     }
+}
+
+/// Whether payment number `n` asks for more than there is.
+pub fn asks_too_much(n: u64) -> bool {
+    n % REJECTED_ONE_IN == REJECTED_ONE_IN - 1
+}
+
+/// What payment number `n` pays, if it does not ask for too much.
+pub fn amount_minor(n: u64) -> u64 {
+    100 + n
 }
 
 fn today() -> String {
