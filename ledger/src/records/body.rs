@@ -1,6 +1,7 @@
 //! The body of a record: typed reading of what the door has validated, and the validation itself. What the values mean
 //! is the mechanisms' matter.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::calendar::Day;
@@ -23,6 +24,8 @@ pub struct Record<'t> {
     pub recorded: Day,
     /// Its stated date, else `recorded`.
     pub effective: Day,
+    /// What [`Record::references`] found.
+    pub(crate) found: OnceCell<Arc<[Reference]>>,
 }
 
 /// A body as its transaction has it, or as it was kept while the record waited.
@@ -52,6 +55,11 @@ impl Record<'_> {
     /// An optional field.
     pub fn find<T: FromValue>(&self, name: &str) -> Option<T> {
         find(&self.body, name)
+    }
+
+    /// Every reference of the body, looked for once: several rules go through them.
+    pub fn references(&self) -> Arc<[Reference]> {
+        Arc::clone(self.found.get_or_init(|| references(self.kind, &self.body).into()))
     }
 }
 

@@ -86,8 +86,8 @@ fn codes_are_free(scene: &mut Scene<'_>) -> Verdict {
 
 /// 3002.
 fn references_exist(scene: &mut Scene<'_>) -> Verdict {
-    let references = body::references(scene.record.kind, &scene.record.body);
-    for found in &references {
+    let references = scene.record.references();
+    for found in references.iter() {
         let Some(leaf) = scene.leaf(&found.reference)? else {
             return reject(3002, format!("{}: {} does not exist", found.field, found.reference));
         };
@@ -114,7 +114,7 @@ fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Refer
     let mut named = BTreeSet::new();
     for found in others {
         if let Some(leaf) = scene.leaf(&found.reference)? {
-            named.extend(subjects_of_leaf(&found.reference, leaf));
+            add_subjects_of(&mut named, &found.reference, leaf);
         }
     }
     if named.is_empty() || named.contains(&Subject::Record(subject.clone())) {
@@ -127,7 +127,7 @@ fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Refer
 fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
     let mode = scene.mode;
     if !scene.record.kind.crosses_modes {
-        for found in body::references(scene.record.kind, &scene.record.body) {
+        for found in scene.record.references().iter() {
             if matches!(found.field, "import" | "on_behalf_of") {
                 continue;
             }
@@ -202,13 +202,9 @@ fn role_covers(scene: &mut Scene<'_>) -> Verdict {
         return Ok(());
     }
     let amount_minor = body::amount(record.kind, &record.body);
-    let mut named: Vec<Ref> = Vec::new();
-    for subject in &scene.subjects {
-        if let Subject::Record(reference) = subject {
-            named.push(reference.clone());
-        }
-    }
-    named.extend(body::references(record.kind, &record.body).into_iter().map(|found| found.reference));
+    let references = record.references();
+    let subjects = scene.subjects.iter().filter_map(Subject::record);
+    let named: Vec<&Ref> = subjects.chain(references.iter().map(|found| &found.reference)).collect();
     let today = scene.today();
     let signer = &scene.signer;
     if record.kind.submitters.iter().any(|role| signer.covers(*role, today, amount_minor, &named)) {
@@ -267,9 +263,9 @@ fn dates_are_possible(scene: &mut Scene<'_>) -> Verdict {
 pub fn subjects(scene: &mut Scene<'_>) -> Result<BTreeSet<Subject>, StateFault> {
     let kind = scene.record.kind;
     let mut subjects = BTreeSet::new();
-    for found in body::references(kind, &scene.record.body) {
+    for found in scene.record.references().iter() {
         if let Some(leaf) = scene.leaf(&found.reference)? {
-            subjects.extend(subjects_of_leaf(&found.reference, leaf));
+            add_subjects_of(&mut subjects, &found.reference, leaf);
         }
     }
     let people = body::recipients(kind, &scene.record.body);
@@ -295,13 +291,17 @@ pub fn subjects(scene: &mut Scene<'_>) -> Result<BTreeSet<Subject>, StateFault> 
     Ok(subjects)
 }
 
-/// The subjects that a reference to this leaf names.
-fn subjects_of_leaf(reference: &Ref, leaf: &RecordLeaf) -> Vec<Subject> {
-    let mut subjects = leaf.subjects.clone();
-    if leaf.object.as_ref().is_some_and(|object| object.kind().has_trail()) {
-        subjects.push(Subject::Record(reference.clone()));
+/// Adds the subjects that a reference to this leaf names.
+fn add_subjects_of(subjects: &mut BTreeSet<Subject>, reference: &Ref, leaf: &RecordLeaf) {
+    for subject in &leaf.subjects {
+        // Most references of a record lead to the same subjects.
+        if !subjects.contains(subject) {
+            subjects.insert(subject.clone());
+        }
     }
-    subjects
+    if leaf.object.as_ref().is_some_and(|object| object.kind().has_trail()) {
+        subjects.insert(Subject::Record(reference.clone()));
+    }
 }
 
 #[cfg(test)]

@@ -82,6 +82,14 @@ impl Subject {
             Self::OfficerKey(id) => key::officer_key(id),
         }
     }
+
+    /// The record whose leaf the subject is, if it is one.
+    pub fn record(&self) -> Option<&Ref> {
+        match self {
+            Self::Record(reference) => Some(reference),
+            Self::Recipient { .. } | Self::OfficerKey(_) => None,
+        }
+    }
 }
 
 /// Under which regime a record stands (records page, section 10). Live and historical never meet.

@@ -79,10 +79,10 @@ impl Signer {
     }
 
     /// Whether a role in force covers an act of this amount on these subjects.
-    pub fn covers(&self, role: Role, day: Day, amount_minor: u64, subjects: &[Ref]) -> bool {
+    pub fn covers(&self, role: Role, day: Day, amount_minor: u64, subjects: &[&Ref]) -> bool {
         self.grants_of(role, day).any(|grant| {
             grant.max_minor.is_none_or(|limit| amount_minor <= limit)
-                && grant.scope.as_ref().is_none_or(|scope| subjects.contains(scope))
+                && grant.scope.as_ref().is_none_or(|scope| subjects.contains(&scope))
         })
     }
 

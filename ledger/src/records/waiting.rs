@@ -1,6 +1,7 @@
 //! Two persons, two records: a record that waits for approval, and the pair `approve`, `reject` that ends the waiting.
 //! What then takes effect is the mechanism's matter.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -227,12 +228,9 @@ fn matching_need(scene: &mut Scene<'_>, named: &Named) -> Result<Option<u32>, St
     let body = scene.waiting_body(reference, waiting)?;
     let kind = kind_of(leaf)?;
     let amount_minor = body::amount(kind, &body);
-    let mut subjects: Vec<Ref> = body::references(kind, &body).into_iter().map(|found| found.reference).collect();
-    for subject in &leaf.subjects {
-        if let Subject::Record(subject) = subject {
-            subjects.push(subject.clone());
-        }
-    }
+    let references = body::references(kind, &body);
+    let named = references.iter().map(|found| &found.reference);
+    let subjects: Vec<&Ref> = named.chain(leaf.subjects.iter().filter_map(Subject::record)).collect();
     let (signer, today) = (&scene.signer, scene.today());
     Ok(waiting
         .outstanding()
@@ -335,6 +333,7 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
         body: Body::Waited(scene.waiting_body(reference, waiting)?),
         recorded: leaf.recorded,
         effective: leaf.effective,
+        found: OnceCell::new(),
     };
     let signer = Signer::of(&scene.draft, &record, scene.block.time_ms)?
         .ok_or(StateFault::Invariant("the key of a waiting record is not registered"))?;

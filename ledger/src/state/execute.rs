@@ -1,6 +1,7 @@
 //! Runs the records of a block and says what changed: the door applied again inside the block, then every record in
 //! order, each whole or not at all. Which rules a record meets is in `records`; the tree over the result in `tree`.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -170,6 +171,7 @@ fn run(
         body: Body::Submitted(&payload.body),
         recorded,
         effective: recorded,
+        found: OnceCell::new(),
     };
     record.effective = record.find("effective_date").unwrap_or(recorded);
     let mode = mode_of(base, &record)?;

@@ -70,7 +70,7 @@ pub fn decider(scene: &mut Scene<'_>) -> Verdict {
     matters_agency(scene)?;
     let (reference, case) = case(scene)?;
     let role = matter(scene, &case.matter)?.decider_role;
-    let named = [reference, case.matter];
+    let named = [&reference, &case.matter];
     if !scene.signer.covers(role, scene.today(), 0, &named) {
         return reject(3003, format!("a decision on this matter takes the role {}", role.code()));
     }
