@@ -260,6 +260,29 @@ pub fn put_counted(target: &mut Vec<u8>, bytes: &[u8]) {
     target.extend_from_slice(bytes);
 }
 
+/// A shared value is encoded as itself.
+pub(crate) mod shared {
+    use std::sync::Arc;
+
+    use minicbor::encode::{Error, Write};
+    use minicbor::{Decode, Decoder, Encode, Encoder};
+
+    pub fn encode<C, T: Encode<C>, W: Write>(
+        value: &Arc<T>,
+        encoder: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), Error<W::Error>> {
+        T::encode(value, encoder, context)
+    }
+
+    pub fn decode<'b, C, T: Decode<'b, C>>(
+        decoder: &mut Decoder<'b>,
+        context: &mut C,
+    ) -> Result<Arc<T>, minicbor::decode::Error> {
+        T::decode(decoder, context).map(Arc::new)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,6 +65,9 @@ fn cbor_type(rust: &str) -> String {
     if rust == "Vec<u8>" {
         return "bytes".into();
     }
+    if let Some(shared) = inner(rust, "Arc") {
+        return cbor_type(shared);
+    }
     if let Some(item) = inner(rust, "Vec") {
         return format!("[{}]", cbor_type(item));
     }

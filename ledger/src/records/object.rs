@@ -1,6 +1,8 @@
 //! What stands in the state: the leaf of every record, the object that it made, and whose trails it joins. Each kind's
 //! payload is defined by its mechanism.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
 use super::calendar::Day;
@@ -182,9 +184,9 @@ pub enum Object {
     #[n(3)]
     Proposal(#[n(0)] Proposal),
     #[n(10)]
-    Programme(#[n(0)] Programme),
+    Programme(#[cbor(n(0), with = "crate::codec::shared")] Arc<Programme>),
     #[n(11)]
-    Account(#[n(0)] Account),
+    Account(#[cbor(n(0), with = "crate::codec::shared")] Arc<Account>),
     #[n(12)]
     Movement(#[n(0)] Movement),
     #[n(13)]

@@ -1,5 +1,7 @@
 //! Opening an account: its place within the programme must be free, its year open.
 
+use std::sync::Arc;
+
 use super::account::{Account, AccountKind};
 use super::book::{self, Place};
 use super::entitlement;
@@ -84,7 +86,7 @@ fn opened_by_finance(scene: &mut Scene<'_>) -> Verdict {
 
 fn opened_by_two(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     let reference: Ref = scene.record.need("programme")?;
-    Ok(rules::by_finance(&book::programme(scene, &reference)?))
+    Ok(rules::by_finance(&*book::programme(scene, &reference)?))
 }
 
 fn can_open(scene: &mut Scene<'_>) -> Verdict {
@@ -159,10 +161,10 @@ fn open(scene: &mut Scene<'_>) -> Verdict {
     let own = scene.record.reference.clone();
     book::occupy(scene, &account.programme, &place(&account))?;
     if account.kind == AccountKind::Source {
-        let mut programme = book::programme(scene, &account.programme)?;
+        let mut programme = Arc::unwrap_or_clone(book::programme(scene, &account.programme)?);
         let origin = account.earmark.clone().unwrap_or_else(|| TREASURY.to_owned());
         programme.sources.push(Source { origin, account: own.clone() });
-        scene.put(&account.programme, Object::Programme(programme))?;
+        scene.put(&account.programme, Object::Programme(Arc::new(programme)))?;
     }
     if is_listed(account.kind) {
         let key = book::year_key(&account.programme, account.year);
@@ -171,6 +173,6 @@ fn open(scene: &mut Scene<'_>) -> Verdict {
         scene.draft.put(key, &listed)?;
     }
     scene.enter_registry(format!("accounts/{}", account.programme.key_part()));
-    scene.create(Object::Account(account));
+    scene.create(Object::Account(Arc::new(account)));
     Ok(())
 }

@@ -3,7 +3,6 @@
 use super::account::AccountKind;
 use super::book::{self, Place};
 use super::movement::{self, Movement, MovementKind, MovementState, Payment, Posting};
-use super::programme::Programme;
 use super::rules::{self, Part};
 use super::sums::Step;
 use crate::records::object::{Kind, Mode, Object, Ref};
@@ -214,7 +213,7 @@ pub fn returnable(scene: &mut Scene<'_>, legs: &rules::Legs) -> Verdict {
     if scene.mode != Mode::Live {
         return Ok(());
     }
-    let programme: Programme = book::programme(scene, &legs.credit.programme)?;
+    let programme = book::programme(scene, &legs.credit.programme)?;
     rules::programme_open(&legs.credit.programme, &programme)?;
     if legs.credit.closed { reject(3216, format!("account {} is closed", legs.posting.credit)) } else { Ok(()) }
 }

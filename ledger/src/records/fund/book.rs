@@ -2,6 +2,8 @@
 //! changes: two accounts, the programme, the currency's totals, and what is claimed under an entitlement. Which
 //! movements are allowed is decided before, by `rules` and the record types.
 
+use std::sync::Arc;
+
 use super::account::{Account, AccountKind};
 use super::entitlement;
 use super::movement::{Movement, MovementKind, Posting};
@@ -12,7 +14,7 @@ use crate::records::scene::{Scene, Verdict, reject};
 use crate::state::{StateFault, key};
 
 /// The account under a reference that the schema or an index has found to be one.
-pub fn account(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Account> {
+pub fn account(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Arc<Account>> {
     match scene.object(reference)? {
         Some(Object::Account(account)) => Ok(account),
         _ => Err(StateFault::Invariant("a reference to an account leads to none").into()),
@@ -20,7 +22,7 @@ pub fn account(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Account> {
 }
 
 /// The programme under a reference that an account or movement stores.
-pub fn programme(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Programme> {
+pub fn programme(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Arc<Programme>> {
     match scene.object(reference)? {
         Some(Object::Programme(programme)) => Ok(programme),
         _ => Err(StateFault::Invariant("a reference to a programme leads to none").into()),
@@ -36,7 +38,7 @@ pub fn movement(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Movement> {
 }
 
 /// The programme that the record's common field `subject` names; records that need it are rejected without (3002).
-pub fn subject(scene: &mut Scene<'_>) -> Verdict<(Ref, Programme)> {
+pub fn subject(scene: &mut Scene<'_>) -> Verdict<(Ref, Arc<Programme>)> {
     let Some(reference) = scene.record.find::<Ref>("subject") else {
         return reject(3002, "the record names no programme as its subject");
     };
@@ -93,11 +95,11 @@ pub fn touch(scene: &mut Scene<'_>, movement: &Movement) {
 
 /// Applies one step of all of a movement's postings (3222).
 pub fn apply(scene: &mut Scene<'_>, movement: &Movement, step: Step) -> Verdict {
-    let mut programme = programme(scene, &movement.programme)?;
+    let mut programme = Arc::unwrap_or_clone(programme(scene, &movement.programme)?);
     for posting in &movement.postings {
         post(scene, &mut programme, (movement.kind, posting), step)?;
     }
-    scene.put(&movement.programme, Object::Programme(programme))?;
+    scene.put(&movement.programme, Object::Programme(Arc::new(programme)))?;
     touch(scene, movement);
     if movement.entitlement.is_some() {
         entitlement::follow(scene, movement, step)?;
@@ -111,7 +113,7 @@ fn post(
     (kind, posting): (MovementKind, &Posting),
     step: Step,
 ) -> Verdict {
-    let mut debit = account(scene, &posting.debit)?;
+    let mut debit = Arc::unwrap_or_clone(account(scene, &posting.debit)?);
     debit.sums = stepped(&posting.debit, debit.sums, step, (Side::Debit, posting.amount))?;
     if debit.kind.holds_money() {
         programme.held = stepped(&debit.programme, programme.held, step, (Side::Debit, posting.amount))?;
@@ -120,8 +122,8 @@ fn post(
     let limits = (kind, step, posting.amount);
     narrow(&mut debit, limits);
     debit.last_moved = debit.last_moved.max(Some(scene.record.effective));
-    scene.put(&posting.debit, Object::Account(debit))?;
-    let mut credit = account(scene, &posting.credit)?;
+    scene.put(&posting.debit, Object::Account(Arc::new(debit)))?;
+    let mut credit = Arc::unwrap_or_clone(account(scene, &posting.credit)?);
     credit.sums = stepped(&posting.credit, credit.sums, step, (Side::Credit, posting.amount))?;
     if credit.kind.holds_money() {
         programme.held = stepped(&credit.programme, programme.held, step, (Side::Credit, posting.amount))?;
@@ -133,7 +135,7 @@ fn post(
     credit.assumed |= assumed && passes_on;
     widen(&mut credit, debit_kind, limits);
     credit.last_moved = credit.last_moved.max(Some(scene.record.effective));
-    scene.put(&posting.credit, Object::Account(credit))?;
+    scene.put(&posting.credit, Object::Account(Arc::new(credit)))?;
     total(scene, &programme.currency, step, posting.amount)
 }
 

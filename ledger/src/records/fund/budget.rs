@@ -124,7 +124,7 @@ fn stated(scene: &Scene<'_>) -> Verdict<Posting> {
 
 fn simple(scene: &mut Scene<'_>, kind: MovementKind) -> Verdict<Movement> {
     let posting = stated(scene)?;
-    let programme = book::account(scene, &posting.debit)?.programme;
+    let programme = book::account(scene, &posting.debit)?.programme.clone();
     Ok(Movement::new(kind, programme, vec![posting]))
 }
 
@@ -296,7 +296,7 @@ fn decommitment(scene: &mut Scene<'_>) -> Verdict<Posting> {
     if from.award.as_ref() != Some(&award) {
         return reject(3002, format!("{debit} is not a COMMITMENT for {award}"));
     }
-    match scene.record.find::<Ref>("to").or(from.parent) {
+    match scene.record.find::<Ref>("to").or_else(|| from.parent.clone()) {
         Some(credit) => Ok(Posting { debit, credit, amount }),
         None => reject(3002, format!("nothing was ever committed to {debit}")),
     }
@@ -308,7 +308,7 @@ fn plan_decommit(scene: &mut Scene<'_>) -> Verdict<Movement> {
 }
 
 fn entitled_movement(scene: &mut Scene<'_>, kind: MovementKind, posting: Posting) -> Verdict<Movement> {
-    let programme = book::account(scene, &posting.debit)?.programme;
+    let programme = book::account(scene, &posting.debit)?.programme.clone();
     let entitlement = Some(scene.record.need("award")?);
     Ok(Movement { entitlement, ..Movement::new(kind, programme, vec![posting]) })
 }

@@ -52,7 +52,7 @@ fn by_requester(scene: &mut Scene<'_>) -> Verdict {
 
 fn with_finance(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     let (_, movement) = named(scene)?;
-    Ok(rules::by_finance(&book::programme(scene, &movement.programme)?))
+    Ok(rules::by_finance(&*book::programme(scene, &movement.programme)?))
 }
 
 /// 3205: still proposed; once released, only the bank ends it.

@@ -1,6 +1,8 @@
 //! Claims under a list: one payment per programme, period, recipient and asset (3209), and none beside a programme that
 //! excludes it (3212). A claim is free again when its payment failed, or came back whole and was not made again.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
 use super::entitlement::Entitlement;
@@ -53,7 +55,11 @@ impl Claim {
 }
 
 /// 3209.
-pub fn is_first(scene: &mut Scene<'_>, (programme, details): &(Ref, Programme), entitlement: &Entitlement) -> Verdict {
+pub fn is_first(
+    scene: &mut Scene<'_>,
+    (programme, details): &(Ref, Arc<Programme>),
+    entitlement: &Entitlement,
+) -> Verdict {
     let Some(claim) = claim(scene, entitlement) else { return Ok(()) };
     match standing(scene, claim.key(&details.scope, programme))? {
         Some(holder) => {
@@ -76,7 +82,7 @@ pub fn is_exclusive(scene: &mut Scene<'_>, programme: &Programme, entitlement: &
 }
 
 /// The scene's record claims.
-pub fn take(scene: &mut Scene<'_>, (programme, details): &(Ref, Programme), entitlement: &Entitlement) -> Verdict {
+pub fn take(scene: &mut Scene<'_>, (programme, details): &(Ref, Arc<Programme>), entitlement: &Entitlement) -> Verdict {
     let Some(claim) = claim(scene, entitlement) else { return Ok(()) };
     let scope = &details.scope;
     let own = Nullifier { index: scene.index, record: scene.record.reference.clone() };

@@ -1,5 +1,7 @@
 //! Income and donations: announced in parts by account, approved by a second officer, posted when the bank confirms it.
 
+use std::sync::Arc;
+
 use super::account::AccountKind;
 use super::book;
 use super::movement::{self, Movement, MovementKind, Posting};
@@ -44,7 +46,7 @@ pub const TYPES: &[RecordType] = &[RecordType {
 /// The accounts and amounts of the body, and their programme.
 struct Parts {
     reference: Ref,
-    programme: Programme,
+    programme: Arc<Programme>,
     amounts: Vec<(Ref, u64)>,
 }
 
@@ -60,7 +62,7 @@ fn parts(scene: &mut Scene<'_>) -> Verdict<Parts> {
     if amounts.len() > MAX_PARTS {
         return reject(3222, format!("{} parts, at most {MAX_PARTS} are allowed", amounts.len()));
     }
-    let reference = book::account(scene, first)?.programme;
+    let reference = book::account(scene, first)?.programme.clone();
     let programme = book::programme(scene, &reference)?;
     Ok(Parts { reference, programme, amounts })
 }

@@ -1,6 +1,8 @@
 //! Payments: a request against a COMMITMENT, for a payee whom a grant or a confirmed list entitles. Approval releases it
 //! to the bank, which ends it (`bank`); an imported payment is posted at once.
 
+use std::sync::Arc;
+
 use super::account::AccountKind;
 use super::award_grant::AwardGrant;
 use super::book::{self, Place};
@@ -63,7 +65,7 @@ pub const TYPES: &[RecordType] = &[RecordType {
 /// What the body asks for, with what its references lead to.
 struct Request {
     posting: Posting,
-    programme: (Ref, Programme),
+    programme: (Ref, Arc<Programme>),
     award: Ref,
     entitlement: Entitlement,
     recipient: Option<Person>,
@@ -113,12 +115,12 @@ fn request(scene: &mut Scene<'_>) -> Verdict<Request> {
     Ok(Request {
         posting: Posting { debit, credit, amount: scene.record.need("amount")? },
         entitlement: entitlement::load(scene, &award)?,
-        programme: (from.programme, programme),
+        programme: (from.programme.clone(), programme),
         award,
         recipient: scene.record.find("recipient"),
         party: scene.record.find("party"),
         payee_account: scene.record.need("payee_account")?,
-        earmark: from.earmark,
+        earmark: from.earmark.clone(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! Programmes: opening one, and closing it when nothing is left in it.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
 use super::book;
@@ -172,11 +174,11 @@ fn open(scene: &mut Scene<'_>) -> Verdict {
     let exclusive_with = scene.record.find::<Vec<Ref>>("exclusive_with").unwrap_or_default();
     let own = scene.record.reference.clone();
     for other in &exclusive_with {
-        let mut excluded = book::programme(scene, other)?;
+        let mut excluded = Arc::unwrap_or_clone(book::programme(scene, other)?);
         if !excluded.exclusive_with.contains(&own) {
             excluded.exclusive_with.push(own.clone());
         }
-        scene.put(other, Object::Programme(excluded))?;
+        scene.put(other, Object::Programme(Arc::new(excluded)))?;
     }
     let programme = Programme {
         currency: scene.record.need("currency")?,
@@ -194,14 +196,14 @@ fn open(scene: &mut Scene<'_>) -> Verdict {
         sources: Vec::new(),
         held: Sums::default(),
     };
-    scene.create(Object::Programme(programme));
+    scene.create(Object::Programme(Arc::new(programme)));
     scene.enter_registry("programmes".to_owned());
     Ok(())
 }
 
 // ---- programme_close ----
 
-fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, Programme)> {
+fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, Arc<Programme>)> {
     let reference: Ref = scene.record.need("programme")?;
     let programme = book::programme(scene, &reference)?;
     Ok((reference, programme))
@@ -238,5 +240,6 @@ fn still_open(scene: &mut Scene<'_>) -> Verdict {
 
 fn close(scene: &mut Scene<'_>) -> Verdict {
     let (reference, programme) = named(scene)?;
-    Ok(scene.put(&reference, Object::Programme(Programme { closed: true, ..programme }))?)
+    let closed = Programme { closed: true, ..Arc::unwrap_or_clone(programme) };
+    Ok(scene.put(&reference, Object::Programme(Arc::new(closed)))?)
 }

@@ -173,7 +173,7 @@ fn can_refund(scene: &mut Scene<'_>) -> Verdict {
 /// A refund to the source crosses the bank; back into the programme it does not.
 fn plan_refund(scene: &mut Scene<'_>) -> Verdict<Movement> {
     let posting = stated(scene)?;
-    let programme = book::account(scene, &posting.debit)?.programme;
+    let programme = book::account(scene, &posting.debit)?.programme.clone();
     let to_source = book::account(scene, &posting.credit)?.kind == AccountKind::Source;
     let at_bank = to_source && scene.mode == Mode::Live;
     Ok(Movement::new(MovementKind::Refund, programme, vec![posting]).at_bank(at_bank))

@@ -1,6 +1,8 @@
 //! Rules that several kinds of movement share: who acts on a programme, cover, one programme and currency, earmarks, open
 //! years, bank references. Each is named by its code; what only one record type needs stands with it.
 
+use std::sync::Arc;
+
 use super::account::{Account, AccountKind, earmarks_agree};
 use super::book::{self, Place};
 use super::movement::{self, Movement, MovementState, Posting};
@@ -14,8 +16,8 @@ use crate::records::waiting::Need;
 #[derive(Debug, Clone)]
 pub struct Legs {
     pub posting: Posting,
-    pub debit: Account,
-    pub credit: Account,
+    pub debit: Arc<Account>,
+    pub credit: Arc<Account>,
     /// What the record itself has already reserved on the debit account, at its approval.
     pub own: u64,
 }
@@ -168,15 +170,15 @@ pub fn acts_as(scene: &Scene<'_>, programme: &Programme, part: Part) -> Verdict 
 }
 
 /// The programme of the account that the body's field `from` or another names.
-pub fn programme_of_account(scene: &mut Scene<'_>, field: &str) -> Verdict<(Ref, Programme)> {
+pub fn programme_of_account(scene: &mut Scene<'_>, field: &str) -> Verdict<(Ref, Arc<Programme>)> {
     let reference: Ref = scene.record.need(field)?;
     let account = book::account(scene, &reference)?;
     let programme = book::programme(scene, &account.programme)?;
-    Ok((account.programme, programme))
+    Ok((account.programme.clone(), programme))
 }
 
 /// The programme of the movement that a field names, and the movement.
-pub fn programme_of_movement(scene: &mut Scene<'_>, field: &str) -> Verdict<(Movement, Programme)> {
+pub fn programme_of_movement(scene: &mut Scene<'_>, field: &str) -> Verdict<(Movement, Arc<Programme>)> {
     let reference: Ref = scene.record.need(field)?;
     let movement = book::movement(scene, &reference)?;
     let programme = book::programme(scene, &movement.programme)?;

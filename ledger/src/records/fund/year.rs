@@ -1,5 +1,7 @@
 //! The close of a year: what is left in its accounts is carried to the next or lapses, and they are closed.
 
+use std::sync::Arc;
+
 use super::account::{Account, AccountKind};
 use super::book::{self, Place};
 use super::movement::{self, Movement, MovementKind, Posting};
@@ -28,7 +30,7 @@ pub const TYPES: &[RecordType] = &[RecordType {
     ..RecordType::BASE
 }];
 
-fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, Programme)> {
+fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, Arc<Programme>)> {
     let reference: Ref = scene.record.need("programme")?;
     let programme = book::programme(scene, &reference)?;
     Ok((reference, programme))
@@ -44,7 +46,7 @@ fn by_two(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
 }
 
 /// The year's accounts that its close looks at, in order of account id.
-fn accounts(scene: &mut Scene<'_>, programme: &Ref) -> Verdict<Vec<(Ref, Account)>> {
+fn accounts(scene: &mut Scene<'_>, programme: &Ref) -> Verdict<Vec<(Ref, Arc<Account>)>> {
     let year: u64 = scene.record.need("year")?;
     let mut listed: Vec<Ref> = scene.draft.get(&book::year_key(programme, year))?.unwrap_or_default();
     listed.sort_by(|a, b| (a.id, &a.agency).cmp(&(b.id, &b.agency)));
@@ -113,13 +115,14 @@ fn plan(scene: &mut Scene<'_>) -> Verdict<Movement> {
 
 fn close(scene: &mut Scene<'_>) -> Verdict {
     movement::take_effect(scene, plan)?;
-    let (reference, mut programme) = named(scene)?;
+    let (reference, programme) = named(scene)?;
+    let mut programme = Arc::unwrap_or_clone(programme);
     programme.closed_years.push(scene.record.need("year")?);
-    scene.put(&reference, Object::Programme(programme))?;
+    scene.put(&reference, Object::Programme(Arc::new(programme)))?;
     for (name, account) in accounts(scene, &reference)? {
         if account.kind.closes_with_year() {
             scene.touch(crate::records::object::Subject::Record(name.clone()));
-            scene.put(&name, Object::Account(Account { closed: true, ..account }))?;
+            scene.put(&name, Object::Account(Arc::new(Account { closed: true, ..Arc::unwrap_or_clone(account) })))?;
         }
     }
     Ok(())

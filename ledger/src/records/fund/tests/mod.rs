@@ -10,6 +10,7 @@ mod payment_rules;
 mod random;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::account::Account;
 use super::fold::{Figures, Fold};
@@ -249,14 +250,14 @@ pub fn with(mut fields: Vec<(&'static str, Value)>, name: &'static str, value: V
     fields
 }
 
-pub fn account(stage: &Stage, name: &str) -> Account {
+pub fn account(stage: &Stage, name: &str) -> Arc<Account> {
     match stage.object(name) {
         Some(Object::Account(account)) => account,
         other => panic!("{name}: {other:?}"),
     }
 }
 
-pub fn programme(stage: &Stage) -> Programme {
+pub fn programme(stage: &Stage) -> Arc<Programme> {
     match stage.object("civil/P") {
         Some(Object::Programme(programme)) => programme,
         other => panic!("{other:?}"),
@@ -315,12 +316,12 @@ pub fn assert_folds(stage: &Stage, programme: &str) -> Figures {
 
 fn currency_of(stage: &Stage, name: &str) -> String {
     match stage.object(name) {
-        Some(Object::Programme(programme)) => programme.currency,
+        Some(Object::Programme(programme)) => programme.currency.clone(),
         other => panic!("{name}: {other:?}"),
     }
 }
 
-fn account_at(stage: &Stage, name: &Ref) -> Account {
+fn account_at(stage: &Stage, name: &Ref) -> Arc<Account> {
     account(stage, &name.to_string())
 }
 
@@ -332,7 +333,7 @@ pub fn assert_balanced(stage: &Stage, mode: &str) {
             accounts.push(account);
         }
     }
-    let sum = |part: fn(&Account) -> u64| accounts.iter().map(part).sum::<u64>();
+    let sum = |part: fn(&Account) -> u64| accounts.iter().map(|account| part(account)).sum::<u64>();
     assert_eq!(sum(|account| account.sums.debits_posted), sum(|account| account.sums.credits_posted));
     assert_eq!(sum(|account| account.sums.debits_pending), sum(|account| account.sums.credits_pending));
     let totals: Totals = stage.get(&key::totals(mode, "CNY")).unwrap_or_default();
