@@ -112,7 +112,7 @@ fn trail_says_when_and_how_much(world: &World, told: &Told) {
     let last = heights[heights.len() - 1].to_string();
     let part = world.client(&["audit", "trail", "programme", &programme, "--from", &last, "--to", &last]);
     let shown = part.data()["entries"].as_array().expect("entries").clone();
-    assert_eq!(shown, entries.iter().filter(|entry| entry["height"].to_string() == last).cloned().collect::<Vec<_>>());
+    assert_eq!(shown, entries.iter().filter(|entry| entry["height"] == last).cloned().collect::<Vec<_>>());
     assert_eq!((&part.data()["count"], &part.data()["root"]), (&whole.data()["count"], &whole.data()["root"]));
     let nothing = world.client(&["audit", "trail", "programme", &programme, "--from", "2", "--to", "1"]);
     assert_eq!(nothing.exit, Some(2), "{}", nothing.json);

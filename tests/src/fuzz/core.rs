@@ -126,12 +126,12 @@ impl Authority {
             }
             1 => Input::Connected { peer: peer(script) },
             2 => Input::Disconnected { peer: peer(script) },
-            3 => Input::Health { ok: script.number() % 2 == 0 },
+            3 => Input::Health { ok: script.number().is_multiple_of(2) },
             4 => Input::Work(Work {
                 waiting: Vec::new(),
-                full: script.number() % 2 == 0,
-                action_due: script.number() % 2 == 0,
-                expiry_waits: script.number() % 2 == 0,
+                full: script.number().is_multiple_of(2),
+                action_due: script.number().is_multiple_of(2),
+                expiry_waits: script.number().is_multiple_of(2),
             }),
             5 => match self.answer(script) {
                 Some(input) => input,
@@ -206,7 +206,7 @@ impl Authority {
         let which = usize::try_from(script.number()).ok()?.checked_rem(self.asked.len())?;
         let verdict = script.number();
         match self.asked.swap_remove(which) {
-            Effect::Build(build) if verdict % 4 == 0 => Some(Input::BuildFailed { turn: build.turn }),
+            Effect::Build(build) if verdict.is_multiple_of(4) => Some(Input::BuildFailed { turn: build.turn }),
             Effect::Build(build) => {
                 let header = Header {
                     height: build.height,
