@@ -2,6 +2,7 @@
 //! hurt needs to be where the others are.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -134,10 +135,18 @@ impl Rounds<'_> {
     /// While there is more to do than a slow node can, it falls behind; afterwards it catches up, under load.
     fn slowed(&mut self, victims: &[usize], others: &[usize]) -> Result<(), &'static str> {
         let slowed: Vec<Slowed> = victims.iter().map(|node| Slowed::begin(self.fleet.running(*node).id())).collect();
-        let seats: Vec<&Seat> = others.iter().take(FLOODED).map(|node| self.fleet.seat(*node)).collect();
         self.go_on("with slow nodes");
-        self.fire.flood(&seats, FLOODS);
+        let seats: Vec<&Seat> = others.iter().take(FLOODED).map(|node| self.fleet.seat(*node)).collect();
+        let (fire, fleet, ends) = (self.fire, &self.fleet, AtomicBool::new(false));
+        let behind = std::thread::scope(|scope| {
+            let watch = scope.spawn(|| most_behind(fleet, victims, others, &ends));
+            fire.flood(&seats, FLOODS);
+            ends.store(true, Ordering::Relaxed);
+            watch.join().expect("the watch only asks for heights")
+        });
         drop(slowed);
+        let most = self.found.behind.entry(Kind::Slowed.name()).or_default();
+        *most = behind.max(*most);
         self.catch_up(victims, Kind::Slowed);
         Ok(())
     }
@@ -170,8 +179,9 @@ impl Rounds<'_> {
         disk.fill_up();
         self.fleet.wait_ended(victim);
         let log = self.fleet.log(victim);
-        let sentence = log[before..].lines().find(|line| line.contains("MZ-5002"));
-        self.found.said.insert("the node with a full disk", sentence.expect("it says why").to_owned());
+        let sentence = log[before..].lines().find_map(|line| line.find("MZ-5002").map(|at| &line[at..]));
+        let sentence = sentence.expect("it says why").replace(&data.display().to_string(), "its data");
+        self.found.said.insert("the node with a full disk", sentence);
         assert!(!log[before..].contains("panicked"), "{log}");
         self.go_on("with a full disk");
         disk.make_room();
@@ -324,6 +334,16 @@ impl Rounds<'_> {
         let worst = self.found.catch_up_ms.entry(kind.name()).or_default();
         *worst = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(*worst);
     }
+}
+
+/// The most blocks that one of the first lacked of what the first of the others held, until told to end.
+fn most_behind(fleet: &Fleet<'_>, victims: &[usize], others: &[usize], ends: &AtomicBool) -> u64 {
+    let mut most = 0;
+    while !ends.load(Ordering::Relaxed) {
+        let (tip, stand) = (fleet.height(others[0]), victims.iter().filter_map(|node| fleet.height(*node)).min());
+        most = tip.zip(stand).map_or(0, |(tip, stand)| tip.saturating_sub(stand)).max(most);
+    }
+    most
 }
 
 /// Two nodes as the link between them is named, and the lower of them.

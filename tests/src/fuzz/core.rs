@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use mingzhang_consensus::justification::Just;
 use mingzhang_consensus::message::Message;
 use mingzhang_consensus::safety::VoteBook;
 use mingzhang_consensus::statement::{Statement, Vote};
@@ -249,7 +250,7 @@ fn any_vote(script: &mut Script<'_>) -> Vote {
         1 => fixture.chain.header(2).id(),
         _ => [7; 32],
     };
-    let just = super::decoders::endorse_certificate().just;
+    let just = Just::opening(&fixture.epoch).hash(&fixture.epoch);
     let statement = match kind % 3 {
         0 => Statement::Endorse { epoch: 0, turn, height: 1, block, just },
         1 => Statement::Confirm { epoch: 0, turn, height: 1, block },

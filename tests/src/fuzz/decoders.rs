@@ -1,6 +1,8 @@
 //! Decoders of what travels and what is stored. What is decoded and encoded again is the same bytes, or it was refused: there
 //! are no two spellings of one thing.
 
+use std::sync::OnceLock;
+
 use mingzhang_consensus::evidence::Evidence;
 use mingzhang_consensus::justification::{EndorseCert, Just};
 use mingzhang_consensus::message::{Ask, Message, Proposal, Status, Waiting};
@@ -147,14 +149,19 @@ fn endorsement() -> Statement {
 }
 
 /// Three of four endorse the first block.
-pub(super) fn endorse_certificate() -> EndorseCert {
+fn endorse_certificate() -> EndorseCert {
     let Statement::Endorse { epoch, turn, height, block, just } = endorsement() else { unreachable!("see above") };
     let signers = Signers::new([0, 1, 3].map(|seat| (seat, vote(endorsement(), seat).signature)));
     EndorseCert { epoch, turn, height, block, just, signers }
 }
 
-/// Everything that authorities say to each other.
-pub(super) fn good_messages() -> Vec<Message> {
+/// Everything that authorities say to each other, signed once.
+pub(super) fn good_messages() -> &'static [Message] {
+    static MESSAGES: OnceLock<Vec<Message>> = OnceLock::new();
+    MESSAGES.get_or_init(sign_messages)
+}
+
+fn sign_messages() -> Vec<Message> {
     let fixture = fixture();
     let header = fixture.chain.header(1);
     let confirm = Statement::Confirm { epoch: 0, turn: 1, height: 1, block: header.id() };
