@@ -1,4 +1,4 @@
-.PHONY: demo test data bench simulate mutants model chaos fuzz assurance lint setup
+.PHONY: demo test data epochs bench simulate mutants model chaos fuzz assurance lint setup
 
 # The whole story on this machine: four agencies, permits and money. ARGS=--once runs it unattended.
 demo:
@@ -12,6 +12,12 @@ data:
 	scripts/setup
 	scripts/with-rocksdb cargo build --workspace --bins
 	MINGZHANG_DATA_FULL=1 scripts/with-rocksdb cargo test --workspace --test it real_data -- --nocapture
+
+# The authority set over five, seven, six and back to four members, with kills at each boundary; `make test` has the shorter form.
+epochs:
+	scripts/setup
+	scripts/with-rocksdb cargo build --workspace --bins
+	MINGZHANG_EPOCHS_LONG=1 scripts/with-rocksdb cargo test --workspace --test it the_set_grows -- --nocapture
 
 # Speed on this machine; writes target/bench. ARGS are handed on.
 bench:

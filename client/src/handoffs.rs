@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use mingzhang_genesis::Genesis;
-use mingzhang_ledger::proof::Handoff;
+use mingzhang_ledger::proof::Passage;
 use serde_json::Value;
 
 use crate::context::home;
@@ -21,26 +21,26 @@ fn file(genesis: &Genesis) -> Result<PathBuf, Failure> {
 
 /// The hand-offs kept for a network, as far as they lead on from its genesis. What does not is left out: a file that was
 /// tampered with can only make verification inconclusive.
-pub fn kept(genesis: &Genesis) -> Vec<Handoff> {
+pub fn kept(genesis: &Genesis) -> Vec<Passage> {
     let Ok(path) = file(genesis) else { return Vec::new() };
     let small = std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= MAX_FILE_BYTES);
     let text = if small { std::fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
-    let mut handoffs: Vec<Handoff> = serde_json::from_str(&text).unwrap_or_default();
+    let mut handoffs: Vec<Passage> = serde_json::from_str(&text).unwrap_or_default();
     let mut authorities = authorities_of(genesis);
-    let good = handoffs.iter().take_while(|handoff| authorities.pass(handoff).is_ok()).count();
+    let good = handoffs.iter().take_while(|handoff| authorities.follow(handoff).is_ok()).count();
     handoffs.truncate(good);
     handoffs
 }
 
 /// All hand-offs up to the node's epoch: those that are kept, and the later ones from the node, which are checked and
 /// kept. One that is not sealed yet ends the list.
-pub fn fetch(genesis: &Genesis, api: &NodeApi) -> Result<Vec<Handoff>, Failure> {
+pub fn fetch(genesis: &Genesis, api: &NodeApi) -> Result<Vec<Passage>, Failure> {
     let epoch = api.get_json("/status")?.get("epoch").and_then(Value::as_u64).unwrap_or(0);
     let mut handoffs = kept(genesis);
     let before = handoffs.len();
     let mut authorities = authorities_of(genesis);
     for handoff in &handoffs {
-        authorities.pass(handoff).map_err(|problem| Failure::coded(problem.code, problem.detail))?;
+        authorities.follow(handoff).map_err(|problem| Failure::coded(problem.code, problem.detail))?;
     }
     for number in (1..=epoch).skip(before) {
         let value = match api.get_json(&format!("/handoffs/{number}")) {
@@ -48,9 +48,9 @@ pub fn fetch(genesis: &Genesis, api: &NodeApi) -> Result<Vec<Handoff>, Failure> 
             Err(failure) if failure.exit == exit::NOT_FOUND => break,
             Err(failure) => return Err(failure),
         };
-        let handoff: Handoff = serde_json::from_value(value)
+        let handoff: Passage = serde_json::from_value(value)
             .map_err(|error| Failure::unreachable(format!("the node's hand-off: {error}")))?;
-        authorities.pass(&handoff).map_err(|problem| Failure::coded(problem.code, problem.detail))?;
+        authorities.follow(&handoff).map_err(|problem| Failure::coded(problem.code, problem.detail))?;
         handoffs.push(handoff);
     }
     if handoffs.len() > before {
@@ -59,7 +59,7 @@ pub fn fetch(genesis: &Genesis, api: &NodeApi) -> Result<Vec<Handoff>, Failure> 
     Ok(handoffs)
 }
 
-fn keep(genesis: &Genesis, handoffs: &[Handoff]) -> Result<(), Failure> {
+fn keep(genesis: &Genesis, handoffs: &[Passage]) -> Result<(), Failure> {
     let path = file(genesis)?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -69,6 +69,6 @@ fn keep(genesis: &Genesis, handoffs: &[Handoff]) -> Result<(), Failure> {
 }
 
 /// The list as `verify --handoffs` reads it.
-pub fn text_of(handoffs: &[Handoff]) -> Result<String, Failure> {
+pub fn text_of(handoffs: &[Passage]) -> Result<String, Failure> {
     serde_json::to_string_pretty(handoffs).map_err(|error| Failure::bug(error.to_string()))
 }

@@ -1,7 +1,9 @@
 //! Verification on this machine, from the pinned genesis file: what `verify` and `audit` share. Opens no socket.
 
 use mingzhang_genesis::Genesis;
-use mingzhang_ledger::proof::Handoff;
+use mingzhang_ledger::outcome::{Code, catalogue};
+use mingzhang_ledger::proof::Passage;
+use mingzhang_ledger::recovery::Discontinuity;
 use mingzhang_ledger::verify::{Authorities, Report, StepName, StepResult, Verdict};
 use serde_json::{Value, json};
 
@@ -14,17 +16,55 @@ pub fn authorities(network: &Network) -> Authorities {
 }
 
 /// The authorities that hand-offs lead to.
-pub fn authorities_after(genesis: &Genesis, handoffs: &[Handoff]) -> Result<Authorities, Failure> {
+pub fn authorities_after(genesis: &Genesis, handoffs: &[Passage]) -> Result<Authorities, Failure> {
     let mut authorities = authorities_of(genesis);
     for handoff in handoffs {
-        authorities.pass(handoff).map_err(|problem| Failure::coded(problem.code, problem.detail))?;
+        authorities.follow(handoff).map_err(|problem| Failure::coded(problem.code, problem.detail))?;
     }
     Ok(authorities)
 }
 
 /// The authorities that a genesis file names.
 pub fn authorities_of(genesis: &Genesis) -> Authorities {
-    Authorities::new(&genesis.origin, genesis.hash, genesis.set.clone())
+    Authorities::new(&genesis.origin, genesis.hash, genesis.set.clone()).with_recovery(genesis.recovery_keys())
+}
+
+/// That recovery keys, and not the members, said who decides next.
+const DISCONTINUITY: Code = Code(4131);
+
+/// The discontinuities that a verification passed, for programs.
+pub fn discontinuities_json<'a>(told: impl IntoIterator<Item = &'a Discontinuity>) -> Value {
+    let view = |told: &Discontinuity| {
+        json!({ "epoch": told.epoch, "after_height": told.height, "tree_size": told.tree_size, "reason": told.reason,
+                "signed_by": told.signers, "threshold": told.threshold })
+    };
+    told.into_iter().map(view).collect()
+}
+
+/// The same as warnings: nobody verifies across one without being told.
+pub fn discontinuity_warnings<'a>(
+    told: impl IntoIterator<Item = &'a Discontinuity>,
+    language: Language,
+) -> Vec<String> {
+    let title = catalogue().get(&DISCONTINUITY).map_or("", |entry| match language {
+        Language::Chinese => &entry.zh.title,
+        Language::English => &entry.en.title,
+    });
+    let words = |told: &Discontinuity| {
+        let (epoch, height, signed) = (told.epoch, told.height, told.signers.len());
+        let said = match language {
+            Language::Chinese => {
+                format!("第 {epoch} 届自高度 {height} 之后起,由 {signed} 把恢复密钥签署的恢复文书开启")
+            }
+            Language::English => {
+                format!(
+                    "epoch {epoch} was opened after height {height} by a manifest that {signed} recovery keys signed"
+                )
+            }
+        };
+        format!("{DISCONTINUITY} {title}: {said}: {}", told.reason)
+    };
+    told.into_iter().map(words).collect()
 }
 
 pub fn verdict_name(verdict: &Verdict) -> &'static str {

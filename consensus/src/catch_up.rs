@@ -227,6 +227,7 @@ impl Turns {
             }
             Found::OwnBlock { epoch, turn } => self.on_own_block(epoch, turn),
             Found::Range { header, certificate } => self.on_range(&header, certificate),
+            Found::EpochEnded => {}
         }
     }
 

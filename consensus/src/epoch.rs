@@ -16,6 +16,8 @@ pub enum Opening {
     Genesis { block: BlockId },
     /// A final boundary block of the epoch before, with the set that decided it.
     Boundary { certificate: FinalCert, previous: Arc<AuthoritySet> },
+    /// The block that stands, as a recovery manifest says: after the loss of too many members no certificate leads on.
+    Recovered { height: Height, block: BlockId },
 }
 
 /// The context of decoding and verification. Cheap to clone.
@@ -38,10 +40,10 @@ impl Epoch {
         self.set.members.len()
     }
 
-    /// Size of the set before, whose bitmaps an opening certificate has; 0 at genesis.
+    /// Size of the set before, whose bitmaps an opening certificate has; 0 where there is none.
     pub fn previous_members(&self) -> usize {
         match &self.opening {
-            Opening::Genesis { .. } => 0,
+            Opening::Genesis { .. } | Opening::Recovered { .. } => 0,
             Opening::Boundary { previous, .. } => previous.members.len(),
         }
     }
@@ -51,13 +53,14 @@ impl Epoch {
         match &self.opening {
             Opening::Genesis { .. } => 0,
             Opening::Boundary { certificate, .. } => certificate.height,
+            Opening::Recovered { height, .. } => *height,
         }
     }
 
     /// Id of the block that opened the epoch.
     pub fn opening_block(&self) -> BlockId {
         match &self.opening {
-            Opening::Genesis { block } => *block,
+            Opening::Genesis { block } | Opening::Recovered { block, .. } => *block,
             Opening::Boundary { certificate, .. } => certificate.block,
         }
     }

@@ -98,6 +98,8 @@ pub enum Found {
     /// Every block up to and including this one, which a certificate handed out in [`crate::Want::Range`] (or a
     /// higher one that the engine verified) proves final, is executed, compared and committed.
     Range { header: Header, certificate: mingzhang_ledger::certificate::FinalCert },
+    /// A recovery manifest ended this epoch: the engine opens the next one. Nothing for the core to do.
+    EpochEnded,
 }
 
 /// What waits for a block at this node.

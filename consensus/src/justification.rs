@@ -40,7 +40,8 @@ pub struct SkipCert {
 /// The vertex that a turn builds on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parent {
-    /// The block that opened the epoch: the genesis entry, or a boundary block with a certificate of the set before.
+    /// The block that opened the epoch: a boundary block with a certificate of the set before; without one the genesis
+    /// entry, or the block that a recovery manifest names.
     Start(Option<FinalCert>),
     Endorsed(EndorseCert),
     Final(FinalCert),
@@ -202,7 +203,7 @@ impl Parent {
 
     fn check(&self, epoch: &Epoch, items: &mut Vec<SignedItem>) -> Result<(), JustFault> {
         match (self, &epoch.opening) {
-            (Self::Start(None), Opening::Genesis { .. }) => Ok(()),
+            (Self::Start(None), Opening::Genesis { .. } | Opening::Recovered { .. }) => Ok(()),
             (Self::Start(Some(certificate)), Opening::Boundary { certificate: known, previous }) => {
                 if (certificate.epoch, certificate.height, certificate.block)
                     != (known.epoch, known.height, known.block)
@@ -211,9 +212,8 @@ impl Parent {
                 }
                 collect(&certificate.signers, previous, &final_bytes(certificate, epoch), items)
             }
-            (Self::Start(None), Opening::Boundary { .. }) | (Self::Start(Some(_)), Opening::Genesis { .. }) => {
-                Err(JustFault::Opening)
-            }
+            (Self::Start(None), Opening::Boundary { .. })
+            | (Self::Start(Some(_)), Opening::Genesis { .. } | Opening::Recovered { .. }) => Err(JustFault::Opening),
             (Self::Endorsed(certificate), _) => certificate.check(epoch, items),
             (Self::Final(certificate), _) => check_final(certificate, epoch, items),
         }
@@ -224,7 +224,7 @@ impl Just {
     /// The first of an epoch.
     pub fn opening(epoch: &Epoch) -> Self {
         let certificate = match &epoch.opening {
-            Opening::Genesis { .. } => None,
+            Opening::Genesis { .. } | Opening::Recovered { .. } => None,
             Opening::Boundary { certificate, .. } => Some(certificate.clone()),
         };
         Self { epoch: epoch.number(), turn: 1, parent: Parent::Start(certificate), skips: Vec::new() }

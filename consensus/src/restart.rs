@@ -160,7 +160,8 @@ fn last_final(restored: &Restored) -> LastFinal {
         None => (None, None),
     };
     LastFinal {
-        turn: certificate.as_ref().map_or(0, |certificate| certificate.turn),
+        // A block below the base of a recovery manifest may stand without a certificate of its own.
+        turn: certificate.as_ref().map_or(restored.tip.turn, |certificate| certificate.turn),
         height: restored.tip.height,
         block: restored.tip.block,
         certificate,

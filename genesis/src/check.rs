@@ -14,7 +14,7 @@ use crate::genesis::GenesisFault;
 const MONEY_ROLES: [&str; 4] = ["programme_owner", "finance", "agent_bank", "supervisor"];
 
 /// Fewest authorities of a network for use: with fewer none may be faulty.
-const MIN_AUTHORITIES: usize = 4;
+pub(crate) const MIN_AUTHORITIES: usize = 4;
 /// Most organisations that a genesis may register.
 const MAX_AGENCIES: usize = 4_096;
 /// Most officers of one agency in a genesis.

@@ -3,10 +3,11 @@
 use mingzhang_ledger::authority::{AuthoritySet, Member, ParameterFault, Parameters};
 use mingzhang_ledger::crypto::{Hash, KeyFault, sha256};
 use mingzhang_ledger::records::registry::founding::{Founding, FoundingAgency, FoundingOfficer, FoundingRole};
+use mingzhang_ledger::recovery::RecoveryKeys;
 use mingzhang_ledger::state::execute::Network;
 use thiserror::Error;
 
-use crate::check::check;
+use crate::check::{MIN_AUTHORITIES, check};
 use crate::document::{Agency, Document, Officer, Role};
 
 /// Largest genesis file that is read.
@@ -119,6 +120,15 @@ impl Genesis {
 
     pub fn development(&self) -> bool {
         self.document.development
+    }
+
+    /// Who may sign a recovery manifest, and how many members a set that it names must have.
+    pub fn recovery_keys(&self) -> RecoveryKeys {
+        RecoveryKeys {
+            threshold: self.document.recovery.threshold,
+            keys: self.document.recovery.keys.iter().map(|held| held.key.0).collect(),
+            least_members: if self.development() { 1 } else { MIN_AUTHORITIES },
+        }
     }
 
     /// Host part of the name: sealing keys are named `<agency>.<host>/e<epoch>`.

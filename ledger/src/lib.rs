@@ -3,7 +3,7 @@
 //!
 //! `codec` canonical bytes · `crypto` hashes, keys, signatures · `transaction` the envelope that an officer signs ·
 //! `entry`, `header` leaves of the log · `merkle` the one shape of tree · `batch` how transactions reach a block ·
-//! `authority`, `certificate` who decides · `records` what may be recorded, under which rules, and its views · `rules`
+//! `authority`, `certificate` who decides · `recovery` who does after a loss · `records` what may be recorded, under which rules, and its views · `rules`
 //! their parameters · `state` what the records add up to, and the running of them · `door` what is refused before the
 //! log · `block` the header of what was run · `outcome` codes · `layout` texts for a terminal · `seal`, `receipt`, `proof`, `prove` what an outsider
 //! holds · `verify` how he checks it.
@@ -27,6 +27,7 @@ pub mod proof;
 pub mod prove;
 pub mod receipt;
 pub mod records;
+pub mod recovery;
 pub mod rules;
 pub mod seal;
 pub mod state;

@@ -106,7 +106,7 @@ mod tests {
             let (family, exits): (&str, &[u8]) = match code.0 / 1000 {
                 1 | 2 => ("refusal", &[2, 4, 5, 6, 7]),
                 3 => ("rejection", &[3]),
-                4 => ("verdict", &[8, 9]),
+                4 => ("verdict", &[0, 8, 9]),
                 5 => ("fault", &[1, 2, 4, 7]),
                 other => panic!("{code}: no family {other}"),
             };

@@ -130,6 +130,29 @@ pub struct Handoff {
     pub set: Vec<u8>,
 }
 
+/// How an epoch was opened after too many members were lost: a manifest that recovery keys of the genesis signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecoveryProof {
+    /// The signed manifest.
+    #[serde(with = "bytes::base64")]
+    pub recovery: Vec<u8>,
+}
+
+/// What leads from one epoch's authorities to the next, in the order of epochs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Passage {
+    Handoff(Handoff),
+    Recovery(RecoveryProof),
+}
+
+impl From<Handoff> for Passage {
+    fn from(handoff: Handoff) -> Self {
+        Self::Handoff(handoff)
+    }
+}
+
 /// That the log of `to` leaves extends the log of `from` leaves. An answer may hold the root of `to` for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consistency {
@@ -182,7 +205,7 @@ pub struct EvidenceBundle {
     pub origin: String,
     #[serde(with = "bytes::hex")]
     pub genesis_hash: Hash,
-    pub handoffs: Vec<Handoff>,
+    pub handoffs: Vec<Passage>,
     /// The receipt's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,

@@ -146,6 +146,13 @@ impl Course {
         outcome.map_err(|problem| self.note(problem)).ok()
     }
 
+    /// Where the members' own word does not lead on: said in every report that passes such a place.
+    fn tell_discontinuities(&mut self, authorities: &Authorities) {
+        for told in authorities.discontinuities() {
+            self.pass(StepName::Authority, StepResult::Attested, told.to_string());
+        }
+    }
+
     fn report(self) -> Report {
         Report::of(self.steps, self.problems)
     }
@@ -202,6 +209,7 @@ pub fn receipt(authorities: &Authorities, text: &str, key: Option<&KeyProof>) ->
         course.pass(StepName::Seals, StepResult::Passed, seals);
         course.pass(StepName::Authority, StepResult::Passed, format!("authority set of epoch {}", sealed.epoch));
     }
+    course.tell_discontinuities(authorities);
     let facts = ReceiptFacts { transaction, outcome, index: receipt.index, tree_size: checkpoint.size, sealed };
     ReceiptReport { report: course.report(), facts: Some(facts) }
 }

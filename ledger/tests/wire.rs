@@ -12,6 +12,7 @@ use mingzhang_ledger::crypto::{Hash, Signature, SigningKey};
 use mingzhang_ledger::entry::{genesis_entry, genesis_id, record_entry};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::merkle::{Frontier, empty_root, leaf_hash};
+use mingzhang_ledger::recovery::{EndedEpoch, RecoveryKeys, RecoveryManifest, SignedManifest};
 use mingzhang_ledger::seal::{Checkpoint, Note, Seal, log_key_text, log_line, policy, prove_possession, seal_key_text};
 use mingzhang_ledger::state::memory::MemoryState;
 use mingzhang_ledger::state::tree::{SENTINEL, leaf_bytes};
@@ -126,6 +127,29 @@ fn certificates(vectors: &mut Vectors, chain: &Hash) {
     put(vectors, "admit.signed", admit_bytes(chain, 3, 1, &transaction().id(), 1_780_272_000_000));
 }
 
+fn recovery(vectors: &mut Vectors, chain: &Hash) {
+    let before = set();
+    let mut next = AuthoritySet { epoch: 4, ..before.clone() };
+    for (number, member) in (60..).zip(&mut next.members) {
+        member.sealing_key = secret(number).public();
+    }
+    let base = header(&before);
+    let base = Header { next_set_hash: base.set_hash, ..base };
+    let manifest = RecoveryManifest { chain: *chain, base, set: next, reason: "two machine rooms burnt down".into() };
+    let keys = RecoveryKeys {
+        threshold: 2,
+        keys: [70, 71, 72].map(|number| secret(number).public()).to_vec(),
+        least_members: 4,
+    };
+    put(vectors, "recovery.manifest", manifest.encode());
+    put(vectors, "recovery.signed", manifest.signed_bytes());
+    let mut signed = SignedManifest::new(manifest);
+    assert_eq!([70, 72].map(|number| signed.sign(&keys, &secret(number))), [Some(0), Some(2)]);
+    let ended = EndedEpoch { set: &before, opened_by: &[0; 32] };
+    assert!(signed.verify(&keys, chain, &ended).is_ok());
+    put(vectors, "recovery", signed.encode());
+}
+
 fn trees(vectors: &mut Vectors) {
     put(vectors, "tree.0", empty_root());
     let leaves: Vec<Hash> = (0u8..9).map(|number| leaf_hash(&[number])).collect();
@@ -174,6 +198,7 @@ fn every_wire_type_has_the_bytes_that_were_decided() {
     entries(&mut now, &chain);
     batches(&mut now, &chain);
     certificates(&mut now, &chain);
+    recovery(&mut now, &chain);
     trees(&mut now);
     seals(&mut now);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/wire.json");

@@ -14,6 +14,7 @@ pub mod mempool;
 pub mod network;
 pub mod node;
 pub mod ops;
+pub mod recovery;
 pub mod sealer;
 pub mod setup;
 pub mod signer;

@@ -296,7 +296,7 @@ impl Shared {
             jobs: job_sender,
             giver: sync::snapshot::Giver::default(),
             consensus_key: self.identity.consensus(),
-            founding: Arc::new(genesis.set.clone()),
+            trust: Arc::new(sync::Trust::of(&genesis)),
             snapshot_from_blocks: Some(config.snapshot_from_blocks).filter(|blocks| *blocks > 0),
         });
         let catch_up = sync::CatchUp::new(Arc::clone(&sync_parts));

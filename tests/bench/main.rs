@@ -3,6 +3,7 @@
 
 #![allow(clippy::as_conversions, clippy::cast_precision_loss)]
 
+mod join;
 mod limits;
 mod network;
 mod parts;
@@ -35,6 +36,9 @@ struct Args {
     /// Only the parts of one node, without a network.
     #[arg(long)]
     parts: bool,
+    /// Only the joining of a new node from a state of so many accounts.
+    #[arg(long, value_name = "ACCOUNTS", num_args = 0..=1, default_missing_value = "1000000")]
+    join: Option<u64>,
     /// Offer these records per second instead of shares of the signature bound.
     #[arg(long, value_delimiter = ',')]
     rates: Vec<f64>,
@@ -42,7 +46,11 @@ struct Args {
 
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
-    let done = if args.parts { only_parts() } else { bench(&args) };
+    let done = match args.join {
+        Some(accounts) => only_join(accounts),
+        None if args.parts => only_parts(),
+        None => bench(&args),
+    };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
@@ -50,6 +58,16 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// A node that joins, without any load.
+fn only_join(accounts: u64) -> Result<(), String> {
+    let home = std::env::current_exe().map_err(|error| error.to_string())?;
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    eprintln!("machine: {}", report::machine());
+    let join = join::measure(&home.with_file_name("mingzhang-node"), &scratch.path().join("devnet"), accounts)?;
+    println!("{}", join.json());
+    Ok(())
 }
 
 /// The parts of one node; the devnet is made for its genesis and officers only.

@@ -10,7 +10,7 @@ use mingzhang_ledger::certificate::{FinalCert, Signers};
 use mingzhang_ledger::crypto::{Hash, PublicKey, Signature, sha256};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::state::{Stored, tree};
-use mingzhang_node::store::{ExecutedBlock, FinalBlock, Foundation, Settings, Store};
+use mingzhang_node::store::{ExecutedBlock, FinalBlock, Finality, Foundation, Settings, Store};
 
 /// Blocks measured, leaves changed in each, and how many of these are new.
 const BLOCKS: u64 = 60;
@@ -81,7 +81,7 @@ fn commit(store: &Store, set_hash: Hash, height: u64) -> Result<(), String> {
     drop(view);
     let signers = Signers::new((0..3).map(|seat| (seat, Signature([1; 64]))));
     let certificate = FinalCert { epoch: 0, turn: height, height, block: header.id(), signers };
-    let block = FinalBlock { executed: Arc::new(executed), certificate };
+    let block = FinalBlock { executed: Arc::new(executed), by: Finality::Certificate(certificate) };
     store.commit(&block).map(drop).map_err(|fault| fault.to_string())
 }
 

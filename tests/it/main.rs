@@ -13,6 +13,7 @@ mod import;
 mod operator;
 mod processes;
 mod real_data;
+mod recovery;
 mod returning;
 mod setup;
 mod tidy;

@@ -12,7 +12,7 @@ fn status(world: &World, agency: &str) -> Option<Value> {
     Some(world.get(world.seat(agency), "/status")?.1)
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("made");
     for entry in std::fs::read_dir(from).expect("a folder") {
         let (from, to) = (entry.as_ref().expect("an entry").path(), to.join(entry.expect("an entry").file_name()));

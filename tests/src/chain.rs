@@ -282,7 +282,7 @@ impl Chain {
             format: BUNDLE_FORMAT.to_owned(),
             origin: self.origin().to_owned(),
             genesis_hash: self.genesis.hash,
-            handoffs: self.handoffs(),
+            handoffs: self.handoffs().into_iter().map(Into::into).collect(),
             receipt: Some(self.receipt(index, height)),
             policy: self.policy(self.sets.len() - 1),
             entry: Some(EntryView {

@@ -226,6 +226,9 @@ class Genesis:
                 members.append([agency["id"], *keys, node["url"]])
         parameters = {**DEFAULTS, **document.get("consensus", {})}
         self.set = encode({1: 0, 2: parameters, 3: members})
+        recovery = document.get("recovery", {"threshold": 0, "keys": []})
+        self.recovery_threshold = recovery["threshold"]
+        self.recovery_keys = [bytes.fromhex(held["key"]) for held in recovery["keys"]]
 
 
 class Header:
@@ -302,8 +305,13 @@ class Chain:
     def __init__(self, genesis, handoffs):
         self.genesis, self.origin = genesis, genesis.origin
         self.sets = [(0, genesis.set)]
+        self.opened_by = leaf_hash(b"\x00" + genesis.hash)
+        self.discontinuities = []
         for handoff in handoffs:
-            self.hand_over(handoff)
+            if "recovery" in handoff:
+                self.recover(from_base64(handoff["recovery"]))
+            else:
+                self.hand_over(handoff)
 
     def hand_over(self, handoff):
         above, current = self.sets[-1]
@@ -320,6 +328,37 @@ class Chain:
         demand(header.next_set_hash != header.set_hash, "the block is no boundary")
         note.check(self.origin, current)
         self.sets.append((note.size, following))
+        self.opened_by = leaf_hash(header.raw)
+
+    def recover(self, raw):
+        """A manifest of recovery keys opened the epoch; whoever verifies is told."""
+        above, current = self.sets[-1]
+        signed = decode(raw)
+        manifest = decode(signed[1])
+        header, following, epoch = Header(manifest[3]), manifest[4], decode(current)[1]
+        if manifest[2] > epoch + 1:
+            raise Inconclusive("a hand-off is missing")
+        demand(manifest[1] == self.genesis.hash, "recovery manifest of another network")
+        demand(manifest[2] == epoch + 1 == decode(following)[1], "recovery manifest of another epoch")
+        decided = header.epoch == epoch and header.set_hash == sha256(current)
+        base = leaf_hash(header.raw)
+        demand(decided or base == self.opened_by, "base of another epoch")
+        size = header.own_index() + 1
+        demand(size >= above, "base before the block that opened its epoch")
+        message = b"mingzhang/recovery/v1\0" + self.genesis.hash + sha256(signed[1])
+        indices = [index for index, _ in signed[2]]
+        demand(indices == sorted(set(indices)), "recovery keys out of order")
+        for index, signature in signed[2]:
+            demand(index < len(self.genesis.recovery_keys), "unknown recovery key")
+            demand(signature_holds(self.genesis.recovery_keys[index], message, signature), "a recovery signature does not hold")
+        demand(len(indices) >= self.genesis.recovery_threshold > 0, "too few recovery keys signed")
+        self.sets.append((size, following))
+        self.opened_by = base
+        self.discontinuities.append("epoch %d opened after height %d by recovery manifest: %s"
+                                    % (epoch + 1, header.height, manifest[5]))
+
+    def told(self):
+        return "".join("\n  DISCONTINUITY: " + told for told in self.discontinuities)
 
     def check_note(self, note):
         deciding = [document for above, document in self.sets if above < note.size or above == 0][-1]
@@ -508,12 +547,13 @@ def run(arguments):
     chain = Chain(genesis, handoffs)
     if arguments[1] == "receipt":
         outcome, transaction, index = check_receipt(chain, text)
-        return "entry %d, %s, outcome %d" % (index, transaction.record_type, outcome)
+        return "entry %d, %s, outcome %d" % (index, transaction.record_type, outcome) + chain.told()
     proof = json.loads(text)
     sealed = proof["sealed"]
     note = Note(sealed["checkpoint"])
     header = chain.sealed_header(note, from_base64(sealed["header"]), sealed["header_path"])
-    return "all %d entries" % check_trail(chain, header, proof["trail"], officer_keys(header, proof.get("leaves", [])))
+    count = check_trail(chain, header, proof["trail"], officer_keys(header, proof.get("leaves", [])))
+    return "all %d entries" % count + chain.told()
 
 
 def main():

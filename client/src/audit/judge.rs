@@ -12,6 +12,7 @@ use mingzhang_ledger::records::fund::sums::Sums;
 use mingzhang_ledger::records::object::{Object, RecordLeaf, Ref};
 use mingzhang_ledger::records::record_type;
 use mingzhang_ledger::records::waiting::registered_by;
+use mingzhang_ledger::recovery::Discontinuity;
 use mingzhang_ledger::state::key;
 use mingzhang_ledger::transaction::{Payload, Transaction};
 use mingzhang_ledger::verify::{BundleReport, ProvenBundle, ProvenTrail, Report, Verdict, absence, bundle};
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::context::Network;
 use crate::output::{Failure, Language, exit, exponent_of, money_json};
-use crate::verify::{authorities, steps_json, verdict_name};
+use crate::verify::{authorities, discontinuities_json, steps_json, verdict_name};
 
 /// What is known after judging.
 pub struct Judged {
@@ -28,6 +29,8 @@ pub struct Judged {
     /// The money of a programme, folded.
     pub money: Option<Money>,
     pub exit: u8,
+    /// Where the hand-offs pass a recovery manifest.
+    pub discontinuities: Vec<Discontinuity>,
     /// Why it failed or cannot be concluded.
     pub reason: Option<(Code, String)>,
 }
@@ -42,13 +45,13 @@ pub struct Money {
 
 /// Verifies a bundle about the subject that its trail names.
 pub fn judge(network: &Network, evidence: &EvidenceBundle, language: Language) -> Result<Judged, Failure> {
-    let BundleReport { report, trail: proven, .. } = bundle(&authorities(network), evidence);
+    let BundleReport { report, trail: proven, discontinuities, .. } = bundle(&authorities(network), evidence);
     let (exit, reason) = match &report.verdict {
         Verdict::Verified => (exit::DONE, None),
         Verdict::Failed { code, .. } => (exit::FAILED, Some((*code, last_detail(&report)))),
         Verdict::Inconclusive { code, missing } => (exit::INCONCLUSIVE, Some((*code, missing.join("; ")))),
     };
-    let mut judged = Judged { report, proven, money: None, exit, reason };
+    let mut judged = Judged { report, proven, money: None, exit, discontinuities, reason };
     let Some(bundled) = &evidence.trail else { return Ok(judged) };
     if judged.exit != exit::DONE || bundled.trail.kind != SubjectKind::Programme {
         return Ok(judged);
@@ -207,5 +210,6 @@ pub fn proof_json(judged: &Judged, nodes_agreeing: usize) -> Value {
         "quorum": sealed.map(|sealed| sealed.quorum), "epoch": sealed.map(|sealed| sealed.epoch),
         "trail_count": trail.map(|(count, _)| count), "trail_root": trail.map(|(_, root)| hex::encode(root)),
         "nodes_agreeing": nodes_agreeing, "covers_rejected": true, "steps": steps_json(&judged.report),
+        "discontinuities": discontinuities_json(&judged.discontinuities),
     })
 }

@@ -18,7 +18,7 @@ use crate::audit::judge::{Judged, figures_json, findings, judge, money_at, money
 use crate::audit::nodes::{self, Agreement};
 use crate::audit::{blocks, fetch};
 use crate::output::{Answer, Failure, exit, exponent_of, money_text};
-use crate::verify::{sentence, steps_json, steps_text, verdict_name};
+use crate::verify::{discontinuities_json, discontinuity_warnings, sentence, steps_json, steps_text, verdict_name};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -134,6 +134,12 @@ fn with_warnings(mut answer: Answer, desk: &Desk, agreement: &Agreement) -> Answ
     answer
 }
 
+/// Whoever audits across a recovery manifest is told.
+fn with_discontinuities(mut answer: Answer, desk: &Desk, judged: &Judged) -> Answer {
+    answer.warnings.extend(discontinuity_warnings(&judged.discontinuities, desk.language));
+    answer
+}
+
 fn as_of(judged: &Judged) -> Value {
     judged.proven.as_ref().map_or(Value::Null, |proven| as_of_header(&proven.header.header))
 }
@@ -178,7 +184,7 @@ fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failu
         }
     }
     let answer = programme_answer(desk, &judged, (&id, at.as_ref()), agreement.agreeing);
-    Ok(with_warnings(answer, desk, &agreement))
+    Ok(with_warnings(with_discontinuities(answer, desk, &judged), desk, &agreement))
 }
 
 fn programme_answer(desk: &Desk, judged: &Judged, (id, at): (&str, Option<&Header>), nodes_agreeing: usize) -> Answer {
@@ -304,7 +310,8 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
         "subject": subject.name(), "subject_id": id, "count": count, "root": hex::encode(root),
         "as_of": as_of(&judged), "entries": entries, "next_cursor": null, "proof": head["proof"],
     });
-    Ok(with_warnings(Answer::done(data, lines.join("\n")), desk, &agreement))
+    let answer = with_discontinuities(Answer::done(data, lines.join("\n")), desk, &judged);
+    Ok(with_warnings(answer, desk, &agreement))
 }
 
 /// Index, day and minute in UTC, type, record and why it was rejected.
@@ -327,7 +334,8 @@ fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answ
     std::fs::write(out, &text)?;
     let entries = evidence.trail.as_ref().map_or(0, |trail| trail.trail.entries.len());
     let data = json!({ "file": out, "entries": entries, "bytes": text.len() });
-    Ok(Answer::done(data, format!("{}  {entries} {}", out.display(), desk.pick("条记录", "records"))))
+    let answer = Answer::done(data, format!("{}  {entries} {}", out.display(), desk.pick("条记录", "records")));
+    Ok(with_discontinuities(answer, desk, &judged))
 }
 
 fn verify(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
@@ -348,10 +356,11 @@ fn verify(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
         "entries": trail.map_or(0, |trail| trail.entries.len()), "missing": missing,
         "money_conserved": judged.money.as_ref().map(|money| money.balanced), "findings": found,
         "steps": steps_json(&judged.report),
+        "discontinuities": discontinuities_json(&judged.discontinuities),
     });
     if judged.exit != exit::DONE {
         return Ok(failed(&judged, data, desk));
     }
     let text = format!("{}\n{}", sentence(&judged.report.verdict, desk.language), steps_text(&judged.report));
-    Ok(Answer::done(data, text))
+    Ok(with_discontinuities(Answer::done(data, text), desk, &judged))
 }

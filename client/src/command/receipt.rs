@@ -10,14 +10,16 @@ use mingzhang_ledger::records::record_type;
 use mingzhang_ledger::records::view::{self, Lens};
 use mingzhang_ledger::seal::policy;
 use mingzhang_ledger::state::key::id_text;
-use mingzhang_ledger::verify::{ReceiptFacts, ReceiptReport, Report, Verdict, receipt};
+use mingzhang_ledger::verify::{Authorities, ReceiptFacts, ReceiptReport, Report, Verdict, receipt};
 use serde_json::json;
 
 use super::Desk;
 use crate::audit::fetch::officer_key;
 use crate::handoffs;
 use crate::output::{Answer, Failure, exit};
-use crate::verify::{authorities, authorities_after, steps_text, verdict_name};
+use crate::verify::{
+    authorities, authorities_after, discontinuities_json, discontinuity_warnings, steps_text, verdict_name,
+};
 
 /// That a state is no longer held.
 const NOT_KEPT: Code = Code(2006);
@@ -77,7 +79,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 }
 
 fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<Answer, Failure> {
-    let (text, checked) = match format {
+    let (text, checked, authorities) = match format {
         Format::TlogProof => fetch(desk, tx)?,
         Format::Bundle => bundle(desk, tx)?,
     };
@@ -92,16 +94,21 @@ fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<A
         "index": facts.map(|facts| facts.index), "tree_size": facts.map(|facts| facts.tree_size),
         "seals": sealed.map(|sealed| sealed.seals.len()), "quorum": sealed.map(|sealed| sealed.quorum),
         "epoch": sealed.map(|sealed| sealed.epoch), "verdict": verdict_name(&checked.report.verdict),
+        "discontinuities": discontinuities_json(authorities.discontinuities()),
     });
     let shown = match out {
         Some(out) => format!("{}  {}", out.display(), desk.pick("回执已核验", "receipt verified")),
         None => text,
     };
-    Ok(Answer::done(data, shown))
+    let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
+    Ok(Answer { warnings, ..Answer::done(data, shown) })
 }
 
+/// A receipt's text or a bundle's, how it verified, and the authorities that it was verified with.
+type Fetched = (String, ReceiptReport, Authorities);
+
 /// The receipt's text, verified against the pinned genesis and for the transaction that was asked for.
-fn fetch(desk: &Desk, tx: &str) -> Result<(String, ReceiptReport), Failure> {
+fn fetch(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
     let id = tx.strip_prefix("sha256:").unwrap_or(tx);
     let text = desk.api()?.get(&format!("/transactions/{id}/receipt?wait=20"))?.success()?.text();
     let genesis = &desk.network()?.genesis;
@@ -112,7 +119,7 @@ fn fetch(desk: &Desk, tx: &str) -> Result<(String, ReceiptReport), Failure> {
     if found != id.to_lowercase() {
         return Err(Failure::coded(Code(4102), format!("the node gave a receipt of {found}")));
     }
-    Ok((text, checked))
+    Ok((text, checked, authorities))
 }
 
 fn require_verified(report: &Report) -> Result<(), Failure> {
@@ -125,11 +132,11 @@ fn require_verified(report: &Report) -> Result<(), Failure> {
 }
 
 /// The receipt with all that proves who signed it; verified as whoever gets the file will verify it.
-fn bundle(desk: &Desk, tx: &str) -> Result<(String, ReceiptReport), Failure> {
+fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
     let network = desk.network()?;
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        let (text, checked) = fetch(desk, tx)?;
+        let (text, checked, led) = fetch(desk, tx)?;
         let Some(facts) = &checked.facts else { return Err(Failure::bug("a verified receipt without facts")) };
         let key = match officer_key(&desk.api()?, &facts.transaction.key_id(), facts.tree_size) {
             Ok(key) => key,
@@ -154,7 +161,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<(String, ReceiptReport), Failure> {
         };
         require_verified(&mingzhang_ledger::verify::bundle(&authorities(network), &evidence).report)?;
         let json = serde_json::to_string(&evidence).map_err(|error| Failure::bug(error.to_string()))?;
-        return Ok((json, checked));
+        return Ok((json, checked, led));
     }
     Err(last.unwrap_or_else(|| Failure::bug("no attempt was made")))
 }
@@ -180,7 +187,11 @@ fn export_handoffs(desk: &Desk, out: &PathBuf) -> Result<Answer, Failure> {
     std::fs::write(out, handoffs::text_of(&handoffs)?)?;
     let words = desk.pick("份交接证明,已核验", "hand-offs, verified");
     let text = format!("{}  {} {words}", out.display(), handoffs.len());
-    Ok(Answer::done(json!({ "file": out, "handoffs": handoffs.len() }), text))
+    let led = authorities_after(&desk.network()?.genesis, &handoffs)?;
+    let discontinuities = discontinuities_json(led.discontinuities());
+    let data = json!({ "file": out, "handoffs": handoffs.len(), "discontinuities": discontinuities });
+    let warnings = discontinuity_warnings(led.discontinuities(), desk.language);
+    Ok(Answer { warnings, ..Answer::done(data, text) })
 }
 
 fn read(file: &PathBuf) -> Result<Receipt, Failure> {

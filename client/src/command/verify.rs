@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
-use mingzhang_ledger::proof::Handoff;
+use mingzhang_ledger::proof::Passage;
 use mingzhang_ledger::verify::{Authorities, Verdict, document, document_digest, receipt};
 use serde_json::json;
 
@@ -14,7 +14,9 @@ use super::Desk;
 use crate::context::read_genesis;
 use crate::handoffs;
 use crate::output::{Answer, Failure, exit};
-use crate::verify::{authorities_after, sentence, steps_json, steps_text, verdict_name};
+use crate::verify::{
+    authorities_after, discontinuities_json, discontinuity_warnings, sentence, steps_json, steps_text, verdict_name,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -73,7 +75,7 @@ fn genesis(desk: &Desk) -> Result<Genesis, Failure> {
 
 fn authorities(desk: &Desk, trust: &Trust) -> Result<(Authorities, Genesis), Failure> {
     let genesis = genesis(desk)?;
-    let handoffs: Vec<Handoff> = match &trust.handoffs {
+    let handoffs: Vec<Passage> = match &trust.handoffs {
         Some(file) => serde_json::from_str(&read(file)?)
             .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())))?,
         None => handoffs::kept(&genesis),
@@ -123,6 +125,7 @@ fn verify_receipt(
         "epoch": sealed.map(|sealed| sealed.epoch), "seals": sealed.map(|sealed| sealed.seals.len()),
         "quorum": sealed.map(|sealed| sealed.quorum),
         "genesis_hash": format!("sha256:{}", hex::encode(genesis.hash)), "steps": steps, "missing": missing,
+        "discontinuities": discontinuities_json(authorities.discontinuities()),
     });
     let words = facts.map_or(String::new(), |facts| {
         let payload = facts.transaction.payload();
@@ -139,7 +142,8 @@ fn verify_receipt(
         "genesis",
         hex::encode(genesis.hash)
     );
-    Ok(finish(Answer::done(data, text), &verdict))
+    let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
+    Ok(finish(Answer { warnings, ..Answer::done(data, text) }, &verdict))
 }
 
 fn push_step(steps: &mut serde_json::Value, result: &str, detail: &str) {
@@ -189,11 +193,14 @@ fn checkpoint(desk: &Desk, file: &PathBuf, trust: &Trust) -> Result<Answer, Fail
         "epoch": sealed.map(|sealed| sealed.epoch), "seals": sealed.map(|sealed| &sealed.seals),
         "quorum": sealed.map(|sealed| sealed.quorum),
         "genesis_hash": format!("sha256:{}", hex::encode(genesis.hash)),
+        "discontinuities": discontinuities_json(authorities.discontinuities()),
         "missing": checked.as_ref().err().filter(|problem| problem.missing).map(|problem| vec![problem.detail.clone()]),
     });
     let detail = match &checked {
         Ok(sealed) => format!("  size {}  seals {}/{}", sealed.checkpoint.size, sealed.seals.len(), sealed.quorum),
         Err(problem) => format!("  {}", problem.detail),
     };
-    Ok(finish(Answer::done(data, format!("{}{detail}", sentence(&verdict, desk.language))), &verdict))
+    let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
+    let text = format!("{}{detail}", sentence(&verdict, desk.language));
+    Ok(finish(Answer { warnings, ..Answer::done(data, text) }, &verdict))
 }

@@ -6,21 +6,31 @@ use super::START_MS;
 use super::ledger::Executed;
 use super::puppet::{Puppet, skip, statements};
 use super::rules::{alarms, first_block, kinds};
-use crate::justification::Just;
+use crate::justification::{Just, Parent};
 use crate::message::{Message, Status};
 use crate::statement::{Kind, Statement, Vote};
 use crate::{Alarm, Draft, Epoch, Found, Input, Opening, Restored, Setup, Turns};
 
 /// Core 3 of 4 in epoch 1, whose members are those of epoch 0, on the boundary block that closed it.
 fn opened() -> (Puppet, Executed) {
+    opened_by(false)
+}
+
+/// The same, or on an ordinary block that a recovery manifest names.
+fn opened_by(manifest: bool) -> (Puppet, Executed) {
     let (puppet, block, _) = first_block();
     let mut set = puppet.epoch.set.as_ref().clone();
     set.epoch = 1;
     let mut header = block.header.expect("not genesis");
-    header.next_set_hash = set.hash();
+    if !manifest {
+        header.next_set_hash = set.hash();
+    }
     let boundary = block.with_header(header);
     let certificate = puppet.final_cert(&boundary, 2, &[0, 1, 2]);
-    let opening = Opening::Boundary { certificate, previous: Arc::clone(&puppet.epoch.set) };
+    let opening = match manifest {
+        true => Opening::Recovered { height: header.height, block: header.id() },
+        false => Opening::Boundary { certificate, previous: Arc::clone(&puppet.epoch.set) },
+    };
     let epoch = Epoch { chain: puppet.epoch.chain, set: Arc::new(set), opening };
     let setup = Setup { epoch: epoch.clone(), me: Some(3), relay_delay_ms: 100, retransmit_ms: 1_000 };
     let now = header.time_ms + 1_000;
@@ -44,7 +54,26 @@ fn in_epoch_1(statement: Statement) -> Statement {
 
 #[test]
 fn an_epoch_starts_at_turn_one_on_the_certificate_that_closed_the_one_before() {
-    let (mut puppet, boundary) = opened();
+    starts_at_turn_one(opened());
+}
+
+#[test]
+fn an_epoch_that_a_manifest_opened_starts_on_the_block_that_it_names() {
+    let (puppet, base) = opened_by(true);
+    let just = Just::opening(&puppet.epoch);
+    assert_eq!(just.parent, Parent::Start(None));
+    assert_eq!(Just::decode(&just.encode(&puppet.epoch), &puppet.epoch), Ok(just));
+    let header = base.header.expect("not genesis");
+    assert_eq!(just_block(&puppet), header.id());
+    assert!(!header.is_boundary(), "any block may be the last that stands");
+    starts_at_turn_one((puppet, base));
+}
+
+fn just_block(puppet: &Puppet) -> crate::BlockId {
+    Just::opening(&puppet.epoch).parent.block(&puppet.epoch)
+}
+
+fn starts_at_turn_one((mut puppet, boundary): (Puppet, Executed)) {
     assert_eq!((puppet.core.turn(), puppet.core.final_point()), (1, (1, 0)));
     let just = Just::opening(&puppet.epoch);
     let reference = puppet.batch(0, 0);

@@ -9,6 +9,7 @@ use minicbor::{Decode, Encode};
 
 use super::key::{self, Key};
 use super::{Overlay, Parts, Remembered, Snapshot, StateFault, Stored, TrailAppend};
+use crate::authority::AuthoritySet;
 use crate::crypto::{Hash, PublicKey};
 use crate::door;
 use crate::entry::record_entry;
@@ -105,8 +106,23 @@ pub fn execute(
     block: &BlockContext,
     candidates: &[Candidate],
 ) -> Result<Execution, StateFault> {
+    execute_after(state, network, block, candidates, None)
+}
+
+/// As [`execute`]; the first block of an epoch that a recovery manifest opened puts that manifest's set into the state,
+/// before its first record.
+pub fn execute_after(
+    state: &dyn Snapshot,
+    network: &Network,
+    block: &BlockContext,
+    candidates: &[Candidate],
+    recovered: Option<&AuthoritySet>,
+) -> Result<Execution, StateFault> {
     let remembered = Remembered::new(state);
     let mut draft = Overlay::new(&remembered);
+    if let Some(set) = recovered {
+        crate::records::governance::recover(&mut draft, set)?;
+    }
     let mut execution = Execution::default();
     let mut index = block.first_index;
     for (position, candidate) in candidates.iter().enumerate() {

@@ -7,8 +7,10 @@ use super::header::{header_at_end, paired};
 use super::{Problem, StepName};
 use crate::authority::AuthoritySet;
 use crate::crypto::Hash;
+use crate::entry;
 use crate::outcome::Code;
-use crate::proof::{Consistency, Handoff};
+use crate::proof::{Consistency, Handoff, Passage, RecoveryProof};
+use crate::recovery::{Discontinuity, EndedEpoch, RecoveryKeys, SignedManifest};
 use crate::seal::{Checkpoint, Note, SealFault, host};
 
 /// The authority sets that a verifier has been led to, beginning with that of genesis.
@@ -18,8 +20,20 @@ pub struct Authorities {
     chain: Hash,
     /// The set of genesis decides sizes above 0.
     first: AuthoritySet,
-    /// Sets with the boundary's size: each decides sizes above it.
-    later: Vec<(u64, AuthoritySet)>,
+    later: Vec<Later>,
+    recovery: RecoveryKeys,
+}
+
+/// A set of a later epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Later {
+    /// Size of the log with the block that opened the epoch: the set decides sizes above it.
+    above: u64,
+    /// Id of that block.
+    opened_by: Hash,
+    set: AuthoritySet,
+    /// What opened the epoch, if it was no boundary block.
+    discontinuity: Option<Discontinuity>,
 }
 
 /// A checkpoint that a quorum of the right set has sealed.
@@ -43,7 +57,12 @@ pub struct Kept {
 impl Authorities {
     /// From the genesis file: its origin, its hash, the set of epoch 0.
     pub fn new(origin: &str, chain: Hash, first: AuthoritySet) -> Self {
-        Self { origin: origin.to_owned(), chain, first, later: Vec::new() }
+        Self { origin: origin.to_owned(), chain, first, later: Vec::new(), recovery: RecoveryKeys::default() }
+    }
+
+    /// The same, with the recovery keys of the genesis: without them no manifest is believed.
+    pub fn with_recovery(self, recovery: RecoveryKeys) -> Self {
+        Self { recovery, ..self }
     }
 
     pub fn origin(&self) -> &str {
@@ -57,12 +76,51 @@ impl Authorities {
 
     /// The newest set that hand-offs have led to.
     pub fn newest(&self) -> &AuthoritySet {
-        self.later.last().map_or(&self.first, |(_, set)| set)
+        self.later.last().map_or(&self.first, |later| &later.set)
     }
 
     /// The set whose seals count on a checkpoint of this size.
     pub fn deciding(&self, size: u64) -> &AuthoritySet {
-        self.later.iter().rev().find(|(above, _)| *above < size).map_or(&self.first, |(_, set)| set)
+        self.later.iter().rev().find(|later| later.above < size).map_or(&self.first, |later| &later.set)
+    }
+
+    /// Every place at which recovery keys, and not the members, said who decides next. Nothing to be passed over in silence.
+    pub fn discontinuities(&self) -> impl Iterator<Item = &Discontinuity> {
+        self.later.iter().filter_map(|later| later.discontinuity.as_ref())
+    }
+
+    /// Passes trust over a hand-off or a recovery manifest, which must be the next.
+    pub fn follow(&mut self, passage: &Passage) -> Result<(), Problem> {
+        match passage {
+            Passage::Handoff(handoff) => self.pass(handoff),
+            Passage::Recovery(proof) => self.recover(proof),
+        }
+    }
+
+    fn recover(&mut self, proof: &RecoveryProof) -> Result<(), Problem> {
+        let invalid = |detail: String| Problem::failed(4130, StepName::Authority, detail);
+        let signed = SignedManifest::decode(&proof.recovery).map_err(|fault| invalid(fault.to_string()))?;
+        let current = self.newest();
+        if signed.manifest().set.epoch > current.epoch.saturating_add(1) {
+            let detail = format!("manifest to epoch {}, to which nothing leads", signed.manifest().set.epoch);
+            return Err(Problem::missing(4107, StepName::Authority, detail));
+        }
+        let founding = entry::genesis_id(&self.chain);
+        let opened_by = self.later.last().map_or(&founding, |later| &later.opened_by);
+        let recovered = signed
+            .verify(&self.recovery, &self.chain, &EndedEpoch { set: current, opened_by })
+            .map_err(|fault| invalid(fault.to_string()))?;
+        let above = recovered.base().tree_size();
+        if self.later.last().is_some_and(|later| above < later.above) {
+            return Err(invalid("the base lies before the block that opened its epoch".into()));
+        }
+        self.later.push(Later {
+            above,
+            opened_by: recovered.base().id(),
+            set: recovered.set().clone(),
+            discontinuity: Some(recovered.discontinuity(&self.recovery)),
+        });
+        Ok(())
     }
 
     /// Passes trust over one hand-off, which must be the next.
@@ -88,11 +146,11 @@ impl Authorities {
         if header.next_set_hash == header.set_hash {
             return Err(invalid("the block is no boundary".into()));
         }
-        if self.later.last().is_some_and(|(above, _)| note.checkpoint.size <= *above) {
+        if self.later.last().is_some_and(|later| note.checkpoint.size <= later.above) {
             return Err(invalid("the boundary lies before the one that opened its epoch".into()));
         }
         note.check_quorum(&self.origin, current).map_err(|fault| invalid(fault.to_string()))?;
-        self.later.push((note.checkpoint.size, next));
+        self.later.push(Later { above: note.checkpoint.size, opened_by: header.id(), set: next, discontinuity: None });
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::{
     consistency, sealed_header, trail,
 };
 use crate::proof::{BUNDLE_FORMAT, BundledTrail, EntryView, EvidenceBundle};
+use crate::recovery::Discontinuity;
 use crate::state::key::Key;
 
 /// The verdict on a bundle and what it proves.
@@ -16,6 +17,8 @@ pub struct BundleReport {
     pub report: Report,
     pub receipt: Option<ReceiptFacts>,
     pub trail: Option<ProvenBundle>,
+    /// Where the hand-offs pass a recovery manifest.
+    pub discontinuities: Vec<Discontinuity>,
 }
 
 /// A proven trail with the leaves beside it, for the fold.
@@ -33,9 +36,14 @@ pub fn bundle(genesis: &Authorities, bundle: &EvidenceBundle) -> BundleReport {
     let mut course = Course::default();
     let mut receipt = None;
     let mut proven = None;
+    let mut discontinuities = Vec::new();
     if let Some(authorities) = course.take(open(genesis, bundle)) {
         let epoch = authorities.newest().epoch;
+        discontinuities.extend(authorities.discontinuities().cloned());
         course.pass(StepName::Authority, StepResult::Passed, format!("hand-offs lead to epoch {epoch}"));
+        if bundle.receipt.is_none() {
+            course.tell_discontinuities(&authorities);
+        }
         if let Some(text) = &bundle.receipt {
             let checked = super::receipt(&authorities, text, bundle.key.as_ref());
             course.adopt(checked.report);
@@ -59,7 +67,7 @@ pub fn bundle(genesis: &Authorities, bundle: &EvidenceBundle) -> BundleReport {
             course.note(Problem::missing(4127, StepName::Encoding, "a receipt or a trail"));
         }
     }
-    BundleReport { report: course.report(), receipt, trail: proven }
+    BundleReport { report: course.report(), receipt, trail: proven, discontinuities }
 }
 
 impl Course {
@@ -90,7 +98,7 @@ fn open(genesis: &Authorities, bundle: &EvidenceBundle) -> Result<Authorities, P
         return Err(Problem::failed(4001, StepName::Encoding, hex::encode(bundle.genesis_hash)));
     }
     let mut authorities = genesis.clone();
-    bundle.handoffs.iter().try_for_each(|handoff| authorities.pass(handoff))?;
+    bundle.handoffs.iter().try_for_each(|passage| authorities.follow(passage))?;
     Ok(authorities)
 }
 

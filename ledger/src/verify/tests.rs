@@ -1,5 +1,6 @@
 //! Every rule of verification by its violation, and every byte of every sample.
 
+mod discontinuity;
 mod refusals;
 mod world;
 

@@ -1,6 +1,7 @@
 //! Blocks: headers, their transactions, who confirmed them, and the raw entries.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -82,10 +83,15 @@ pub async fn transactions(State(node): State<Node>, Path(height): Path<u64>) -> 
 
 pub async fn certificate(State(node): State<Node>, Path(height): Path<u64>) -> Answer {
     read(&node, move |node, view| {
-        let certificate = view
-            .certificate_from(height)?
-            .ok_or_else(|| Problem::not_found(format!("no certificate at or above height {height}")))?;
-        let set = node.store.set();
+        let epoch = header_at(view, height)?.epoch;
+        let certificate =
+            view.certificate_from(height)?.filter(|certificate| certificate.epoch == epoch).ok_or_else(|| {
+                Problem::not_found(format!("no certificate of epoch {epoch} at or above height {height}"))
+            })?;
+        let set = match view.stored_epoch(epoch)? {
+            Some(stored) => Arc::new(stored.set),
+            None => node.store.set(),
+        };
         let signers: Vec<_> = certificate
             .signers
             .iter()

@@ -6,9 +6,11 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::merkle::subtree_root;
+use mingzhang_ledger::proof::{Passage, RecoveryProof};
+use mingzhang_ledger::recovery::SignedManifest;
 use mingzhang_ledger::{authority, prove, transaction};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::{Answer, hash_text, read, time_text};
 use super::{MAX_BATCH_BYTES, MAX_BATCH_TRANSACTIONS, MAX_LIST_ITEMS, MAX_WAIT_S, Node, Problem, proofs};
@@ -23,6 +25,8 @@ pub async fn status(State(node): State<Node>) -> Answer {
                     "missed_turns": member.missed_turns })
         })
         .collect();
+    let recoveries = read(&node, |_, view| Ok(view.recoveries()?)).await?;
+    let discontinuities: Vec<_> = recoveries.iter().map(told).collect();
     let connected = status.members.iter().filter(|member| member.connected).count();
     Ok(Json(json!({
         "origin": node.ledger.origin,
@@ -43,7 +47,16 @@ pub async fn status(State(node): State<Node>) -> Answer {
         "peers_connected": status.peers_connected,
         "alarms": status.alarms,
         "test_network": node.genesis.test_keys(),
+        "discontinuities": discontinuities,
     })))
+}
+
+/// A recovery manifest, for people and programs: nothing to be passed over in silence.
+fn told(signed: &SignedManifest) -> Value {
+    let manifest = signed.manifest();
+    json!({ "epoch": manifest.set.epoch, "after_height": manifest.base.height, "tree_size": manifest.base.tree_size(),
+            "reason": manifest.reason, "signed_by": signed.signers().collect::<Vec<_>>(),
+            "manifest_hash": hash_text(&manifest.hash()) })
 }
 
 pub async fn genesis(State(node): State<Node>) -> impl IntoResponse {
@@ -100,11 +113,15 @@ pub async fn consistency(State(node): State<Node>, Query(range): Query<Range>) -
     .await
 }
 
-/// How trust passes to an epoch: its boundary block, sealed by the set before.
+/// How trust passes to an epoch: its boundary block, sealed by the set before; or the recovery manifest that opened it.
 pub async fn handoff(State(node): State<Node>, Path(epoch): Path<u64>) -> Answer {
     read(&node, move |node, view| {
         let current = view.tip().epoch;
         let none = || Problem::not_found(format!("no hand-off to epoch {epoch}: the network is in epoch {current}"));
+        if let Some(recovery) = view.recovery_of(epoch)? {
+            let passage = Passage::Recovery(RecoveryProof { recovery });
+            return Ok(Json(serde_json::to_value(passage).unwrap_or_default()));
+        }
         let opened = view.stored_epoch(epoch)?.filter(|opened| opened.opening_height > 0).ok_or_else(none)?;
         let header = view.header(opened.opening_height)?.ok_or_else(none)?;
         let before = view.stored_epoch(header.epoch)?.ok_or_else(none)?;

@@ -113,7 +113,12 @@ fn ready(session: &Session, config: &Path, out: &Path) -> Result<Answer, Failure
 
 /// The sealing key of an epoch, made if it is not there. It is protected as the node's other keys are, by the same
 /// passphrase, because the running node opens it when the epoch begins.
-fn next_key(session: &Session, config: &Config, genesis: &Genesis, epoch: u64) -> Result<SigningKey, Failure> {
+pub(super) fn next_key(
+    session: &Session,
+    config: &Config,
+    genesis: &Genesis,
+    epoch: u64,
+) -> Result<SigningKey, Failure> {
     let mut openers = Openers::new(session);
     let path = keyring::file_of(&config.keys_directory, epoch);
     if path.exists() {

@@ -9,6 +9,7 @@ mod genesis;
 mod init;
 mod key;
 pub mod probe;
+mod recovery;
 mod run;
 mod session;
 mod status;
@@ -54,6 +55,9 @@ enum Command {
     /// The data of a stopped node 已停止节点的数据
     #[command(subcommand)]
     Store(store::Command),
+    /// Going on after more than a third of the members were lost for good 多数成员永久丧失后的恢复
+    #[command(subcommand)]
+    Recovery(recovery::Command),
     /// A whole network on this machine, for trials 本机测试网
     #[command(subcommand)]
     Devnet(devnet::Command),
@@ -70,6 +74,7 @@ impl Command {
             Self::Key(key::Command::Status { .. }) => "key status",
             Self::Config(command) => command.name(),
             Self::Store(store::Command::Check { .. }) => "store check",
+            Self::Recovery(command) => command.name(),
             Self::Devnet(command) => command.name(),
         }
     }
@@ -84,6 +89,7 @@ impl Command {
             Self::Key(key::Command::Status { config }) => key::status(&config),
             Self::Config(command) => config::run(command),
             Self::Store(store::Command::Check { config }) => store::check(&config),
+            Self::Recovery(command) => recovery::run(session, command),
             Self::Devnet(command) => devnet::run(session, command),
         }
     }

@@ -47,6 +47,15 @@ pub fn run(arguments: &Arguments) -> Result<Answer, Failure> {
         text.zh += &format!("\n{name:<12} {} 错过轮次 {missed}", if online { "在线" } else { "离线" });
         text.en += &format!("\n{name:<12} {} missed turns {missed}", if online { "online " } else { "offline" });
     }
+    for told in data.get("discontinuities").and_then(Value::as_array).into_iter().flatten() {
+        let number = |name: &str| told.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let (epoch, height) = (number("epoch"), number("after_height"));
+        let reason = told.get("reason").and_then(Value::as_str).unwrap_or_default();
+        text.zh += &format!("\n! 历史断点: 第 {epoch} 届自高度 {height} 之后起由恢复文书开启: {reason}");
+        text.en += &format!(
+            "\n! discontinuity: epoch {epoch} was opened after height {height} by a recovery manifest: {reason}"
+        );
+    }
     for alarm in data.get("alarms").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
         text.zh += &format!("\n! {alarm}");
         text.en += &format!("\n! {alarm}");

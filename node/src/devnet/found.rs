@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mingzhang_genesis::Genesis;
 use mingzhang_genesis::document::{
-    Admin, Agency, Document, FORMAT as GENESIS_FORMAT, Key, Node, Numbers, Officer, Person, Recovery, Role,
+    Admin, Agency, Document, FORMAT as GENESIS_FORMAT, HeldKey, Key, Node, Numbers, Officer, Person, Recovery, Role,
 };
 use mingzhang_genesis::possession::{Proofs, prove};
 use mingzhang_ledger::crypto::{PublicKey, SigningKey};
@@ -13,7 +13,9 @@ use mingzhang_seeds::{Address, Host, Peer, Seeds};
 use serde::Serialize;
 
 use super::roster::{self, Organisation};
-use super::{Devnet, DevnetFault, FORMAT, MAX_AGENCIES, OfficerKey, Plan, RECORD_FILE, Record, Seat, io, ports};
+use super::{
+    Devnet, DevnetFault, FORMAT, MAX_AGENCIES, OfficerKey, Plan, RECORD_FILE, RECOVERY_FOLDER, Record, Seat, io, ports,
+};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::{self, Purpose};
@@ -23,6 +25,9 @@ const READS_PER_S: u64 = 100_000;
 /// Name of every devnet; the hash in the origin tells them apart.
 const NAME: &str = "devnet.mingzhang.test/main";
 const ADMINS: usize = 2;
+/// So many recovery keys there are, and so many sign a manifest.
+const RECOVERY_KEYS: usize = 3;
+const RECOVERY_THRESHOLD: u64 = 2;
 
 /// What the client reads: which network, where its nodes are, which keys to use.
 #[derive(Serialize)]
@@ -60,6 +65,7 @@ struct Draft {
     seats: Vec<Seat>,
     officers: Vec<OfficerKey>,
     node_keys: Vec<SeatKeys>,
+    recovery: Recovery,
     secrets: BTreeMap<PublicKey, SigningKey>,
 }
 
@@ -78,22 +84,26 @@ pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
         seats: Vec::new(),
         officers: Vec::new(),
         node_keys: Vec::new(),
+        recovery: Recovery { threshold: RECOVERY_THRESHOLD, keys: Vec::new() },
         secrets: BTreeMap::new(),
     };
     for (place, organisation) in roster::organisations(plan.agencies).iter().enumerate() {
         let seat = if place < plan.agencies { Some(ports::of(base, place)?) } else { None };
         draft.add(organisation, seat)?;
     }
+    draft.hold_recovery_keys()?;
     // A range that was chosen was free a moment ago; one that was asked for is refused before anything is written.
     for seat in draft.seats.iter().filter(|_| plan.base_port.is_some()) {
         ports::require_free(seat)?;
     }
-    let bytes = document(&draft.agencies).to_bytes().map_err(|error| DevnetFault::Genesis(error.to_string()))?;
+    let bytes = document(&draft.agencies, &draft.recovery)
+        .to_bytes()
+        .map_err(|error| DevnetFault::Genesis(error.to_string()))?;
     let genesis = Genesis::parse(&bytes).map_err(|fault| DevnetFault::Genesis(fault.to_string()))?;
     draft.write(genesis)
 }
 
-fn document(agencies: &[Agency]) -> Document {
+fn document(agencies: &[Agency], recovery: &Recovery) -> Document {
     Document {
         format: GENESIS_FORMAT.to_owned(),
         name: NAME.to_owned(),
@@ -105,7 +115,7 @@ fn document(agencies: &[Agency]) -> Document {
         consensus: Numbers::default(),
         rules: Numbers(roster::SHORTENED.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()),
         agencies: agencies.to_vec(),
-        recovery: Recovery::default(),
+        recovery: recovery.clone(),
         log_keys: Vec::new(),
     }
 }
@@ -153,6 +163,16 @@ impl Draft {
         Ok(())
     }
 
+    /// The first agencies hold one recovery key each.
+    fn hold_recovery_keys(&mut self) -> Result<(), DevnetFault> {
+        let holders: Vec<String> = self.agencies.iter().take(RECOVERY_KEYS).map(|agency| agency.id.clone()).collect();
+        for agency in holders {
+            let key = Key(self.secret()?.public());
+            self.recovery.keys.push(HeldKey { agency, key });
+        }
+        Ok(())
+    }
+
     fn secret(&mut self) -> Result<SigningKey, DevnetFault> {
         let key = keys::generate()?;
         self.secrets.insert(key.public(), key.clone());
@@ -172,7 +192,7 @@ impl Draft {
 
     fn write(self, genesis: Genesis) -> Result<Devnet, DevnetFault> {
         let dir = &self.dir;
-        for folder in [dir.clone(), dir.join("keys"), dir.join("nodes")] {
+        for folder in [dir.clone(), dir.join("keys"), dir.join("nodes"), dir.join(RECOVERY_FOLDER)] {
             std::fs::create_dir_all(&folder).map_err(io(&folder))?;
         }
         let file = |name: &str, bytes: &[u8]| {
@@ -189,6 +209,10 @@ impl Draft {
         file("genesis-proofs.json", &proofs.map_err(|error| DevnetFault::Genesis(error.to_string()))?)?;
         file("seeds.toml", self.seeds(&genesis).to_text().as_bytes())?;
         self.write_officer_keys()?;
+        for (number, held) in (1..).zip(&self.recovery.keys) {
+            let secret = self.secrets.get(&held.key.0).expect("every key of the document was drawn here");
+            keys::write_test(&dir.join(RECOVERY_FOLDER).join(format!("recovery-{number}.pem")), secret)?;
+        }
         for (seat, node_keys) in self.seats.iter().zip(&self.node_keys) {
             write_node(dir, seat, node_keys, Config::default())?;
         }

@@ -27,6 +27,8 @@ use crate::setup::{self, SetupFault};
 
 /// The file that marks a folder as a devnet's.
 const RECORD_FILE: &str = "devnet.json";
+/// Where the recovery keys lie.
+const RECOVERY_FOLDER: &str = "recovery";
 const FORMAT: &str = "mingzhang/devnet/v1";
 /// How long `up` waits until all nodes are ready. A quiet machine needs less than five seconds.
 const READY_LIMIT_MS: u64 = 60_000;
@@ -272,9 +274,13 @@ impl Devnet {
 
     /// Removes what `up` made; the folder itself only if nothing else lies in it.
     pub fn delete(self) -> Result<(), DevnetFault> {
-        for folder in ["nodes", "keys"] {
+        for folder in ["nodes", "keys", RECOVERY_FOLDER] {
             let path = self.dir.join(folder);
-            std::fs::remove_dir_all(&path).map_err(io(&path))?;
+            match std::fs::remove_dir_all(&path) {
+                // Devnets of earlier versions have no recovery keys.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(&path)(error)),
+                Ok(()) | Err(_) => {}
+            }
         }
         // The record goes last, so that an interrupted deletion can be repeated.
         for file in ["genesis-proofs.json", "seeds.toml", "context.toml", "genesis.json", RECORD_FILE] {

@@ -11,15 +11,16 @@ use mingzhang_ledger::header::Header;
 use tokio::sync::{mpsc, oneshot};
 
 use super::EpochWatch;
-use crate::executor::{CommittedBlock, Executor, ExecutorFault};
+use crate::executor::{CommittedBlock, Executor, ExecutorFault, LoggedBlock};
 use crate::mempool::Mempool;
 use crate::network::{self, Topic};
 use crate::signer::Identity;
-use crate::store::{Store, Taken};
-use crate::sync::wire::Segment;
+use crate::store::{Finality, Store, Taken};
 
 /// Jobs that may wait. Consensus has far fewer out at a time.
 pub const JOB_QUEUE_LENGTH: usize = 4_096;
+
+const DISCONTINUITY: &str = "this epoch was opened by a recovery manifest, not by its members";
 
 /// Something to do.
 #[derive(Debug)]
@@ -34,10 +35,11 @@ pub enum Job {
         blocks: Vec<BlockId>,
         certificate: FinalCert,
     },
-    /// Final blocks of a peer, whose headers and certificate were checked. The answer says why they cannot be what
-    /// the certificate confirms.
+    /// Final blocks of a peer, whose headers and certificate or manifest were checked. The answer says why they cannot
+    /// be what those confirm, or why this node does not follow the manifest.
     Replay {
-        segment: Box<Segment>,
+        blocks: Vec<LoggedBlock>,
+        by: Finality,
         reply: oneshot::Sender<Result<(), String>>,
     },
     /// A state that was taken from a peer becomes this node's own.
@@ -67,8 +69,8 @@ pub async fn work(mut jobs: mpsc::Receiver<Job>, parts: &Parts) -> Result<(), Ex
                 Some(Input::Executed { block, verdict: parts.execute(&header, &references) })
             }
             Job::Commit { blocks, certificate } => parts.commit(&blocks, &certificate)?,
-            Job::Replay { segment, reply } => {
-                if reply.send(parts.replay(&segment)?).is_err() {
+            Job::Replay { blocks, by, reply } => {
+                if reply.send(parts.replay(&blocks, &by)?).is_err() {
                     tracing::debug!("nobody waits for the replay any more");
                 }
                 None
@@ -143,9 +145,7 @@ impl Parts {
 
     /// What follows once blocks are final here: the mempool lets go of them, and observers hear of the last.
     fn after_commit(&self, committed: &[CommittedBlock], certificate: &FinalCert) -> Result<(), ExecutorFault> {
-        for CommittedBlock { block, .. } in committed {
-            self.mempool.committed(&block.executed)?;
-        }
+        self.release(committed)?;
         let Some(CommittedBlock { block, .. }) = committed.last() else { return Ok(()) };
         let (header, epoch) = (block.executed.header, self.epoch.borrow().clone());
         // Certificates differ in their signers, and each would travel: only the proposer's and the next agency's do.
@@ -160,9 +160,20 @@ impl Parts {
         Ok(())
     }
 
+    /// The mempool lets go of what blocks recorded.
+    fn release(&self, committed: &[CommittedBlock]) -> Result<(), ExecutorFault> {
+        committed.iter().try_for_each(|committed| Ok(self.mempool.committed(&committed.block.executed)?))
+    }
+
     /// Executes and commits the blocks of a peer. The inner error says why they are not what was certified.
-    fn replay(&self, segment: &Segment) -> Result<Result<(), String>, ExecutorFault> {
-        for block in &segment.blocks {
+    fn replay(&self, blocks: &[LoggedBlock], by: &Finality) -> Result<Result<(), String>, ExecutorFault> {
+        if let Finality::Recovery(recovered) = by
+            && let Err(fault) = self.store.check_recovery(recovered)
+        {
+            tracing::error!(%fault, "a recovery manifest is not followed");
+            return Ok(Err(fault.to_string()));
+        }
+        for block in blocks {
             if block.header.height <= self.store.tip().height {
                 continue;
             }
@@ -170,8 +181,15 @@ impl Parts {
                 Ok(id) => id,
                 Err(reason) => return Ok(Err(format!("height {}: {reason}", block.header.height))),
             };
-            let committed = self.executor.commit(&[id], &segment.certificate)?;
-            self.after_commit(&committed, &segment.certificate)?;
+            let committed = self.executor.commit_by(&[id], by)?;
+            match by {
+                Finality::Certificate(certificate) => self.after_commit(&committed, certificate)?,
+                Finality::Recovery(_) => self.release(&committed)?,
+            }
+        }
+        if let Finality::Recovery(recovered) = by {
+            self.store.open_recovered(recovered)?;
+            tracing::warn!(epoch = recovered.epoch(), reason = recovered.manifest().reason, "{DISCONTINUITY}");
         }
         Ok(Ok(()))
     }

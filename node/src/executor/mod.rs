@@ -23,7 +23,7 @@ use mingzhang_ledger::state::tree;
 use mingzhang_ledger::state::{StateFault, Stored};
 use thiserror::Error;
 
-use crate::store::{Committed, ExecutedBlock, FinalBlock, Store, StoreFault, Tip, View, Written};
+use crate::store::{Committed, ExecutedBlock, FinalBlock, Finality, Store, StoreFault, Tip, View, Written};
 pub use layered::Layered;
 pub use replay::LoggedBlock;
 
@@ -228,6 +228,11 @@ impl Executor {
     /// Writes final blocks in height order with the certificate of the last. Blocks that are final already are
     /// skipped. What is not final and can no longer become it is dropped.
     pub fn commit(&self, blocks: &[BlockId], certificate: &FinalCert) -> Result<Vec<CommittedBlock>, ExecutorFault> {
+        self.commit_by(blocks, &Finality::Certificate(certificate.clone()))
+    }
+
+    /// As [`Self::commit`], by a certificate or a recovery manifest.
+    pub fn commit_by(&self, blocks: &[BlockId], by: &Finality) -> Result<Vec<CommittedBlock>, ExecutorFault> {
         let mut committed = Vec::with_capacity(blocks.len());
         for id in blocks {
             let Some(block) = self.pending(id) else {
@@ -239,9 +244,7 @@ impl Executor {
             // First, because whoever sees the block asks for them; without it they mean nothing.
             let rejected = block.outcomes.iter().filter(|record| record.outcome != 0);
             self.store.keep_details(rejected.map(|record| (record.index, record.detail.as_str())))?;
-            let done = self
-                .store
-                .commit(&FinalBlock { executed: block.executed.clone(), certificate: certificate.clone() })?;
+            let done = self.store.commit(&FinalBlock { executed: block.executed.clone(), by: by.clone() })?;
             let written = match done {
                 Committed::Now(written) => Some(written),
                 Committed::Before => None,
@@ -353,7 +356,12 @@ impl Executor {
         let height = parent.height.checked_add(1).ok_or(StateFault::Invariant("height"))?;
         let first_index = parent.log.size();
         let context = BlockContext { height, epoch: parent.epoch, time_ms: words.time_ms, first_index };
-        let mut execution = execute::execute(view, &self.network, &context, candidates)?;
+        // Only what opened an epoch has no turn of its own.
+        let recovered = match parent.turn {
+            0 => self.store.recovered_set(parent.epoch, parent.height)?,
+            _ => None,
+        };
+        let mut execution = execute::execute_after(view, &self.network, &context, candidates, recovered.as_ref())?;
         let tree = tree::update(view, parent.state_size, &execution.changes)?;
         let set_hash = self.store.set().hash();
         let next_set = next_set(&execution.changes, &set_hash)?;

@@ -20,6 +20,7 @@ const TEN_MINUTES_MS: u64 = 600_000;
 
 struct World {
     genesis: Genesis,
+    trust: sync::Trust,
     seeds: Seeds,
     ports: Vec<u16>,
     folders: Vec<TempDir>,
@@ -32,7 +33,7 @@ impl World {
         let ports = free_ports(AGENCIES.len() + 1);
         let seeds = seeds(&genesis, &ports);
         let folders = ports.iter().map(|_| tempfile::tempdir().expect("a folder")).collect();
-        Self { genesis, seeds, ports, folders }
+        Self { trust: sync::Trust::of(&genesis), genesis, seeds, ports, folders }
     }
 
     async fn start(&self, index: usize) -> Node {

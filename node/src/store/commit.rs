@@ -11,6 +11,7 @@ use mingzhang_ledger::certificate::FinalCert;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::merkle::{Frontier, leaf_hash};
+use mingzhang_ledger::recovery::Recovered;
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::{SENTINEL, TreeUpdate};
 use mingzhang_ledger::state::{Stored, TrailAppend};
@@ -47,11 +48,30 @@ pub struct ExecutedBlock {
     pub next_set: Option<Arc<AuthoritySet>>,
 }
 
-/// An executed block and the certificate that makes it final: its own, or that of a descendant.
+/// What makes blocks final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finality {
+    /// The block's own certificate, or that of a descendant.
+    Certificate(FinalCert),
+    /// A manifest whose base is the block or a descendant; on the base the next epoch begins.
+    Recovery(Arc<Recovered>),
+}
+
+/// An executed block and what makes it final.
 #[derive(Debug, Clone)]
 pub struct FinalBlock {
     pub executed: Arc<ExecutedBlock>,
-    pub certificate: FinalCert,
+    pub by: Finality,
+}
+
+impl FinalBlock {
+    /// The set that decides from here on, if this block ends its epoch.
+    fn opens(&self) -> Option<Arc<AuthoritySet>> {
+        match self.by.opens_on(&self.executed.header.id()) {
+            Some(recovered) => Some(Arc::new(recovered.set().clone())),
+            None => self.executed.next_set.clone(),
+        }
+    }
 }
 
 /// What a commit did.
@@ -84,6 +104,10 @@ impl Store {
             };
         }
         check_continues(&tip, executed)?;
+        let stands = block.by.opens_on(&header.id()).is_some() || matches!(block.by, Finality::Certificate(_));
+        if executed.next_set.is_some() && !stands {
+            return Err(StoreFault::OtherBlock { height: header.height, what: "its place below the base" });
+        }
         let next = Self::next_tip(block);
 
         let mut batch = WriteBatch::default();
@@ -98,11 +122,11 @@ impl Store {
         self.adopt(header.height, &executed.tree, state)?;
         let written = self.write(batch)?;
         self.forget_transactions(&executed.transactions);
-        if let Some(set) = &executed.next_set {
-            *self.set.write().expect("no holder of this lock panics") = set.clone();
+        if let Some(set) = block.opens() {
+            *self.set.write().expect("no holder of this lock panics") = set;
             self.settle_votes(0);
-        } else if block.certificate.block == header.id() {
-            self.settle_votes(block.certificate.turn);
+        } else if let Some(certificate) = block.by.own_certificate(&header.id()) {
+            self.settle_votes(certificate.turn);
         }
         *self.tip.write().expect("no holder of this lock panics") = Arc::new(next);
         self.final_height.send_replace(header.height);
@@ -112,17 +136,17 @@ impl Store {
 
     fn next_tip(block: &FinalBlock) -> Tip {
         let (header, executed) = (&block.executed.header, &block.executed);
-        let own = block.certificate.block == header.id();
-        let (epoch, turn, lanes) = match &executed.next_set {
+        let own = block.by.own_certificate(&header.id()).map(|certificate| certificate.turn);
+        let (epoch, turn, lanes) = match block.opens() {
             Some(set) => (set.epoch, 0, vec![LanePosition::default(); set.members.len()]),
-            None => (header.epoch, header.turn, executed.positions.clone()),
+            None => (header.epoch, own.unwrap_or(header.turn), executed.positions.clone()),
         };
         Tip {
             height: header.height,
             id: header.id(),
             time_ms: header.time_ms,
             epoch,
-            turn: if own && executed.next_set.is_none() { block.certificate.turn } else { turn },
+            turn,
             state_size: header.state_size,
             state_root: header.state_root,
             log: executed.log.clone(),
@@ -197,10 +221,18 @@ impl Store {
         let height = header.height.to_be_bytes();
         batch.put_cf(self.column(Column::Headers), height, header.encode());
         batch.put_cf(self.column(Column::HeaderAt), header.own_index().to_be_bytes(), height);
-        let members = self.set().members.len();
-        let mut certificate = u16::try_from(members).expect("at most MAX_MEMBERS").to_be_bytes().to_vec();
-        certificate.extend_from_slice(&block.certificate.encode(members));
-        batch.put_cf(self.column(Column::Certificates), block.certificate.height.to_be_bytes(), certificate);
+        match &block.by {
+            Finality::Certificate(certificate) => {
+                let members = self.set().members.len();
+                let mut bytes = u16::try_from(members).expect("at most MAX_MEMBERS").to_be_bytes().to_vec();
+                bytes.extend_from_slice(&certificate.encode(members));
+                batch.put_cf(self.column(Column::Certificates), certificate.height.to_be_bytes(), bytes);
+            }
+            Finality::Recovery(recovered) if recovered.base().id() == header.id() => {
+                self.write_recovered(recovered, batch);
+            }
+            Finality::Recovery(_) => {}
+        }
         if !executed.positions.is_empty() {
             let preimage = batches_preimage(&executed.positions, &executed.references);
             batch.put_cf(self.column(Column::Preimages), height, preimage);
@@ -208,10 +240,8 @@ impl Store {
         if let Some(old) = tip.height.checked_sub(KEPT_PREIMAGES) {
             batch.delete_cf(self.column(Column::Preimages), old.to_be_bytes());
         }
-        if let Some(set) = &executed.next_set {
-            let mut epoch = height.to_vec();
-            epoch.extend_from_slice(&set.encode());
-            batch.put_cf(self.column(Column::Epochs), set.epoch.to_be_bytes(), epoch);
+        if let Some(set) = block.opens() {
+            self.write_epoch(header.height, &set, batch);
         }
     }
 
@@ -224,16 +254,12 @@ impl Store {
         for id in self.admitted_among(&executed.transactions) {
             batch.delete_cf(self.column(Column::Admitted), id);
         }
-        let votes = self.column(Column::Votes);
-        if executed.next_set.is_some() {
-            let end = schema::vote(header.epoch.saturating_add(1), 0, 0);
-            batch.delete_range_cf(votes, schema::vote(0, 0, 0), end);
-            let batches = self.column(Column::Batches);
-            batch.delete_range_cf(batches, 0u64.to_be_bytes(), header.epoch.saturating_add(1).to_be_bytes());
-        } else if block.certificate.block == header.id() {
+        if block.opens().is_some() {
+            self.prune_epochs_to(header.epoch, batch);
+        } else if let Some(certificate) = block.by.own_certificate(&header.id()) {
             // Few and short-lived: single deletes are cheaper to read past than a range over them.
-            for key in self.settled_votes(header.epoch, block.certificate.turn)? {
-                batch.delete_cf(votes, key);
+            for key in self.settled_votes(header.epoch, certificate.turn)? {
+                batch.delete_cf(self.column(Column::Votes), key);
             }
         }
         Ok(())

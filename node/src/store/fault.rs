@@ -41,6 +41,16 @@ pub enum StoreFault {
     NotKept { height: u64, oldest: u64, newest: u64 },
     #[error("a record of epoch {epoch}, turn {turn} is already stored and says something else")]
     Contradiction { epoch: u64, turn: u64 },
+    #[error(
+        "{}: this node holds a certified block of height {height}, turn {turn}, above the base of height {base}; nothing \
+         was changed",
+        self.code()
+    )]
+    AboveBase { base: u64, turn: u64, height: u64 },
+    #[error("{}: this node stands at height {tip}, the base is of height {base}; nothing was changed", self.code())]
+    BelowBase { base: u64, tip: u64 },
+    #[error("{}: the recovery manifest opens epoch {manifest}, this node is in epoch {store}", self.code())]
+    OtherEpoch { manifest: u64, store: u64 },
     #[error("size {size} is to be sealed after size {last}, or with another root")]
     SealBehind { size: u64, last: u64 },
 }
@@ -58,6 +68,9 @@ impl StoreFault {
             Self::OtherBlock { .. } => 5020,
             Self::Contradiction { .. } | Self::SealBehind { .. } => 5022,
             Self::Version { .. } => 5023,
+            Self::OtherEpoch { .. } => 5029,
+            Self::AboveBase { .. } => 5030,
+            Self::BelowBase { .. } => 5031,
             Self::Height { .. } | Self::NotKept { .. } => 5024,
         })
     }

@@ -1,12 +1,13 @@
 //! RocksDB, the only store. One atomic batch per final block (`commit`), vote records that are on disk before the vote
 //! leaves (`votes`, [`Durable`]), views at one height for execution, proofs and the API (`view`, `query`), and what
-//! waits to become final (`pool`, `seals`). Layout in `schema`; opening and founding in `open`; what to trust after an
+//! waits to become final (`pool`, `seals`); `discontinuity` holds recovery manifests. Layout in `schema`; opening and founding in `open`; what to trust after an
 //! unclean stop in `recovery`; `check` computes everything again. Rules are the ledger's, times are given by callers.
 
 mod backup;
 mod check;
 mod commit;
 mod details;
+mod discontinuity;
 pub mod disk;
 mod doubt;
 mod durable;
@@ -41,7 +42,8 @@ use rocksdb::{ColumnFamily, DB};
 use tokio::sync::watch;
 
 pub use check::Checked;
-pub use commit::{Committed, ExecutedBlock, FinalBlock};
+pub use commit::{Committed, ExecutedBlock, FinalBlock, Finality};
+pub use discontinuity::{AboveFinal, Certified};
 pub use durable::Durable;
 pub use fault::StoreFault;
 pub use leaf::Leaf;

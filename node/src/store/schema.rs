@@ -92,6 +92,8 @@ pub mod meta {
     pub const MANIFEST: &[u8] = b"manifest";
     /// Prefix ‖ sealing public key → last sealed size u64 ‖ root.
     pub const SEALING: &[u8] = b"sealing/";
+    /// Prefix ‖ epoch u64 → the signed manifest that opened it.
+    pub const RECOVERY: &[u8] = b"recovery/";
 }
 
 impl Column {
@@ -181,6 +183,11 @@ pub fn vote(epoch: u64, turn: u64, kind: u8) -> [u8; 17] {
     key[..8].copy_from_slice(&epoch.to_be_bytes());
     key[8..16].copy_from_slice(&turn.to_be_bytes());
     key
+}
+
+/// In [`Column::Meta`].
+pub fn recovery(epoch: u64) -> Vec<u8> {
+    [meta::RECOVERY, &epoch.to_be_bytes()].concat()
 }
 
 pub fn seal(size: u64, agency: &str) -> Vec<u8> {

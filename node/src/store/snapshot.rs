@@ -20,16 +20,17 @@ use super::query::Preimage;
 use super::schema::{self, Column, GROUP, meta};
 use super::tip::Tip;
 use super::view::View;
-use super::{Store, leaf_hashes};
+use super::{Finality, Store, leaf_hashes};
 
-/// A boundary block of the past: what a node needs to know of the epochs before its own.
+/// The end of an epoch of the past: what a node needs to know of the epochs before its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastEpoch {
+    /// Of the block that ended it.
     pub height: u64,
-    pub certificate: FinalCert,
+    pub by: Finality,
     /// Size of the set that decided it.
     pub members: usize,
-    /// The set that it handed over to.
+    /// The set that decided next.
     pub set: Arc<AuthoritySet>,
 }
 
@@ -192,11 +193,15 @@ impl Store {
         };
         certified(header.height, taken.set.members.len(), &taken.certificate);
         for past in &taken.past {
-            certified(past.height, past.members, &past.certificate);
+            if let Finality::Certificate(certificate) = &past.by {
+                certified(past.height, past.members, certificate);
+            }
         }
         for past in &taken.past {
-            let epoch = [&past.height.to_be_bytes()[..], &past.set.encode()].concat();
-            batch.put_cf(self.column(Column::Epochs), past.set.epoch.to_be_bytes(), epoch);
+            self.write_epoch(past.height, &past.set, batch);
+            if let Finality::Recovery(recovered) = &past.by {
+                self.write_recovered(recovered, batch);
+            }
         }
         if let Some((positions, references)) = &taken.preimage {
             let preimage = mingzhang_ledger::batch::batches_preimage(positions, references);

@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod crash;
+mod discontinuity;
 
 fn member(name: &str, byte: u8) -> Member {
     let key = |offset| PublicKey([byte + offset; 32]);
@@ -130,7 +131,7 @@ fn finalised(executed: ExecutedBlock) -> FinalBlock {
         block: header.id(),
         signers: Signers::new((0..3).map(|signer| (signer, Signature([signer as u8; 64])))),
     };
-    FinalBlock { executed: Arc::new(executed), certificate }
+    FinalBlock { executed: Arc::new(executed), by: Finality::Certificate(certificate) }
 }
 
 fn grow(store: &Store, blocks: u64) {

@@ -66,6 +66,9 @@ impl Store {
     /// The epoch that decides the next block, as the consensus core wants it.
     pub fn epoch(&self) -> Result<Epoch, StoreFault> {
         let set = self.set();
+        if let Some(opening) = self.recovered_opening(set.epoch)? {
+            return Ok(Epoch { chain: self.genesis_hash(), set, opening });
+        }
         let opening = match self.stored_epoch(set.epoch)? {
             None => return Err(StoreFault::corrupt(format!("epoch {}", set.epoch), "its set document is missing")),
             Some(stored) if stored.opening_height == 0 => {
@@ -86,10 +89,7 @@ impl Store {
         let tip = self.tip();
         let opened_here = tip.height == epoch.opening_height();
         let certificate = if opened_here { None } else { self.tip_certificate(tip.height)? };
-        let entered = match self.get(Column::Meta, meta::ENTERED)? {
-            Some(bytes) => decode_entered(&bytes, epoch)?,
-            None => None,
-        };
+        let entered = self.entered(epoch)?;
         Ok(Restored {
             tip: mingzhang_consensus::Tip { height: tip.height, block: tip.id, turn: tip.turn, time_ms: tip.time_ms },
             certificate,
@@ -99,6 +99,14 @@ impl Store {
             may_sign: !self.is_doubted(),
             lost_at_ms: None,
         })
+    }
+
+    /// The turn of this epoch that was entered last.
+    pub(super) fn entered(&self, epoch: &Epoch) -> Result<Option<Entered>, StoreFault> {
+        match self.get(Column::Meta, meta::ENTERED)? {
+            Some(bytes) => decode_entered(&bytes, epoch),
+            None => Ok(None),
+        }
     }
 
     fn tip_certificate(&self, height: u64) -> Result<Option<(Header, FinalCert)>, StoreFault> {

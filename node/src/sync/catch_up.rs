@@ -7,21 +7,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mingzhang_consensus::message::Message;
-use mingzhang_consensus::{Found, Input, Peer};
+use mingzhang_consensus::{Epoch, Found, Input, Peer};
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::header::Header;
+use mingzhang_ledger::recovery::{EndedEpoch, SignedManifest};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::join::{Ask, Joined, Joiner, Measure};
 use super::snapshot::Manifest;
-use super::wire::{Question, Segment};
-use super::{Parts, SyncFault};
+use super::wire::{Proof, Question, Segment};
+use super::{Parts, SyncFault, Trust};
 use crate::engine::inbound::OtherFrame;
 use crate::engine::worker::Job;
 use crate::mempool::Taken;
 use crate::network::{Channel, Frame, Handle};
 use crate::signer::Identity;
+use crate::store::Finality;
 
 /// Peers that are asked in vain before a run ends; consensus starts the next.
 const MAX_VAIN_PEERS: usize = 2;
@@ -96,11 +98,14 @@ impl CatchUp {
         if let Some(from_blocks) = self.parts.snapshot_from_blocks.filter(|_| self.parts.store.is_fresh()) {
             self.join(&peers, from_blocks).await?;
         }
-        let (mut turn, mut vain) = (0usize, 0usize);
-        while self.parts.store.tip().height < self.goal.load(Ordering::Acquire) && vain < MAX_VAIN_PEERS {
+        let (mut turn, mut vain, mut more) = (0usize, 0usize, false);
+        // Who gave something may have more than anybody claimed: where the network stands still, nobody claims anything.
+        while (more || self.parts.store.tip().height < self.goal.load(Ordering::Acquire)) && vain < MAX_VAIN_PEERS {
             let Some(peer) = peers.get(turn % peers.len().max(1)) else { return Err(SyncFault::NotThere) };
             turn += 1;
-            match self.segment(peer).await {
+            let answer = self.segment(peer).await;
+            more = answer.is_ok();
+            match answer {
                 Ok(()) => vain = 0,
                 Err(SyncFault::Lie(reason)) => {
                     tracing::warn!(reason, "peer is disconnected for a false answer");
@@ -120,8 +125,7 @@ impl CatchUp {
     /// Takes the state of the first peer that gives a true one. While one is half taken, nothing else is done.
     async fn join(&self, peers: &[PublicKey], from_blocks: u64) -> Result<(), SyncFault> {
         let parts = &self.parts;
-        let (chain, founding) = (parts.store.genesis_hash(), Arc::clone(&parts.founding));
-        let joiner = Joiner { store: &parts.store, chain, founding, from_blocks, asked: &parts.network };
+        let joiner = Joiner { store: &parts.store, trust: &parts.trust, from_blocks, asked: &parts.network };
         for peer in peers {
             match joiner.take(peer).await {
                 Ok(Joined::NotWorth) => return Ok(()),
@@ -159,29 +163,30 @@ impl CatchUp {
     /// One segment: asked for, proved, executed, committed, and reported to consensus.
     async fn segment(&self, peer: &PublicKey) -> Result<(), SyncFault> {
         let tip = self.parts.store.tip();
-        let set = self.parts.store.set();
-        let question = Question::Segment { after: tip.height };
+        let epoch = self.parts.store.epoch()?;
+        let set = &epoch.set;
+        let question = Question::Segment { after: tip.height, epoch: epoch.number() };
         let answer = self.parts.network.ask(peer, &question.encode()).await?;
         if answer.is_empty() {
             return Err(SyncFault::NotThere);
         }
         let lie = |error: &dyn std::fmt::Display| SyncFault::Lie(error.to_string());
         let segment = Segment::decode(&answer, set.members.len()).map_err(|error| lie(&error))?;
-        let chain = self.parts.store.genesis_hash();
-        let certified = prove(&segment, (tip.height, tip.id), &chain, &set)?;
-        self.report_own(&segment, &set).await?;
-        let (certificate, count) = (segment.certificate.clone(), segment.blocks.len());
+        let (certified, by) = prove(&segment, (tip.height, tip.id), &epoch, &self.parts.trust)?;
+        self.report_own(&segment, set).await?;
+        let (count, blocks) = (segment.blocks.len(), segment.blocks);
         let (reply, done) = oneshot::channel();
-        let job = Job::Replay { segment: Box::new(segment), reply };
+        let job = Job::Replay { blocks, by: by.clone(), reply };
         self.parts.jobs.send(job).await.map_err(|_| SyncFault::Stopping)?;
         done.await.map_err(|_| SyncFault::Stopping)?.map_err(|reason| lie(&reason))?;
         tracing::info!(blocks = count, height = self.parts.store.tip().height, "caught up");
-        // Consensus moves on only when everything up to the certified block is applied.
-        if self.parts.store.tip().height == certified.height {
-            let found = Found::Range { header: certified, certificate };
-            self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)?;
-        }
-        Ok(())
+        let found = match by {
+            // Consensus moves on only when everything up to the certified block is applied.
+            Finality::Certificate(_) if self.parts.store.tip().height != certified.height => return Ok(()),
+            Finality::Certificate(certificate) => Found::Range { header: certified, certificate },
+            Finality::Recovery(_) => Found::EpochEnded,
+        };
+        self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)
     }
 }
 
@@ -207,8 +212,14 @@ impl Ask for Handle {
 }
 
 /// The headers continue the chain from this node's tip, all under the set that decides now, up to one that a quorum of
-/// that set confirmed. Returns that one.
-fn prove(segment: &Segment, (height, id): (u64, Hash), chain: &Hash, set: &AuthoritySet) -> Result<Header, SyncFault> {
+/// that set confirmed, or that a recovery manifest names. Returns that one, and what makes it final.
+fn prove(
+    segment: &Segment,
+    (height, id): (u64, Hash),
+    epoch: &Epoch,
+    trust: &Trust,
+) -> Result<(Header, Finality), SyncFault> {
+    let set = &epoch.set;
     let set_hash = set.hash();
     let (mut height, mut parent) = (height, id);
     let mut last: Option<Header> = None;
@@ -223,9 +234,24 @@ fn prove(segment: &Segment, (height, id): (u64, Hash), chain: &Hash, set: &Autho
         }
         (height, parent, last) = (header.height, header.id(), Some(*header));
     }
-    let last = last.filter(|_| !segment.blocks.is_empty()).ok_or(SyncFault::NotThere)?;
-    segment.certificate.verify(chain, &last, set).map_err(|error| SyncFault::Lie(error.to_string()))?;
-    Ok(last)
+    let lie = |error: &dyn std::fmt::Display| SyncFault::Lie(error.to_string());
+    match &segment.proof {
+        Proof::Certificate(certificate) => {
+            let last = last.filter(|_| !segment.blocks.is_empty()).ok_or(SyncFault::NotThere)?;
+            certificate.verify(&trust.chain, &last, set).map_err(|error| lie(&error))?;
+            Ok((last, Finality::Certificate(certificate.clone())))
+        }
+        Proof::Recovery(bytes) => {
+            let signed = SignedManifest::decode(bytes).map_err(|error| lie(&error))?;
+            let ended = EndedEpoch { set, opened_by: &epoch.opening_block() };
+            let recovered = signed.verify(&trust.recovery, &trust.chain, &ended).map_err(|error| lie(&error))?;
+            let base = *recovered.base();
+            if base.id() != parent {
+                return Err(SyncFault::Lie(format!("a recovery manifest with another base of height {}", base.height)));
+            }
+            Ok((base, Finality::Recovery(Arc::new(recovered))))
+        }
+    }
 }
 
 /// Proof that an author signed two batches under one number is kept.

@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
-use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::state::tree::SENTINEL;
 
-use super::SyncFault;
 use super::snapshot::{Manifest, check_leaves};
 use super::wire::Question;
+use super::{SyncFault, Trust};
 use crate::clock::Started;
 use crate::store::{Progress, Store};
 
@@ -37,8 +36,7 @@ pub trait Ask {
 /// What a joining node knows before it asks anybody.
 pub struct Joiner<'a, A> {
     pub store: &'a Arc<Store>,
-    pub chain: Hash,
-    pub founding: Arc<AuthoritySet>,
+    pub trust: &'a Trust,
     /// Fewer blocks than this are replayed from the log.
     pub from_blocks: u64,
     pub asked: &'a A,
@@ -60,7 +58,7 @@ impl<A: Ask> Joiner<'_, A> {
         let offered = self.ask(peer, &Question::Manifest, &mut measure).await?;
         let begun = self.store.joining()?;
         let same = begun.as_ref().is_some_and(|(manifest, _)| *manifest == offered);
-        let manifest = Manifest::check(&offered, &self.chain, &self.founding).map_err(SyncFault::Lie)?;
+        let manifest = Manifest::check(&offered, self.trust).map_err(SyncFault::Lie)?;
         if begun.is_none() && manifest.height() < self.from_blocks {
             return Ok(Joined::NotWorth);
         }
@@ -94,7 +92,7 @@ impl<A: Ask> Joiner<'_, A> {
     /// What was stored under an earlier manifest is overwritten by a later state, never by an older one: its keys may be
     /// fewer.
     fn is_later(&self, earlier: &[u8], manifest: &Manifest) -> bool {
-        let earlier = Manifest::check(earlier, &self.chain, &self.founding);
+        let earlier = Manifest::check(earlier, self.trust);
         earlier.is_ok_and(|earlier| manifest.height() >= earlier.height())
     }
 

@@ -12,8 +12,10 @@ pub mod wire;
 use std::sync::Arc;
 
 use mingzhang_consensus::Input;
+use mingzhang_genesis::Genesis;
 use mingzhang_ledger::authority::AuthoritySet;
-use mingzhang_ledger::crypto::PublicKey;
+use mingzhang_ledger::crypto::{Hash, PublicKey};
+use mingzhang_ledger::recovery::RecoveryKeys;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -40,9 +42,25 @@ pub struct Parts {
     pub giver: snapshot::Giver,
     /// The public half of the own consensus key, if there is one.
     pub consensus_key: Option<PublicKey>,
-    pub founding: Arc<AuthoritySet>,
+    pub trust: Arc<Trust>,
     /// A new node that is so many blocks behind takes a peer's state; none replays the log in any case.
     pub snapshot_from_blocks: Option<u64>,
+}
+
+/// What everything else is led from: the genesis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// Genesis hash.
+    pub chain: Hash,
+    /// The set of epoch 0.
+    pub founding: Arc<AuthoritySet>,
+    pub recovery: RecoveryKeys,
+}
+
+impl Trust {
+    pub fn of(genesis: &Genesis) -> Self {
+        Self { chain: genesis.hash, founding: Arc::new(genesis.set.clone()), recovery: genesis.recovery_keys() }
+    }
 }
 
 /// Why a fetch brought nothing.

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::Parts;
 use super::snapshot::Part;
 use super::wire::{
-    ANSWER_BATCH_BYTES, MAX_SEGMENT_BLOCKS, Question, SEGMENT_BYTES, Segment, encode_batches, encode_block,
+    ANSWER_BATCH_BYTES, MAX_SEGMENT_BLOCKS, Proof, Question, SEGMENT_BYTES, Segment, encode_batches, encode_block,
 };
 use crate::executor::LoggedBlock;
 use crate::network::Request;
@@ -45,7 +45,7 @@ fn answer(parts: &Parts, request: Request) {
         }
     };
     let body = match question {
-        Question::Segment { after } => segment(parts, after),
+        Question::Segment { after, epoch } => segment(parts, after, epoch),
         Question::Block { id } => block(parts, &id),
         Question::Batches { epoch, references } => batches(parts, epoch, &references),
         Question::Manifest => parts.giver.answer(&parts.store, Part::Manifest),
@@ -63,12 +63,18 @@ fn answer(parts: &Parts, request: Request) {
     }
 }
 
-fn segment(parts: &Parts, after: u64) -> Result<Vec<u8>, StoreFault> {
+fn segment(parts: &Parts, after: u64, epoch: u64) -> Result<Vec<u8>, StoreFault> {
     // Below its base a node that took over a state has headers here and there, but no entries.
     if parts.store.is_joining() || after < parts.store.base() {
         return Ok(Vec::new());
     }
     let view = parts.store.view()?;
+    let ended = ended_by_manifest(&view, epoch)?;
+    if let Some((base, manifest)) = ended.as_ref().filter(|(base, _)| after >= *base) {
+        tracing::debug!(base, epoch, "a peer is told that its epoch was ended by a recovery manifest");
+        let proof = Proof::Recovery(manifest.clone());
+        return Ok(Segment { blocks: Vec::new(), above: Vec::new(), proof }.encode(0));
+    }
     let (mut blocks, mut size) = (Vec::new(), 0);
     let mut height = after.saturating_add(1);
     let mut last: Option<Header> = None;
@@ -78,15 +84,21 @@ fn segment(parts: &Parts, after: u64) -> Result<Vec<u8>, StoreFault> {
         size += entries.iter().map(|entry| entry.len()).sum::<usize>() + header.encode().len();
         blocks.push(LoggedBlock { header, entries, preimage: None });
         last = Some(header);
-        if header.is_boundary() {
+        if header.is_boundary() || ended.as_ref().is_some_and(|(base, _)| *base == height) {
             break;
         }
         height += 1;
     }
     let Some(last) = last else { return Ok(Vec::new()) };
-    let Some(certificate) = view.certificate_from(last.height)? else { return Ok(Vec::new()) };
+    let certificate = view.certificate_from(last.height)?.filter(|certificate| certificate.epoch == last.epoch);
+    let (proven, proof) = match (certificate, ended) {
+        (_, Some((base, manifest))) if base == last.height => (base, Proof::Recovery(manifest)),
+        (Some(certificate), _) => (certificate.height, Proof::Certificate(certificate)),
+        (None, Some((base, manifest))) => (base, Proof::Recovery(manifest)),
+        (None, None) => return Ok(Vec::new()),
+    };
     let mut above = Vec::new();
-    for height in last.height.saturating_add(1)..=certificate.height {
+    for height in last.height.saturating_add(1)..=proven {
         match view.header(height)? {
             Some(header) if above.len() < MAX_SEGMENT_BLOCKS => above.push(header),
             _ => return Ok(Vec::new()),
@@ -96,8 +108,15 @@ fn segment(parts: &Parts, after: u64) -> Result<Vec<u8>, StoreFault> {
     if let Some(block) = blocks.last_mut() {
         block.preimage = view.preimage(last.height)?;
     }
-    let members = view.stored_epoch(certificate.epoch)?.map_or(0, |epoch| epoch.set.members.len());
-    Ok(Segment { blocks, above, certificate }.encode(members))
+    let members = view.stored_epoch(last.epoch)?.map_or(0, |epoch| epoch.set.members.len());
+    Ok(Segment { blocks, above, proof }.encode(members))
+}
+
+/// The manifest that ended an epoch, with the height of its base.
+fn ended_by_manifest(view: &View<'_>, epoch: u64) -> Result<Option<(u64, Vec<u8>)>, StoreFault> {
+    let Some(next) = epoch.checked_add(1) else { return Ok(None) };
+    let (Some(manifest), Some(opened)) = (view.recovery_of(next)?, view.stored_epoch(next)?) else { return Ok(None) };
+    Ok(Some((opened.opening_height, manifest)))
 }
 
 /// The record entries of a block, without its header.

@@ -10,13 +10,16 @@ use mingzhang_ledger::batch::{batches_digest, batches_preimage, decode_batches_p
 use mingzhang_ledger::certificate::FinalCert;
 use mingzhang_ledger::codec::{CodecFault, Reader, put_counted};
 use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::entry::genesis_id;
 use mingzhang_ledger::header::{HEADER_BYTES, Header};
 use mingzhang_ledger::merkle::{Frontier, node_hash};
+use mingzhang_ledger::recovery::{EndedEpoch, SignedManifest};
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::SENTINEL;
 
+use super::Trust;
 use crate::network::frame::MAX_BULK_FRAME_BYTES;
-use crate::store::{Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier};
+use crate::store::{Finality, Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier};
 
 /// Leaf hashes in one part: 2 MiB.
 pub const PART_HASHES: u64 = 65_536;
@@ -49,25 +52,11 @@ impl Manifest {
 
     /// Reads a manifest and checks that it leads from the founding set to a header that a quorum confirmed, and that the
     /// log's edge and the parts are that header's.
-    pub fn check(bytes: &[u8], chain: &Hash, founding: &Arc<AuthoritySet>) -> Result<Self, String> {
+    pub fn check(bytes: &[u8], trust: &Trust) -> Result<Self, String> {
         let text = |fault: CodecFault| fault.to_string();
         let mut reader = Reader::new(bytes);
-        let count = read_count(&mut reader, MAX_EPOCHS).map_err(text)?;
-        let (mut set, mut past) = (Arc::clone(founding), Vec::new());
-        for _ in 0..count {
-            let (header, certificate) = certified(&mut reader, chain, &set)?;
-            let next = AuthoritySet::decode(reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?).map_err(text)?;
-            if !header.is_boundary()
-                || header.next_set_hash != next.hash()
-                || Some(next.epoch) != set.epoch.checked_add(1)
-            {
-                return Err(format!("no boundary from epoch {}", set.epoch));
-            }
-            let members = set.members.len();
-            set = Arc::new(next);
-            past.push(PastEpoch { height: header.height, certificate, members, set: Arc::clone(&set) });
-        }
-        let (header, certificate) = certified(&mut reader, chain, &set)?;
+        let (set, past) = past_epochs(&mut reader, trust)?;
+        let (header, certificate) = certified(&mut reader, &trust.chain, &set)?;
         let preimage = reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?;
         let preimage = if preimage.is_empty() { None } else { Some(decode_batches_preimage(preimage).map_err(text)?) };
         let tiles =
@@ -107,6 +96,48 @@ impl Manifest {
     }
 }
 
+/// The sets from genesis on, each handed on by a boundary that a quorum confirmed, or named by a recovery manifest.
+fn past_epochs(reader: &mut Reader<'_>, trust: &Trust) -> Result<(Arc<AuthoritySet>, Vec<PastEpoch>), String> {
+    let text = |fault: CodecFault| fault.to_string();
+    let count = read_count(reader, MAX_EPOCHS).map_err(text)?;
+    let (mut set, mut past) = (Arc::clone(&trust.founding), Vec::new());
+    let mut opened_by = genesis_id(&trust.chain);
+    for _ in 0..count {
+        let header = Header::decode(reader.take(HEADER_BYTES).map_err(text)?).map_err(text)?;
+        let certificate = reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?;
+        let last = reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?;
+        let (by, next) = match certificate {
+            [] => {
+                let signed = SignedManifest::decode(last).map_err(text)?;
+                let ended = EndedEpoch { set: &set, opened_by: &opened_by };
+                let recovered =
+                    signed.verify(&trust.recovery, &trust.chain, &ended).map_err(|fault| fault.to_string())?;
+                if *recovered.base() != header {
+                    return Err("another base than the recovery manifest's".into());
+                }
+                let next = recovered.set().clone();
+                (Finality::Recovery(Arc::new(recovered)), next)
+            }
+            certificate => {
+                let certificate = checked(&header, certificate, &trust.chain, &set)?;
+                (Finality::Certificate(certificate), handed_over(&header, last, &set)?)
+            }
+        };
+        let members = set.members.len();
+        (set, opened_by) = (Arc::new(next), header.id());
+        past.push(PastEpoch { height: header.height, by, members, set: Arc::clone(&set) });
+    }
+    Ok((set, past))
+}
+
+/// The set that a boundary block names.
+fn handed_over(header: &Header, document: &[u8], set: &AuthoritySet) -> Result<AuthoritySet, String> {
+    let next = AuthoritySet::decode(document).map_err(|fault| fault.to_string())?;
+    let follows =
+        header.is_boundary() && header.next_set_hash == next.hash() && Some(next.epoch) == set.epoch.checked_add(1);
+    if follows { Ok(next) } else { Err(format!("no boundary from epoch {}", set.epoch)) }
+}
+
 /// Leaves of an answer, and the key that must come after them.
 type Leaves = (Vec<(Key, Leaf)>, Option<Key>);
 
@@ -143,12 +174,17 @@ fn certified(reader: &mut Reader<'_>, chain: &Hash, set: &AuthoritySet) -> Resul
     let text = |fault: CodecFault| fault.to_string();
     let header = Header::decode(reader.take(HEADER_BYTES).map_err(text)?).map_err(text)?;
     let certificate = reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?;
-    let certificate = FinalCert::decode(certificate, set.members.len()).map_err(text)?;
+    let certificate = checked(&header, certificate, chain, set)?;
+    Ok((header, certificate))
+}
+
+fn checked(header: &Header, certificate: &[u8], chain: &Hash, set: &AuthoritySet) -> Result<FinalCert, String> {
+    let certificate = FinalCert::decode(certificate, set.members.len()).map_err(|fault| fault.to_string())?;
     if header.epoch != set.epoch {
         return Err(format!("a header of epoch {} under the set of epoch {}", header.epoch, set.epoch));
     }
-    certificate.verify(chain, &header, set).map_err(|fault| fault.to_string())?;
-    Ok((header, certificate))
+    certificate.verify(chain, header, set).map_err(|fault| fault.to_string())?;
+    Ok(certificate)
 }
 
 /// The root over complete parts and a last one, which may be smaller. All are on one level but the last, which hangs
@@ -285,6 +321,14 @@ fn manifest(view: &View<'_>) -> Result<Option<Vec<u8>>, StoreFault> {
     for epoch in 1..=tip.epoch {
         let Some(opened) = view.stored_epoch(epoch)? else { return Ok(None) };
         let height = opened.opening_height;
+        if let Some(recovery) = view.recovery_of(epoch)? {
+            let Ok(signed) = SignedManifest::decode(&recovery) else { return Ok(None) };
+            bytes.extend_from_slice(&signed.manifest().base.encode());
+            put_counted(&mut bytes, &[]);
+            put_counted(&mut bytes, &recovery);
+            members = opened.set.members.len();
+            continue;
+        }
         let (Some(boundary), Some(certificate)) = (view.header(height)?, view.certificate(height)?) else {
             return Ok(None);
         };

@@ -22,9 +22,10 @@ pub const ANSWER_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// Final blocks after this height.
+    /// Final blocks after this height, asked from this epoch.
     Segment {
         after: u64,
+        epoch: u64,
     },
     /// Header of a block, with the preimage of its `batches`.
     Block {
@@ -48,19 +49,27 @@ pub enum Question {
     },
 }
 
-/// Consecutive final blocks of one epoch, the headers that lead from the last of them to a certified one, and its
-/// certificate. It proves itself.
+/// Consecutive final blocks of one epoch, the headers that lead from the last of them to the one that is proved final,
+/// and its proof. No block, where nothing but a recovery manifest is new to whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     pub blocks: Vec<LoggedBlock>,
     pub above: Vec<Header>,
-    pub certificate: FinalCert,
+    pub proof: Proof,
+}
+
+/// What proves the last header of a segment final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    Certificate(FinalCert),
+    /// A manifest, signed, whose base it is.
+    Recovery(Vec<u8>),
 }
 
 impl Question {
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Segment { after } => [&[1][..], &after.to_be_bytes()].concat(),
+            Self::Segment { after, epoch } => [&[1][..], &after.to_be_bytes(), &epoch.to_be_bytes()].concat(),
             Self::Block { id } => [&[2][..], id].concat(),
             Self::Batches { epoch, references } => {
                 let mut bytes = vec![3];
@@ -78,7 +87,7 @@ impl Question {
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecFault> {
         let mut reader = Reader::new(bytes);
         let question = match reader.u8()? {
-            1 => Self::Segment { after: reader.u64()? },
+            1 => Self::Segment { after: reader.u64()?, epoch: reader.u64()? },
             2 => Self::Block { id: reader.array()? },
             3 => {
                 let epoch = reader.u64()?;
@@ -101,17 +110,16 @@ impl Segment {
     pub fn encode(&self, members: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         put_count(&mut bytes, self.blocks.len());
-        for block in &self.blocks {
-            bytes.extend_from_slice(&block.header.encode());
-            put_count(&mut bytes, block.entries.len());
-            block.entries.iter().for_each(|entry| put_counted(&mut bytes, entry));
-            let preimage =
-                block.preimage.as_ref().map(|(positions, references)| batches_preimage(positions, references));
-            put_counted(&mut bytes, &preimage.unwrap_or_default());
-        }
+        self.blocks.iter().for_each(|block| put_block(&mut bytes, block));
         put_count(&mut bytes, self.above.len());
         self.above.iter().for_each(|header| bytes.extend_from_slice(&header.encode()));
-        put_counted(&mut bytes, &self.certificate.encode(members));
+        match &self.proof {
+            Proof::Certificate(certificate) => put_counted(&mut bytes, &certificate.encode(members)),
+            Proof::Recovery(manifest) => {
+                put_counted(&mut bytes, &[]);
+                put_counted(&mut bytes, manifest);
+            }
+        }
         bytes
     }
 
@@ -121,9 +129,12 @@ impl Segment {
         let blocks = (0..count).map(|_| read_block(&mut reader)).collect::<Result<_, _>>()?;
         let count = read_count(&mut reader, MAX_SEGMENT_BLOCKS)?;
         let above = (0..count).map(|_| read_header(&mut reader)).collect::<Result<_, _>>()?;
-        let certificate = FinalCert::decode(reader.counted(MAX_BULK_FRAME_BYTES)?, members)?;
+        let proof = match reader.counted(MAX_BULK_FRAME_BYTES)? {
+            [] => Proof::Recovery(reader.counted(MAX_BULK_FRAME_BYTES)?.to_vec()),
+            certificate => Proof::Certificate(FinalCert::decode(certificate, members)?),
+        };
         reader.finish()?;
-        Ok(Self { blocks, above, certificate })
+        Ok(Self { blocks, above, proof })
     }
 }
 
@@ -170,7 +181,16 @@ fn read_header(reader: &mut Reader<'_>) -> Result<Header, CodecFault> {
     Header::decode(reader.take(HEADER_BYTES)?)
 }
 
-fn read_block(reader: &mut Reader<'_>) -> Result<LoggedBlock, CodecFault> {
+/// A block of the log: header, entries, preimage of its `batches`.
+pub fn put_block(bytes: &mut Vec<u8>, block: &LoggedBlock) {
+    bytes.extend_from_slice(&block.header.encode());
+    put_count(bytes, block.entries.len());
+    block.entries.iter().for_each(|entry| put_counted(bytes, entry));
+    let preimage = block.preimage.as_ref().map(|(positions, references)| batches_preimage(positions, references));
+    put_counted(bytes, &preimage.unwrap_or_default());
+}
+
+pub fn read_block(reader: &mut Reader<'_>) -> Result<LoggedBlock, CodecFault> {
     let header = read_header(reader)?;
     let count = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
     if count > reader.remaining() || u32::try_from(count).ok() != Some(header.entry_count) {
@@ -218,7 +238,8 @@ mod tests {
         let references = |count| Question::Batches { epoch: 7, references: (0..count).map(reference).collect() };
         let (hashes, leaves) =
             (Question::LeafHashes { height: 3, part: 1 }, Question::Leaves { height: 3, from: [7; 32] });
-        let others = [Question::Segment { after: 9 }, Question::Block { id: [8; 32] }, references(64), hashes, leaves];
+        let others =
+            [Question::Segment { after: 9, epoch: 1 }, Question::Block { id: [8; 32] }, references(64), hashes, leaves];
         for question in others {
             let bytes = question.encode();
             assert_eq!(Question::decode(&bytes), Ok(question));
@@ -242,12 +263,14 @@ mod tests {
         ];
         let signers = Signers::new([(0, Signature([1; 64])), (2, Signature([2; 64])), (3, Signature([3; 64]))]);
         let certificate = FinalCert { epoch: 0, turn: 4, height: 3, block: [7; 32], signers };
-        let segment = Segment { blocks, above: vec![header(1)], certificate };
+        let segment = Segment { blocks, above: vec![header(1)], proof: Proof::Certificate(certificate) };
         let bytes = segment.encode(4);
-        assert_eq!(Segment::decode(&bytes, 4), Ok(segment));
+        assert_eq!(Segment::decode(&bytes, 4).as_ref(), Ok(&segment));
         for end in 0..bytes.len() {
             assert!(Segment::decode(&bytes[..end], 4).is_err());
         }
+        let ended = Segment { proof: Proof::Recovery(vec![8; 40]), ..segment };
+        assert_eq!(Segment::decode(&ended.encode(4), 4), Ok(ended));
         let mut wrong_count = bytes;
         // The number of entries of the first block, behind the number of blocks and its header.
         wrong_count[4 + HEADER_BYTES + 3] ^= 1;

@@ -23,6 +23,7 @@ use crate::state::StateFault;
 
 pub use action::ACTIONS;
 pub(crate) use seats::close_block;
+pub(crate) use seats::recover;
 pub use seats::{is_due, joining, preview};
 pub use set::{AgreedChange, NextSet, NodeKey, Readiness};
 

@@ -255,20 +255,24 @@ pub(super) fn await_change(scene: &mut Scene<'_>, (body, change): (&[u8], &SetCh
 pub(crate) fn close_block(draft: &mut Overlay<'_>, block: &BlockContext) -> Result<(), StateFault> {
     let Some(agreed) = agreed(draft)? else { return Ok(()) };
     match ready_set(draft, &agreed, block.time_ms)? {
-        Some(next) => {
-            let before = current(draft)?;
-            for key in
-                before.members.iter().flat_map(|member| [member.consensus_key, member.sealing_key, member.peer_key])
-            {
-                draft.put(key::node_key(&key), &NodeKey { epoch: before.epoch })?;
-            }
-            draft.put(key::set_next(), &NextSet::default())?;
-            draft.set(key::set_current(), Stored { current: next.encode().into(), trail: None });
-            Ok(())
-        }
+        Some(next) => replace_set(draft, &current(draft)?, &next),
         None if block.time_ms > agreed.valid_until => draft.put(key::set_next(), &NextSet::default()),
         None => Ok(()),
     }
+}
+
+fn replace_set(draft: &mut Overlay<'_>, before: &AuthoritySet, next: &AuthoritySet) -> Result<(), StateFault> {
+    for key in before.members.iter().flat_map(|member| [member.consensus_key, member.sealing_key, member.peer_key]) {
+        draft.put(key::node_key(&key), &NodeKey { epoch: before.epoch })?;
+    }
+    draft.put(key::set_next(), &NextSet::default())?;
+    draft.set(key::set_current(), Stored { current: next.encode().into(), trail: None });
+    Ok(())
+}
+
+/// Before the first record of the first block after a recovery manifest: its set decides, an agreed change is void.
+pub(crate) fn recover(draft: &mut Overlay<'_>, set: &AuthoritySet) -> Result<(), StateFault> {
+    replace_set(draft, &current(draft)?, set)
 }
 
 /// Whether a block of this time would be a boundary block even without a record: then it is wanted.

@@ -51,7 +51,7 @@ pub fn officer(agency: &str) -> SigningKey {
     SigningKey::from_seed(&sha256(&[b"officer", agency.as_bytes()]))
 }
 
-fn sealing(index: u16, epoch: u64) -> SigningKey {
+pub fn sealing(index: u16, epoch: u64) -> SigningKey {
     SigningKey::from_seed(&sha256(&[b"sealing", &index.to_be_bytes(), &epoch.to_be_bytes()]))
 }
 
@@ -307,7 +307,7 @@ impl World {
             format: BUNDLE_FORMAT.into(),
             origin: self.origin.clone(),
             genesis_hash: self.chain,
-            handoffs: self.handoffs(),
+            handoffs: self.handoffs().into_iter().map(Into::into).collect(),
             receipt: Some(self.receipt(index, height)),
             policy: String::new(),
             entry: Some(EntryView {

@@ -113,9 +113,8 @@ fn skip_leaf(question: &Question, answer: &mut Vec<u8>) {
     }
 }
 
-fn joiner<'a>(store: &'a Arc<Store>, world: &World, table: &'a Table) -> Joiner<'a, Table> {
-    let founding = Arc::new(world.genesis.set.clone());
-    Joiner { store, chain: world.genesis.hash, founding, from_blocks: 1, asked: table }
+fn joiner<'a>(store: &'a Arc<Store>, world: &'a World, table: &'a Table) -> Joiner<'a, Table> {
+    Joiner { store, trust: &world.trust, from_blocks: 1, asked: table }
 }
 
 async fn filled() -> (World, Vec<Node>) {
