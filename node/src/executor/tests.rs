@@ -7,6 +7,7 @@ use mingzhang_ledger::certificate::Signers;
 use mingzhang_ledger::codec::{Value, put_counted};
 use mingzhang_ledger::crypto::{PublicKey, Signature, SigningKey};
 use mingzhang_ledger::merkle::subtree_root;
+use mingzhang_ledger::recovery::{EndedEpoch, Recovered, RecoveryKeys, RecoveryManifest, SignedManifest};
 use mingzhang_ledger::records::registry::{Founding, FoundingAgency, FoundingOfficer};
 use mingzhang_ledger::state::Snapshot;
 use mingzhang_ledger::transaction::{Payload, Transaction};
@@ -268,4 +269,76 @@ fn assert_lies_in_the_log_are_found(reader: &Node, block: &LoggedBlock) {
     let reason = reader.executor.replay(&wrong).expect("executes").expect_err("is forged");
     assert!(reason.starts_with("a logged transaction does not pass the door: MZ-1006"), "{reason}");
     assert_eq!(reader.executor.pending_count(), 0);
+}
+
+/// The manifest of one recovery key, on this base.
+fn recovered(base: &Header) -> Recovered {
+    let holder = SigningKey::from_seed(&[77; 32]);
+    let keys = RecoveryKeys { threshold: 1, keys: vec![holder.public()], least_members: 1 };
+    let mut set = founding().set;
+    set.epoch = 1;
+    for (byte, member) in (100..).step_by(3).zip(&mut set.members) {
+        member.consensus_key = PublicKey([byte; 32]);
+        member.sealing_key = PublicKey([byte + 1; 32]);
+        member.peer_key = PublicKey([byte + 2; 32]);
+    }
+    let reason = "flood".to_owned();
+    let mut signed = SignedManifest::new(RecoveryManifest { chain: network().chain, base: *base, set, reason });
+    assert_eq!(signed.sign(&keys, &holder), Some(0));
+    let ended = EndedEpoch { set: &founding().set, opened_by: &[0; 32] };
+    signed.verify(&keys, &network().chain, &ended).expect("a manifest that holds")
+}
+
+#[test]
+fn the_first_block_after_a_recovery_manifest_puts_its_set_into_the_state() {
+    let (writer, reader) = (node(), node());
+    let first = [held(0, 0..3)];
+    let base = propose(&writer, writer.store.tip().id, 1, &first);
+    let manifest = recovered(&base);
+    writer.executor.commit(&[base.id()], &certificate(&base)).expect("commits");
+    writer.store.open_recovered(&manifest).expect("opens");
+    let before = AuthoritySet::decode(&current_set(&writer)).expect("a set");
+    assert_eq!(before.epoch, 0, "the base's state is of the past");
+    let second = [held(0, 10..13)];
+    let header = propose_in_epoch_1(&writer, &base, &second);
+    assert_eq!((header.epoch, header.parent_turn, header.set_hash), (1, 0, manifest.set().hash()));
+    assert!(!header.is_boundary());
+    let last = FinalCert { epoch: 1, ..certificate(&header) };
+    writer.executor.commit(&[header.id()], &last).expect("commits");
+    assert_eq!(current_set(&writer), manifest.set().encode());
+    let view = writer.store.view().expect("a view");
+    let used = view.read(&key::node_key(&before.members[0].consensus_key)).expect("read");
+    assert!(used.is_some(), "the keys of the lost set are never registered again");
+    // Whoever replays the log needs the manifest at the same place, and comes to the same state.
+    let logged = |header: &Header| {
+        let entries = writer.store.entries(header.first_index, header.own_index()).expect("read");
+        LoggedBlock { header: *header, entries, preimage: None }
+    };
+    let by = Finality::Recovery(Arc::new(manifest));
+    let id = reader.executor.replay(&logged(&base)).expect("executes").expect("is as logged");
+    reader.executor.commit_by(&[id], &by).expect("commits");
+    assert_eq!((reader.store.tip().epoch, reader.store.tip().id), (1, base.id()));
+    let id = reader.executor.replay(&logged(&header)).expect("executes").expect("is as logged");
+    reader.executor.commit(&[id], &last).expect("commits");
+    assert_eq!(current_set(&reader), current_set(&writer));
+    assert!(reader.store.check().is_ok() && writer.store.check().is_ok());
+}
+
+fn current_set(node: &Node) -> Vec<u8> {
+    let stored = node.store.view().expect("a view").read(&key::set_current()).expect("read");
+    stored.expect("there is a set").current.to_vec()
+}
+
+fn propose_in_epoch_1(node: &Node, base: &Header, batches: &[HeldBatch]) -> Header {
+    let build = Build {
+        turn: 1,
+        parent: base.id(),
+        height: base.height + 1,
+        parent_turn: 0,
+        proposer: founding().set.proposer(1, base.height),
+        time_ms: base.time_ms + 1_000,
+        max_records: 100,
+        max_bytes: 1 << 20,
+    };
+    node.executor.build(&build, batches).expect("builds").header
 }

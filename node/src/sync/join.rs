@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::state::tree::SENTINEL;
 
-use super::snapshot::{Manifest, check_leaves};
+use super::snapshot::{Manifest, check_leaves, next_of};
 use super::wire::Question;
 use super::{SyncFault, Trust};
 use crate::clock::Started;
@@ -76,14 +76,14 @@ impl<A: Ask> Joiner<'_, A> {
             ?progress,
             "taking a state"
         );
-        loop {
-            let next = match progress {
-                Progress::Hashes(part) if part >= manifest.part_count() => Some(Progress::Leaves(SENTINEL)),
-                Progress::Hashes(part) => Some(self.hashes(peer, &manifest, part, &mut measure).await?),
-                Progress::Leaves(from) => self.leaves(peer, &manifest, from, &mut measure).await?,
+        while let Progress::Hashes(part) = progress {
+            progress = match part >= manifest.part_count() {
+                true => Progress::Leaves(SENTINEL),
+                false => self.hashes(peer, &manifest, part, &mut measure).await?,
             };
-            let Some(next) = next else { break };
-            progress = next;
+        }
+        if let Progress::Leaves(from) = progress {
+            self.leaves(peer, &manifest, from, &mut measure).await?;
         }
         measure.elapsed_ms = started.elapsed_ms();
         Ok(Joined::Whole(Box::new(manifest), measure))
@@ -120,21 +120,41 @@ impl<A: Ask> Joiner<'_, A> {
         Ok(then)
     }
 
-    /// None once the last leaf is there.
+    /// From this leaf to the last. While an answer is checked and stored, the next one is on its way.
     async fn leaves(
         &self,
         peer: &PublicKey,
         manifest: &Manifest,
         from: Hash,
         measure: &mut Measure,
-    ) -> Result<Option<Progress>, SyncFault> {
-        let question = Question::Leaves { height: manifest.height(), from };
-        let answer = self.ask(peer, &question, measure).await?;
-        let (leaves, next) = check_leaves(self.store, &from, &answer)?.map_err(SyncFault::Lie)?;
-        measure.leaves += leaves.len() as u64;
-        // After the last one the first is asked for again: it is cheap, and the place is never left unsaid.
-        let then = Progress::Leaves(next.unwrap_or(from));
-        self.store.put_leaves(&leaves, then)?;
-        Ok(next.map(Progress::Leaves))
+    ) -> Result<(), SyncFault> {
+        let question = |from| Question::Leaves { height: manifest.height(), from };
+        let mut from = from;
+        let mut answer = self.ask(peer, &question(from), measure).await?;
+        loop {
+            let next = next_of(&answer);
+            let store = Arc::clone(self.store);
+            let keeping = tokio::task::spawn_blocking(move || keep(&store, &from, &answer));
+            let (kept, following) = match next {
+                Some(next) => {
+                    let (kept, following) = tokio::join!(keeping, self.ask(peer, &question(next), measure));
+                    (kept, Some((next, following)))
+                }
+                None => (keeping.await, None),
+            };
+            measure.leaves += kept.map_err(|_| SyncFault::Stopping)??;
+            match following {
+                Some((next, following)) => (from, answer) = (next, following?),
+                None => return Ok(()),
+            }
+        }
     }
+}
+
+/// Checks the leaves of an answer and keeps them; how many there were.
+fn keep(store: &Store, from: &Hash, answer: &[u8]) -> Result<u64, SyncFault> {
+    let (leaves, next) = check_leaves(store, from, answer)?.map_err(SyncFault::Lie)?;
+    // After the last one the first is asked for again: it is cheap, and the place is never left unsaid.
+    store.put_leaves(&leaves, Progress::Leaves(next.unwrap_or(*from)))?;
+    Ok(leaves.len() as u64)
 }

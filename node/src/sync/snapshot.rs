@@ -165,6 +165,17 @@ pub fn check_leaves(store: &Store, from: &Key, bytes: &[u8]) -> Result<Result<Le
     Ok(Ok((leaves, expected)))
 }
 
+/// The key that comes after the leaves of an answer, as the last of them claims; none if it is the last of all, or where the
+/// bytes have not the form. What to ask for next, before anything is checked.
+pub fn next_of(bytes: &[u8]) -> Option<Key> {
+    let (mut reader, mut last) = (Reader::new(bytes), None);
+    while reader.remaining() > 0 {
+        reader.take(32).ok()?;
+        last = Some(reader.counted(MAX_BULK_FRAME_BYTES).ok()?);
+    }
+    Leaf::decode(last?).ok().map(|leaf| leaf.next).filter(|next| *next != SENTINEL)
+}
+
 fn read_leaf(reader: &mut Reader<'_>) -> Result<(Key, Leaf), CodecFault> {
     let key = reader.array()?;
     Ok((key, Leaf::decode(reader.counted(MAX_BULK_FRAME_BYTES)?)?))
