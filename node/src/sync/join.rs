@@ -137,7 +137,8 @@ impl<A: Ask> Joiner<'_, A> {
             let keeping = tokio::task::spawn_blocking(move || keep(&store, &from, &answer));
             let (kept, following) = match next {
                 Some(next) => {
-                    let (kept, following) = tokio::join!(keeping, self.ask(peer, &question(next), measure));
+                    let further = question(next);
+                    let (kept, following) = tokio::join!(keeping, self.ask(peer, &further, measure));
                     (kept, Some((next, following)))
                 }
                 None => (keeping.await, None),
