@@ -17,8 +17,10 @@ use mingzhang_tests::world::{Running, Told, World, until};
 use serde_json::Value;
 
 use crate::epochs::{good, proven_epoch, status, verify};
-use crate::faults::{BETWEEN_BLOWS, Dice, EndOfLoad, Load, SUBMITTERS, one_place_everywhere, setting, wait_for};
 use crate::returning::copy;
+use mingzhang_tests::load::{
+    BETWEEN_BLOWS, Dice, EndOfLoad, Load, SUBMITTERS, one_place_everywhere, setting, wait_for,
+};
 
 const SURVIVORS: [&str; 2] = ["approval", "finance"];
 const LOST: [&str; 2] = ["civil", "data"];
