@@ -1,7 +1,7 @@
 //! Decoders of what travels and what is stored. What is decoded and encoded again is the same bytes, or it was refused: there
 //! are no two spellings of one thing.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use mingzhang_consensus::evidence::Evidence;
 use mingzhang_consensus::justification::{EndorseCert, Just};
@@ -17,10 +17,12 @@ use mingzhang_ledger::crypto::Signature;
 use mingzhang_ledger::door;
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::header::Header;
+use mingzhang_ledger::recovery::RecoveryKeys;
 use mingzhang_ledger::transaction::{Payload, Transaction};
 use mingzhang_node::engine::inbound::claimed_epoch;
 use mingzhang_node::executor::LoggedBlock;
-use mingzhang_node::sync::wire::{self, Question, Segment};
+use mingzhang_node::sync::Trust;
+use mingzhang_node::sync::wire::{self, Proof, Question, Segment};
 
 use super::fixture;
 use crate::chain::START_MS;
@@ -247,7 +249,7 @@ pub fn question(bytes: &[u8]) {
 
 pub fn questions() -> Vec<Vec<u8>> {
     let questions = [
-        Question::Segment { after: 7 },
+        Question::Segment { after: 7, epoch: 1 },
         Question::Block { id: [7; 32] },
         Question::Batches { epoch: 0, references: vec![good_batch().reference(1)] },
         Question::Manifest,
@@ -262,8 +264,12 @@ pub fn segment(bytes: &[u8]) {
     if let Ok(segment) = Segment::decode(bytes, fixture.members()) {
         assert_eq!(segment.encode(fixture.members()), bytes, "a segment has one spelling");
     }
-    let founding = std::sync::Arc::clone(&fixture.epoch.set);
-    drop(mingzhang_node::sync::snapshot::Manifest::check(bytes, &fixture.epoch.chain, &founding));
+    let trust = Trust {
+        chain: fixture.epoch.chain,
+        founding: Arc::clone(&fixture.epoch.set),
+        recovery: RecoveryKeys::default(),
+    };
+    drop(mingzhang_node::sync::snapshot::Manifest::check(bytes, &trust));
 }
 
 pub fn segments() -> Vec<Vec<u8>> {
@@ -272,6 +278,6 @@ pub fn segments() -> Vec<Vec<u8>> {
     let entries = fixture.chain.entries[1..=usize::try_from(header.entry_count).expect("a few")].to_vec();
     let block = LoggedBlock { header, entries, preimage: None };
     let above = vec![fixture.chain.header(2)];
-    let segment = Segment { blocks: vec![block], above, certificate: fixture.certificate(2) };
+    let segment = Segment { blocks: vec![block], above, proof: Proof::Certificate(fixture.certificate(2)) };
     vec![segment.encode(fixture.members())]
 }
