@@ -23,10 +23,13 @@ epochs:
 bench:
 	scripts/bench $(ARGS)
 
-# The consensus in a pretended world under faults, by so many seeds; and its messages against the paper.
+# Pretended worlds under faults, by so many seeds: the consensus alone, and whole nodes over the real ledger; and the
+# messages against the paper.
 SEEDS ?= 100000
+NODE_SEEDS ?= 1000
 simulate:
 	scripts/simulate seeds $(SEEDS) --json target/assurance/simulation.json
+	scripts/simulate nodes seeds $(NODE_SEEDS) --json target/assurance/nodes.json
 	scripts/simulate traffic 12 --json target/assurance/traffic.json
 
 # Deliberate faults: each must be caught.

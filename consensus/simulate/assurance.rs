@@ -19,7 +19,8 @@ const OTHERS: [(&str, &str, &str); 4] = [
 
 pub fn write() -> ExitCode {
     let mut page = String::from("# Assurance\n\nWritten by `make assurance` from the output of the runs.\n");
-    simulation(&mut page);
+    simulation(&mut page, "Simulation of the consensus", "simulation.json");
+    simulation(&mut page, "Simulation of whole nodes over the real ledger", "nodes.json");
     model(&mut page);
     mutants(&mut page);
     traffic(&mut page);
@@ -84,16 +85,11 @@ fn parts(page: &mut String, value: &Value) {
     }
 }
 
-fn simulation(page: &mut String) {
-    section(page, "Simulation of the consensus");
-    let Some(value) = read("simulation.json") else { return absent(page, "make simulate") };
+fn simulation(page: &mut String, title: &str, file: &str) {
+    section(page, title);
+    let Some(value) = read(file) else { return absent(page, "make simulate") };
     flat(page, &value);
-    line(page, "\nFaults by kind:\n");
-    line(page, "| fault | times |");
-    line(page, "|---|---|");
-    for (kind, count) in value.get("faults").and_then(Value::as_object).into_iter().flatten() {
-        line(page, &format!("| {kind} | {} |", shown(count)));
-    }
+    parts(page, &value);
 }
 
 fn model(page: &mut String) {
@@ -110,7 +106,7 @@ fn mutants(page: &mut String) {
     section(page, "Deliberate faults");
     let Some(Value::Array(rows)) = read("mutants.json") else { return absent(page, "make mutants") };
     let caught = rows.iter().filter(|row| row.get("caught") == Some(&Value::Bool(true))).count();
-    line(page, &format!("{caught} of {} caught by the simulation.\n", rows.len()));
+    line(page, &format!("{caught} of {} caught by a simulation.\n", rows.len()));
     line(page, "| fault | caught by |");
     line(page, "|---|---|");
     for row in &rows {

@@ -1,45 +1,9 @@
-//! Deliberate faults by which the simulation shows that it can fail. Each is compiled in under its own feature only;
-//! `mutants-by-name` compiles all of them in and lets one be chosen at the start, so that hunting them takes one build.
-//! No build of a node turns any of these features on.
+//! Deliberate faults of this crate by which the simulation shows that it can fail. Each is compiled in under its own
+//! feature only, or all by `mutants-by-name`. No build of a node turns any of these features on.
 
-/// One deliberate fault.
-pub(crate) struct Fault {
-    built: bool,
-    /// As `mutants-by-name` knows it.
-    #[cfg(feature = "mutants-by-name")]
-    name: &'static str,
-}
-
-impl Fault {
-    #[cfg(feature = "mutants-by-name")]
-    const fn new(built: bool, name: &'static str) -> Self {
-        Self { built, name }
-    }
-
-    #[cfg(not(feature = "mutants-by-name"))]
-    const fn new(built: bool, _: &'static str) -> Self {
-        Self { built }
-    }
-
-    #[cfg(feature = "mutants-by-name")]
-    pub(crate) fn on(&self) -> bool {
-        self.built || CHOSEN.get().is_some_and(|chosen| chosen == self.name)
-    }
-
-    #[cfg(not(feature = "mutants-by-name"))]
-    pub(crate) const fn on(&self) -> bool {
-        self.built
-    }
-}
-
+use mingzhang_ledger::mutants::Fault;
 #[cfg(feature = "mutants-by-name")]
-static CHOSEN: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-
-/// Turns on the fault of that name, for this process; once only.
-#[cfg(feature = "mutants-by-name")]
-pub fn choose(name: &str) -> bool {
-    CHOSEN.set(name.to_owned()).is_ok()
-}
+pub use mingzhang_ledger::mutants::choose;
 
 /// CONFIRM is counted without its turn: votes of different turns for one block add up.
 pub(crate) const CONFIRM_WITHOUT_TURN: Fault =
@@ -107,11 +71,7 @@ mod tests {
         let features = include_str!("../Cargo.toml").lines().filter(|line| line.starts_with("mutant-"));
         let names: Vec<&str> = features.filter_map(|line| line.split(" =").next()).collect();
         assert!(names.len() >= 22, "only {} faults", names.len());
-        let sources = [
-            include_str!("mutants.rs"),
-            include_str!("../../ledger/src/authority.rs"),
-            include_str!("../../ledger/src/certificate.rs"),
-        ];
+        let sources = [include_str!("mutants.rs"), include_str!("../../ledger/src/mutants.rs")];
         for name in names {
             let quoted = format!("\"{name}\"");
             assert!(sources.iter().any(|source| source.contains(&quoted)), "{name} changes nothing");

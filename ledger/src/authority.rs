@@ -5,13 +5,14 @@ use thiserror::Error;
 
 use crate::codec::{CodecFault, Value};
 use crate::crypto::{Hash, PublicKey, sha256};
+use crate::mutants;
 
 /// Most members that an authority set may have.
 pub const MAX_MEMBERS: usize = 1_024;
 
 /// quorum(n) = ceil(2n/3), the smallest k with 3k ≥ 2n.
 pub fn quorum(members: usize) -> usize {
-    if cfg!(feature = "mutant-04-quorum-two-f-plus-one") {
+    if mutants::QUORUM_TWO_F_PLUS_ONE.on() {
         return tolerated_faults(members).saturating_mul(2).saturating_add(1);
     }
     members.saturating_mul(2).div_ceil(3)
@@ -19,7 +20,7 @@ pub fn quorum(members: usize) -> usize {
 
 /// f = ceil(n/3) − 1: how many faulty members a set of n tolerates.
 pub fn tolerated_faults(members: usize) -> usize {
-    let spared = usize::from(!cfg!(feature = "mutant-07-two-faulty-of-four"));
+    let spared = usize::from(!mutants::TWO_FAULTY_OF_FOUR.on());
     members.div_ceil(3).saturating_sub(spared)
 }
 

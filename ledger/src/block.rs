@@ -4,6 +4,7 @@
 use crate::crypto::Hash;
 use crate::header::Header;
 use crate::merkle::{Frontier, leaf_hash};
+use crate::mutants;
 use crate::state::execute::Execution;
 use crate::state::tree::TreeUpdate;
 
@@ -29,6 +30,7 @@ pub struct Frame {
 /// parent's header; its size is `first_index`.
 pub fn header(frame: &Frame, execution: &Execution, log: &Frontier, tree: &TreeUpdate) -> (Header, Frontier) {
     let mut log = log.clone();
+    let shifted = mutants::LOG_ROOT_SHIFTED.on().then(|| log.root());
     for entry in &execution.entries {
         log.append(leaf_hash(entry));
     }
@@ -42,7 +44,7 @@ pub fn header(frame: &Frame, execution: &Execution, log: &Frontier, tree: &TreeU
         first_index: frame.first_index,
         // A block holds far fewer records than a u32 counts: its bytes are limited.
         entry_count: u32::try_from(execution.entries.len()).unwrap_or(u32::MAX),
-        log_root: log.root(),
+        log_root: shifted.unwrap_or_else(|| log.root()),
         state_root: tree.root,
         parent: frame.parent,
         batches: frame.batches,

@@ -7,6 +7,7 @@ use crate::authority::{AuthoritySet, MAX_MEMBERS};
 use crate::codec::{CodecFault, Reader};
 use crate::crypto::{Hash, PublicKey, Signature, verify_batch};
 use crate::header::Header;
+use crate::mutants;
 
 /// Role byte in a proof of possession.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +134,7 @@ impl Signers {
                 if (byte >> bit) & 1 == 1 {
                     let index = position.saturating_mul(8).saturating_add(bit);
                     if index >= members {
-                        if cfg!(feature = "mutant-12-padded-bitmap") {
+                        if mutants::PADDED_BITMAP.on() {
                             continue;
                         }
                         return Err(CodecFault::Invalid("signer bitmap padding"));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::certificate::{KeyRole, possess_bytes};
 use crate::crypto::{PublicKey, Signature};
+use crate::mutants;
 use crate::outcome::Refusal;
-use crate::records::object::Ref;
+use crate::records::object::{RecordLeaf, Ref};
 use crate::records::registry::{Agency, OfficerKey};
 use crate::records::{self, body, governance, validate};
 use crate::state::execute::{Candidate, Network};
@@ -64,11 +65,21 @@ pub(crate) fn inside_block(
         return Ok(Err(Refusal::new(1006, "the signature does not hold")));
     }
     let payload = transaction.payload();
-    if state.exists(&key::record(&payload.agency, &payload.record_id))? {
+    if !mutants::DUPLICATE_RECORD.on() && is_spent(state, payload)? {
         let taken = Ref::new(&payload.agency, &payload.record_id);
         return Ok(Err(Refusal::new(1015, format!("{taken} is on the log already"))));
     }
     Ok(Ok(()))
+}
+
+/// Every record that was executed, whatever its type, spent its id.
+fn is_spent(state: &Overlay<'_>, payload: &Payload) -> Result<bool, StateFault> {
+    let leaf = key::record(&payload.agency, &payload.record_id);
+    if mutants::ID_PER_KIND.on() {
+        let recorded: Option<RecordLeaf> = state.get(&leaf)?;
+        return Ok(recorded.is_some_and(|recorded| recorded.record_type == payload.record_type));
+    }
+    state.exists(&leaf)
 }
 
 /// Two transactions under one (agency, record id): None if they are the same record, whose first answer then stands;

@@ -6,7 +6,7 @@
 //! `authority`, `certificate` who decides · `recovery` who does after a loss · `records` what may be recorded, under which rules, and its views · `rules`
 //! their parameters · `state` what the records add up to, and the running of them · `door` what is refused before the
 //! log · `block` the header of what was run · `outcome` codes · `layout` texts for a terminal · `seal`, `receipt`, `proof`, `prove` what an outsider
-//! holds · `verify` how he checks it.
+//! holds · `verify` how he checks it · `mutants` deliberate faults.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects))]
@@ -22,6 +22,7 @@ pub mod entry;
 pub mod header;
 pub mod layout;
 pub mod merkle;
+pub mod mutants;
 pub mod outcome;
 pub mod proof;
 pub mod prove;

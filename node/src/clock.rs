@@ -1,16 +1,24 @@
 //! The only file that reads time. Wall-clock milliseconds that never stand still and never go back within a process;
 //! what a time means is decided by whoever asks.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970. If the system's clock is set back, time goes on at half speed until the two agree, so
 /// timers still fire and a seal's time never decreases.
 #[derive(Debug)]
-pub struct Clock {
-    last: Mutex<(Instant, Duration)>,
-    /// Zero outside of trials.
-    offset_ms: i64,
+pub struct Clock(Source);
+
+#[derive(Debug)]
+enum Source {
+    System {
+        /// The last moment shown, steady and wall.
+        last: Mutex<(Instant, Duration)>,
+        /// Zero outside of trials.
+        offset_ms: i64,
+    },
+    Told(Arc<AtomicU64>),
 }
 
 impl Default for Clock {
@@ -22,12 +30,21 @@ impl Default for Clock {
 impl Clock {
     /// Ahead of the system's clock, or behind it: for trials of what a wrong clock does to a network.
     pub fn wrong_by(offset_ms: i64) -> Self {
-        Self { last: Mutex::new((Instant::now(), wall(offset_ms))), offset_ms }
+        Self(Source::System { last: Mutex::new((Instant::now(), wall(offset_ms))), offset_ms })
+    }
+
+    /// A clock that shows what it is told: the time of a simulation.
+    pub fn told(now_ms: Arc<AtomicU64>) -> Self {
+        Self(Source::Told(now_ms))
     }
 
     pub fn now_ms(&self) -> u64 {
-        let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (instant, wall) = (Instant::now(), wall(self.offset_ms));
+        let (last, offset_ms) = match &self.0 {
+            Source::System { last, offset_ms } => (last, *offset_ms),
+            Source::Told(now_ms) => return now_ms.load(Ordering::Relaxed),
+        };
+        let mut last = last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (instant, wall) = (Instant::now(), wall(offset_ms));
         let now = next(last.1, instant.saturating_duration_since(last.0), wall);
         *last = (instant, now);
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
@@ -71,6 +88,15 @@ mod tests {
         let right = Clock::default().now_ms();
         assert!(Clock::wrong_by(-60_000).now_ms() < right - 50_000);
         assert!(Clock::wrong_by(60_000).now_ms() > right + 50_000);
+    }
+
+    #[test]
+    fn a_told_clock_shows_what_it_is_told() {
+        let told = Arc::new(AtomicU64::new(5));
+        let clock = Clock::told(Arc::clone(&told));
+        assert_eq!(clock.now_ms(), 5);
+        told.store(3, Ordering::Relaxed);
+        assert_eq!(clock.now_ms(), 3);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod keyring;
 pub mod keys;
 pub mod mempool;
+mod mutants;
 pub mod network;
 pub mod node;
 pub mod ops;

@@ -33,6 +33,7 @@ use threads::Threads;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::engine::blocks::Blocks;
 use crate::engine::{self, Engine, EngineFault, EpochWatch, inbound, worker};
 use crate::executor::{Executor, ExecutorFault};
 use crate::guard::{self, Finding, GuardFault};
@@ -369,15 +370,12 @@ impl Shared {
     }
 
     fn worker_parts(&self, epoch: EpochWatch, inputs: mpsc::Sender<Input>) -> worker::Parts {
-        worker::Parts {
+        let blocks = Blocks {
             store: Arc::clone(&self.store),
             executor: Arc::clone(&self.executor),
             mempool: Arc::clone(&self.mempool),
-            network: self.network.clone(),
-            epoch,
-            identity: Arc::clone(&self.identity),
-            inputs,
-        }
+        };
+        worker::Parts { blocks, network: self.network.clone(), epoch, identity: Arc::clone(&self.identity), inputs }
     }
 
     fn inbound_parts(&self, epoch: EpochWatch, clocks: Arc<Clocks>) -> inbound::Parts {

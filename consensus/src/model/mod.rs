@@ -12,6 +12,9 @@ use stateright::{Checker, Model};
 use self::leaving::Leaving;
 use self::safety::{Kind, Safety};
 
+/// What a small machine has.
+const THREADS: usize = 2;
+
 /// What one exploration came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explored {
@@ -27,7 +30,7 @@ where
     M::State: Clone + std::fmt::Debug + std::hash::Hash + PartialEq + Send + Sync,
     M::Action: Clone + std::fmt::Debug + PartialEq + Send + Sync,
 {
-    let checker = model.checker().threads(1).spawn_bfs().join();
+    let checker = model.checker().threads(THREADS).spawn_bfs().join();
     let violated = checker.discoveries().into_iter().map(|(name, path)| (name.to_owned(), path.into_actions().len()));
     Explored { name, states: checker.unique_state_count(), violated: violated.collect() }
 }
@@ -43,14 +46,17 @@ pub fn small() -> Vec<Explored> {
     ]
 }
 
-/// And those that take minutes.
+/// And those that take minutes: all of them a quarter of an hour at most on two processors.
 pub fn all() -> Vec<Explored> {
     let mut explored = small();
     explored.push(explore("n=4, 2 turns", Safety::new(4, 2, Kind::Plain)));
     explored.push(explore("n=4, 2 turns, two justifications", Safety::new(4, 2, Kind::TwoJusts)));
+    explored.push(explore("n=4, 3 turns", Safety::new(4, 3, Kind::Plain)));
     explored.push(explore("n=4, boundary proposed again, 3 turns", Safety::new(4, 3, Kind::Boundary)));
     explored.push(explore("n=5, 2 turns", Safety::new(5, 2, Kind::Plain)));
-    explored.push(explore("n=7, 1 turn, two blocks", Safety::new(7, 1, Kind::Plain)));
+    explored.push(explore("n=5, 3 turns", Safety::new(5, 3, Kind::Plain)));
+    explored.push(explore("n=6, 2 turns", Safety::new(6, 2, Kind::Plain)));
+    explored.push(explore("n=7, 2 turns", Safety::new(7, 2, Kind::Plain)));
     explored.push(explore("n=5, leaving a turn with crashes", Leaving::new(5, true)));
     explored
 }

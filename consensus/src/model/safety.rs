@@ -2,7 +2,7 @@
 //! others are there whenever they help to make a certificate. Turn order is not even assumed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, RwLock};
 
 use mingzhang_ledger::authority::{AuthoritySet, Parameters, quorum, tolerated_faults};
 use mingzhang_ledger::certificate::Signers;
@@ -35,29 +35,33 @@ struct Vertex {
     certificate: EndorseCert,
 }
 
-/// What one honest authority recorded in one turn.
+/// Most turns of a world.
+const MAX_TURNS: usize = 3;
+
+/// What one honest authority recorded in one turn; vertices by their place in the model's list. Small, because millions
+/// of states hold a dozen of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Said {
-    endorsed: Option<usize>,
+    endorsed: Option<u8>,
     late: bool,
     skipped: bool,
-    confirmed: Option<usize>,
+    confirmed: Option<u8>,
 }
 
 /// By honest authority and turn. Authorities are alike, so their order is the smallest one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
-    said: Vec<Vec<Said>>,
+    said: Vec<[Said; MAX_TURNS]>,
     /// An endorsement was replaced by another.
     overwritten: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Word {
-    Endorse(usize),
+    Endorse(u8),
     Skip,
     Confirm {
-        vertex: usize,
+        vertex: u8,
         late: bool,
     },
     /// A restart that finds no records: only a deliberate fault does that.
@@ -72,7 +76,7 @@ pub struct Safety {
     turns: u64,
     vertices: Vec<Vertex>,
     /// Answers of the book, by what was said in the turn and what is to be said.
-    answers: Mutex<BTreeMap<(Said, u64, Word), Option<Said>>>,
+    answers: RwLock<BTreeMap<(Said, u64, Word), Option<Said>>>,
 }
 
 fn epoch_of(members: usize) -> Epoch {
@@ -95,7 +99,7 @@ fn signers(members: usize, first: usize) -> Signers {
 impl Safety {
     pub fn new(members: usize, turns: u64, kind: Kind) -> Self {
         let mut safety =
-            Self { epoch: epoch_of(members), members, turns, vertices: Vec::new(), answers: Mutex::default() };
+            Self { epoch: epoch_of(members), members, turns, vertices: Vec::new(), answers: RwLock::default() };
         let mut next_block = 0;
         for turn in 1..=turns {
             let below = safety.vertices.len();
@@ -178,7 +182,7 @@ impl Safety {
     }
 
     fn certified(&self, state: &State, vertex: usize) -> bool {
-        let says = |said: &Said| said.endorsed == Some(vertex) && !said.late;
+        let says = |said: &Said| said.endorsed == Some(vertex as u8) && !said.late;
         self.is_quorum(Self::count(state, self.vertices[vertex].turn, says))
     }
 
@@ -201,7 +205,7 @@ impl Safety {
     /// A quorum of confirmations for the block of a vertex in its turn.
     fn is_final(&self, state: &State, vertex: usize) -> bool {
         let Vertex { turn, block, .. } = self.vertices[vertex];
-        let confirms = |said: &Said| said.confirmed.is_some_and(|at| self.vertices[at].block == block);
+        let confirms = |said: &Said| said.confirmed.is_some_and(|at| self.vertices[usize::from(at)].block == block);
         let honest = if mutants::CONFIRM_WITHOUT_TURN.on() {
             state.said.iter().filter(|said| said.iter().any(confirms)).count()
         } else {
@@ -231,13 +235,13 @@ impl Safety {
     }
 
     fn records(&self, said: &Said, turn: u64) -> Vec<SafetyRecord> {
-        let endorsed = |at: usize| Box::new(self.vertices[at].endorsed.clone());
+        let endorsed = |at: u8| Box::new(self.vertices[usize::from(at)].endorsed.clone());
         let mut records = Vec::new();
         if let (Some(at), false) = (said.endorsed, said.late) {
             records.push(SafetyRecord::Endorsed(endorsed(at)));
         }
         let confirmed = said.confirmed.map(|at| SafetyRecord::Confirmed {
-            certificate: self.vertices[at].certificate.clone(),
+            certificate: self.vertices[usize::from(at)].certificate.clone(),
             late: said.endorsed.filter(|_| said.late).map(endorsed),
         });
         let skipped = said.skipped.then_some(SafetyRecord::Skipped { epoch: 0, turn });
@@ -261,25 +265,30 @@ impl Safety {
             }
             Word::Endorse(at) => {
                 next.endorsed = Some(at);
-                SafetyRecord::Endorsed(Box::new(self.vertices[at].endorsed.clone()))
+                SafetyRecord::Endorsed(Box::new(self.vertices[usize::from(at)].endorsed.clone()))
             }
             Word::Confirm { vertex, late } => {
                 next.confirmed = Some(vertex);
-                let endorsed = self.vertices[vertex].endorsed.clone();
-                let certificate = self.vertices[vertex].certificate.clone();
+                let Vertex { endorsed, certificate, .. } = self.vertices[usize::from(vertex)].clone();
                 SafetyRecord::Confirmed { certificate, late: late.then(|| Box::new(endorsed)) }
             }
         };
         book.admit(&record).ok()?;
         let kept = book.entry(turn).and_then(|entry| entry.endorsed.as_ref()).map(Endorsed::statement);
-        next.endorsed = (0..self.vertices.len()).find(|at| Some(self.vertices[*at].endorsed.statement()) == kept);
+        let same = (0..self.vertices.len()).find(|at| Some(self.vertices[*at].endorsed.statement()) == kept);
+        next.endorsed = same.map(|at| at as u8);
         next.late = book.entry(turn).is_some_and(|entry| entry.late);
         Some(next)
     }
 
     fn answer(&self, said: Said, turn: u64, word: Word) -> Option<Said> {
-        let mut answers = self.answers.lock().expect("nobody panics while holding the answers");
-        *answers.entry((said, turn, word)).or_insert_with(|| self.ask_book(said, turn, word))
+        let question = (said, turn, word);
+        if let Some(answer) = self.answers.read().expect("nobody panics while holding the answers").get(&question) {
+            return *answer;
+        }
+        let answer = self.ask_book(said, turn, word);
+        self.answers.write().expect("nobody panics while holding the answers").insert(question, answer);
+        answer
     }
 }
 
@@ -289,7 +298,7 @@ impl Model for Safety {
 
     fn init_states(&self) -> Vec<State> {
         let honest = self.members - self.faulty();
-        vec![State { said: vec![vec![Said::default(); self.turns as usize]; honest], overwritten: false }]
+        vec![State { said: vec![[Said::default(); MAX_TURNS]; honest], overwritten: false }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Step>) {
@@ -301,10 +310,10 @@ impl Model for Safety {
                 let mut words = vec![Word::Skip];
                 for at in (0..self.vertices.len()).filter(|at| self.vertices[*at].turn == turn) {
                     if ready[at] {
-                        words.push(Word::Endorse(at));
+                        words.push(Word::Endorse(at as u8));
                     }
                     if certified[at] && entry.confirmed.is_none() {
-                        words.extend([false, true].map(|late| Word::Confirm { vertex: at, late }));
+                        words.extend([false, true].map(|late| Word::Confirm { vertex: at as u8, late }));
                     }
                 }
                 if mutants::RESTART_WITHOUT_RECORDS.on() {

@@ -14,8 +14,9 @@ use crate::crypto::{Hash, PublicKey};
 use crate::door;
 use crate::entry::record_entry;
 use crate::merkle::leaf_hash;
+use crate::mutants;
 use crate::outcome::Refusal;
-use crate::records::body::{Body, Record};
+use crate::records::body::{Body, Record, references};
 use crate::records::calendar::Day;
 use crate::records::judge;
 use crate::records::object::{Mode, Object, RecordLeaf, Ref, Subject};
@@ -262,6 +263,11 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
     let Ending { record, transaction, index, code, needs, subjects } = ending;
     let mut joined = subjects;
     joined.extend(touched);
+    if mutants::TRAIL_WITHOUT_REFERENCES.on() {
+        let named: BTreeSet<Ref> =
+            references(record.kind, &record.body).into_iter().map(|found| found.reference).collect();
+        joined.retain(|subject| matches!(subject, Subject::Record(reference) if named.contains(reference)));
+    }
     let codes: Vec<u16> = flags.iter().map(|flag| flag.code).collect();
     let waiting = (!needs.is_empty()).then(|| waiting::Waiting {
         stage: waiting::Stage::Waiting,
@@ -319,6 +325,9 @@ fn assert_only_joined_subjects_change(
     joined: [&BTreeSet<Key>; 2],
 ) -> Result<(), StateFault> {
     for (key, stored) in draft.changes() {
+        if mutants::TRAIL_WITHOUT_REFERENCES.on() {
+            break;
+        }
         if stored.trail.is_some() && !joined.iter().any(|keys| keys.contains(key)) {
             let before = base.read(key)?;
             if before.is_none_or(|before| before.current != stored.current) {

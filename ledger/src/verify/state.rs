@@ -7,6 +7,7 @@ use minicbor::Decoder;
 use super::{Problem, ProvenHeader, StepName};
 use crate::crypto::{Hash, KeyId, PublicKey};
 use crate::merkle::{leaf_hash, verify_inclusion};
+use crate::mutants;
 use crate::proof::StateProof;
 use crate::records::registry::OfficerKey;
 use crate::state::key::{self, Key};
@@ -163,7 +164,7 @@ pub fn expired(proven: &ProvenHeader, proof: &StateProof, transaction: &Transact
     }
     absence(proven, proof, &key::record(&payload.agency, &payload.record_id))?;
     let time_ms = proven.header.time_ms;
-    if time_ms >= payload.expires_at {
+    if time_ms >= payload.expires_at || mutants::EXPIRY_TOO_EARLY.on() {
         return Ok(());
     }
     let detail =

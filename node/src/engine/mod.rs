@@ -11,6 +11,7 @@
 //! Queues are bounded, point one way, and what overflows is something the protocol repeats. What is decided, consensus
 //! decides; executing, fetching and verifying happen beside the engine and come back as inputs.
 
+pub mod blocks;
 pub mod inbound;
 mod perform;
 pub mod worker;

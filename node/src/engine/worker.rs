@@ -1,26 +1,24 @@
-//! Work beside the engine, one job at a time and in order: building, executing and comparing blocks, committing final
-//! ones, replaying those of peers. Answers return as inputs. A failure here is never a verdict on a block.
+//! Work beside the engine, one job at a time and in order. Answers return as inputs. What is done with blocks is said in
+//! `blocks`.
 
 use std::sync::Arc;
 
 use mingzhang_consensus::message::Message;
-use mingzhang_consensus::{BlockId, Build, Input, Verdict};
+use mingzhang_consensus::{BlockId, Build, Input};
 use mingzhang_ledger::batch::Reference;
 use mingzhang_ledger::certificate::FinalCert;
 use mingzhang_ledger::header::Header;
 use tokio::sync::{mpsc, oneshot};
 
 use super::EpochWatch;
-use crate::executor::{CommittedBlock, Executor, ExecutorFault, LoggedBlock};
-use crate::mempool::Mempool;
+use super::blocks::Blocks;
+use crate::executor::{CommittedBlock, ExecutorFault, LoggedBlock};
 use crate::network::{self, Topic};
 use crate::signer::Identity;
-use crate::store::{Finality, Store, Taken};
+use crate::store::{Finality, Taken};
 
 /// Jobs that may wait. Consensus has far fewer out at a time.
 pub const JOB_QUEUE_LENGTH: usize = 4_096;
-
-const DISCONTINUITY: &str = "this epoch was opened by a recovery manifest, not by its members";
 
 /// Something to do.
 #[derive(Debug)]
@@ -51,9 +49,7 @@ pub enum Job {
 
 /// What the worker works with.
 pub struct Parts {
-    pub store: Arc<Store>,
-    pub executor: Arc<Executor>,
-    pub mempool: Arc<Mempool>,
+    pub blocks: Blocks,
     pub network: network::Handle,
     pub epoch: EpochWatch,
     pub identity: Arc<Identity>,
@@ -64,11 +60,11 @@ pub struct Parts {
 pub async fn work(mut jobs: mpsc::Receiver<Job>, parts: &Parts) -> Result<(), ExecutorFault> {
     while let Some(job) = jobs.recv().await {
         let answer = match job {
-            Job::Build(build) => Some(parts.build(&build)),
+            Job::Build(build) => Some(parts.blocks.build(&build)),
             Job::Execute { block, header, references } => {
-                Some(Input::Executed { block, verdict: parts.execute(&header, &references) })
+                Some(Input::Executed { block, verdict: parts.blocks.execute(&header, &references) })
             }
-            Job::Commit { blocks, certificate } => parts.commit(&blocks, &certificate)?,
+            Job::Commit { blocks, certificate } => Some(parts.commit(&blocks, &certificate)?),
             Job::Replay { blocks, by, reply } => {
                 if reply.send(parts.replay(&blocks, &by)?).is_err() {
                     tracing::debug!("nobody waits for the replay any more");
@@ -76,8 +72,8 @@ pub async fn work(mut jobs: mpsc::Receiver<Job>, parts: &Parts) -> Result<(), Ex
                 None
             }
             Job::Install { taken, reply } => {
-                parts.store.finish_joining(&taken)?;
-                parts.mempool.jump(&parts.store.tip());
+                parts.blocks.store.finish_joining(&taken)?;
+                parts.blocks.mempool.jump(&parts.blocks.store.tip());
                 if reply.send(()).is_err() {
                     tracing::debug!("nobody waits for the taken state any more");
                 }
@@ -94,59 +90,23 @@ pub async fn work(mut jobs: mpsc::Receiver<Job>, parts: &Parts) -> Result<(), Ex
 }
 
 impl Parts {
-    /// The mempool chooses, execution gives the header.
-    fn build(&self, build: &Build) -> Input {
-        let turn = build.turn;
-        let Some(positions) = self.executor.positions(&build.parent) else {
-            tracing::warn!(turn, "a block cannot be built: its parent is not held here");
-            return Input::BuildFailed { turn };
-        };
-        let references = self.mempool.select(&positions, build.height, build.max_records, build.max_bytes);
-        // A block that became final in between may have taken some away; the turn is then passed.
-        let built = match self.mempool.held(&references) {
-            Ok(batches) => self.executor.build(build, &batches).map_err(|fault| fault.to_string()),
-            Err(missing) => Err(format!("{} batches are gone", missing.len())),
-        };
-        match built {
-            Ok(draft) => {
-                self.note_executed(&draft.header);
-                Input::Built { turn, draft }
-            }
-            Err(reason) => {
-                tracing::error!(turn, reason, "a block could not be built here");
-                Input::BuildFailed { turn }
-            }
-        }
+    fn commit(&self, blocks: &[BlockId], certificate: &FinalCert) -> Result<Input, ExecutorFault> {
+        let committed = self.blocks.commit(blocks, certificate)?;
+        self.tell_observers(&committed, certificate);
+        Ok(Input::Committed { height: certificate.height })
     }
 
-    fn execute(&self, header: &Header, references: &[Reference]) -> Verdict {
-        let batches = match self.mempool.held(references) {
-            Ok(batches) => batches,
-            Err(missing) => return Verdict::MissingBatches { references: missing },
-        };
-        let verdict = self.executor.validate(header, references, &batches);
-        if matches!(verdict, Verdict::Valid { .. }) {
-            self.note_executed(header);
-        }
-        verdict
+    fn replay(&self, blocks: &[LoggedBlock], by: &Finality) -> Result<Result<(), String>, ExecutorFault> {
+        let replayed = self.blocks.replay(blocks, by)?;
+        Ok(replayed.map(|committed| match by {
+            Finality::Certificate(certificate) => self.tell_observers(&committed, certificate),
+            Finality::Recovery(_) => {}
+        }))
     }
 
-    fn note_executed(&self, header: &Header) {
-        if let Some(positions) = self.executor.positions(&header.id()) {
-            self.mempool.executed(header, positions);
-        }
-    }
-
-    fn commit(&self, blocks: &[BlockId], certificate: &FinalCert) -> Result<Option<Input>, ExecutorFault> {
-        let committed = self.executor.commit(blocks, certificate)?;
-        self.after_commit(&committed, certificate)?;
-        Ok(Some(Input::Committed { height: certificate.height }))
-    }
-
-    /// What follows once blocks are final here: the mempool lets go of them, and observers hear of the last.
-    fn after_commit(&self, committed: &[CommittedBlock], certificate: &FinalCert) -> Result<(), ExecutorFault> {
-        self.release(committed)?;
-        let Some(CommittedBlock { block, .. }) = committed.last() else { return Ok(()) };
+    /// Observers hear of the last of the blocks that became final here.
+    fn tell_observers(&self, committed: &[CommittedBlock], certificate: &FinalCert) {
+        let Some(CommittedBlock { block, .. }) = committed.last() else { return };
         let (header, epoch) = (block.executed.header, self.epoch.borrow().clone());
         // Certificates differ in their signers, and each would travel: only the proposer's and the next agency's do.
         let seat = self.identity.seat(&epoch).map(|seat| seat.index);
@@ -157,40 +117,5 @@ impl Parts {
                 tracing::debug!("a final header was not gossiped");
             }
         }
-        Ok(())
-    }
-
-    /// The mempool lets go of what blocks recorded.
-    fn release(&self, committed: &[CommittedBlock]) -> Result<(), ExecutorFault> {
-        committed.iter().try_for_each(|committed| Ok(self.mempool.committed(&committed.block.executed)?))
-    }
-
-    /// Executes and commits the blocks of a peer. The inner error says why they are not what was certified.
-    fn replay(&self, blocks: &[LoggedBlock], by: &Finality) -> Result<Result<(), String>, ExecutorFault> {
-        if let Finality::Recovery(recovered) = by
-            && let Err(fault) = self.store.check_recovery(recovered)
-        {
-            tracing::error!(%fault, "a recovery manifest is not followed");
-            return Ok(Err(fault.to_string()));
-        }
-        for block in blocks {
-            if block.header.height <= self.store.tip().height {
-                continue;
-            }
-            let id = match self.executor.replay(block)? {
-                Ok(id) => id,
-                Err(reason) => return Ok(Err(format!("height {}: {reason}", block.header.height))),
-            };
-            let committed = self.executor.commit_by(&[id], by)?;
-            match by {
-                Finality::Certificate(certificate) => self.after_commit(&committed, certificate)?,
-                Finality::Recovery(_) => self.release(&committed)?,
-            }
-        }
-        if let Finality::Recovery(recovered) = by {
-            self.store.open_recovered(recovered)?;
-            tracing::warn!(epoch = recovered.epoch(), reason = recovered.manifest().reason, "{DISCONTINUITY}");
-        }
-        Ok(Ok(()))
     }
 }

@@ -23,6 +23,7 @@ use mingzhang_ledger::state::tree;
 use mingzhang_ledger::state::{StateFault, Stored};
 use thiserror::Error;
 
+use crate::mutants;
 use crate::store::{Committed, ExecutedBlock, FinalBlock, Finality, Store, StoreFault, Tip, View, Written};
 pub use layered::Layered;
 pub use replay::LoggedBlock;
@@ -362,6 +363,10 @@ impl Executor {
             _ => None,
         };
         let mut execution = execute::execute_after(view, &self.network, &context, candidates, recovered.as_ref())?;
+        if mutants::LANES_IN_STATE.on() {
+            let lanes = batches_digest(&words.positions, &[]).to_vec();
+            execution.changes.insert(key::registry("lanes"), Stored { current: lanes.into(), trail: None });
+        }
         let tree = tree::update(view, parent.state_size, &execution.changes)?;
         let set_hash = self.store.set().hash();
         let next_set = next_set(&execution.changes, &set_hash)?;

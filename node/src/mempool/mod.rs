@@ -21,7 +21,7 @@ use mingzhang_ledger::batch::{Batch, LanePosition, Reference};
 use mingzhang_ledger::crypto::{Hash, PublicKey, Signature};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::outcome::Refusal;
-use mingzhang_ledger::state::execute::Network;
+use mingzhang_ledger::state::execute::{Candidate, Network};
 use mingzhang_ledger::transaction::Transaction;
 use rayon::ThreadPool;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -32,6 +32,7 @@ pub use intake::{Arrival, Taken};
 
 use crate::clock::Clock;
 use crate::executor::HeldBatch;
+use crate::mutants;
 use crate::signer::Seat;
 use crate::store::{ExecutedBlock, Store, StoreFault, Tip};
 use backlog::Backlog;
@@ -219,12 +220,22 @@ impl Mempool {
         for reference in references {
             match state.lanes.get(reference) {
                 Some(batch) => {
-                    held.push(HeldBatch { reference: batch.reference, candidates: Arc::clone(&batch.candidates) });
+                    let candidates = match mutants::LOCAL_CLOCK.on() {
+                        true => self.in_time_here(&batch.candidates),
+                        false => Arc::clone(&batch.candidates),
+                    };
+                    held.push(HeldBatch { reference: batch.reference, candidates });
                 }
                 None => missing.push(*reference),
             }
         }
         if missing.is_empty() { Ok(held) } else { Err(missing) }
+    }
+
+    fn in_time_here(&self, candidates: &[Candidate]) -> Arc<[Candidate]> {
+        let now_ms = self.parts.clock.now_ms();
+        let in_time = |candidate: &&Candidate| candidate.transaction.payload().expires_at > now_ms;
+        candidates.iter().filter(in_time).cloned().collect()
     }
 
     pub fn batch(&self, reference: &Reference) -> Option<Arc<Batch>> {

@@ -23,7 +23,7 @@ use crate::engine::worker::Job;
 use crate::mempool::Taken;
 use crate::network::{Channel, Frame, Handle};
 use crate::signer::Identity;
-use crate::store::Finality;
+use crate::store::{Finality, Store};
 
 /// Peers that are asked in vain before a run ends; consensus starts the next.
 const MAX_VAIN_PEERS: usize = 2;
@@ -213,7 +213,7 @@ impl Ask for Handle {
 
 /// The headers continue the chain from this node's tip, all under the set that decides now, up to one that a quorum of
 /// that set confirmed, or that a recovery manifest names. Returns that one, and what makes it final.
-fn prove(
+pub fn prove(
     segment: &Segment,
     (height, id): (u64, Hash),
     epoch: &Epoch,
@@ -275,7 +275,7 @@ pub async fn strays(mut frames: mpsc::Receiver<OtherFrame>, parts: Arc<Parts>, c
         if claimed > epoch.number() {
             let goal = parts.store.tip().height.saturating_add(1);
             catch_up.start_with(goal, vec![frame.from.key]);
-        } else if let Some(closing) = closing(&parts, claimed) {
+        } else if let Some(closing) = closing(&parts.store, claimed) {
             // By key: whoever is behind need not have a seat any more.
             let (message, old) = closing;
             if let Some(told) = Frame::new(Channel::Consensus, &[&message.encode(&old)]) {
@@ -286,14 +286,14 @@ pub async fn strays(mut frames: mpsc::Receiver<OtherFrame>, parts: Arc<Parts>, c
 }
 
 /// The final boundary block that closed an epoch, in the form that a node of that epoch reads.
-fn closing(parts: &Parts, epoch: u64) -> Option<(Message, mingzhang_consensus::Epoch)> {
-    let view = parts.store.view().ok()?;
+pub fn closing(store: &Store, epoch: u64) -> Option<(Message, mingzhang_consensus::Epoch)> {
+    let view = store.view().ok()?;
     let next = view.stored_epoch(epoch.checked_add(1)?).ok()??;
     let header = view.header(next.opening_height).ok()??;
     let certificate = view.certificate(next.opening_height).ok()??;
     let set = view.stored_epoch(epoch).ok()??.set;
     // Only the size of the set matters for these bytes.
     let opening = mingzhang_consensus::Opening::Genesis { block: header.parent };
-    let old = mingzhang_consensus::Epoch { chain: parts.store.genesis_hash(), set: Arc::new(set), opening };
+    let old = mingzhang_consensus::Epoch { chain: store.genesis_hash(), set: Arc::new(set), opening };
     Some((Message::Final { header, certificate }, old))
 }

@@ -100,7 +100,8 @@ fn lie(error: impl std::fmt::Display) -> SyncFault {
     SyncFault::Lie(error.to_string())
 }
 
-fn checked_block(id: &Hash, body: &[u8]) -> Result<Found, SyncFault> {
+/// The block that was asked for, by its id.
+pub fn checked_block(id: &Hash, body: &[u8]) -> Result<Found, SyncFault> {
     let (header, preimage) = decode_block(body).map_err(lie)?;
     let (positions, references) = decode_batches_preimage(preimage).map_err(lie)?;
     if header.id() != *id || batches_digest(&positions, &references) != header.batches {
@@ -145,7 +146,7 @@ async fn fetch_batches(
 }
 
 /// Only batches that were asked for.
-fn checked_batches(asked: &[Reference], body: &[u8]) -> Result<Vec<mingzhang_ledger::batch::Batch>, SyncFault> {
+pub fn checked_batches(asked: &[Reference], body: &[u8]) -> Result<Vec<mingzhang_ledger::batch::Batch>, SyncFault> {
     let batches = decode_batches(body).map_err(lie)?;
     let wanted: BTreeSet<(u16, u64, u64, Hash)> =
         asked.iter().map(|reference| (reference.author, reference.run, reference.seq, reference.hash)).collect();

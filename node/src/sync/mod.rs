@@ -2,10 +2,10 @@
 //! gets what consensus wants, `catch_up` brings a node that fell behind, or an observer, to the tip. Nothing that a
 //! peer says is believed: every answer proves itself or is dropped with its sender.
 
-mod catch_up;
-mod fetch;
+pub mod catch_up;
+pub mod fetch;
 pub mod join;
-mod serve;
+pub mod serve;
 pub mod snapshot;
 pub mod wire;
 

@@ -13,9 +13,10 @@ use super::snapshot::Part;
 use super::wire::{
     ANSWER_BATCH_BYTES, MAX_SEGMENT_BLOCKS, Proof, Question, SEGMENT_BYTES, Segment, encode_batches, encode_block,
 };
-use crate::executor::LoggedBlock;
+use crate::executor::{Executor, LoggedBlock};
+use crate::mempool::Mempool;
 use crate::network::Request;
-use crate::store::{StoreFault, View};
+use crate::store::{Store, StoreFault, View};
 
 /// Answers that are made at the same time.
 const CONCURRENT_ANSWERS: usize = 4;
@@ -45,9 +46,9 @@ fn answer(parts: &Parts, request: Request) {
         }
     };
     let body = match question {
-        Question::Segment { after, epoch } => segment(parts, after, epoch),
-        Question::Block { id } => block(parts, &id),
-        Question::Batches { epoch, references } => batches(parts, epoch, &references),
+        Question::Segment { after, epoch } => segment(&parts.store, after, epoch),
+        Question::Block { id } => block(&parts.store, &parts.executor, &id),
+        Question::Batches { epoch, references } => batches(&parts.store, &parts.mempool, epoch, &references),
         Question::Manifest => parts.giver.answer(&parts.store, Part::Manifest),
         Question::LeafHashes { height, part } => parts.giver.answer(&parts.store, Part::Hashes { height, part }),
         Question::Leaves { height, from } => parts.giver.answer(&parts.store, Part::Leaves { height, from }),
@@ -63,12 +64,13 @@ fn answer(parts: &Parts, request: Request) {
     }
 }
 
-fn segment(parts: &Parts, after: u64, epoch: u64) -> Result<Vec<u8>, StoreFault> {
+/// Final blocks after a height, as a [`Segment`].
+pub fn segment(store: &Store, after: u64, epoch: u64) -> Result<Vec<u8>, StoreFault> {
     // Below its base a node that took over a state has headers here and there, but no entries.
-    if parts.store.is_joining() || after < parts.store.base() {
+    if store.is_joining() || after < store.base() {
         return Ok(Vec::new());
     }
-    let view = parts.store.view()?;
+    let view = store.view()?;
     let ended = ended_by_manifest(&view, epoch)?;
     if let Some((base, manifest)) = ended.as_ref().filter(|(base, _)| after >= *base) {
         tracing::debug!(base, epoch, "a peer is told that its epoch was ended by a recovery manifest");
@@ -135,11 +137,12 @@ fn entries(view: &View<'_>, header: &Header) -> Result<Vec<Vec<u8>>, StoreFault>
     Ok(entries)
 }
 
-fn block(parts: &Parts, id: &Hash) -> Result<Vec<u8>, StoreFault> {
-    if let Some((header, positions, references)) = parts.executor.block(id) {
+/// Header of a block that waits here or is final since not long, with the preimage of its `batches`.
+pub fn block(store: &Store, executor: &Executor, id: &Hash) -> Result<Vec<u8>, StoreFault> {
+    if let Some((header, positions, references)) = executor.block(id) {
         return Ok(encode_block(&header, &batches_preimage(&positions, &references)));
     }
-    let view = parts.store.view()?;
+    let view = store.view()?;
     for height in (view.height().saturating_sub(RECENT_BLOCKS)..=view.height()).rev() {
         let Some(header) = view.header(height)?.filter(|header| header.id() == *id) else { continue };
         let Some((positions, references)) = view.preimage(height)? else { break };
@@ -148,12 +151,13 @@ fn block(parts: &Parts, id: &Hash) -> Result<Vec<u8>, StoreFault> {
     Ok(Vec::new())
 }
 
-fn batches(parts: &Parts, epoch: u64, references: &[Reference]) -> Result<Vec<u8>, StoreFault> {
+/// Those of these batches that are held here.
+pub fn batches(store: &Store, mempool: &Mempool, epoch: u64, references: &[Reference]) -> Result<Vec<u8>, StoreFault> {
     let (mut found, mut size) = (Vec::new(), 0usize);
     for reference in references {
-        let batch = match parts.mempool.batch(reference) {
+        let batch = match mempool.batch(reference) {
             Some(batch) => Some(batch),
-            None => parts.store.batch(epoch, reference)?.map(Arc::new),
+            None => store.batch(epoch, reference)?.map(Arc::new),
         };
         let Some(batch) = batch else { continue };
         size = size.saturating_add(batch.payload.len());

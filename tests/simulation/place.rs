@@ -1,0 +1,263 @@
+//! A place where an agency's node runs: the real store on a disk of its own, executor, mempool, signer and consensus, put
+//! together as the node does it, without threads and sockets. A crash leaves what was synced, and by chance a part of
+//! what was not. What a running node does with effects is in `engine`.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use mingzhang_consensus::{Effect, Epoch, Peer, Setup, Turns};
+use mingzhang_ledger::batch::Batch;
+use mingzhang_ledger::outcome::Refusal;
+use mingzhang_ledger::transaction::Transaction;
+use mingzhang_node::clock::Clock;
+use mingzhang_node::engine::blocks::Blocks;
+use mingzhang_node::executor::Executor;
+use mingzhang_node::mempool::{self, Mempool, Submitted};
+use mingzhang_node::signer::{Seat, VoteSigner};
+use mingzhang_node::store::{Memory, Settings, Store, StoreFault};
+use rayon::ThreadPool;
+use tempfile::TempDir;
+
+use crate::founding::{AGENCIES, Network, consensus_key, peer_key};
+use crate::random::Random;
+
+/// A memory of which a test machine holds many.
+const MEMORY: Memory = Memory { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20, small_state_leaves: 1 << 20 };
+/// R and the interval of retransmission, as in a node's default configuration.
+const RELAY_DELAY_MS: u64 = 100;
+const RETRANSMIT_MS: u64 = 1_000;
+
+type Loop = Pin<Box<dyn Future<Output = Result<(), StoreFault>>>>;
+
+/// The parts of a running node.
+pub struct Running {
+    pub blocks: Blocks,
+    pub turns: Turns,
+    pub signer: VoteSigner,
+    pub epoch: Arc<Epoch>,
+    pub me: Option<Peer>,
+    pub catching_up: bool,
+    /// The mempool's own loops, polled whenever something may have come for them.
+    admitting: Loop,
+    packing: Loop,
+    packed: Rc<RefCell<Vec<Batch>>>,
+}
+
+/// One agency's node, running or down.
+pub struct Place {
+    pub agency: usize,
+    /// Which of its agency's keys it has.
+    pub generation: u64,
+    pub running: Option<Running>,
+    /// Counts restarts: what was under way in an earlier life is lost.
+    pub life: u32,
+    pub clock_offset_ms: i64,
+    pub clock_drift_ppm: i64,
+    pub paused_until: u64,
+    pub slow_ms: u64,
+    /// The process dies after so many more effects.
+    pub effects_left: Option<u64>,
+    pub tick_at: Option<u64>,
+    /// When the work that was given to it so far is done.
+    pub busy_until: u64,
+    /// Its disk was lost: it follows and signs nothing.
+    pub doubted: bool,
+    folder: TempDir,
+    clock: Arc<AtomicU64>,
+    /// Virtual time at which the clock was told the time last.
+    told_at: u64,
+    /// Length of the write-ahead log that is known to be on disk.
+    synced: u64,
+}
+
+/// In memory where the machine has a place for that: what counts as synced is this file's matter.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a temporary folder")
+}
+
+fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+impl Place {
+    pub fn new(agency: usize, now_ms: u64) -> Self {
+        Self {
+            agency,
+            generation: 0,
+            running: None,
+            life: 0,
+            clock_offset_ms: 0,
+            clock_drift_ppm: 0,
+            paused_until: 0,
+            slow_ms: 0,
+            effects_left: None,
+            tick_at: None,
+            busy_until: 0,
+            doubted: false,
+            folder: folder(),
+            clock: Arc::new(AtomicU64::new(now_ms)),
+            told_at: now_ms,
+            synced: 0,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        AGENCIES[self.agency]
+    }
+
+    /// Sets its clock; the node's parts see the same. As the node's own does, it goes on at half speed where the time is
+    /// set back.
+    pub fn tell_time(&mut self, now_ms: u64, local_ms: u64) {
+        let least = self.local_ms() + (now_ms - self.told_at) / 2;
+        self.clock.store(least.max(local_ms), Ordering::Relaxed);
+        self.told_at = now_ms;
+    }
+
+    pub fn local_ms(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    pub fn peer_key(&self) -> mingzhang_ledger::crypto::PublicKey {
+        peer_key(self.name(), self.generation).public()
+    }
+
+    /// Its index in an epoch's set.
+    pub fn seat_in(&self, epoch: &Epoch) -> Option<Seat> {
+        Seat::find(epoch, &consensus_key(self.name(), self.generation))
+    }
+
+    /// Opens the store and starts consensus on what it holds. Returns the first effects.
+    pub fn start(&mut self, network: &Network, pool: &Arc<ThreadPool>) -> Result<Vec<Effect>, StoreFault> {
+        let settings = Settings { memory: MEMORY };
+        let store = Arc::new(Store::open(&self.folder.path().join("store"), &network.foundation, &settings)?);
+        if self.doubted {
+            store.doubt(&consensus_key(self.name(), self.generation).public())?;
+        }
+        let epoch = Arc::new(store.epoch()?);
+        let ledger = network.genesis.founding.network.clone();
+        let executor = Arc::new(Executor::new(Arc::clone(&store), ledger.clone()));
+        let limits = mempool::Limits { linger_ms: 0, mempool_bytes: 64 << 20, lane_bytes: 8 << 20 };
+        let clock = Arc::new(Clock::told(Arc::clone(&self.clock)));
+        let parts =
+            mempool::Parts { network: ledger, store: Arc::clone(&store), clock, pool: Arc::clone(pool), limits };
+        let (mempool, mut submissions) = Mempool::open(parts, &epoch, self.seat_in(&epoch), &store.tip().lanes)?;
+        let packed: Rc<RefCell<Vec<Batch>>> = Rc::default();
+        let (admitter, packer, outbox) = (Arc::clone(&mempool), Arc::clone(&mempool), Rc::clone(&packed));
+        let admitting: Loop = Box::pin(async move { admitter.admit_all(&mut submissions).await });
+        let packing: Loop =
+            Box::pin(async move { packer.pack_all(|batch| outbox.borrow_mut().push(batch.clone())).await });
+        let (turns, signer, me, first) = self.core(&store, &epoch)?;
+        let blocks = Blocks { store, executor, mempool };
+        self.running =
+            Some(Running { blocks, turns, signer, epoch, me, catching_up: false, admitting, packing, packed });
+        self.life += 1;
+        self.tick_at = None;
+        self.busy_until = 0;
+        self.note_synced();
+        Ok(first)
+    }
+
+    /// Consensus and signer as the store has them; as in the engine.
+    fn core(
+        &self,
+        store: &Store,
+        epoch: &Arc<Epoch>,
+    ) -> Result<(Turns, VoteSigner, Option<Peer>, Vec<Effect>), StoreFault> {
+        let restored = store.restored(epoch)?;
+        let seat = self.seat_in(epoch);
+        let me = seat.as_ref().map(|seat| seat.index);
+        let signer = VoteSigner::new(epoch, seat, restored.tip.turn, &restored.records)
+            .unwrap_or_else(|fault| panic!("oracle disk: a contradiction is stored: {fault}"));
+        let epoch = Epoch::clone(epoch);
+        let setup = Setup { epoch, me, relay_delay_ms: RELAY_DELAY_MS, retransmit_ms: RETRANSMIT_MS };
+        let (turns, first) = Turns::restore(self.local_ms(), setup, restored);
+        Ok((turns, signer, me, first))
+    }
+
+    /// If a boundary block became final: everything starts anew on the set that it named.
+    pub fn open_next_epoch(&mut self) -> Result<Option<Vec<Effect>>, StoreFault> {
+        let Some(running) = &self.running else { return Ok(None) };
+        let store = Arc::clone(&running.blocks.store);
+        if store.tip().epoch == running.turns.epoch().number() {
+            return Ok(None);
+        }
+        let epoch = Arc::new(store.epoch()?);
+        running.blocks.mempool.open_epoch(&epoch, self.seat_in(&epoch))?;
+        let (turns, signer, me, first) = self.core(&store, &epoch)?;
+        if let Some(running) = &mut self.running {
+            (running.turns, running.signer, running.me, running.epoch) = (turns, signer, me, epoch);
+        }
+        self.tick_at = None;
+        self.note_synced();
+        Ok(Some(first))
+    }
+
+    /// Lets the mempool admit and pack whatever waits. Returns the batches to be gossiped.
+    pub fn pump(&mut self) -> Vec<Batch> {
+        let Some(running) = &mut self.running else { return Vec::new() };
+        for work in [&mut running.admitting, &mut running.packing] {
+            if let Poll::Ready(ended) = poll_once(work) {
+                panic!("oracle mempool: {ended:?}");
+            }
+        }
+        running.packed.take()
+    }
+
+    /// A client hands in a record and gets the node's answer.
+    pub fn submit(&mut self, record: &Transaction) -> Result<Submitted, Refusal> {
+        let running = self.running.as_mut().expect("the node is up");
+        let mempool = Arc::clone(&running.blocks.mempool);
+        let record = record.clone();
+        let mut answer: Pin<Box<dyn Future<Output = _>>> = Box::pin(async move { mempool.submit(record).await });
+        if let Poll::Ready(known) = poll_once(&mut answer) {
+            return known;
+        }
+        if let Poll::Ready(ended) = poll_once(&mut running.admitting) {
+            panic!("oracle mempool: {ended:?}");
+        }
+        let Poll::Ready(answer) = poll_once(&mut answer) else { panic!("oracle mempool: a submission has no answer") };
+        self.note_synced();
+        answer
+    }
+
+    fn newest_log(&self) -> Option<PathBuf> {
+        let files = std::fs::read_dir(self.folder.path().join("store")).ok()?.flatten().map(|entry| entry.path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max()
+    }
+
+    /// Everything written so far is on disk.
+    pub fn note_synced(&mut self) {
+        self.synced = self.newest_log().and_then(|log| log.metadata().ok()).map_or(0, |metadata| metadata.len());
+    }
+
+    /// The process is gone; of what was not synced, the disk keeps a part by chance. True if something was lost.
+    pub fn crash(&mut self, random: &mut Random) -> bool {
+        self.running = None;
+        self.effects_left = None;
+        let Some(log) = self.newest_log() else { return false };
+        let written = log.metadata().expect("the log is there").len();
+        let kept = random.between(self.synced.min(written), written);
+        let file = std::fs::File::options().write(true).open(&log).expect("the log can be opened");
+        file.set_len(kept).expect("the log can be cut");
+        kept < written
+    }
+
+    /// Closes the store in good order.
+    pub fn stop(&mut self) -> Result<(), StoreFault> {
+        if let Some(running) = self.running.take() {
+            running.blocks.store.close()?;
+        }
+        Ok(())
+    }
+
+    pub fn lose_disk(&mut self) {
+        self.folder = folder();
+        self.doubted = true;
+    }
+}
