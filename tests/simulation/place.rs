@@ -27,7 +27,7 @@ use crate::founding::{AGENCIES, Network, consensus_key, peer_key};
 use crate::random::Random;
 
 /// A memory of which a test machine holds many.
-const MEMORY: Memory = Memory { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20, small_state_leaves: 1 << 20 };
+const MEMORY: Memory = Memory { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, small_state_leaves: 1 << 20 };
 /// R and the interval of retransmission, as in a node's default configuration.
 const RELAY_DELAY_MS: u64 = 100;
 const RETRANSMIT_MS: u64 = 1_000;
