@@ -247,8 +247,8 @@ impl Oracle {
             }
             self.concerns.insert(reference.clone(), concerns);
             let here = Recorded { height: header.height, index, transaction: Arc::clone(transaction) };
-            let twice = self.recorded.insert(reference, here);
-            assert!(twice.is_none(), "oracle once: {twice:?} is recorded again at {index}");
+            let before = self.recorded.insert(reference.clone(), here).map(|before| before.index);
+            assert_eq!(before, None, "oracle once: {reference} is recorded again at {index}");
             self.sums.records += 1;
         }
     }
