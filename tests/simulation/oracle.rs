@@ -120,7 +120,7 @@ impl Oracle {
         let payload = record.payload();
         let known = self.recorded.get(&Ref::new(&payload.agency, &payload.record_id));
         let same = known.is_some_and(|known| known.index == index && known.transaction.id() == *transaction_id);
-        assert!(same, "oracle answer: a record is said to stand at {index}, the log has {known:?}");
+        assert!(same, "oracle answer: a record is said to stand at {index}, where the log has it not");
         self.sums.checks += 1;
     }
 
