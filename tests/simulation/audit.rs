@@ -15,6 +15,7 @@ use mingzhang_node::store::Location;
 use crate::clerk::{PROGRAMMES, Record, accounts, programme};
 use crate::founding::{AGENCIES, sealing_key};
 use crate::oracle::Oracle;
+use crate::place::Running;
 use crate::world::World;
 
 /// Receipts of one run that are verified.
@@ -30,8 +31,8 @@ impl Oracle {
         let checkpoint = Checkpoint { origin: self.origin().to_owned(), size, root };
         let mut seals = Vec::new();
         for (signer, member) in (0u16..).zip(&set.members) {
-            let key = (0..=set.epoch).map(|epoch| sealing_key(&member.agency, epoch));
-            if let Some(key) = key.filter(|key| key.public() == member.sealing_key).last() {
+            let mut keys = (0..=set.epoch).rev().map(|epoch| sealing_key(&member.agency, epoch));
+            if let Some(key) = keys.find(|key| key.public() == member.sealing_key) {
                 seals.push(Seal::sign(&checkpoint, set.epoch, signer, header.time_ms.div_ceil(1_000), &key));
             }
         }
@@ -117,6 +118,11 @@ impl World {
         (0..self.places.len()).map(one).collect::<Vec<_>>().join(" | ")
     }
 
+    /// What runs at a place whose agency follows the rules.
+    fn honest(&self, place: usize) -> Option<&Running> {
+        self.places[place].running.as_ref().filter(|_| self.is_honest(place))
+    }
+
     pub fn audit(&mut self) {
         self.check_quiet();
         self.check_stores();
@@ -137,19 +143,24 @@ impl World {
     /// Every node has the same log, and what it has on disk follows from its entries.
     fn check_stores(&mut self) {
         for place in 0..self.places.len() {
-            let Some(running) = self.places[place].running.as_ref().filter(|_| self.is_honest(place)) else { continue };
+            let Some(running) = self.honest(place) else { continue };
             let store = &running.blocks.store;
             let checked = store.check();
-            assert!(checked.is_ok(), "oracle store: {}: {checked:?}", AGENCIES[place]);
+            assert!(checked.is_ok(), "oracle store: {}: {checked:?}", self.places[place].name());
             let tip = store.tip();
             let leaves = &self.oracle.leaves[..usize::try_from(tip.tree_size()).expect("a small log")];
             let root = Frontier::of(leaves.iter().copied()).root();
-            assert_eq!(tip.tree_root(), root, "oracle log: {} has another", AGENCIES[place]);
+            assert_eq!(tip.tree_root(), root, "oracle log: {} has another", self.places[place].name());
             for (reference, known) in &self.oracle.recorded {
                 let stored = store.location(&known.transaction.id()).expect("a store that reads");
                 let expected = Location { index: known.index, height: known.height };
                 let there = known.height <= tip.height;
-                assert_eq!(stored, there.then_some(expected), "oracle place: {reference} at {}", AGENCIES[place]);
+                assert_eq!(
+                    stored,
+                    there.then_some(expected),
+                    "oracle place: {reference} at {}",
+                    self.places[place].name()
+                );
             }
             self.oracle.sums.checks += self.oracle.recorded.len() as u64;
             self.oracle.sums.stores += 1;
@@ -198,7 +209,7 @@ impl World {
                 let log = self.oracle.concerned.get(&number).cloned().unwrap_or_default();
                 let log: Vec<u64> = log.into_iter().filter(|index| *index < end).collect();
                 let trail = view.trail_indices(&programme(number).key(), 0, log.len() + 1).expect("a store that reads");
-                assert_eq!(trail, log, "oracle trail: of programme {number} at {}", AGENCIES[place]);
+                assert_eq!(trail, log, "oracle trail: of programme {number} at {}", self.places[place].name());
                 self.oracle.sums.checks += 1;
             }
         }

@@ -51,7 +51,7 @@ impl World {
             },
             Behaviour::TwoFaced => {
                 if let Message::Vote(vote) = message
-                    && to % 2 == 0
+                    && to.is_multiple_of(2)
                 {
                     let second = self.other_vote(from, vote, epoch);
                     self.post(from, to, &Frame { bytes: second.encode(epoch).into() }, after_ms);

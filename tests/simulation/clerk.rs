@@ -72,7 +72,13 @@ impl Clerk {
     }
 
     /// A record by the officer or administrator of that name, such as `finance/officer2`.
-    pub fn sign(&self, signer: &str, record_type: &str, id: &str, body: Vec<(&str, Value)>, expires_at: u64) -> Record {
+    pub fn sign(
+        &self,
+        signer: &str,
+        (record_type, id): (&str, &str),
+        body: Vec<(&str, Value)>,
+        expires_at: u64,
+    ) -> Record {
         let (agency, _) = signer.split_once('/').expect("AGENCY/KEY");
         let payload = Payload {
             origin: self.origin.clone(),
@@ -89,7 +95,7 @@ impl Clerk {
     fn approval(&self, agency: &str, id: &str, digest: &Hash, expires_at: u64) -> Record {
         let name = hex::encode(sha256(&[agency.as_bytes(), b"/", id.as_bytes()]));
         let body = vec![("waiting", to(agency, id)), ("digest", Value::bytes(digest))];
-        self.sign("finance/officer2", "approve", &format!("A{}", &name[..14]), body, expires_at)
+        self.sign("finance/officer2", ("approve", &format!("A{}", &name[..14])), body, expires_at)
     }
 
     /// What must be final before payments can be asked for, in order.
@@ -100,9 +106,9 @@ impl Clerk {
             ("kind", Value::text("supplier")),
             ("account_commitment", Value::bytes(&[7; 32])),
         ];
-        let mut records = vec![self.sign("civil/officer1", "party_register", "PARTY", party, end)];
+        let mut records = vec![self.sign("civil/officer1", ("party_register", "PARTY"), party, end)];
         let mut approved = |signer: &str, record_type: &str, id: String, body: Vec<(&str, Value)>| {
-            let record = self.sign(signer, record_type, &id, body, end);
+            let record = self.sign(signer, (record_type, &id), body, end);
             let (agency, _) = signer.split_once('/').expect("AGENCY/KEY");
             let approval = self.approval(agency, &id, &record.id(), end);
             records.extend([record, approval]);
@@ -154,7 +160,7 @@ impl Clerk {
             ("payee_account", Value::bytes(&[7; 32])),
             ("entitlement", to("civil", &format!("G{p}-{g}"))),
         ];
-        let request = self.sign("civil/officer1", "payment_request", &id, body, end);
+        let request = self.sign("civil/officer1", ("payment_request", &id), body, end);
         let approval = self.approval("civil", &id, &request.id(), end);
         let body = vec![
             ("movement", to("civil", &id)),
@@ -162,7 +168,7 @@ impl Clerk {
             ("booked", Value::text(&Day::at(now_ms, UTC_OFFSET_MINUTES).to_string())),
             ("statement", Value::bytes(&[9; 32])),
         ];
-        let confirmation = self.sign("bank/officer1", "payment_confirm", &id, body, end);
+        let confirmation = self.sign("bank/officer1", ("payment_confirm", &id), body, end);
         [request, approval, confirmation]
     }
 
@@ -170,13 +176,13 @@ impl Clerk {
     pub fn anchor(&mut self, random: &mut Random, now_ms: u64) -> Record {
         let id = format!("DOC-{}", self.number());
         let agency = AGENCIES[random.pick(AGENCIES.len())];
-        self.sign(&format!("{agency}/officer1"), "document_anchor", &id, anchor_body(1), expiry(random, now_ms))
+        self.sign(&format!("{agency}/officer1"), ("document_anchor", &id), anchor_body(1), expiry(random, now_ms))
     }
 
     /// As [`Self::anchor`], one that lives long.
     pub fn lasting(&mut self, now_ms: u64) -> Record {
         let id = format!("DOC-{}", self.number());
-        self.sign("town/officer1", "document_anchor", &id, anchor_body(1), now_ms + LIFE_MS)
+        self.sign("town/officer1", ("document_anchor", &id), anchor_body(1), now_ms + LIFE_MS)
     }
 
     /// Two records of different kinds under one id, of which at most one may ever be recorded.
@@ -187,8 +193,8 @@ impl Clerk {
             ("kind", Value::text("supplier")),
             ("account_commitment", Value::bytes(&[8; 32])),
         ];
-        let anchor = self.sign("civil/officer1", "document_anchor", &id, anchor_body(2), end);
-        let party = self.sign("civil/officer1", "party_register", &id, party, end);
+        let anchor = self.sign("civil/officer1", ("document_anchor", &id), anchor_body(2), end);
+        let party = self.sign("civil/officer1", ("party_register", &id), party, end);
         if random.percent(50) { [anchor, party] } else { [party, anchor] }
     }
 }

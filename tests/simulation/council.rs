@@ -70,12 +70,12 @@ impl Motion {
         ];
         let first = AGENCIES[members[0]];
         let id = format!("CHANGE-{label}");
-        let mut records = vec![clerk.sign(&format!("{first}/admin1"), "proposal", &id, body, end)];
+        let mut records = vec![clerk.sign(&format!("{first}/admin1"), ("proposal", &id), body, end)];
         let proposal = Ref::new(first, &parse_id(&id).expect("a short id"));
         for member in members {
             let ballot = vec![("proposal", ref_value(&proposal)), ("yes", Value::Bool(true))];
             let signer = format!("{}/admin1", AGENCIES[*member]);
-            records.push(clerk.sign(&signer, "vote", &format!("VOTE-{label}"), ballot, end));
+            records.push(clerk.sign(&signer, ("vote", &format!("VOTE-{label}")), ballot, end));
         }
         records
     }
@@ -97,5 +97,5 @@ pub fn ready(
         ("sealing_key", Value::bytes(&key.public().0)),
         ("sealing_proof", Value::bytes(&prove_possession(origin, 5, &key))),
     ];
-    clerk.sign(&format!("{agency}/admin1"), "node_ready", &format!("READY-{epoch}-{tries}"), body, now_ms + LIFE_MS)
+    clerk.sign(&format!("{agency}/admin1"), ("node_ready", &format!("READY-{epoch}-{tries}")), body, now_ms + LIFE_MS)
 }

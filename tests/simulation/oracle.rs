@@ -227,7 +227,7 @@ impl Oracle {
             assert!(header.time_ms < payload.expires_at, "oracle expiry: {reference} was recorded after it expired");
             let keys = ["officer1", "officer2", "admin1", "admin2"];
             let signed = |key: &&str| transaction.is_signed_by(&secret(&format!("{}/{key}", payload.agency)).public());
-            assert!(keys.iter().any(|key| signed(&key)), "oracle signature: nobody signed {reference}");
+            assert!(keys.iter().any(signed), "oracle signature: nobody signed {reference}");
             let kind = record_type(&payload.record_type).expect("a known type");
             let mut concerns = BTreeSet::new();
             for found in references(kind, &payload.body) {

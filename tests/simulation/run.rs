@@ -327,8 +327,8 @@ impl World {
             stranded.map(|(_, all)| all[0].record.clone()).collect()
         };
         for record in lost(self) {
-            let up = members.iter().copied().filter(|place| self.is_up(*place) && self.is_honest(*place));
-            if let Some(place) = up.last() {
+            let mut up = members.iter().copied().filter(|place| self.is_up(*place) && self.is_honest(*place));
+            if let Some(place) = up.next_back() {
                 self.submit(place, &record);
             }
         }
