@@ -5,10 +5,11 @@ use std::sync::Arc;
 use mingzhang_consensus::{Found, Input, Want};
 use mingzhang_ledger::batch::Reference;
 use mingzhang_node::engine::inbound::claimed_epoch;
+use mingzhang_node::store::Finality;
 use mingzhang_node::sync::catch_up::{closing, prove};
 use mingzhang_node::sync::fetch::{checked_batches, checked_block};
 use mingzhang_node::sync::wire::{MAX_ASKED_BATCHES, Segment};
-use mingzhang_node::sync::{SyncFault, serve};
+use mingzhang_node::sync::{SyncFault, Trust, serve};
 
 use crate::engine::Job;
 use crate::world::{Frame, World};
@@ -80,7 +81,7 @@ impl World {
         }
         let (Some(ours), Some(theirs)) = (&self.places[place].running, &self.places[peer].running) else { return };
         let (tip, set) = (ours.blocks.store.tip(), ours.blocks.store.set());
-        let answer = serve::segment(&theirs.blocks.store, tip.height).expect("a store that reads");
+        let answer = serve::segment(&theirs.blocks.store, tip.height, set.epoch).expect("a store that reads");
         if answer.is_empty() {
             return;
         }
@@ -88,22 +89,29 @@ impl World {
             Ok(segment) => segment,
             Err(fault) => return self.lied(peer, &SyncFault::Lie(fault.to_string())),
         };
-        let certified = match prove(&segment, (tip.height, tip.id), &self.network.genesis.hash, &set) {
-            Ok(certified) => certified,
+        let epoch = ours.blocks.store.epoch().expect("a store that reads");
+        let proven = prove(&segment, (tip.height, tip.id), &epoch, &Trust::of(&self.network.genesis));
+        let (certified, certificate, by) = match proven {
+            Ok((header, Finality::Certificate(certificate))) => {
+                (header, certificate.clone(), Finality::Certificate(certificate))
+            }
+            // Nobody writes a manifest in this world.
+            Ok((_, Finality::Recovery(_))) => return self.lied(peer, &SyncFault::Lie("a recovery manifest".into())),
             Err(fault) => return self.lied(peer, &fault),
         };
         self.report_own(place, &segment);
         let Some(ours) = &self.places[place].running else { return };
-        let replayed = ours.blocks.replay(&segment).unwrap_or_else(|fault| panic!("oracle replay: {fault}"));
+        let replayed =
+            ours.blocks.replay(&segment.blocks, &by).unwrap_or_else(|fault| panic!("oracle replay: {fault}"));
         let committed = match replayed {
             Ok(committed) => committed,
             Err(reason) => return self.lied(peer, &SyncFault::Lie(reason)),
         };
         self.oracle.fault("range caught up");
-        self.note_final(place, &committed, &segment.certificate);
+        self.note_final(place, &committed, &certificate);
         let height = self.places[place].running.as_ref().map_or(0, |running| running.blocks.store.tip().height);
         if height == certified.height {
-            let found = Found::Range { header: certified, certificate: segment.certificate };
+            let found = Found::Range { header: certified, certificate };
             self.step(place, Input::Fetched { found });
         }
         self.after_commit(place);
