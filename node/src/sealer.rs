@@ -2,12 +2,14 @@
 //! quorum forms a note. A boundary is sealed, and its seal repeated, until its hand-off stands; then the keys of the epoch
 //! before are destroyed. The form of a seal is the ledger's, the refusal to go back the store's.
 
+mod answers;
 mod boundary;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use answers::Answers;
 use boundary::Boundaries;
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, SigningKey};
@@ -61,6 +63,7 @@ pub struct Sealer {
     last_time_s: u64,
     own: Option<Own>,
     boundaries: Boundaries,
+    answers: Answers,
     early: BTreeMap<u16, VecDeque<(seal::Seal, Arc<AuthoritySet>)>>,
 }
 
@@ -69,6 +72,7 @@ impl Sealer {
         let tip = parts.store.tip();
         Self {
             boundaries: Boundaries::default(),
+            answers: Answers::default(),
             decided: tip.height,
             parent_time_ms: tip.time_ms,
             unsealed_since_ms: (tip.height > 0).then_some(0),
@@ -245,18 +249,17 @@ impl Sealer {
         self.accept(&seal, &set)
     }
 
-    /// A member that repeats its seal lacks a quorum: it gets the own one again.
-    fn answer_repeat(&self, seal: &seal::Seal, from: &Remote) -> Result<(), StoreFault> {
-        let Some(own) = self.own.as_ref().filter(|own| own.seal.size == seal.size).or(self.boundaries.at(seal.size))
-        else {
-            return Ok(());
-        };
+    /// A member that repeats its seal lacks a quorum: it gets the own one again, however long ago the others had theirs.
+    fn answer_repeat(&mut self, seal: &seal::Seal, from: &Remote) -> Result<(), StoreFault> {
         let set = self.set_of(seal.epoch)?;
-        let agency = set.as_ref().and_then(|set| set.member(seal.signer)).map(|member| member.agency.clone());
-        let known = self.parts.store.seals(seal.size)?.into_iter().any(|kept| Some(kept.agency) == agency);
-        if known
-            && own.seal.signer != seal.signer
-            && let Some(frame) = Frame::new(Channel::Seal, &[&own.seal.encode()])
+        let Some(asking) = set.as_ref().and_then(|set| set.member(seal.signer)) else { return Ok(()) };
+        let kept = self.parts.store.seals(seal.size)?;
+        let is_repeated = kept.iter().any(|kept| kept.agency == asking.agency);
+        let own = kept.iter().find(|kept| kept.agency == self.parts.agency && kept.agency != asking.agency);
+        let now_ms = self.parts.clock.now_ms();
+        if let Some(own) = own.filter(|_| is_repeated)
+            && self.answers.give((seal.signer, seal.size), now_ms)
+            && let Some(frame) = Frame::new(Channel::Seal, &[&own.line])
         {
             self.parts.network.send(&from.key, &frame);
         }

@@ -26,11 +26,6 @@ impl Boundaries {
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         self.open.values().flatten().map(|own| own.repeat_at_ms).min()
     }
-
-    /// The own seal of a boundary's checkpoint of this size.
-    pub(super) fn at(&self, size: u64) -> Option<&Own> {
-        self.open.values().flatten().find(|own| own.seal.size == size)
-    }
 }
 
 impl Sealer {
