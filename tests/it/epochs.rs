@@ -2,15 +2,11 @@
 //! everybody who trusts the genesis file alone can still verify what was recorded before, between and after. `make test`
 //! goes over five members and back to four; `make epochs` over five, seven and six.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mingzhang_ledger::authority::quorum;
-use mingzhang_tests::load::{
-    BETWEEN_BLOWS, Dice, EndOfLoad, Load, SUBMITTERS, one_place_everywhere, setting, wait_for,
-};
+use mingzhang_tests::load::{BETWEEN_BLOWS, officer, one_place_everywhere, setting, under_load, wait_for};
 use mingzhang_tests::world::{Told, World, run, until};
 use serde_json::Value;
 
@@ -175,33 +171,16 @@ fn the_set_grows_and_shrinks_under_load() {
     let changes: &[Change] = if long { &LONG } else { &SHORT };
     let mut world = World::start(4);
     changes.iter().flat_map(|change| change.joins).for_each(|agency| world.make(agency));
-    let load = Load {
-        world: &world,
-        officer: world.officer("civil-window-1"),
-        next: AtomicU64::new(0),
-        stop: AtomicBool::new(false),
-        answered: Mutex::new(Vec::new()),
-    };
     let mut receipts = Vec::new();
     let mut members = vec!["approval", "finance", "civil", "data"];
-    std::thread::scope(|scope| {
-        let end = EndOfLoad(&load.stop);
-        let (sender, progress) = channel();
-        for submitter in 0..SUBMITTERS {
-            let dice = Dice { seed: seed.wrapping_add(submitter as u64), throws: 0 };
-            let (load, sender) = (&load, sender.clone());
-            scope.spawn(move || load.submit(dice, &sender));
-        }
-        drop(sender);
-        wait_for(&progress, BETWEEN_BLOWS);
+    let answered = under_load(&world, seed, |progress| {
+        wait_for(progress, BETWEEN_BLOWS);
         receipts.push(receipt(&world, "EPOCH-0"));
         for (number, change) in (1..).zip(changes) {
-            members = carry_out(&world, change, &members, &progress);
+            members = carry_out(&world, change, &members, progress);
             receipts.push(receipt(&world, &format!("EPOCH-{number}")));
         }
-        drop(end);
     });
-    let answered = load.answered.lock().expect("no submitter panicked").clone();
     println!("{} records answered over {} epochs", answered.len(), receipts.len());
     one_place_everywhere(&world, &answered);
     let handoffs = world.path().join("handoffs.json").display().to_string();
@@ -212,7 +191,7 @@ fn the_set_grows_and_shrinks_under_load() {
         let expected = if number == 0 { (Some(0), "") } else { (Some(9), "MZ-4107") };
         assert_eq!((without.exit, without.code()), expected, "{}", without.json);
     }
-    let told = world.client(&["audit", "trail", "officer", &load.officer.key_id()]);
+    let told = world.client(&["audit", "trail", "officer", &officer(&world).key_id()]);
     assert_eq!((told.exit, told.data()["proof"]["verdict"].as_str()), (Some(0), Some("verified")), "{}", told.json);
     sealing_keys_are_gone(&world, &members, changes.len());
 }

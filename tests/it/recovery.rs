@@ -3,9 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,14 +11,12 @@ use mingzhang_genesis::Genesis;
 use mingzhang_ledger::crypto::{SigningKey, key_file};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::recovery::{RecoveryManifest, SignedManifest};
+use mingzhang_tests::load::{BETWEEN_BLOWS, officer, one_place_everywhere, setting, under_load, wait_for};
 use mingzhang_tests::world::{Running, Told, World, until};
 use serde_json::Value;
 
 use crate::epochs::{good, proven_epoch, status, verify};
 use crate::returning::copy;
-use mingzhang_tests::load::{
-    BETWEEN_BLOWS, Dice, EndOfLoad, Load, SUBMITTERS, one_place_everywhere, setting, wait_for,
-};
 
 const SURVIVORS: [&str; 2] = ["approval", "finance"];
 const LOST: [&str; 2] = ["civil", "data"];
@@ -189,31 +185,14 @@ fn two_of_four_are_lost_for_good_and_the_network_goes_on_by_manifest() {
     let older = world.path().join("nodes/older");
     copy(&world.node_folder("approval"), &older);
     world.resume("approval");
-    let load = Load {
-        world: &world,
-        officer: world.officer("civil-window-1"),
-        next: AtomicU64::new(0),
-        stop: AtomicBool::new(false),
-        answered: Mutex::new(Vec::new()),
-    };
     let (mut receipts, mut running) = (Vec::new(), Vec::new());
-    std::thread::scope(|scope| {
-        let end = EndOfLoad(&load.stop);
-        let (sender, progress) = channel();
-        for submitter in 0..SUBMITTERS {
-            let dice = Dice { seed: seed.wrapping_add(submitter as u64), throws: 0 };
-            let (load, sender) = (&load, sender.clone());
-            scope.spawn(move || load.submit(dice, &sender));
-        }
-        drop(sender);
-        wait_for(&progress, 2 * BETWEEN_BLOWS);
+    let answered = under_load(&world, seed, |progress| {
+        wait_for(progress, 2 * BETWEEN_BLOWS);
         receipts.push(receipt(&world, "BEFORE"));
-        running.extend(lose_and_recover(&world, &progress, &older));
+        running.extend(lose_and_recover(&world, progress, &older));
         receipts.push(receipt(&world, "AFTER"));
-        drop(end);
     });
-    let answered = load.answered.lock().expect("no submitter panicked").clone();
-    let officer = load.officer.key_id();
+    let officer = officer(&world).key_id();
     println!("{} records answered before and after the loss", answered.len());
     world.seats.retain(|seat| !LOST.contains(&seat.agency.as_str()));
     one_place_everywhere(&world, &answered);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use mingzhang_ledger::crypto::sha256;
@@ -13,7 +13,9 @@ use mingzhang_ledger::crypto::sha256;
 use crate::world::{Officer, Seat, World};
 
 /// Submitters at the same time, each with one record under way.
-pub const SUBMITTERS: usize = 4;
+const SUBMITTERS: u64 = 4;
+/// Who signs them.
+const OFFICER: &str = "civil-window-1";
 /// Records that become final between two blows.
 pub const BETWEEN_BLOWS: usize = 6;
 /// Longest silence of a network that has its quorum, on a busy machine.
@@ -59,17 +61,46 @@ pub struct Acknowledged {
     pub place: (u64, u64),
 }
 
-pub struct Load<'a> {
-    pub world: &'a World,
-    pub officer: Officer,
-    pub next: AtomicU64,
-    pub stop: AtomicBool,
-    pub answered: Mutex<Vec<Acknowledged>>,
+/// The officer who signs the records of the load.
+pub fn officer(world: &World) -> Officer {
+    world.officer(OFFICER)
+}
+
+/// Hands in records while `hurt` runs, and tells what was answered; `hurt` hears of every answer.
+pub fn under_load(world: &World, seed: u64, hurt: impl FnOnce(&Receiver<()>)) -> Vec<Acknowledged> {
+    let load = Load {
+        world,
+        officer: officer(world),
+        next: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        answered: Mutex::new(Vec::new()),
+    };
+    std::thread::scope(|scope| {
+        let end = EndOfLoad(&load.stop);
+        let (sender, progress) = channel();
+        for submitter in 1..=SUBMITTERS {
+            let dice = Dice { seed: seed.wrapping_add(submitter), throws: 0 };
+            let (load, sender) = (&load, sender.clone());
+            scope.spawn(move || load.submit(dice, &sender));
+        }
+        drop(sender);
+        hurt(&progress);
+        drop(end);
+    });
+    load.answered.into_inner().expect("no submitter panicked")
+}
+
+struct Load<'a> {
+    world: &'a World,
+    officer: Officer,
+    next: AtomicU64,
+    stop: AtomicBool,
+    answered: Mutex<Vec<Acknowledged>>,
 }
 
 impl Load<'_> {
     /// Files one record after the other, each until it is final, at whichever node answers.
-    pub fn submit(&self, mut dice: Dice, progress: &Sender<()>) {
+    fn submit(&self, mut dice: Dice, progress: &Sender<()>) {
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let record_id = format!("LOAD-{number}");
