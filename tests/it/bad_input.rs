@@ -7,7 +7,7 @@ use mingzhang_client::submit::now_ms;
 use mingzhang_ledger::codec::{Value, put_counted};
 use mingzhang_ledger::crypto::SigningKey;
 use mingzhang_ledger::transaction::{CONTENT_TYPE, MAX_TRANSACTION_BYTES, Payload, Transaction};
-use mingzhang_node::api::{MAX_BATCH_BYTES, MAX_BATCH_TRANSACTIONS};
+use mingzhang_node::api::{MAX_BATCH_BYTES, MAX_BATCH_TRANSACTIONS, MAX_LIST_ITEMS};
 use mingzhang_tests::world::{Officer, World, anchor_body};
 use serde_json::Value as Json;
 
@@ -188,7 +188,7 @@ fn batches(forge: &Forge) -> Vec<Row> {
 }
 
 /// Questions that make no sense.
-const QUESTIONS: [(&str, u16); 14] = [
+const QUESTIONS: [(&str, u16); 19] = [
     ("/blocks/abc", 2003),
     ("/blocks/-1", 2003),
     ("/blocks/99999999999999999999", 2003),
@@ -200,6 +200,11 @@ const QUESTIONS: [(&str, u16); 14] = [
     ("/state/zz", 2003),
     ("/consistency?from=2", 2003),
     ("/consistency?from=9&to=3", 2003),
+    ("/headers", 2003),
+    ("/headers?entries=", 2003),
+    ("/headers?entries=1,-1", 2003),
+    ("/headers?entries=123456789", 2005),
+    ("/headers?entries=1&size=1", 2005),
     ("/records/civil/NOTHING", 2005),
     ("/errors/MZ-0000", 2005),
     ("/no/such/path/at/all", 2005),
@@ -230,8 +235,14 @@ fn every_bad_input_is_refused_by_its_code_and_the_node_goes_on() {
     for (path, code) in QUESTIONS {
         judge(path, code, world.get(seat, path));
     }
+    let one_beyond = |item: &str| vec![item; MAX_LIST_ITEMS + 1].join(",");
+    let lists =
+        [format!("/headers?entries={}", one_beyond("1")), format!("/state?keys={}", one_beyond(&"0".repeat(64)))];
+    for path in &lists {
+        judge("one more item than allowed", 2004, world.get(seat, path));
+    }
     assert!(wrong.is_empty(), "{wrong}");
-    println!("{} bad inputs to the API, all refused", rows.len() + QUESTIONS.len());
+    println!("{} bad inputs to the API, all refused", rows.len() + QUESTIONS.len() + lists.len());
     the_node_goes_on(&world, &forge);
 }
 
