@@ -39,6 +39,7 @@ where
 pub fn small(tell: &mut dyn FnMut(Explored)) {
     tell(explore("n=4, 1 turn, two justifications", Safety::new(4, 1, Kind::TwoJusts)));
     tell(explore("n=4, boundary proposed again, 2 turns", Safety::new(4, 2, Kind::Boundary)));
+    tell(explore("n=4, two epochs of 1 turn", Safety::new(4, 1, Kind::TwoEpochs)));
     tell(explore("n=5, 1 turn, two blocks", Safety::new(5, 1, Kind::Plain)));
     tell(explore("n=4, leaving a turn with crashes", Leaving::new(4, true)));
     tell(explore("n=4, leaving a turn, one holder of demand", Leaving::new(4, false)));
@@ -50,6 +51,7 @@ pub fn all(tell: &mut dyn FnMut(Explored)) {
     tell(explore("n=4, 2 turns", Safety::new(4, 2, Kind::Plain)));
     tell(explore("n=4, 2 turns, two justifications", Safety::new(4, 2, Kind::TwoJusts)));
     tell(explore("n=5, 2 turns", Safety::new(5, 2, Kind::Plain)));
+    tell(explore("n=4, two epochs of 2 turns", Safety::new(4, 2, Kind::TwoEpochs)));
     tell(explore("n=6, 2 turns", Safety::new(6, 2, Kind::Plain)));
     tell(explore("n=7, 2 turns", Safety::new(7, 2, Kind::Plain)));
     tell(explore("n=4, boundary proposed again, 3 turns", Safety::new(4, 3, Kind::Boundary)));
