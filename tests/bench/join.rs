@@ -22,8 +22,8 @@ use mingzhang_node::store::{Foundation, Settings, Store};
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};
 
-/// Accounts of one programme.
-const ACCOUNTS_PER_PROGRAMME: u64 = 5_000;
+/// Accounts of one programme and year; the ledger allows 4,096.
+const ACCOUNTS_PER_PROGRAMME: u64 = 4_000;
 /// Records of a batch, and batches of a block: within the limits of every network.
 const BATCH_RECORDS: usize = 500;
 const BLOCK_BATCHES: usize = 7;

@@ -76,6 +76,12 @@ pub(super) fn decode(group: u64, bytes: &[u8]) -> Result<Vec<Hash>, StoreFault> 
     Ok(hashes)
 }
 
+/// The hash in one slot of a group.
+pub(super) fn find(items: &[u8], slot: u8) -> Option<Hash> {
+    let (items, _) = items.as_chunks::<ITEM>();
+    items.iter().find(|[here, ..]| *here == slot).map(|[_, hash @ ..]| *hash)
+}
+
 /// Writes the leaf hashes that a block changed in a tree that had `size` leaves before.
 pub(super) fn write(tree: &TreeUpdate, size: u64, column: &ColumnFamily, batch: &mut WriteBatch) {
     let mut changed = tree.leaf_hashes().peekable();

@@ -54,7 +54,7 @@ pub use query::{Location, Preimage, StoredEpoch};
 pub use recovery::Recovery;
 pub use schema::{Column, Memory};
 pub use seals::{Seal, SealPosition};
-pub use snapshot::{PastEpoch, Progress, Taken, edge_frontier};
+pub use snapshot::{ExpectedLeaves, PastEpoch, Progress, Taken, edge_frontier};
 pub use tip::Tip;
 pub use view::View;
 pub use write::Written;

@@ -46,6 +46,51 @@ pub struct Taken {
     pub tiles: Vec<Vec<Hash>>,
 }
 
+/// So many hashes of a state that is being taken are kept in memory, 32 bytes each, and each leaf is compared at once; those
+/// of a larger state are read as they are needed.
+const HASHES_IN_MEMORY: u64 = 1 << 22;
+
+/// The hashes that the leaves of a state must have.
+#[derive(Debug)]
+pub struct ExpectedLeaves {
+    store: Arc<Store>,
+    hashes: Option<Vec<Hash>>,
+}
+
+impl ExpectedLeaves {
+    /// By the leaves' indices. None for a leaf that is not known of.
+    pub fn of(&self, indices: &[u64]) -> Result<Vec<Option<Hash>>, StoreFault> {
+        match &self.hashes {
+            Some(hashes) => {
+                let find = |index: &u64| usize::try_from(*index).ok().and_then(|index| hashes.get(index).copied());
+                Ok(indices.iter().map(find).collect())
+            }
+            None => self.read(indices),
+        }
+    }
+
+    /// Each group is read once.
+    fn read(&self, indices: &[u64]) -> Result<Vec<Option<Hash>>, StoreFault> {
+        let mut order: Vec<usize> = (0..indices.len()).collect();
+        order.sort_unstable_by_key(|at| indices[*at]);
+        let mut groups: Vec<[u8; 8]> = order.iter().map(|at| (indices[*at] / GROUP).to_be_bytes()).collect();
+        groups.dedup();
+        let found = self.store.db.batched_multi_get_cf(self.store.column(Column::LeafHashes), &groups, true);
+        let mut found = groups.into_iter().zip(found).peekable();
+        let mut hashes = vec![None; indices.len()];
+        for at in order {
+            let group = (indices[at] / GROUP).to_be_bytes();
+            while found.next_if(|(key, _)| *key < group).is_some() {}
+            if let Some((_, bytes)) = found.peek() {
+                let slot = u8::try_from(indices[at] % GROUP).expect("below GROUP");
+                let bytes = bytes.as_ref().map_err(|error| StoreFault::from(error.clone()))?;
+                hashes[at] = bytes.as_ref().and_then(|items| leaf_hashes::find(items, slot));
+            }
+        }
+        Ok(hashes)
+    }
+}
+
 /// How far the taking is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -107,12 +152,10 @@ impl Store {
         self.step(batch, then)
     }
 
-    /// The hash that a leaf must have.
-    pub fn leaf_hash_at(&self, index: u64) -> Result<Option<Hash>, StoreFault> {
-        let group = index / GROUP;
-        let Some(bytes) = self.get(Column::LeafHashes, &group.to_be_bytes())? else { return Ok(None) };
-        let place = usize::try_from(index % GROUP).expect("below GROUP");
-        Ok(leaf_hashes::decode(group, &bytes)?.get(place).copied())
+    /// What the leaves of a state of this size must be, once all their hashes are stored.
+    pub fn expected_leaves(self: &Arc<Self>, size: u64) -> Result<ExpectedLeaves, StoreFault> {
+        let hashes = if size <= HASHES_IN_MEMORY { Some(self.view()?.stored_leaf_hashes(0, size)?) } else { None };
+        Ok(ExpectedLeaves { store: Arc::clone(self), hashes })
     }
 
     /// Keeps leaves that were compared with their hashes.
@@ -262,33 +305,41 @@ pub fn edge_frontier(size: u64, tiles: &[Vec<Hash>]) -> Option<Frontier> {
 impl View<'_> {
     /// All leaf hashes from leaf `first` on, at most `count`.
     pub fn leaf_hashes(&self, first: u64, count: u64) -> Result<Vec<Hash>, StoreFault> {
-        let (mut found, end) = (Vec::new(), first.saturating_add(count));
+        let end = first.saturating_add(count);
         if self.tip().state_size <= self.store().small_leaves {
             let hashes = self.scanned_leaf_hashes()?;
             let place = |index: u64| usize::try_from(index).map_or(hashes.len(), |index| index.min(hashes.len()));
             return Ok(hashes[place(first)..place(end)].to_vec());
         }
-        for group in first / GROUP..end.div_ceil(GROUP) {
-            let Some(bytes) = self.get(Column::LeafHashes, &group.to_be_bytes())? else { break };
+        self.stored_leaf_hashes(first, count)
+    }
+
+    /// As they lie on disk, from a multiple of [`GROUP`] on.
+    fn stored_leaf_hashes(&self, first: u64, count: u64) -> Result<Vec<Hash>, StoreFault> {
+        let (mut found, end) = (Vec::new(), first.saturating_add(count));
+        let groups = first / GROUP..end.div_ceil(GROUP);
+        for (group, item) in groups.zip(self.scan(Column::LeafHashes, &(first / GROUP).to_be_bytes())) {
+            let (key, bytes) = item?;
+            if key[..] != group.to_be_bytes() {
+                return Err(StoreFault::corrupt(format!("leaf hash group {group}"), "it is missing"));
+            }
             found.extend(leaf_hashes::decode(group, &bytes)?);
         }
         found.truncate(usize::try_from(count).unwrap_or(usize::MAX));
         Ok(found)
     }
 
-    /// Leaves in the order of their keys from `from` on, until they have that many bytes.
-    pub fn leaves_from(&self, from: &Key, max_bytes: usize) -> Result<Vec<(Key, Vec<u8>)>, StoreFault> {
-        let (mut found, mut size) = (Vec::new(), 0);
-        for item in self.scan(Column::Leaves, from) {
-            let (key, bytes) = item?;
-            let key = key[..].try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;
-            size += bytes.len() + 36;
-            found.push((key, bytes.into_vec()));
-            if size >= max_bytes {
+    /// Leaves in the order of their keys from `from` on, as they lie on disk, for as long as `take` wants more.
+    pub fn leaves_from(&self, from: &Key, mut take: impl FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreFault> {
+        let mut leaves = self.raw_scan(Column::Leaves);
+        leaves.seek(from);
+        while let Some((key, leaf)) = leaves.item() {
+            if !take(key, leaf) {
                 break;
             }
+            leaves.next();
         }
-        Ok(found)
+        Ok(leaves.status()?)
     }
 
     /// Of each stored level of the log, the hashes of the tile that is not full at this size.

@@ -252,6 +252,11 @@ impl<'a> View<'a> {
         self.snapshot.iterator_cf(self.store.column(column), mode).map(|item| item.map_err(StoreFault::from))
     }
 
+    /// As [`Self::scan`], without a copy of every pair.
+    pub(super) fn raw_scan(&self, column: Column) -> DBRawIteratorWithThreadMode<'_, DB> {
+        self.snapshot.raw_iterator_cf(self.store.column(column))
+    }
+
     pub(super) fn store(&self) -> &'a Store {
         self.store
     }

@@ -11,7 +11,7 @@ use super::snapshot::{Manifest, check_leaves, next_of};
 use super::wire::Question;
 use super::{SyncFault, Trust};
 use crate::clock::Started;
-use crate::store::{Progress, Store};
+use crate::store::{ExpectedLeaves, Progress, Store};
 
 /// What came over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,12 +129,13 @@ impl<A: Ask> Joiner<'_, A> {
         measure: &mut Measure,
     ) -> Result<(), SyncFault> {
         let question = |from| Question::Leaves { height: manifest.height(), from };
+        let known = Arc::new(self.store.expected_leaves(manifest.taken.header.state_size)?);
         let mut from = from;
         let mut answer = self.ask(peer, &question(from), measure).await?;
         loop {
             let next = next_of(&answer);
-            let store = Arc::clone(self.store);
-            let keeping = tokio::task::spawn_blocking(move || keep(&store, &from, &answer));
+            let (store, known) = (Arc::clone(self.store), Arc::clone(&known));
+            let keeping = tokio::task::spawn_blocking(move || keep(&store, &known, &from, &answer));
             let (kept, following) = match next {
                 Some(next) => {
                     let further = question(next);
@@ -153,8 +154,8 @@ impl<A: Ask> Joiner<'_, A> {
 }
 
 /// Checks the leaves of an answer and keeps them; how many there were.
-fn keep(store: &Store, from: &Hash, answer: &[u8]) -> Result<u64, SyncFault> {
-    let (leaves, next) = check_leaves(store, from, answer)?.map_err(SyncFault::Lie)?;
+fn keep(store: &Store, known: &ExpectedLeaves, from: &Hash, answer: &[u8]) -> Result<u64, SyncFault> {
+    let (leaves, next) = check_leaves(known, from, answer)?.map_err(SyncFault::Lie)?;
     // After the last one the first is asked for again: it is cheap, and the place is never left unsaid.
     store.put_leaves(&leaves, Progress::Leaves(next.unwrap_or(*from)))?;
     Ok(leaves.len() as u64)

@@ -16,10 +16,11 @@ use mingzhang_ledger::merkle::{Frontier, node_hash};
 use mingzhang_ledger::recovery::{EndedEpoch, SignedManifest};
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::SENTINEL;
+use rayon::prelude::*;
 
 use super::Trust;
 use crate::network::frame::MAX_BULK_FRAME_BYTES;
-use crate::store::{Finality, Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier};
+use crate::store::{ExpectedLeaves, Finality, Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier};
 
 /// Leaf hashes in one part: 2 MiB.
 pub const PART_HASHES: u64 = 65_536;
@@ -27,6 +28,8 @@ pub const PART_HASHES: u64 = 65_536;
 const PART_LEVEL: u32 = 16;
 /// Leaves in one answer end at about this many bytes.
 const LEAVES_BYTES: usize = 1024 * 1024;
+/// Leaves that one processor checks at a time.
+const LEAVES_AT_ONCE: usize = 512;
 /// A state that nobody asks for any more is given up: it keeps old data from being compacted away.
 const IDLE: Duration = Duration::from_secs(600);
 /// Most epochs that a manifest leads over.
@@ -143,7 +146,7 @@ type Leaves = (Vec<(Key, Leaf)>, Option<Key>);
 
 /// The leaves of an answer from `from` on, each under the next, each the one whose hash is known; and the key that must
 /// come after them, none after the last.
-pub fn check_leaves(store: &Store, from: &Key, bytes: &[u8]) -> Result<Result<Leaves, String>, StoreFault> {
+pub fn check_leaves(known: &ExpectedLeaves, from: &Key, bytes: &[u8]) -> Result<Result<Leaves, String>, StoreFault> {
     let (mut reader, mut leaves, mut expected) = (Reader::new(bytes), Vec::new(), Some(*from));
     while reader.remaining() > 0 {
         let (key, leaf) = match read_leaf(&mut reader) {
@@ -153,16 +156,25 @@ pub fn check_leaves(store: &Store, from: &Key, bytes: &[u8]) -> Result<Result<Le
         if expected != Some(key) {
             return Ok(Err(format!("leaf {} where another one follows", hex::encode(key))));
         }
-        if store.leaf_hash_at(leaf.index)? != Some(leaf.hash(&key)) {
-            return Ok(Err(format!("leaf {} is not the one under the state root", hex::encode(key))));
-        }
         expected = (leaf.next != SENTINEL).then_some(leaf.next);
         leaves.push((key, leaf));
     }
     if leaves.is_empty() {
         return Ok(Err("no leaves".into()));
     }
-    Ok(Ok((leaves, expected)))
+    let parts: Vec<Option<Key>> =
+        leaves.par_chunks(LEAVES_AT_ONCE).map(|part| first_false(known, part)).collect::<Result<_, _>>()?;
+    Ok(match parts.into_iter().flatten().next() {
+        Some(key) => Err(format!("leaf {} is not the one under the state root", hex::encode(key))),
+        None => Ok((leaves, expected)),
+    })
+}
+
+/// The first leaf that has not the hash that is known of it.
+fn first_false(known: &ExpectedLeaves, leaves: &[(Key, Leaf)]) -> Result<Option<Key>, StoreFault> {
+    let indices: Vec<u64> = leaves.iter().map(|(_, leaf)| leaf.index).collect();
+    let mut pairs = leaves.iter().zip(known.of(&indices)?);
+    Ok(pairs.find(|((key, leaf), known)| *known != Some(leaf.hash(key))).map(|((key, _), _)| *key))
 }
 
 /// The key that comes after the leaves of an answer, as the last of them claims; none if it is the last of all, or where the
@@ -309,11 +321,12 @@ fn give(store: &Store, questions: &mpsc::Receiver<Question>, leaves_bytes: usize
 }
 
 fn leaves(view: &View<'_>, from: &Key, max_bytes: usize) -> Result<Vec<u8>, StoreFault> {
-    let mut bytes = Vec::new();
-    for (key, leaf) in view.leaves_from(from, max_bytes)? {
-        bytes.extend_from_slice(&key);
-        put_counted(&mut bytes, &leaf);
-    }
+    let mut bytes = Vec::with_capacity(max_bytes.saturating_add(max_bytes / 16));
+    view.leaves_from(from, |key, leaf| {
+        bytes.extend_from_slice(key);
+        put_counted(&mut bytes, leaf);
+        bytes.len() < max_bytes
+    })?;
     Ok(bytes)
 }
 
