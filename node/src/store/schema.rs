@@ -14,6 +14,8 @@ use super::leaf_hashes;
 pub const VERSION: u32 = 2;
 /// Hashes that lie together in one record of [`Column::LogHashes`] and [`Column::LeafHashes`].
 pub const GROUP: u64 = 16;
+/// Into so many pieces the memory of writes is divided.
+const ARENA_PIECES: usize = 256;
 /// log2 of [`GROUP`]: nodes below this level are computed from a group.
 pub const GROUP_LEVEL: u32 = 4;
 /// Preimages of `batches` are kept for this many heights, for joiners that need the tip's lane positions.
@@ -266,6 +268,8 @@ fn column_options(column: Column, cache: &Cache, memory: &Memory) -> RocksOption
     }
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(memory.write_buffer_bytes);
+    // A column takes memory in such pieces, and there are many columns: large ones would fill the bound with nothing.
+    options.set_arena_block_size((memory.write_buffer_bytes / ARENA_PIECES).max(4 << 10));
     options.set_max_write_buffer_number(3);
     options.set_target_file_size_base(32 << 20);
     options.set_level_compaction_dynamic_level_bytes(true);
