@@ -105,25 +105,31 @@ pub struct VoteSigner {
     seat: Option<Seat>,
     epoch: u64,
     book: VoteBook,
+    contradiction: Option<SafetyFault>,
 }
 
 impl VoteSigner {
-    /// `stored` are all records of the epoch above the final turn that the store holds.
-    pub fn new(
-        epoch: &Epoch,
-        seat: Option<Seat>,
-        final_turn: u64,
-        stored: &[SafetyRecord],
-    ) -> Result<Self, SignerFault> {
+    /// `stored` are all records of the epoch above the final turn that the store holds. Where they contradict each other,
+    /// as after damage to the disk, nothing is signed up to the turn in which they do.
+    pub fn new(epoch: &Epoch, seat: Option<Seat>, final_turn: u64, stored: &[SafetyRecord]) -> Self {
         let mut book = VoteBook::new(epoch, final_turn);
         let mut records: Vec<&SafetyRecord> =
             stored.iter().filter(|record| record.epoch() == epoch.number() && record.turn() > final_turn).collect();
         // An endorsement stands before the confirmation that needs it.
         records.sort_by_key(|record| (record.turn(), record.statement().kind()));
+        let (mut contradiction, mut not_up_to) = (None, final_turn);
         for record in records {
-            book.admit(record)?;
+            if let Err(fault) = book.admit(record) {
+                (contradiction, not_up_to) = (Some(fault), record.turn());
+            }
         }
-        Ok(Self { seat, epoch: epoch.number(), book })
+        book.finalise(not_up_to);
+        Self { seat, epoch: epoch.number(), book, contradiction }
+    }
+
+    /// What was wrong with the stored records, if anything.
+    pub fn contradiction(&self) -> Option<&SafetyFault> {
+        self.contradiction.as_ref()
     }
 
     /// Signs what is durable and contradicts nothing.
@@ -146,6 +152,8 @@ impl VoteSigner {
 #[cfg(test)]
 mod tests {
     use mingzhang_consensus::Opening;
+    use mingzhang_consensus::justification::EndorseCert;
+    use mingzhang_ledger::certificate::Signers;
     use mingzhang_ledger::entry;
 
     use super::*;
@@ -155,6 +163,11 @@ mod tests {
         let genesis = genesis();
         let opening = Opening::Genesis { block: entry::genesis_id(&genesis.hash) };
         Epoch { chain: genesis.hash, set: Arc::new(genesis.set), opening }
+    }
+
+    fn certificate(turn: u64) -> EndorseCert {
+        let signers = Signers::new((0..3).map(|seat| (seat, Signature([1; 64]))));
+        EndorseCert { epoch: 0, turn, height: 1, block: [5; 32], just: [6; 32], signers }
     }
 
     #[test]
@@ -183,7 +196,7 @@ mod tests {
             let stored = store.persist(&epoch, vec![skip(turn)]).expect("the store writes");
             stored.each().next().expect("one record")
         };
-        let mut signer = VoteSigner::new(&epoch, seat.clone(), 0, &[]).expect("an empty book");
+        let mut signer = VoteSigner::new(&epoch, seat.clone(), 0, &[]);
         let first = signer.sign(durable(3)).expect("signs");
         let public = epoch.set.member(1).expect("a member").consensus_key;
         assert!(public.verify(&first.vote.statement.signed_bytes(&epoch.chain), &first.vote.signature));
@@ -191,10 +204,16 @@ mod tests {
         signer.finalise(3);
         let refused = signer.sign(durable(3)).expect_err("final");
         assert_eq!(refused, SignerFault::Contradiction(SafetyFault::Final { turn: 3, final_turn: 3 }));
-        let mut watcher = VoteSigner::new(&epoch, None, 0, &[]).expect("an empty book");
+        let mut watcher = VoteSigner::new(&epoch, None, 0, &[]);
         assert_eq!(watcher.sign(durable(4)).expect_err("no seat"), SignerFault::NoSeat { epoch: 0 });
         // After a restart the book is what the store holds.
-        let restarted = VoteSigner::new(&epoch, seat, 0, &[skip(3), skip(4)]);
-        assert!(restarted.is_ok());
+        let restarted = VoteSigner::new(&epoch, seat.clone(), 0, &[skip(3), skip(4)]);
+        assert_eq!(restarted.contradiction(), None);
+        // Its endorsement is gone: the node starts, and signs nothing there.
+        let confirmed = SafetyRecord::Confirmed { certificate: certificate(5), late: None };
+        let mut damaged = VoteSigner::new(&epoch, seat, 0, &[skip(4), confirmed]);
+        assert_eq!(damaged.contradiction(), Some(&SafetyFault::NotEndorsed { turn: 5 }));
+        assert!(damaged.sign(durable(5)).is_err());
+        assert!(damaged.sign(durable(6)).is_ok());
     }
 }

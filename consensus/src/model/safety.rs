@@ -378,8 +378,7 @@ impl Model for Safety {
         let open = self.epochs.len() == 1 || self.is_open(state);
         for (node, said) in state.said.iter().enumerate() {
             // Who has seen the boundary block final signs nothing of the first epoch any more; not all have seen it.
-            for slot in 0..if open { slots } else { self.turns } {
-                let entry = said[slot];
+            for (slot, entry) in said.iter().copied().enumerate().take(if open { slots } else { self.turns }) {
                 let mut words = vec![Word::Skip];
                 for at in (0..self.vertices.len()).filter(|at| self.vertices[*at].slot == slot) {
                     if ready[at] {

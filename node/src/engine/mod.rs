@@ -339,7 +339,10 @@ fn start(parts: &Parts, epoch: &Epoch) -> Result<Start, EngineFault> {
     let seat = parts.identity.seat(epoch);
     let me = seat.as_ref().map(|seat| seat.index);
     let records: &[SafetyRecord] = &restored.records;
-    let signer = VoteSigner::new(epoch, seat, restored.tip.turn, records)?;
+    let signer = VoteSigner::new(epoch, seat, restored.tip.turn, records);
+    if let Some(fault) = signer.contradiction() {
+        tracing::error!(%fault, "the votes on disk contradict each other: nothing is signed up to their turn");
+    }
     let setup =
         Setup { epoch: epoch.clone(), me, relay_delay_ms: parts.relay_delay_ms, retransmit_ms: parts.retransmit_ms };
     let (turns, first) = Turns::restore(parts.clock.now_ms(), setup, restored);
