@@ -15,7 +15,7 @@ use mingzhang_node::store::Location;
 use crate::clerk::{PROGRAMMES, Record, accounts, programme};
 use crate::founding::{AGENCIES, sealing_key};
 use crate::oracle::Oracle;
-use crate::place::Running;
+use crate::place::{Place, Running};
 use crate::world::World;
 
 /// Receipts of one run that are verified.
@@ -132,7 +132,10 @@ impl World {
     }
 
     fn check_quiet(&mut self) {
-        let guilty: BTreeSet<&str> = self.behaviours.keys().map(|place| AGENCIES[*place]).collect();
+        // A disk that loses what it called synced, with nothing behind it, cannot be told from one that lost its tail: what
+        // its node signed there it may sign otherwise, and then its agency is the faulty one.
+        let damaged = self.places.iter().filter(|place| place.damaged).map(Place::name);
+        let guilty: BTreeSet<&str> = self.behaviours.keys().map(|place| AGENCIES[*place]).chain(damaged).collect();
         let innocent = self.oracle.accused.iter().find(|(agency, _)| !guilty.contains(agency.as_str()));
         assert!(innocent.is_none(), "oracle evidence: an honest authority is accused: {innocent:?}");
         let loud = self.oracle.alarms.iter().find(|(place, _)| self.is_honest(*place) && !self.places[*place].doubted);

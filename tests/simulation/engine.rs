@@ -4,7 +4,7 @@
 use mingzhang_consensus::message::{MAX_ATTACHED_BYTES, Message};
 use mingzhang_consensus::safety::{SafetyFault, SafetyRecord};
 use mingzhang_consensus::verify::{Check, Refusal, Verified, verdicts};
-use mingzhang_consensus::{Audience, BlockId, Build, Effect, Epoch, Input, Want};
+use mingzhang_consensus::{Alarm, Audience, BlockId, Build, Effect, Epoch, Input, Want};
 use mingzhang_ledger::batch::{Batch, Reference};
 use mingzhang_ledger::certificate::FinalCert;
 use mingzhang_ledger::header::Header;
@@ -13,6 +13,7 @@ use mingzhang_node::executor::CommittedBlock;
 use mingzhang_node::signer::SignerFault;
 use mingzhang_node::store::Durable;
 
+use crate::founding::consensus_key;
 use crate::world::{Frame, World};
 
 #[derive(Debug, Clone)]
@@ -112,6 +113,19 @@ impl World {
                 self.tell_link(other, place, false);
             }
         }
+    }
+
+    /// A damaged disk shows, in what the others have of it or in itself: nothing is signed with the key any more.
+    fn hear_alarm(&mut self, place: usize, alarm: Alarm) {
+        let here = &mut self.places[place];
+        let shows = matches!(alarm, Alarm::SecondInstance { .. } | Alarm::Invariant { .. });
+        if let (true, true, Some(running)) = (shows, here.damaged, &here.running) {
+            let key = consensus_key(here.name(), here.generation).public();
+            running.blocks.store.doubt(&key).unwrap_or_else(|fault| panic!("oracle store: {fault}"));
+            here.doubted = true;
+            self.oracle.fault("disk in doubt");
+        }
+        self.oracle.alarms.push((place, alarm));
     }
 
     /// One sync for all records, then everything in order, then what the own votes caused.
@@ -215,7 +229,7 @@ impl World {
                     self.oracle.accuse(&running.epoch, evidence);
                 }
             }
-            Effect::Alarm(alarm) => self.oracle.alarms.push((place, alarm)),
+            Effect::Alarm(alarm) => self.hear_alarm(place, alarm),
         }
     }
 

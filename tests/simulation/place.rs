@@ -71,9 +71,35 @@ pub struct Place {
     clock: Arc<AtomicU64>,
     /// Virtual time at which the clock was told the time last.
     told_at: u64,
-    /// Length of the write-ahead log that is known to be on disk.
+    /// Length of the write-ahead log that is known to be on disk, and what it was at the sync before.
     synced: u64,
+    synced_before: u64,
+    /// What it signed last may be gone from its disk.
+    pub damaged: bool,
+    /// Synced writes are damaged, and later ones say that they were synced: the store has to notice.
+    tells_of_loss: bool,
 }
+
+/// What happens to a page of the write-ahead log while the process is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// Four kilobytes of zeros, which RocksDB passes over without an error.
+    ZeroedPage,
+    FlippedBit,
+}
+
+impl Damage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ZeroedPage => "page of the disk zeroed",
+            Self::FlippedBit => "bit of the disk flipped",
+        }
+    }
+}
+
+const PAGE: u64 = 4_096;
+/// Behind a damaged record the reader goes on with the next block of the log.
+const LOG_BLOCK: u64 = 32_768;
 
 /// In memory where the machine has a place for that: what counts as synced is this file's matter.
 fn folder() -> TempDir {
@@ -104,6 +130,9 @@ impl Place {
             clock: Arc::new(AtomicU64::new(now_ms)),
             told_at: now_ms,
             synced: 0,
+            synced_before: 0,
+            damaged: false,
+            tells_of_loss: false,
         }
     }
 
@@ -136,9 +165,18 @@ impl Place {
     pub fn start(&mut self, network: &Network, pool: &Arc<ThreadPool>) -> Result<Vec<Effect>, StoreFault> {
         let settings = Settings { memory: MEMORY };
         let store = Arc::new(Store::open(&self.folder.path().join("store"), &network.foundation, &settings)?);
+        assert!(
+            !self.tells_of_loss || store.is_doubted(),
+            "oracle disk: synced writes are gone, and the store signs on"
+        );
+        self.tells_of_loss = false;
+        let key = consensus_key(self.name(), self.generation).public();
         if self.doubted {
-            store.doubt(&consensus_key(self.name(), self.generation).public())?;
+            store.doubt(&key)?
+        } else {
+            store.settle_doubt(&key)?
         }
+        self.doubted = store.is_doubted();
         let epoch = Arc::new(store.epoch()?);
         let ledger = network.genesis.founding.network.clone();
         let executor = Arc::new(Executor::new(Arc::clone(&store), ledger.clone()));
@@ -172,8 +210,9 @@ impl Place {
         let restored = store.restored(epoch)?;
         let seat = self.seat_in(epoch);
         let me = seat.as_ref().map(|seat| seat.index);
-        let signer = VoteSigner::new(epoch, seat, restored.tip.turn, &restored.records)
-            .unwrap_or_else(|fault| panic!("oracle disk: a contradiction is stored: {fault}"));
+        let signer = VoteSigner::new(epoch, seat, restored.tip.turn, &restored.records);
+        let contradiction = signer.contradiction().filter(|_| !self.damaged);
+        assert!(contradiction.is_none(), "oracle disk: a contradiction is stored: {contradiction:?}");
         let epoch = Epoch::clone(epoch);
         let setup = Setup { epoch, me, relay_delay_ms: RELAY_DELAY_MS, retransmit_ms: RETRANSMIT_MS };
         let (turns, first) = Turns::restore(self.local_ms(), setup, restored);
@@ -233,7 +272,12 @@ impl Place {
 
     /// Everything written so far is on disk.
     pub fn note_synced(&mut self) {
-        self.synced = self.newest_log().and_then(|log| log.metadata().ok()).map_or(0, |metadata| metadata.len());
+        let length = self.newest_log().and_then(|log| log.metadata().ok()).map_or(0, |metadata| metadata.len());
+        if length != self.synced {
+            // A shorter one is a new log.
+            self.synced_before = if length > self.synced { self.synced } else { 0 };
+            self.synced = length;
+        }
     }
 
     /// The process is gone; of what was not synced, the disk keeps a part by chance. True if something was lost.
@@ -248,6 +292,29 @@ impl Place {
         kept < written
     }
 
+    /// Damages a page of the log of a process that is gone. True if there was one.
+    pub fn damage(&mut self, damage: Damage, random: &mut Random) -> bool {
+        let Some(log) = self.newest_log() else { return false };
+        let mut bytes = std::fs::read(&log).expect("the log can be read");
+        let pages = bytes.len() as u64 / PAGE;
+        if pages == 0 {
+            return false;
+        }
+        let start = random.between(0, pages - 1) * PAGE;
+        let page = &mut bytes[start as usize..(start + PAGE) as usize];
+        let whole = page.iter().any(|byte| *byte != 0);
+        match damage {
+            Damage::ZeroedPage => page.fill(0),
+            Damage::FlippedBit => page[random.between(0, PAGE - 1) as usize] ^= 1 << random.between(0, 7),
+        }
+        // What was written after a sync says what was synced; it can be read if it begins behind the damaged block.
+        let readable_again = (start / LOG_BLOCK + 1) * LOG_BLOCK;
+        self.tells_of_loss = whole && self.synced_before >= readable_again && self.synced > self.synced_before;
+        std::fs::write(&log, bytes).expect("the log can be written");
+        self.damaged = true;
+        true
+    }
+
     /// Closes the store in good order.
     pub fn stop(&mut self) -> Result<(), StoreFault> {
         if let Some(running) = self.running.take() {
@@ -259,5 +326,6 @@ impl Place {
     pub fn lose_disk(&mut self) {
         self.folder = folder();
         self.doubted = true;
+        (self.synced, self.synced_before) = (0, 0);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::byzantine::{ALL, Behaviour};
 use crate::founding::{AGENCIES, FOUNDERS};
+use crate::place::Damage;
 use crate::random::Random;
 
 /// One thing that happens; numbers are places.
@@ -24,6 +25,8 @@ pub enum Act {
     Stop(usize),
     Start(usize),
     LoseDisk(usize),
+    /// It crashes, and comes back with a damaged disk.
+    Damage(usize, Damage),
     CutOff(usize),
     CutOneWay(usize, bool),
     /// Bit i says on which side place i stands.
@@ -64,10 +67,15 @@ impl Plan {
             _ => {}
         }
         let changes = random.percent(50);
-        let mut draw = Draw { random, doubted, changes };
+        let mut draw = Draw { random, changes };
         for _ in 0..draw.random.between(8, 16) {
             let acts = draw.acts();
             plan.steps.extend(acts);
+        }
+        if let Some(place) = doubted {
+            let act = draw.disk_fault(place);
+            let step = draw.step(act);
+            plan.steps.insert(draw.random.pick(plan.steps.len()), step);
         }
         plan
     }
@@ -116,8 +124,6 @@ impl Plan {
 /// Draws acts.
 struct Draw {
     random: Random,
-    /// Whose disk may be lost.
-    doubted: Option<usize>,
     changes: bool,
 }
 
@@ -143,7 +149,7 @@ impl Draw {
     fn acts(&mut self) -> Vec<Step> {
         let mut acts = vec![self.work()];
         let place = self.place();
-        match self.random.between(0, 19) {
+        match self.random.between(0, 18) {
             0..=2 => acts.push(if self.changes { Act::Change } else { Act::Heal }),
             3 | 4 => acts.push(Act::Crash(place)),
             5 | 6 => acts.push(Act::CrashAfter(place, self.random.between(0, 12))),
@@ -156,13 +162,20 @@ impl Draw {
             15 => acts.push(Act::ClockJump(place, self.random.between(0, 3_000) as i64 - 1_500)),
             16 => acts.push(Act::ClockDrift(place, self.random.between(0, 40_000) as i64 - 20_000)),
             17 => acts.push(Act::Slow(place, self.random.between(100, 1_500))),
-            18 => {
+            _ => {
                 acts.extend((0..AGENCIES.len()).map(Act::Crash));
                 acts.extend((0..AGENCIES.len()).map(Act::Start));
             }
-            _ => acts.extend(self.doubted.take().map(Act::LoseDisk)),
         }
         acts.into_iter().map(|act| self.step(act)).collect()
+    }
+
+    fn disk_fault(&mut self, place: usize) -> Act {
+        match self.random.between(0, 3) {
+            0 => Act::LoseDisk(place),
+            1 => Act::Damage(place, Damage::FlippedBit),
+            _ => Act::Damage(place, Damage::ZeroedPage),
+        }
     }
 
     fn work(&mut self) -> Act {

@@ -10,6 +10,7 @@ use rayon::ThreadPool;
 use crate::clerk::Record;
 use crate::council::{Change, Motion, ready};
 use crate::founding::{Network, START_MS, consensus_key};
+use crate::place::Damage;
 use crate::plan::{Act, Plan};
 use crate::sums::Sums;
 use crate::world::{Weather, World};
@@ -110,6 +111,7 @@ impl World {
                 self.start(place);
             }
             Act::LoseDisk(place) => self.lose_disk(place),
+            Act::Damage(place, damage) => self.damage_disk(place, damage),
             Act::Pause(place, span_ms) => {
                 self.oracle.fault("pause");
                 self.places[place].paused_until = self.now + span_ms;
@@ -191,6 +193,22 @@ impl World {
         self.start(place);
     }
 
+    /// What it answered for may be among what is damaged.
+    fn damage_disk(&mut self, place: usize, damage: Damage) {
+        if !self.is_up(place) {
+            return;
+        }
+        self.crash(place);
+        if self.places[place].damage(damage, &mut self.random) {
+            self.oracle.fault(damage.name());
+            self.forget_promises(place);
+        }
+        self.start(place);
+        if self.places[place].doubted {
+            self.oracle.fault("disk in doubt");
+        }
+    }
+
     fn forget_promises(&mut self, place: usize) {
         for promises in self.oracle.promised.values_mut() {
             promises.retain(|promise| promise.place != place);
@@ -232,7 +250,7 @@ impl World {
         if let Some(running) = &self.places[place].running {
             running.blocks.store.settle_doubt(&key).unwrap_or_else(|fault| panic!("oracle store: {fault}"));
         }
-        self.places[place].doubted = false;
+        (self.places[place].doubted, self.places[place].damaged) = (false, false);
     }
 
     /// Does what the change of the authority set still lacks.
@@ -266,7 +284,10 @@ impl World {
         if !up.is_empty() {
             let place = up[self.random.pick(up.len())];
             for record in records {
-                self.submit(place, &record);
+                // It may die of the one before.
+                if self.is_up(place) {
+                    self.submit(place, &record);
+                }
             }
         }
     }

@@ -29,13 +29,15 @@ pub struct Sums {
 }
 
 /// Every kind of fault that a long run must have met.
-const FAULTS: [&str; 20] = [
+const FAULTS: [&str; 23] = [
+    "bit of the disk flipped",
     "byzantine message",
     "change of authorities",
     "clock drift",
     "clock jump",
     "crash",
     "crash between two effects",
+    "disk in doubt",
     "disk lost",
     "everybody healed",
     "message delayed and overtaken",
@@ -43,6 +45,7 @@ const FAULTS: [&str; 20] = [
     "message lost",
     "node cut off",
     "one-way cut",
+    "page of the disk zeroed",
     "pause",
     "range caught up",
     "restart",

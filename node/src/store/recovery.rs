@@ -11,6 +11,7 @@ use super::fault::StoreFault;
 use super::open::open_fault;
 use super::schema::{self, Column, Memory, meta};
 use super::view::Pair;
+use crate::mutants;
 
 /// How the last stop looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,9 @@ impl Findings {
     pub fn decide(&self) -> Recovery {
         if !self.existed {
             return Recovery::New;
+        }
+        if mutants::RECOVERY_BY_MODE.on() {
+            return Recovery::Unclean;
         }
         let (Some(first), Some(last)) = (self.numbers.first(), self.numbers.last()) else { return Recovery::Doubted };
         if self.doubted || self.mark > *last {
