@@ -51,7 +51,8 @@ pub fn all(tell: &mut dyn FnMut(Explored)) {
     tell(explore("n=4, 2 turns", Safety::new(4, 2, Kind::Plain)));
     tell(explore("n=4, 2 turns, two justifications", Safety::new(4, 2, Kind::TwoJusts)));
     tell(explore("n=5, 2 turns", Safety::new(5, 2, Kind::Plain)));
-    tell(explore("n=4, two epochs of 2 turns", Safety::new(4, 2, Kind::TwoEpochs)));
+    tell(explore("n=5, two epochs of 1 turn", Safety::new(5, 1, Kind::TwoEpochs)));
+    tell(explore("n=7, two epochs of 1 turn", Safety::new(7, 1, Kind::TwoEpochs)));
     tell(explore("n=6, 2 turns", Safety::new(6, 2, Kind::Plain)));
     tell(explore("n=7, 2 turns", Safety::new(7, 2, Kind::Plain)));
     tell(explore("n=4, boundary proposed again, 3 turns", Safety::new(4, 3, Kind::Boundary)));

@@ -14,7 +14,7 @@ use mingzhang_ledger::state::key::Key;
 use rocksdb::{IteratorMode, WriteBatch};
 
 use super::fault::StoreFault;
-use super::leaf::{Leaf, LeafCache};
+use super::leaf::LeafCache;
 use super::log::LogWriter;
 use super::query::Preimage;
 use super::schema::{self, Column, GROUP, meta};
@@ -143,6 +143,12 @@ impl Store {
         self.write_synced(batch)
     }
 
+    /// Leaves come in the order of their keys and are written once: to compact them as they come would only write them again.
+    pub fn rest_compactions(&self, resting: bool) -> Result<(), StoreFault> {
+        let option = ("disable_auto_compactions", if resting { "true" } else { "false" });
+        Ok(self.db.set_options_cf(self.column(Column::Leaves), &[option])?)
+    }
+
     /// Keeps a part of the leaf hashes that begins at leaf `first`, a multiple of [`GROUP`].
     pub fn put_leaf_hashes(&self, first: u64, hashes: &[Hash], then: Progress) -> Result<(), StoreFault> {
         let mut batch = WriteBatch::default();
@@ -158,11 +164,11 @@ impl Store {
         Ok(ExpectedLeaves { store: Arc::clone(self), hashes })
     }
 
-    /// Keeps leaves that were compared with their hashes.
-    pub fn put_leaves(&self, leaves: &[(Key, Leaf)], then: Progress) -> Result<(), StoreFault> {
+    /// Keeps leaves, as they lie on disk, that were compared with their hashes.
+    pub fn put_leaves(&self, leaves: &[(Key, &[u8])], then: Progress) -> Result<(), StoreFault> {
         let mut batch = WriteBatch::default();
         for (key, leaf) in leaves {
-            batch.put_cf(self.column(Column::Leaves), key, leaf.encode());
+            batch.put_cf(self.column(Column::Leaves), key, leaf);
         }
         self.step(batch, then)
     }
@@ -202,6 +208,7 @@ impl Store {
         *self.tip.write().expect("no holder of this lock panics") = Arc::new(tip);
         self.base.store(header.height, std::sync::atomic::Ordering::Release);
         self.joining.store(false, std::sync::atomic::Ordering::Release);
+        self.rest_compactions(false)?;
         self.final_height.send_replace(header.height);
         Ok(())
     }

@@ -76,6 +76,7 @@ impl<A: Ask> Joiner<'_, A> {
             ?progress,
             "taking a state"
         );
+        self.store.rest_compactions(true)?;
         while let Progress::Hashes(part) = progress {
             progress = match part >= manifest.part_count() {
                 true => Progress::Leaves(SENTINEL),

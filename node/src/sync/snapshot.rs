@@ -142,39 +142,63 @@ fn handed_over(header: &Header, document: &[u8], set: &AuthoritySet) -> Result<A
 }
 
 /// Leaves of an answer, and the key that must come after them.
-type Leaves = (Vec<(Key, Leaf)>, Option<Key>);
+type Leaves<'b> = (Vec<(Key, &'b [u8])>, Option<Key>);
 
 /// The leaves of an answer from `from` on, each under the next, each the one whose hash is known; and the key that must
 /// come after them, none after the last.
-pub fn check_leaves(known: &ExpectedLeaves, from: &Key, bytes: &[u8]) -> Result<Result<Leaves, String>, StoreFault> {
-    let (mut reader, mut leaves, mut expected) = (Reader::new(bytes), Vec::new(), Some(*from));
-    while reader.remaining() > 0 {
-        let (key, leaf) = match read_leaf(&mut reader) {
-            Ok(found) => found,
-            Err(fault) => return Ok(Err(fault.to_string())),
+pub fn check_leaves<'b>(
+    known: &ExpectedLeaves,
+    from: &Key,
+    bytes: &'b [u8],
+) -> Result<Result<Leaves<'b>, String>, StoreFault> {
+    let leaves = match raw_leaves(bytes) {
+        Ok(leaves) if leaves.is_empty() => return Ok(Err("no leaves".into())),
+        Ok(leaves) => leaves,
+        Err(fault) => return Ok(Err(fault.to_string())),
+    };
+    let parts: Vec<Result<Vec<Key>, String>> =
+        leaves.par_chunks(LEAVES_AT_ONCE).map(|part| check_part_of(known, part)).collect::<Result<_, _>>()?;
+    let mut expected = Some(*from);
+    let mut keys = leaves.iter().map(|(key, _)| key);
+    for part in parts {
+        let next = match part {
+            Ok(next) => next,
+            Err(lie) => return Ok(Err(lie)),
         };
-        if expected != Some(key) {
-            return Ok(Err(format!("leaf {} where another one follows", hex::encode(key))));
+        for (next, key) in next.into_iter().zip(&mut keys) {
+            if expected != Some(*key) {
+                return Ok(Err(format!("leaf {} where another one follows", hex::encode(key))));
+            }
+            expected = Some(next).filter(|next| *next != SENTINEL);
         }
-        expected = (leaf.next != SENTINEL).then_some(leaf.next);
-        leaves.push((key, leaf));
     }
-    if leaves.is_empty() {
-        return Ok(Err("no leaves".into()));
-    }
-    let parts: Vec<Option<Key>> =
-        leaves.par_chunks(LEAVES_AT_ONCE).map(|part| first_false(known, part)).collect::<Result<_, _>>()?;
-    Ok(match parts.into_iter().flatten().next() {
-        Some(key) => Err(format!("leaf {} is not the one under the state root", hex::encode(key))),
-        None => Ok((leaves, expected)),
-    })
+    Ok(Ok((leaves, expected)))
 }
 
-/// The first leaf that has not the hash that is known of it.
-fn first_false(known: &ExpectedLeaves, leaves: &[(Key, Leaf)]) -> Result<Option<Key>, StoreFault> {
-    let indices: Vec<u64> = leaves.iter().map(|(_, leaf)| leaf.index).collect();
-    let mut pairs = leaves.iter().zip(known.of(&indices)?);
-    Ok(pairs.find(|((key, leaf), known)| *known != Some(leaf.hash(key))).map(|((key, _), _)| *key))
+fn raw_leaves(bytes: &[u8]) -> Result<Vec<(Key, &[u8])>, CodecFault> {
+    let (mut reader, mut leaves) = (Reader::new(bytes), Vec::new());
+    while reader.remaining() > 0 {
+        leaves.push((reader.array()?, reader.counted(MAX_BULK_FRAME_BYTES)?));
+    }
+    Ok(leaves)
+}
+
+/// The key after each leaf, if all have the hashes that are known of them.
+fn check_part_of(known: &ExpectedLeaves, leaves: &[(Key, &[u8])]) -> Result<Result<Vec<Key>, String>, StoreFault> {
+    let decoded: Result<Vec<Leaf>, CodecFault> = leaves.iter().map(|(_, bytes)| Leaf::decode(bytes)).collect();
+    let decoded = match decoded {
+        Ok(decoded) => decoded,
+        Err(fault) => return Ok(Err(fault.to_string())),
+    };
+    let indices: Vec<u64> = decoded.iter().map(|leaf| leaf.index).collect();
+    let mut next = Vec::with_capacity(leaves.len());
+    for (((key, _), leaf), hash) in leaves.iter().zip(&decoded).zip(known.of(&indices)?) {
+        if hash != Some(leaf.hash(key)) {
+            return Ok(Err(format!("leaf {} is not the one under the state root", hex::encode(key))));
+        }
+        next.push(leaf.next);
+    }
+    Ok(Ok(next))
 }
 
 /// The key that comes after the leaves of an answer, as the last of them claims; none if it is the last of all, or where the
@@ -186,11 +210,6 @@ pub fn next_of(bytes: &[u8]) -> Option<Key> {
         last = Some(reader.counted(MAX_BULK_FRAME_BYTES).ok()?);
     }
     Leaf::decode(last?).ok().map(|leaf| leaf.next).filter(|next| *next != SENTINEL)
-}
-
-fn read_leaf(reader: &mut Reader<'_>) -> Result<(Key, Leaf), CodecFault> {
-    let key = reader.array()?;
-    Ok((key, Leaf::decode(reader.counted(MAX_BULK_FRAME_BYTES)?)?))
 }
 
 fn certified(reader: &mut Reader<'_>, chain: &Hash, set: &AuthoritySet) -> Result<(Header, FinalCert), String> {
