@@ -89,9 +89,12 @@ pub fn measure(binary: &Path, dir: &Path, accounts: u64) -> Result<Join, String>
     let joining = Running::start(binary, &joiner)?;
     wait(|| height_of(&joiner_api) == Some(height))?;
     let until_ready_s = start.elapsed().as_secs_f64();
-    let log = std::fs::read_to_string(&joining.log).map_err(text)?;
-    let line =
-        log.lines().find(|line| line.contains("joined from a peer's state")).ok_or("the joiner's line is missing")?;
+    let said = || {
+        let log = std::fs::read_to_string(&joining.log).ok()?;
+        Some(log.lines().find(|line| line.contains("joined from a peer's state"))?.to_owned())
+    };
+    wait(|| said().is_some())?;
+    let line = said().ok_or("the joiner's line is missing")?;
     let number = |name: &str| -> Result<u64, String> {
         let found = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         found.and_then(|digits| digits.parse().ok()).ok_or_else(|| format!("no {name} in: {line}"))

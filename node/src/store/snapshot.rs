@@ -208,8 +208,8 @@ impl Store {
         *self.tip.write().expect("no holder of this lock panics") = Arc::new(tip);
         self.base.store(header.height, std::sync::atomic::Ordering::Release);
         self.joining.store(false, std::sync::atomic::Ordering::Release);
-        self.rest_compactions(false)?;
         self.final_height.send_replace(header.height);
+        self.rest_compactions(false)?;
         Ok(())
     }
 
