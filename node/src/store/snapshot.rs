@@ -367,3 +367,29 @@ impl Store {
         self.tip().height == 0 && self.db.iterator_cf(self.column(Column::Votes), IteratorMode::Start).next().is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mingzhang_ledger::crypto::sha256;
+
+    use super::*;
+    use crate::testing::genesis;
+
+    #[test]
+    fn expected_leaves_are_the_same_from_memory_and_from_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(crate::node::open_store(folder.path(), &genesis()).expect("opens"));
+        let size = GROUP * 2 + 5;
+        let hashes: Vec<Hash> = (0..size).map(|number| sha256(&[&number.to_be_bytes()])).collect();
+        store.put_leaf_hashes(0, &hashes, Progress::Hashes(1)).expect("the store writes");
+        let in_memory = store.expected_leaves(size).expect("the store reads");
+        let on_disk = ExpectedLeaves { store, hashes: None };
+        // In no order, one twice, and the last, one beyond it in its group, and one far beyond.
+        let indices = [20, 3, size - 1, 16, 3, 0, 15, size, u64::MAX];
+        let wanted: Vec<Option<Hash>> =
+            indices.iter().map(|index| usize::try_from(*index).ok().and_then(|at| hashes.get(at).copied())).collect();
+        assert_eq!(in_memory.of(&indices).expect("known"), wanted);
+        assert_eq!(on_disk.of(&indices).expect("the store reads"), wanted);
+        assert_eq!(on_disk.of(&[]).expect("nothing is asked"), Vec::new());
+    }
+}

@@ -3,6 +3,7 @@
 //! takes one knows at once who sent a false one. Here: the bytes, what is checked, and giving; taking is in `join`.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mingzhang_ledger::authority::AuthoritySet;
@@ -261,10 +262,29 @@ pub enum Part {
 
 type Question = (Part, mpsc::Sender<Result<Vec<u8>, StoreFault>>);
 
+/// The thread that holds one moment's state. It lets go of the store before this value is gone: the last to close the
+/// database must not do it while the process ends.
+#[derive(Debug)]
+struct Giving {
+    /// None only while it ends.
+    questions: Option<mpsc::Sender<Question>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Giving {
+    fn drop(&mut self) {
+        // Without anybody who may ask the thread ends.
+        self.questions = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that gave the state to a joining node panicked");
+        }
+    }
+}
+
 /// Gives the state of one moment to all who ask, for as long as somebody does. One at a time is held.
 #[derive(Debug)]
 pub struct Giver {
-    questions: Mutex<Option<mpsc::Sender<Question>>>,
+    giving: Mutex<Option<Giving>>,
     leaves_bytes: usize,
 }
 
@@ -277,7 +297,7 @@ impl Default for Giver {
 impl Giver {
     /// `leaves_bytes`: where an answer with leaves ends.
     pub fn with_leaves_bytes(leaves_bytes: usize) -> Self {
-        Self { questions: Mutex::default(), leaves_bytes }
+        Self { giving: Mutex::default(), leaves_bytes }
     }
 
     /// The answer, empty if this node does not have it. Blocks.
@@ -297,7 +317,9 @@ impl Giver {
 
     fn ask(&self, part: Part) -> Option<Result<Vec<u8>, StoreFault>> {
         let (reply, answer) = mpsc::channel();
-        let questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
+        let questions = giving.as_ref()?.questions.clone()?;
+        drop(giving);
         questions.send((part, reply)).ok()?;
         answer.recv().ok()
     }
@@ -312,7 +334,11 @@ impl Giver {
             }
         };
         match std::thread::Builder::new().name("giver".into()).spawn(give) {
-            Ok(_) => *self.questions.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender),
+            Ok(thread) => {
+                let giving = Giving { questions: Some(sender), thread: Some(thread) };
+                // The one before ends outside of the lock.
+                drop(self.giving.lock().unwrap_or_else(PoisonError::into_inner).replace(giving));
+            }
             Err(error) => tracing::error!(%error, "no thread for a node that joins"),
         }
     }

@@ -140,6 +140,22 @@ fn assert_same_state(ours: &Store, theirs: &Store) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_giver_that_is_gone_holds_no_store() {
+    let (world, nodes) = filled().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    // A copy of a filled store, which nobody else holds.
+    let copy = folder.path().join("copy");
+    nodes[0].handle().store.back_up(&copy).expect("copied");
+    let store = Arc::new(open_store(&copy, &world.genesis).expect("opens"));
+    for _ in 0..20 {
+        let giver = Giver::default();
+        assert!(!giver.answer(&store, Part::Manifest).expect("readable").is_empty());
+        drop(giver);
+        assert_eq!(Arc::strong_count(&store), 1, "its thread may close the database while the process ends");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_false_part_names_its_sender_and_another_peer_goes_on() {
     let (world, nodes) = filled().await;
     let giving = &nodes[0].handle().store;
