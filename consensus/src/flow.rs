@@ -14,7 +14,7 @@ const MEMORY: u64 = 3;
 /// Failures after which blocks shrink no more.
 const MOST_HALVINGS: u32 = 6;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Flow {
     /// The newest turn whose proposal is under way here, and since when.
     begun: Option<(Turn, Millis)>,

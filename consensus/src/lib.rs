@@ -152,7 +152,7 @@ enum Signing {
 
 /// The consensus core of one node in one epoch. Times ending in `_ms` are of a steady clock that never goes back,
 /// unless they are called wall times.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Turns {
     setup: Setup,
     set_hash: Hash,

@@ -31,8 +31,8 @@ impl Verified<Message> {
         Self(Message::Vote(vote))
     }
 
-    /// The simulation's signatures are names, not proofs.
-    #[cfg(test)]
+    /// The signatures of pretended worlds are names, not proofs.
+    #[cfg(any(test, feature = "model"))]
     pub(crate) fn unchecked(message: Message) -> Self {
         Self(message)
     }

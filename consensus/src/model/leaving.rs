@@ -66,6 +66,8 @@ pub struct Leaving {
     members: usize,
     /// With crashes and demand everywhere; else without crashes, and one authority alone knows of work.
     crashes: bool,
+    /// Every order of the honest authorities that leaves the first in its place.
+    orders: Vec<Vec<usize>>,
 }
 
 impl Node {
@@ -76,7 +78,16 @@ impl Node {
 
 impl Leaving {
     pub fn new(members: usize, crashes: bool) -> Self {
-        Self { members, crashes }
+        let honest = members - tolerated_faults(members);
+        let mut orders = vec![vec![0]];
+        for next in 1..honest {
+            // The next one at every place behind the first.
+            orders = orders
+                .iter()
+                .flat_map(|order| (1..=order.len()).map(|at| [&order[..at], &[next], &order[at..]].concat()))
+                .collect();
+        }
+        Self { members, crashes, orders }
     }
 
     fn honest(&self) -> usize {
@@ -146,6 +157,23 @@ impl Leaving {
             recounts: !mutants::SKIP_NOT_RECOUNTED.on(),
             ..Node::default()
         }
+    }
+
+    /// Authorities other than the first are alike: of all the orders of them, the smallest stands for the state.
+    fn alike(&self, state: &State) -> State {
+        let honest = state.nodes.len();
+        let ordered = self.orders.iter().map(|order| {
+            let moved = |set: u8| {
+                let faulty = set >> honest << honest;
+                (0..honest).filter(|place| set & (1 << order[*place]) != 0).fold(faulty, |sum, place| sum | 1 << place)
+            };
+            let nodes = order.iter().map(|from| {
+                let node = state.nodes[*from];
+                Node { endorsers: moved(node.endorsers), skippers: moved(node.skippers), ..node }
+            });
+            nodes.collect::<Vec<Node>>()
+        });
+        State { nodes: ordered.min().unwrap_or_default(), faulty_left: state.faulty_left }
     }
 
     /// Own stored votes are in the own tally.
@@ -223,7 +251,7 @@ impl Model for Leaving {
             self.settle(&mut node);
             next.nodes[at] = node;
         }
-        Some(next)
+        Some(self.alike(&next))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

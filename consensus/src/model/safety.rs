@@ -101,7 +101,7 @@ fn set_of(number: u64, members: usize) -> Arc<AuthoritySet> {
     Arc::new(AuthoritySet { epoch: number, parameters: Parameters::default(), members })
 }
 
-fn first_epoch(members: usize) -> Epoch {
+pub(super) fn first_epoch(members: usize) -> Epoch {
     Epoch { chain: [7; 32], set: set_of(0, members), opening: Opening::Genesis { block: [9; 32] } }
 }
 
