@@ -144,6 +144,13 @@ impl Oracle {
             let next = block.executed.next_set.as_ref().expect("oracle boundary: it names its set");
             assert_eq!(next.hash(), header.next_set_hash, "oracle boundary: another set than the header's");
             self.sets.push(AuthoritySet::clone(next));
+            self.fault(match next.members.len() {
+                4 => "four members decide again",
+                5 => "five members decide",
+                6 => "six members decide",
+                7 => "seven members decide",
+                other => panic!("oracle boundary: a set of {other}"),
+            });
         }
         self.headers.push(header);
         self.note(&[3, header.height, u64::from_le_bytes(*header.id().first_chunk().expect("a hash is longer"))]);

@@ -6,6 +6,11 @@ use crate::founding::{AGENCIES, FOUNDERS};
 use crate::place::Damage;
 use crate::random::Random;
 
+/// One seed in so many is a long one, in which the authority set goes round.
+const ROUNDS: u64 = 10;
+/// Acts of a long one; every third proposes the next change, unless one is under way.
+const ROUND_ACTS: u64 = 45;
+
 /// One thing that happens; numbers are places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
@@ -66,10 +71,14 @@ impl Plan {
             6 | 7 => doubted = Some(faulty),
             _ => {}
         }
-        let changes = random.percent(50);
+        let (round, changes) = (seed % ROUNDS == ROUNDS - 1, random.percent(50));
         let mut draw = Draw { random, changes };
-        for _ in 0..draw.random.between(8, 16) {
-            let acts = draw.acts();
+        let acts = if round { ROUND_ACTS } else { draw.random.between(8, 16) };
+        for number in 0..acts {
+            let mut acts = draw.acts();
+            if round && number % 3 == 0 {
+                acts.push(draw.step(Act::Change));
+            }
             plan.steps.extend(acts);
         }
         if let Some(place) = doubted {

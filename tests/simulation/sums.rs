@@ -28,8 +28,8 @@ pub struct Sums {
     pub history: u64,
 }
 
-/// Every kind of fault that a long run must have met.
-const FAULTS: [&str; 23] = [
+/// Every kind of fault, and every set of authorities, that a long run must have met.
+const FAULTS: [&str; 27] = [
     "bit of the disk flipped",
     "byzantine message",
     "change of authorities",
@@ -40,6 +40,8 @@ const FAULTS: [&str; 23] = [
     "disk in doubt",
     "disk lost",
     "everybody healed",
+    "five members decide",
+    "four members decide again",
     "message delayed and overtaken",
     "message doubled",
     "message lost",
@@ -49,6 +51,8 @@ const FAULTS: [&str; 23] = [
     "pause",
     "range caught up",
     "restart",
+    "seven members decide",
+    "six members decide",
     "slow execution",
     "split",
     "stop in good order",
