@@ -36,6 +36,9 @@ struct Args {
     /// Only the parts of one node, without a network.
     #[arg(long)]
     parts: bool,
+    /// Only the state tree with its store.
+    #[arg(long)]
+    tree: bool,
     /// Only the joining of a new node from a state of so many accounts.
     #[arg(long, value_name = "ACCOUNTS", num_args = 0..=1, default_missing_value = "1000000")]
     join: Option<u64>,
@@ -49,6 +52,7 @@ fn main() -> std::process::ExitCode {
     let done = match args.join {
         Some(accounts) => only_join(accounts),
         None if args.parts => only_parts(),
+        None if args.tree => only_tree(),
         None => bench(&args),
     };
     match done {
@@ -67,6 +71,13 @@ fn only_join(accounts: u64) -> Result<(), String> {
     eprintln!("machine: {}", report::machine());
     let join = join::measure(&home.with_file_name("mingzhang-node"), &scratch.path().join("devnet"), accounts)?;
     println!("{}", join.json());
+    Ok(())
+}
+
+fn only_tree() -> Result<(), String> {
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let leaf_updates = tree::updates_per_second(&scratch.path().join("tree"))?;
+    println!("state tree, store included: {leaf_updates:.0} leaf updates/s on one core");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use crate::crypto::Hash;
+use crate::crypto::{Hash, sha256};
 use crate::merkle::{Frontier, leaf_hash};
 pub use current::Current;
 use key::{Key, KeyHashing};
@@ -52,14 +52,29 @@ impl Stored {
             Some(trail) => {
                 bytes.extend_from_slice(&[0xa3, 0x01]);
                 bytes.extend_from_slice(&self.current);
-                bytes.push(0x02);
-                bytes.extend_from_slice(&crate::codec::Value::Uint(trail.size()).encode());
-                bytes.extend_from_slice(&[0x03, 0x58, 0x20]);
-                bytes.extend_from_slice(&trail.root());
+                bytes.extend_from_slice(&trail_value(trail));
             }
         }
         bytes
     }
+
+    /// The hash of the state leaf, of [`Self::leaf_value`] without a copy of it.
+    pub fn leaf_hash(&self, key: &Key, next: &Key) -> Hash {
+        match &self.trail {
+            None => sha256(&[&[0], key, next, &[0xa1, 0x01], &self.current]),
+            Some(trail) => sha256(&[&[0], key, next, &[0xa3, 0x01], &self.current, &trail_value(trail)]),
+        }
+    }
+}
+
+/// 2: trail count, 3: trail root.
+fn trail_value(trail: &Frontier) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(48);
+    bytes.push(0x02);
+    bytes.extend_from_slice(&crate::codec::Value::Uint(trail.size()).encode());
+    bytes.extend_from_slice(&[0x03, 0x58, 0x20]);
+    bytes.extend_from_slice(&trail.root());
+    bytes
 }
 
 /// An entry of a trail: entry index u64be ‖ entry hash.

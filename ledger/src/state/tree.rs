@@ -83,22 +83,29 @@ pub fn update(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -
         return Err(StateFault::Invariant("the sentinel has no value"));
     }
     let placement = place(view, size, changes)?;
-    let mut dirty: Vec<(u64, Hash)> = Vec::with_capacity(placement.touched.len());
-    for (key, link) in &placement.touched {
-        let hash = match changes.get(key) {
-            Some(stored) => leaf_hash(key, &link.next, &stored.leaf_value()),
+    let Placement { size, touched } = placement;
+    let mut dirty: Vec<(u64, Hash)> = Vec::with_capacity(touched.len());
+    // Both ascend, and every changed key is touched.
+    let mut changed = changes.iter().peekable();
+    for Touched { key, link, .. } in &touched {
+        let hash = match changed.next_if(|(changed, _)| *changed == key) {
+            Some((_, stored)) => stored.leaf_hash(key, &link.next),
             None if *key == SENTINEL => leaf_hash(key, &link.next, &[]),
             None => {
                 let stored = view.read(key)?.ok_or(StateFault::Invariant("a linked leaf has no value"))?;
-                leaf_hash(key, &link.next, &stored.leaf_value())
+                stored.leaf_hash(key, &link.next)
             }
         };
         dirty.push((link.index, hash));
     }
+    if changed.next().is_some() {
+        return Err(StateFault::Invariant("a changed key was not placed"));
+    }
     dirty.sort_unstable_by_key(|(index, _)| *index);
-    let nodes = climb(view, placement.size, dirty)?;
-    let root = root(view, placement.size, &nodes)?;
-    Ok(TreeUpdate { size: placement.size, root, links: placement.links, nodes })
+    let nodes = climb(view, size, dirty)?;
+    let root = root(view, size, &nodes)?;
+    let links = touched.into_iter().filter(|touched| touched.linked).map(|Touched { key, link, .. }| (key, link));
+    Ok(TreeUpdate { size, root, links: links.collect(), nodes })
 }
 
 /// The bytes of a state leaf: key ‖ next ‖ value.
@@ -115,29 +122,37 @@ pub fn leaf_hash(key: &Key, next: &Key, value: &[u8]) -> Hash {
     sha256(&[&[0], key, next, value])
 }
 
+/// A dirty leaf, with its link after the block.
+struct Touched {
+    key: Key,
+    link: Link,
+    /// The leaf is new, or its `next` changed.
+    linked: bool,
+}
+
 /// Where every leaf that the block touches stands.
 struct Placement {
     size: u64,
-    /// Every dirty leaf, with its link after the block.
-    touched: BTreeMap<Key, Link>,
-    links: BTreeMap<Key, Link>,
+    /// Ascending.
+    touched: Vec<Touched>,
 }
 
 /// Finds the changed leaves and links the new ones into the sorted list. Ascending order makes the newest key the only
-/// new one that can be a predecessor, so a run of new keys between two old ones costs one search.
+/// new one that can be a predecessor, so a run of new keys between two old ones costs one search; and it makes whatever
+/// precedes a new key either the leaf that was touched last or one above it.
 fn place(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -> Result<Placement, StateFault> {
-    let mut placement = Placement { size, touched: BTreeMap::new(), links: BTreeMap::new() };
+    let mut placement = Placement { size, touched: Vec::with_capacity(changes.len().saturating_mul(2)) };
     let mut newest: Option<Neighbour> = None;
     if size == 0 {
         let sentinel = Neighbour { key: SENTINEL, index: 0, next: SENTINEL };
-        placement.set(&sentinel)?;
+        placement.touch(&sentinel, true)?;
         placement.size = 1;
         newest = Some(sentinel);
     }
     for key in changes.keys() {
         let found = if size == 0 { None } else { view.position(key)? };
         if let Some(old) = found {
-            placement.touched.entry(*key).or_insert(Link { index: old.index, next: old.next });
+            placement.touch(&old, false)?;
             continue;
         }
         let before = match newest {
@@ -147,9 +162,9 @@ fn place(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -> Res
         if before.key >= *key || (before.next != SENTINEL && before.next <= *key) {
             return Err(StateFault::Invariant("the predecessor does not enclose the new key"));
         }
-        placement.set(&Neighbour { next: *key, ..before })?;
+        placement.touch(&Neighbour { next: *key, ..before }, true)?;
         let leaf = Neighbour { key: *key, index: placement.size, next: before.next };
-        placement.set(&leaf)?;
+        placement.touch(&leaf, true)?;
         placement.size = placement.size.checked_add(1).ok_or(StateFault::Invariant("the tree is full"))?;
         newest = Some(leaf);
     }
@@ -157,12 +172,22 @@ fn place(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -> Res
 }
 
 impl Placement {
-    fn set(&mut self, leaf: &Neighbour) -> Result<(), StateFault> {
+    /// Notes a leaf: the one that was touched last, again, or one above it.
+    fn touch(&mut self, leaf: &Neighbour, linked: bool) -> Result<(), StateFault> {
         let link = Link { index: leaf.index, next: leaf.next };
-        self.links.insert(leaf.key, link);
-        match self.touched.insert(leaf.key, link) {
-            Some(before) if before.index != leaf.index => Err(StateFault::Invariant("a leaf has two indices")),
-            Some(_) | None => Ok(()),
+        match self.touched.last_mut() {
+            Some(last) if last.key > leaf.key => Err(StateFault::Invariant("leaves are not placed in their order")),
+            Some(last) if last.key == leaf.key && last.link.index != leaf.index => {
+                Err(StateFault::Invariant("a leaf has two indices"))
+            }
+            Some(last) if last.key == leaf.key => {
+                (last.link, last.linked) = (link, last.linked || linked);
+                Ok(())
+            }
+            _ => {
+                self.touched.push(Touched { key: leaf.key, link, linked });
+                Ok(())
+            }
         }
     }
 }

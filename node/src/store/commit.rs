@@ -13,7 +13,7 @@ use mingzhang_ledger::header::Header;
 use mingzhang_ledger::merkle::{Frontier, leaf_hash};
 use mingzhang_ledger::recovery::Recovered;
 use mingzhang_ledger::state::key::Key;
-use mingzhang_ledger::state::tree::{SENTINEL, TreeUpdate};
+use mingzhang_ledger::state::tree::{Link, SENTINEL, TreeUpdate};
 use mingzhang_ledger::state::{Stored, TrailAppend};
 use rocksdb::WriteBatch;
 
@@ -178,16 +178,18 @@ impl Store {
         tree: &TreeUpdate,
         batch: &mut WriteBatch,
     ) -> Result<StateWrite, StoreFault> {
-        let mut state =
-            StateWrite { undo: Undo { height, ..Undo::default() }, leaves: Vec::with_capacity(changes.len() * 2) };
+        let room = changes.len() * 2;
+        let mut state = StateWrite { undo: Undo::of(height, room), leaves: Vec::with_capacity(room) };
         let column = self.column(Column::Leaves);
-        let size = self.tip().state_size;
-        let only_linked = tree.links.keys().filter(|key| !changes.contains_key(*key));
-        for key in changes.keys().chain(only_linked) {
-            let is_new = tree.links.get(key).is_some_and(|link| link.index >= size);
-            let before = if is_new { None } else { self.current_leaf(key)? };
-            let leaf = Arc::new(changed_leaf(key, before.as_deref(), changes, tree)?);
-            batch.put_cf(column, key, leaf.encode());
+        let (size, tip_height) = (self.tip().state_size, self.tip().height);
+        let mut bytes = Vec::new();
+        for Dirty { key, value, link } in dirty_leaves(changes, &tree.links) {
+            let is_new = link.is_some_and(|link| link.index >= size);
+            let before = if is_new { None } else { self.current_leaf(key, tip_height)? };
+            let leaf = Arc::new(changed_leaf(key, before.as_deref(), value, link)?);
+            bytes.clear();
+            leaf.encode_into(&mut bytes);
+            batch.put_cf(column, key, &bytes);
             state.undo.remember(key, before);
             state.leaves.push((*key, leaf));
         }
@@ -275,16 +277,40 @@ impl Store {
     }
 }
 
+/// A leaf that a block changes: its new value, its new link, or both.
+struct Dirty<'a> {
+    key: &'a Key,
+    value: Option<&'a Stored>,
+    link: Option<&'a Link>,
+}
+
+/// In the order of their keys, which is the cheapest for the database too.
+fn dirty_leaves<'a>(
+    changes: &'a BTreeMap<Key, Stored>,
+    links: &'a BTreeMap<Key, Link>,
+) -> impl Iterator<Item = Dirty<'a>> {
+    let (mut changes, mut links) = (changes.iter().peekable(), links.iter().peekable());
+    std::iter::from_fn(move || {
+        let key = match (changes.peek(), links.peek()) {
+            (Some((changed, _)), Some((linked, _))) => *changed.min(linked),
+            (Some((key, _)), None) | (None, Some((key, _))) => *key,
+            (None, None) => return None,
+        };
+        let value = changes.next_if(|(changed, _)| *changed == key).map(|(_, stored)| stored);
+        let link = links.next_if(|(linked, _)| *linked == key).map(|(_, link)| link);
+        Some(Dirty { key, value, link })
+    })
+}
+
 /// The leaf after the block, from what it was, its new value and its new link.
 fn changed_leaf(
     key: &Key,
     before: Option<&Leaf>,
-    changes: &BTreeMap<Key, Stored>,
-    tree: &TreeUpdate,
+    value: Option<&Stored>,
+    link: Option<&Link>,
 ) -> Result<Leaf, StoreFault> {
-    let link = tree.links.get(key).map(|link| (link.index, link.next));
-    let place = link.or(before.map(|leaf| (leaf.index, leaf.next)));
-    let value = changes.get(key).or(before.map(|leaf| &leaf.stored));
+    let place = link.map(|link| (link.index, link.next)).or(before.map(|leaf| (leaf.index, leaf.next)));
+    let value = value.or(before.map(|leaf| &leaf.stored));
     let sentinel = Stored::default();
     let value = value.or((*key == SENTINEL).then_some(&sentinel));
     match (place, value) {

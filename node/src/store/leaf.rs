@@ -13,7 +13,7 @@ use mingzhang_ledger::state::tree::{self, Neighbour, SENTINEL};
 const NO_TRAIL: u8 = 0xff;
 /// Leaves, and bytes of values, that the cache holds in each of its two halves: a few large values are no reason to
 /// hold fewer small ones, and many are no way to fill a node's memory.
-const CACHE_HALF: usize = 32_768;
+const CACHE_HALF: usize = 65_536;
 const CACHE_HALF_BYTES: usize = 32 << 20;
 
 /// What stands under one state key.
@@ -32,20 +32,23 @@ impl Leaf {
 
     /// The leaf's hash in the state tree.
     pub fn hash(&self, key: &Key) -> mingzhang_ledger::crypto::Hash {
-        let value = if *key == SENTINEL { Vec::new() } else { self.stored.leaf_value() };
-        tree::leaf_hash(key, &self.next, &value)
+        if *key == SENTINEL { tree::leaf_hash(key, &self.next, &[]) } else { self.stored.leaf_hash(key, &self.next) }
     }
 
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.stored.current.len() + 96);
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.index.to_be_bytes());
         bytes.extend_from_slice(&self.next);
         match &self.stored.trail {
             None => bytes.push(NO_TRAIL),
-            Some(trail) => put_frontier(&mut bytes, trail),
+            Some(trail) => put_frontier(bytes, trail),
         }
         bytes.extend_from_slice(&self.stored.current);
-        bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecFault> {
@@ -116,7 +119,8 @@ impl LeafCache {
 
     fn insert(&mut self, key: Key, since: u64, leaf: Arc<Leaf>) {
         if self.young.len() >= CACHE_HALF || self.young_bytes >= CACHE_HALF_BYTES {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
             self.young_bytes = 0;
         }
         self.young_bytes += leaf.stored.current.len();
@@ -176,7 +180,8 @@ mod tests {
         let shared = Arc::new(leaf(1, 0));
         for number in 0..(3 * CACHE_HALF as u64) {
             let mut key = [0; 32];
-            key[..8].copy_from_slice(&number.to_be_bytes());
+            // Hashed by their last bytes.
+            key[24..].copy_from_slice(&number.to_be_bytes());
             cache.fill(&key, 0, &shared);
         }
         assert!(cache.young.len() + cache.old.len() <= 2 * CACHE_HALF);

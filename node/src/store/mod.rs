@@ -135,9 +135,9 @@ impl Store {
         Ok(self.db.get_cf(self.column(column), key)?)
     }
 
-    /// The leaf as the last final block left it.
-    fn current_leaf(&self, key: &Key) -> Result<Option<Arc<Leaf>>, StoreFault> {
-        if let Some(leaf) = self.cached_leaf(key, self.tip().height) {
+    /// The leaf as the last final block, of this height, left it.
+    fn current_leaf(&self, key: &Key, height: u64) -> Result<Option<Arc<Leaf>>, StoreFault> {
+        if let Some(leaf) = self.cached_leaf(key, height) {
             return Ok(Some(leaf));
         }
         let Some(bytes) = self.db.get_pinned_cf(self.column(Column::Leaves), key)? else { return Ok(None) };

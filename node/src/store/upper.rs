@@ -30,24 +30,31 @@ pub(super) struct Undo {
     pub height: u64,
     /// Leaves before the block; none for keys that it created.
     pub leaves: HashMap<Key, Option<Arc<Leaf>>, KeyHashing>,
-    /// Keys of the leaves that were there before, by index.
-    pub keys: HashMap<u64, Key>,
+    /// Keys of the leaves that were there before, by index; in their order once the block is applied.
+    pub keys: Vec<(u64, Key)>,
     /// Nodes at and above [`GROUP_LEVEL`] before the block, in order of (level, index).
     pub nodes: Vec<PlacedNode>,
 }
 
 impl Undo {
+    /// With room for so many leaves.
+    pub fn of(height: u64, leaves: usize) -> Self {
+        let keys = Vec::with_capacity(leaves);
+        Self { height, leaves: HashMap::with_capacity_and_hasher(leaves, KeyHashing), keys, nodes: Vec::new() }
+    }
+
     /// Notes a leaf as it was before the block; none if the block creates it.
     pub fn remember(&mut self, key: &Key, before: Option<Arc<Leaf>>) {
         if let Some(leaf) = &before {
-            self.keys.insert(leaf.index, *key);
+            self.keys.push((leaf.index, *key));
         }
         self.leaves.insert(*key, before);
     }
 
     /// The hash of a leaf before the block, if the block changed it.
     pub fn leaf_hash(&self, index: u64) -> Option<Hash> {
-        let key = self.keys.get(&index)?;
+        let at = self.keys.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        let (_, key) = self.keys.get(at)?;
         self.leaves.get(key)?.as_ref().map(|leaf| leaf.hash(key))
     }
 
@@ -162,6 +169,7 @@ impl Upper {
                 None => return Err(StateFault::Invariant("a level of the state tree has a gap")),
             }
         }
+        undo.keys.sort_unstable();
         self.height = undo.height;
         self.keep(undo);
         Ok(())
