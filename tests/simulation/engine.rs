@@ -1,7 +1,7 @@
 //! The engine of a simulated node: performs effects under the engine's contract, with the real store and signer; work
 //! beside the engine is done in order, a while later. Starting, stopping and links are here too.
 
-use mingzhang_consensus::message::{MAX_ATTACHED_BYTES, Message};
+use mingzhang_consensus::message::Message;
 use mingzhang_consensus::safety::{SafetyFault, SafetyRecord};
 use mingzhang_consensus::verify::{Check, Refusal, Verified, verdicts};
 use mingzhang_consensus::{Alarm, Audience, BlockId, Build, Effect, Epoch, Input, Want};
@@ -390,11 +390,9 @@ impl crate::place::Running {
     /// The batches of a proposal, for those whom gossip has not reached yet.
     fn attached(&self, record: &SafetyRecord) -> Vec<Batch> {
         let SafetyRecord::Endorsed(endorsed) = record else { return Vec::new() };
-        let small: u64 = endorsed.references.iter().map(|reference| u64::from(reference.bytes)).sum();
-        if small > MAX_ATTACHED_BYTES as u64 || !self.me.is_some_and(|me| record.is_proposal(me, &self.epoch)) {
+        if !self.me.is_some_and(|me| record.is_proposal(me, &self.epoch)) {
             return Vec::new();
         }
-        let batches = endorsed.references.iter().filter_map(|reference| self.blocks.mempool.batch(reference));
-        batches.map(|batch| batch.as_ref().clone()).collect()
+        self.blocks.mempool.attached(&endorsed.references)
     }
 }

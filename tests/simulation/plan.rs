@@ -9,7 +9,7 @@ use crate::random::Random;
 /// One seed in so many is a long one, in which the authority set goes round.
 const ROUNDS: u64 = 10;
 /// Acts of a long one; every third proposes the next change, unless one is under way.
-const ROUND_ACTS: u64 = 45;
+const ROUND_ACTS: u64 = 75;
 
 /// One thing that happens; numbers are places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,13 +70,10 @@ impl Engine {
     /// The batches of a proposal, for those whom gossip has not reached yet.
     fn attached(&self, record: &SafetyRecord) -> Vec<Batch> {
         let SafetyRecord::Endorsed(endorsed) = record else { return Vec::new() };
-        let small: u64 = endorsed.references.iter().map(|reference| u64::from(reference.bytes)).sum();
-        let limit = u64::try_from(mingzhang_consensus::message::MAX_ATTACHED_BYTES).unwrap_or(0);
-        if small > limit || !self.me.is_some_and(|me| record.is_proposal(me, self.turns.epoch())) {
+        if !self.me.is_some_and(|me| record.is_proposal(me, self.turns.epoch())) {
             return Vec::new();
         }
-        let batches = endorsed.references.iter().filter_map(|reference| self.parts.mempool.batch(reference));
-        batches.map(|batch| batch.as_ref().clone()).collect()
+        self.parts.mempool.attached(&endorsed.references)
     }
 
     fn perform_one(&mut self, effect: Effect) -> Result<(), EngineFault> {

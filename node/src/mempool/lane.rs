@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mingzhang_consensus::lanes::{after, order};
-use mingzhang_consensus::message::{MAX_REFERENCES, MAX_WAITING};
+use mingzhang_consensus::message::{MAX_ATTACHED_BYTES, MAX_REFERENCES, MAX_WAITING};
 use mingzhang_ledger::authority::Parameters;
 use mingzhang_ledger::batch::{Batch, LanePosition, Reference};
 use mingzhang_ledger::crypto::Hash;
@@ -130,6 +130,17 @@ impl Lanes {
     /// The batch at the place that a reference names, whatever sizes it claims.
     pub fn get(&self, reference: &Reference) -> Option<&Held> {
         self.lanes.get(usize::from(reference.author))?.held.get(&place(reference))
+    }
+
+    /// Those held of the batches that a proposal names, if they may travel with it: small together, as they are encoded.
+    pub fn attached(&self, references: &[Reference]) -> Vec<Batch> {
+        let held = || references.iter().filter_map(|reference| self.get(reference));
+        let payloads: usize = held().map(|held| held.batch.payload.len()).sum();
+        if payloads > MAX_ATTACHED_BYTES {
+            return Vec::new();
+        }
+        let size: usize = held().map(|held| held.batch.encode().len()).sum();
+        if size > MAX_ATTACHED_BYTES { Vec::new() } else { held().map(|held| Batch::clone(&held.batch)).collect() }
     }
 
     /// Whether a batch at this place is of use at all, before its content is looked at. `needed`: a block names it, so

@@ -242,6 +242,11 @@ impl Mempool {
         self.lock().lanes.get(reference).map(|held| Arc::clone(&held.batch))
     }
 
+    /// The batches of an own proposal, to ride on it.
+    pub fn attached(&self, references: &[Reference]) -> Vec<Batch> {
+        self.lock().lanes.attached(references)
+    }
+
     /// Whether a batch with this author, place and content is held.
     pub fn holds(&self, batch: &Batch) -> bool {
         let hash = batch.hash();

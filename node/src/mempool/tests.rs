@@ -52,6 +52,19 @@ fn lanes_get_equal_shares_in_the_order_of_the_height() {
 }
 
 #[test]
+fn what_rides_on_a_proposal_is_small_as_it_is_encoded() {
+    let limit = mingzhang_consensus::message::MAX_ATTACHED_BYTES;
+    let overhead = held(0, 1, 0, 100).batch.encode().len() - 100;
+    for (payloads, rides) in [([limit / 2 - overhead; 2], 2), ([limit / 2 - overhead, limit / 2 - overhead + 1], 0)] {
+        let mut lanes = Lanes::new(0, &[LanePosition::default()], 1 << 20);
+        let batches = [0, 1].map(|seq| held(0, 1, seq as u64, payloads[seq]));
+        batches.iter().for_each(|held| assert_eq!(lanes.hold(held.clone(), false), Holding::Held));
+        let attached = lanes.attached(&batches.map(|held| held.reference));
+        assert_eq!(attached.len(), rides, "{payloads:?} bytes of payload");
+    }
+}
+
+#[test]
 fn a_gap_ends_a_lane_and_a_later_run_goes_on() {
     let mut lanes = lanes(1);
     for (run, seq) in [(5, 0), (5, 2), (9, 0), (9, 1)] {

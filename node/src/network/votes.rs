@@ -1,6 +1,6 @@
 //! The only door for a vote: it takes what is durable and nothing else. What others signed goes through `relay`.
 
-use mingzhang_consensus::message::{MAX_ATTACHED_BYTES, Message};
+use mingzhang_consensus::message::Message;
 use mingzhang_consensus::{Audience, Epoch};
 use mingzhang_ledger::batch::Batch;
 
@@ -9,10 +9,8 @@ use crate::signer::SignedVote;
 use crate::store::Durable;
 
 impl Handle {
-    /// Sends an own vote, or the own proposal that it is, with batches attached if they are few.
+    /// Sends an own vote, or the own proposal that it is, with the batches that ride on it.
     pub fn vote(&self, vote: &Durable<SignedVote>, attached: Vec<Batch>, to: &Audience, epoch: &Epoch) {
-        let size: usize = attached.iter().map(|batch| batch.encode().len()).sum();
-        let attached = if size <= MAX_ATTACHED_BYTES { attached } else { Vec::new() };
         self.transmit(&vote.message(attached, epoch), to, epoch);
     }
 
