@@ -7,7 +7,7 @@
 //! the world is the product of three of them.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, RwLock};
@@ -315,10 +315,10 @@ impl Node {
     /// A second of the faulty authority to every endorsement, and a confirmation.
     fn temptations(&self, world: &Cores) -> Vec<Said> {
         let endorsed = self.journal.iter().filter_map(|record| match record {
-            SafetyRecord::Endorsed(one) | SafetyRecord::Confirmed { late: Some(one), .. } => Some(one),
+            SafetyRecord::Endorsed(one) | SafetyRecord::Confirmed { late: Some(one), .. } => Some(&**one),
             SafetyRecord::Skipped { .. } | SafetyRecord::Confirmed { late: None, .. } => None,
         });
-        let statements = endorsed.flat_map(|one: &Box<Endorsed>| {
+        let statements = endorsed.flat_map(|one: &Endorsed| {
             let (epoch, turn, height, block) = (one.just.epoch, one.turn, one.header.height, one.block());
             let seconds = (turn > 1).then(|| one.statement());
             seconds.into_iter().chain([Statement::Confirm { epoch, turn, height, block }])
@@ -334,9 +334,9 @@ pub struct Cores {
     /// What the faulty authority can say from the start: two blocks, and that it skips.
     proposals: [Said; 2],
     skips: Vec<Said>,
-    nodes: RwLock<HashMap<u64, Arc<Node>>>,
+    nodes: RwLock<BTreeMap<u64, Arc<Node>>>,
     /// Where an event leads a node; itself, where it changes nothing.
-    ways: RwLock<HashMap<(u64, u64), u64>>,
+    ways: RwLock<BTreeMap<(u64, u64), u64>>,
 }
 
 impl Cores {
