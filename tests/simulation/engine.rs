@@ -154,6 +154,12 @@ impl World {
         if !records.is_empty() {
             let stored = store.persist(&running.epoch, records);
             durable.extend(stored.unwrap_or_else(|fault| panic!("oracle store: {fault}")).each());
+            if std::mem::take(&mut here.sync_fails) {
+                // Some of it may be on disk, and nothing is signed.
+                self.oracle.fault("sync failed, process stopped");
+                self.crash(place);
+                return Vec::new();
+            }
             here.note_synced();
         }
         let sync_ms = self.random.between(1, self.weather.sync_max_ms.max(1));

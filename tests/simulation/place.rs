@@ -62,6 +62,10 @@ pub struct Place {
     pub slow_ms: u64,
     /// The process dies after so many more effects.
     pub effects_left: Option<u64>,
+    /// Its next sync fails, and with it the process.
+    pub sync_fails: bool,
+    /// Its disk is nearly full: nothing new is taken.
+    full: bool,
     pub tick_at: Option<u64>,
     /// When the work that was given to it so far is done.
     pub busy_until: u64,
@@ -123,6 +127,8 @@ impl Place {
             paused_until: 0,
             slow_ms: 0,
             effects_left: None,
+            sync_fails: false,
+            full: false,
             tick_at: None,
             busy_until: 0,
             doubted: false,
@@ -191,6 +197,7 @@ impl Place {
         let packing: Loop =
             Box::pin(async move { packer.pack_all(|batch| outbox.borrow_mut().push(batch.clone())).await });
         let (turns, signer, me, first) = self.core(&store, &epoch)?;
+        mempool.accept(!self.full);
         let blocks = Blocks { store, executor, mempool };
         self.running =
             Some(Running { blocks, turns, signer, epoch, me, catching_up: false, admitting, packing, packed });
@@ -199,6 +206,18 @@ impl Place {
         self.busy_until = 0;
         self.note_synced();
         Ok(first)
+    }
+
+    /// Fills its disk or makes room on it, as the node's own look at its disk finds.
+    pub fn set_full(&mut self, full: bool) {
+        self.full = full;
+        if let Some(running) = &self.running {
+            running.blocks.mempool.accept(!full);
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.full
     }
 
     /// Consensus and signer as the store has them; as in the engine.
@@ -283,7 +302,7 @@ impl Place {
     /// The process is gone; of what was not synced, the disk keeps a part by chance. True if something was lost.
     pub fn crash(&mut self, random: &mut Random) -> bool {
         self.running = None;
-        self.effects_left = None;
+        (self.effects_left, self.sync_fails) = (None, false);
         let Some(log) = self.newest_log() else { return false };
         let written = log.metadata().expect("the log is there").len();
         let kept = random.between(self.synced.min(written), written);

@@ -27,6 +27,10 @@ pub enum Act {
     Change,
     Crash(usize),
     CrashAfter(usize, u64),
+    /// Its next sync fails.
+    SyncFails(usize),
+    /// Its disk is full until everything heals.
+    FullDisk(usize),
     Stop(usize),
     Start(usize),
     LoseDisk(usize),
@@ -158,7 +162,7 @@ impl Draw {
     fn acts(&mut self) -> Vec<Step> {
         let mut acts = vec![self.work()];
         let place = self.place();
-        match self.random.between(0, 18) {
+        match self.random.between(0, 20) {
             0..=2 => acts.push(if self.changes { Act::Change } else { Act::Heal }),
             3 | 4 => acts.push(Act::Crash(place)),
             5 | 6 => acts.push(Act::CrashAfter(place, self.random.between(0, 12))),
@@ -171,6 +175,8 @@ impl Draw {
             15 => acts.push(Act::ClockJump(place, self.random.between(0, 3_000) as i64 - 1_500)),
             16 => acts.push(Act::ClockDrift(place, self.random.between(0, 40_000) as i64 - 20_000)),
             17 => acts.push(Act::Slow(place, self.random.between(100, 1_500))),
+            18 => acts.push(Act::SyncFails(place)),
+            19 => acts.push(Act::FullDisk(place)),
             _ => {
                 acts.extend((0..AGENCIES.len()).map(Act::Crash));
                 acts.extend((0..AGENCIES.len()).map(Act::Start));

@@ -101,6 +101,11 @@ impl World {
                 self.crash(place);
             }
             Act::CrashAfter(place, effects) if self.is_up(place) => self.places[place].effects_left = Some(effects),
+            Act::SyncFails(place) => self.places[place].sync_fails = true,
+            Act::FullDisk(place) => {
+                self.oracle.fault("disk full");
+                self.places[place].set_full(true);
+            }
             Act::Stop(place) if self.is_up(place) => {
                 self.oracle.fault("stop in good order");
                 self.places[place].stop().unwrap_or_else(|fault| panic!("oracle store: {fault}"));
@@ -161,6 +166,7 @@ impl World {
             Act::Heal => {
                 self.oracle.fault("everybody healed");
                 self.heal();
+                self.places.iter_mut().for_each(|place| place.set_full(false));
             }
             _ => {}
         }
@@ -305,7 +311,8 @@ impl World {
         for place in 0..self.places.len() {
             let here = &mut self.places[place];
             (here.clock_drift_ppm, here.clock_offset_ms, here.slow_ms) = (0, 0, 0);
-            (here.effects_left, here.paused_until) = (None, 0);
+            (here.effects_left, here.sync_fails, here.paused_until) = (None, false, 0);
+            here.set_full(false);
             if self.is_up(place) {
                 self.step(place, mingzhang_consensus::Input::Tick);
                 self.tell_work(place);

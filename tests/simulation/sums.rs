@@ -29,7 +29,7 @@ pub struct Sums {
 }
 
 /// Every kind of fault, and every set of authorities, that a long run must have met.
-const FAULTS: [&str; 27] = [
+const FAULTS: [&str; 29] = [
     "bit of the disk flipped",
     "byzantine message",
     "change of authorities",
@@ -37,6 +37,7 @@ const FAULTS: [&str; 27] = [
     "clock jump",
     "crash",
     "crash between two effects",
+    "disk full",
     "disk in doubt",
     "disk lost",
     "everybody healed",
@@ -56,6 +57,7 @@ const FAULTS: [&str; 27] = [
     "slow execution",
     "split",
     "stop in good order",
+    "sync failed, process stopped",
     "unsynced writes lost",
 ];
 

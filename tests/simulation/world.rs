@@ -240,7 +240,11 @@ impl World {
         self.oracle.sums.submitted += 1;
         match answer {
             Ok(_) if !self.is_honest(place) => {}
-            Ok(Submitted::Admitted(_)) => self.oracle.expect(place, record),
+            Ok(Submitted::Admitted(admitted)) => {
+                let fresh = !admitted.repeated;
+                assert!(!(fresh && self.places[place].is_full()), "oracle disk: a full one takes something new");
+                self.oracle.expect(place, record);
+            }
             Ok(Submitted::Recorded { transaction_id, index }) => {
                 self.oracle.check_recorded(record, &transaction_id, index);
             }
