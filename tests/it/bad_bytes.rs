@@ -20,6 +20,7 @@ use mingzhang_ledger::receipt::Receipt;
 use mingzhang_ledger::seal::Seal;
 use mingzhang_ledger::transaction::Transaction;
 use mingzhang_ledger::verify::{Authorities, Verdict, bundle, receipt};
+use mingzhang_tests::assured;
 use mingzhang_tests::chain::{Chain, secret};
 
 /// Largest payload of a batch in these tests.
@@ -223,6 +224,7 @@ fn no_spoilt_message_is_taken() {
         }
     }
     println!("{tried} spoilt messages, all refused");
+    assured::count("bad_inputs", "spoilt wire messages, all refused", tried);
     assert!(taken.is_empty(), "{taken}");
 }
 
@@ -294,6 +296,7 @@ fn spoilt_receipts_are_judged_by_their_code() {
     let stranger = Authorities::new("other.example/main-00", [9; 32], chain.sets[0].clone());
     assert_eq!(code(&receipt(&stranger, &text, None).report.verdict), 4001);
     println!("{} receipts judged", rows.len() + 1);
+    assured::count("bad_inputs", "receipts, each judged with its code", rows.len() + 1);
     assert!(wrong.is_empty(), "{wrong}");
 }
 
@@ -334,5 +337,6 @@ fn spoilt_bundles_are_judged_by_their_code() {
         }
     }
     println!("{} bundles judged", BUNDLES.len());
+    assured::count("bad_inputs", "bundles of evidence, each judged with its code", BUNDLES.len());
     assert!(wrong.is_empty(), "{wrong}");
 }

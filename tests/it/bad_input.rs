@@ -8,6 +8,7 @@ use mingzhang_ledger::codec::{Value, put_counted};
 use mingzhang_ledger::crypto::SigningKey;
 use mingzhang_ledger::transaction::{CONTENT_TYPE, MAX_TRANSACTION_BYTES, Payload, Transaction};
 use mingzhang_node::api::{MAX_BATCH_BYTES, MAX_BATCH_TRANSACTIONS, MAX_LIST_ITEMS};
+use mingzhang_tests::assured;
 use mingzhang_tests::world::{Officer, World, anchor_body};
 use serde_json::Value as Json;
 
@@ -242,7 +243,9 @@ fn every_bad_input_is_refused_by_its_code_and_the_node_goes_on() {
         judge("one more item than allowed", 2004, world.get(seat, path));
     }
     assert!(wrong.is_empty(), "{wrong}");
-    println!("{} bad inputs to the API, all refused", rows.len() + QUESTIONS.len() + lists.len());
+    let tried = rows.len() + QUESTIONS.len() + lists.len();
+    println!("{tried} bad inputs to the API, all refused");
+    assured::count("bad_inputs", "to the API of a real node, each refused with its code", tried);
     the_node_goes_on(&world, &forge);
 }
 

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use mingzhang_tests::assured;
 use mingzhang_tests::world::{Told, World, run};
 
 /// Longest sentence that an error may be.
@@ -142,6 +143,7 @@ fn mistakes_of_an_operator_end_in_one_sentence() {
     drop(world);
     other_network(&mut verdicts);
     println!("{} mistakes of operators and clerks, each named", verdicts.count);
+    assured::count("bad_inputs", "mistakes of operators and clerks, each named in one sentence", verdicts.count);
     assert!(verdicts.wrong.is_empty(), "{}", verdicts.wrong);
 }
 

@@ -1,5 +1,6 @@
 //! What the tests of the whole share.
 
+pub mod assured;
 pub mod chain;
 pub mod chaos;
 pub mod fuzz;

@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mingzhang_ledger::crypto::{PublicKey, Signature};
+use mingzhang_tests::assured;
 use mingzhang_tests::chain::Chain;
 use signed_note::{Note, NoteError, StandardVerifier, Verifier, VerifierList, key_id};
 
@@ -75,6 +76,7 @@ fn all_seals_with_the_keys_of_the_policy() {
     verifiers.push(log_verifier(&chain.policy(1)));
     let (verified, unverified) = note.verify(&VerifierList::new(verifiers)).expect("all lines hold");
     assert_eq!((verified.len(), unverified.len()), (4, 0));
+    assured::count("verifiers", "signed_note, signatures of a checkpoint", verified.len());
     let old = VerifierList::new(witnesses(&chain.policy(0)));
     assert!(matches!(note.verify(&old), Err(NoteError::UnverifiedNote)), "keys of another epoch are unknown");
 }

@@ -3,15 +3,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind};
 use mingzhang_ledger::state::key;
+use mingzhang_tests::assured;
 use mingzhang_tests::chain::{Chain, secret};
 
 const VERIFIED: i32 = 0;
 const FAILED: i32 = 1;
 const INCONCLUSIVE: i32 = 2;
 const SKIPPED: i32 = 77;
+/// Verdicts of `verify.py` so far.
+static JUDGED: Mutex<usize> = Mutex::new(0);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
@@ -19,7 +23,13 @@ fn root() -> PathBuf {
 
 fn python(arguments: &[&Path]) -> i32 {
     let run = Command::new("python3").arg(root().join("verifiers/verify.py")).args(arguments).output();
-    run.map_or(SKIPPED, |output| output.status.code().expect("an exit status"))
+    let verdict = run.map_or(SKIPPED, |output| output.status.code().expect("an exit status"));
+    if verdict != SKIPPED {
+        let mut judged = JUDGED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *judged += 1;
+        assured::count("verifiers", "verify.py, written from the protocol page alone, verdicts", *judged);
+    }
+    verdict
 }
 
 /// Whether Python and its module are here; says so by name if not.

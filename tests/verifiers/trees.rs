@@ -11,12 +11,13 @@ use mingzhang_ledger::proof::SubjectKind;
 use mingzhang_ledger::seal::Checkpoint;
 use mingzhang_ledger::state::trail_entry;
 use mingzhang_ledger::state::tree::{SENTINEL, TreeView, leaf_bytes};
+use mingzhang_tests::assured;
 use mingzhang_tests::chain::{Chain, secret};
 use sha2::Sha256;
 use tlog_tiles::tlog;
 
 /// Both libraries build the tree from the leaves' bytes and must agree with ours in root and every path.
-fn check(leaves: &[Vec<u8>], root: Hash, path: impl Fn(u64) -> Vec<Hash>) {
+fn check(leaves: &[Vec<u8>], root: Hash, path: impl Fn(u64) -> Vec<Hash>) -> usize {
     let mut theirs = MemoryBackedTree::<Sha256, Vec<u8>>::new();
     leaves.iter().for_each(|leaf| theirs.push(leaf.clone()));
     assert_eq!(theirs.root().as_bytes().as_slice(), root);
@@ -30,17 +31,20 @@ fn check(leaves: &[Vec<u8>], root: Hash, path: impl Fn(u64) -> Vec<Hash>) {
         tlog::check_record(&hashes, size, tlog::Hash(root), index as u64, tlog::record_hash(leaf))
             .expect("tlog_tiles accepts our path");
     }
+    leaves.len()
 }
 
 #[test]
 fn log() {
     let chain = Chain::sample();
+    let mut paths = 0;
     for size in 1..=chain.log.len() {
         let root = Frontier::of(chain.log[..size].iter().copied()).root();
-        check(&chain.entries[..size], root, |index| {
+        paths += check(&chain.entries[..size], root, |index| {
             inclusion_path(chain.log.as_slice(), index, size as u64).expect("in memory")
         });
     }
+    assured::count("verifiers", "ct-merkle and tlog_tiles, paths in the log", paths);
 }
 
 #[test]
@@ -53,6 +57,7 @@ fn consistency_of_the_log() {
         let hashes = ours.into_iter().map(tlog::Hash).collect();
         tlog::check_tree(&hashes, size as u64, root(size), old as u64, root(old)).expect("tlog_tiles accepts it");
     }
+    assured::count("verifiers", "tlog_tiles, consistency proofs of the log", size - 1);
 }
 
 #[test]
@@ -64,14 +69,16 @@ fn trails() {
         trail.entries.iter().map(|item| trail_entry(item.index, &chain.log[item.index as usize]).to_vec()).collect();
     assert!(leaves.len() > 5);
     let hashes: Vec<Hash> = leaves.iter().map(|leaf| mingzhang_ledger::merkle::leaf_hash(leaf)).collect();
-    check(&leaves, trail.root, |index| {
+    let paths = check(&leaves, trail.root, |index| {
         inclusion_path(hashes.as_slice(), index, leaves.len() as u64).expect("in memory")
     });
+    assured::count("verifiers", "ct-merkle and tlog_tiles, paths in a trail", paths);
 }
 
 #[test]
 fn state() {
     let chain = Chain::sample();
+    let mut paths = 0;
     for (height, state) in chain.states.iter().enumerate().skip(1) {
         let header = chain.header(height);
         let mut leaves: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
@@ -83,8 +90,11 @@ fn state() {
         }
         let leaves: Vec<Vec<u8>> = leaves.into_values().collect();
         assert_eq!(leaves.len() as u64, header.state_size);
-        check(&leaves, header.state_root, |index| inclusion_path(state, index, header.state_size).expect("in memory"));
+        paths += check(&leaves, header.state_root, |index| {
+            inclusion_path(state, index, header.state_size).expect("in memory")
+        });
     }
+    assured::count("verifiers", "ct-merkle and tlog_tiles, paths in the state tree", paths);
 }
 
 #[test]
