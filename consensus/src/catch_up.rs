@@ -261,6 +261,7 @@ impl Turns {
                 block.status = Status::Invalid { reason };
                 self.accuse_proposer(&header);
             }
+            Verdict::OtherReferences => self.forget_proposed(&id),
             Verdict::MissingBatches { references } => block.status = Status::Missing(references),
             Verdict::MissingParent => {
                 block.status = Status::Known;
@@ -278,6 +279,14 @@ impl Turns {
                 block.retry_at = retry_at;
                 self.effects.push(Effect::Alarm(Alarm::ExecutionFailed { block: id, reason }));
             }
+        }
+    }
+
+    /// Nobody signs a block's references but through its header: what came with it says nothing of the block.
+    fn forget_proposed(&mut self, id: &BlockId) {
+        self.blocks.remove(id);
+        for state in self.turns.values_mut() {
+            state.proposal.take_if(|seen| seen.block == *id);
         }
     }
 

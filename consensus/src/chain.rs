@@ -47,6 +47,10 @@ impl Blocks {
         self.0.entry(header.id()).or_insert(Block { header, references, status: Status::Known, retry_at: 0 });
     }
 
+    pub(crate) fn remove(&mut self, id: &BlockId) {
+        self.0.remove(id);
+    }
+
     pub(crate) fn is_valid(&self, id: &BlockId) -> bool {
         self.0.get(id).is_some_and(|block| matches!(block.status, Status::Valid { .. }))
     }

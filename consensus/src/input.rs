@@ -77,6 +77,9 @@ pub enum Verdict {
     Valid { acted: bool },
     /// Any of that differs. Deterministic: every honest node says the same.
     Invalid { reason: String },
+    /// The references that came with the block are not those that its header commits to: whoever passed them on spoilt
+    /// them. No verdict on the block. The core forgets it, takes its proposal anew, or fetches it once it is certified.
+    OtherReferences,
     /// These batches are not held here. The core fetches them and executes again.
     MissingBatches { references: Vec<Reference> },
     /// The parent's state is not held here (the executor dropped it, or never had it). The core executes the

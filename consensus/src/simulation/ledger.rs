@@ -222,6 +222,11 @@ impl Executor {
 
     pub fn execute(&mut self, header: &Header, refs: &[Reference], epoch: &Epoch, contents: &Contents) -> Verdict {
         let Some(parent) = self.executed.get(&header.parent) else { return Verdict::MissingParent };
+        let before = parent.positions_in(epoch.number());
+        let after = lanes::check_references(&before, refs, header.height, &epoch.set.parameters);
+        if !after.is_ok_and(|positions| batches_digest(&positions, refs) == header.batches) {
+            return Verdict::OtherReferences;
+        }
         let missing: Vec<Reference> = refs.iter().filter(|reference| !self.holds(reference)).copied().collect();
         if !missing.is_empty() {
             return Verdict::MissingBatches { references: missing };

@@ -138,6 +138,31 @@ fn missing_batches_are_fetched_and_the_block_is_executed_again() {
 }
 
 #[test]
+fn references_that_were_spoilt_on_the_way_say_nothing_of_the_block() {
+    let executes = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Execute { .. }));
+    let (mut puppet, block, just) = first_block();
+    puppet.propose(&block, &just);
+    let effects = puppet.executed(&block, Verdict::OtherReferences);
+    assert_eq!((kinds(&effects), reports(&effects)), (vec![], vec![]), "neither a vote nor an accusation");
+    // The proposal as it was meant comes after all.
+    puppet.propose(&block, &just);
+    assert_eq!(kinds(&puppet.valid(&block)), [Kind::Endorse]);
+
+    // Or a quorum saw it as it was meant: it is fetched, and confirmed late.
+    let (mut puppet, block, just) = first_block();
+    puppet.propose(&block, &just);
+    puppet.executed(&block, Verdict::OtherReferences);
+    puppet.votes(&[0, 1, 2], puppet.endorse(&block, &just));
+    let wants = |effect: &Effect| matches!(effect, Effect::Fetch { want: Want::Block { id }, .. } if *id == block.id);
+    let effects = puppet.wait(100);
+    assert!(effects.iter().any(wants), "{effects:?}");
+    let (header, references) = (block.header.expect("not genesis"), block.references.clone());
+    let found = Found::Block { header, positions: block.positions.clone(), references };
+    assert!(executes(&puppet.step(Input::Fetched { found })));
+    assert!(!puppet.valid(&block).iter().any(|effect| matches!(effect, Effect::Alarm(_))));
+}
+
+#[test]
 fn what_is_invalid_untimely_or_empty_too_soon_is_skipped() {
     let (mut puppet, block, just) = first_block();
     puppet.propose(&block, &just);

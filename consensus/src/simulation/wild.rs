@@ -102,7 +102,7 @@ impl Wild {
         let block = self.block(puppet);
         let header = block.header.expect("not genesis");
         let from = self.peer();
-        match self.random.between(0, 15) {
+        match self.random.between(0, 16) {
             0 => Input::Connected { peer: from },
             1 => Input::Disconnected { peer: from },
             2 => Input::Built {
@@ -126,6 +126,7 @@ impl Wild {
             12 => Input::Health { ok: self.random.percent(80) },
             13 => Input::Fetched { found: Found::Batches { block: block.id } },
             14 => Input::Executed { block: block.id, verdict: Verdict::Failed { reason: "wild".into() } },
+            15 => Input::Executed { block: block.id, verdict: Verdict::OtherReferences },
             _ => Input::Tick,
         }
     }

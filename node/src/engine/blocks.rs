@@ -48,6 +48,12 @@ impl Blocks {
     }
 
     pub fn execute(&self, header: &Header, references: &[Reference]) -> Verdict {
+        match self.executor.commits_to(header, references) {
+            Ok(true) => {}
+            Ok(false) => return Verdict::OtherReferences,
+            Err(ExecutorFault::MissingParent(_)) => return Verdict::MissingParent,
+            Err(fault) => return Verdict::Failed { reason: fault.to_string() },
+        }
         let batches = match self.mempool.held(references) {
             Ok(batches) => batches,
             Err(missing) => return Verdict::MissingBatches { references: missing },

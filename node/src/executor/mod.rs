@@ -172,6 +172,17 @@ impl Executor {
         Ok(Draft { header, references, acted })
     }
 
+    /// Whether a header commits to these references, in this order after its parent's lanes. Nobody signs references but
+    /// through the header: others than its own are spoilt, by whoever handed them on, and say nothing of the block.
+    pub fn commits_to(&self, header: &Header, references: &[Reference]) -> Result<bool, ExecutorFault> {
+        let before = self.positions(&header.parent).ok_or(ExecutorFault::MissingParent(header.parent))?;
+        if before.is_empty() {
+            return Err(ExecutorFault::LanesUnknown);
+        }
+        let after = lanes::check_references(&before, references, header.height, &self.store.set().parameters);
+        Ok(after.is_ok_and(|positions| batches_digest(&positions, references) == header.batches))
+    }
+
     /// Recomputes a proposed header. `batches` are what this node holds for `references`, in their order; the caller
     /// has found all of them.
     pub fn validate(&self, header: &Header, references: &[Reference], batches: &[HeldBatch]) -> Verdict {

@@ -210,7 +210,10 @@ fn every_lie_of_a_proposer_is_named() {
     }
     assert_eq!(judge.executor.pending_count(), 0);
     let mut claimed = references(&batches);
+    assert_eq!(judge.executor.commits_to(&good, &claimed), Ok(true));
+    assert_eq!(judge.executor.commits_to(&good, &claimed[1..]), Ok(false));
     claimed[0].records += 1;
+    assert_eq!(judge.executor.commits_to(&good, &claimed), Ok(false), "spoilt on the way");
     let oversold = judge.executor.validate(&good, &claimed, &batches);
     assert!(matches!(oversold, Verdict::Invalid { reason } if reason.starts_with("batch")));
     let gap = [held(1, 0..4)];

@@ -222,11 +222,12 @@ impl Authority {
                 Some(Input::Built { turn: build.turn, draft: Draft { header, references: Vec::new(), acted: true } })
             }
             Effect::Execute { block, .. } => {
-                let verdict = match verdict % 6 {
+                let verdict = match verdict % 7 {
                     0 => Verdict::Invalid { reason: "it is so told".to_owned() },
                     1 => Verdict::MissingBatches { references: Vec::new() },
                     2 => Verdict::MissingParent,
                     3 => Verdict::Failed { reason: "it is so told".to_owned() },
+                    4 => Verdict::OtherReferences,
                     _ => Verdict::Valid { acted: verdict > 100 },
                 };
                 Some(Input::Executed { block, verdict })
