@@ -387,10 +387,12 @@ impl Mempool {
         self.changed.notify_one();
     }
 
-    /// A boundary block became final: lanes start anew, and own transactions are batched again under a new run.
+    /// A boundary block became final: lanes start anew, and own transactions are batched again under a new run. Who has
+    /// a seat again finds in the store what it answered for before.
     pub fn open_epoch(&self, epoch: &Epoch, seat: Option<Seat>) -> Result<(), StoreFault> {
-        {
+        let returns = {
             let mut state = self.lock();
+            let returns = state.seat.is_none() && seat.is_some();
             // Read under the lock: what is committed after it advances these lanes.
             let tip = self.parts.store.tip();
             let mut positions = if tip.epoch == epoch.number() { tip.lanes.clone() } else { Vec::new() };
@@ -400,8 +402,12 @@ impl Mempool {
             state.author_keys = author_keys(epoch);
             state.head = (tip.height, positions);
             state.seat = seat;
-        }
+            returns
+        };
         self.open_run()?;
+        if returns {
+            self.restore_own()?;
+        }
         let now_ms = self.parts.clock.now_ms();
         self.lock().own.requeue_all(now_ms);
         self.packing.notify_one();

@@ -204,16 +204,25 @@ fn what_was_left_out_is_queued_again_and_what_is_final_is_forgotten() {
     assert!(own.take(&parameters, (7, 1), 200).is_empty());
 }
 
+fn first_epoch() -> Epoch {
+    let genesis = genesis();
+    let opening = Opening::Genesis { block: entry::genesis_id(&genesis.hash) };
+    Epoch { chain: genesis.hash, set: Arc::new(genesis.set.clone()), opening }
+}
+
+/// The seat of agency 1.
+fn seat() -> Option<Seat> {
+    Seat::find(&first_epoch(), &key(1, KeyOf::Consensus))
+}
+
 /// A mempool of agency 1 over a new store.
 fn mempool(folder: &std::path::Path, limits: Limits) -> (Arc<Mempool>, Submissions, Arc<Store>) {
-    let genesis = genesis();
+    mempool_at(folder, limits, seat())
+}
+
+fn mempool_at(folder: &std::path::Path, limits: Limits, seat: Option<Seat>) -> (Arc<Mempool>, Submissions, Arc<Store>) {
+    let (genesis, epoch) = (genesis(), first_epoch());
     let store = Arc::new(crate::node::open_store(folder, &genesis).expect("opens"));
-    let epoch = Epoch {
-        chain: genesis.hash,
-        set: Arc::new(genesis.set.clone()),
-        opening: Opening::Genesis { block: entry::genesis_id(&genesis.hash) },
-    };
-    let seat = Seat::find(&epoch, &key(1, KeyOf::Consensus));
     let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"));
     let parts = Parts {
         network: genesis.founding.network.clone(),
@@ -276,6 +285,20 @@ async fn admissions_are_idempotent_checked_and_survive_a_restart() {
     drop((mempool, submissions, store));
     let (mempool, _submissions, _store) = self::mempool(folder.path(), LIMITS);
     assert_eq!(mempool.fill().own_transactions, 2);
+}
+
+#[tokio::test]
+async fn what_was_answered_for_waits_for_the_seat_to_come_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mempool, mut submissions, store) = mempool(folder.path(), LIMITS);
+    let record = anchor(&genesis(), 1, 1, mempool.parts.clock.now_ms() + 60_000);
+    assert!(submit_all(&mempool, &mut submissions, vec![record]).await[0].is_ok());
+    drop((mempool, submissions, store));
+    // It lost its seat, was started again meanwhile, and has one again.
+    let (mempool, _submissions, _store) = mempool_at(folder.path(), LIMITS, None);
+    assert_eq!(mempool.fill().own_transactions, 0);
+    mempool.open_epoch(&first_epoch(), seat()).expect("an epoch opens");
+    assert_eq!((mempool.fill().own_transactions, mempool.fill().own_queued), (1, 1));
 }
 
 #[tokio::test]
