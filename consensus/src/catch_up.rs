@@ -245,6 +245,9 @@ impl Turns {
         let asked = self.fetches.contains_key(&Need::Block(header.id()));
         if asked && batches_digest(positions, &references) == header.batches {
             self.blocks.insert(header, references);
+            if let Some(block) = self.blocks.get_mut(&header.id()) {
+                block.vouched = true;
+            }
         }
     }
 
@@ -259,6 +262,11 @@ impl Turns {
             Verdict::Valid { acted } => block.status = Status::Valid { acted },
             Verdict::Invalid { reason } => {
                 block.status = Status::Invalid { reason };
+                self.accuse_proposer(&header);
+            }
+            // The header itself commits to what breaks the rules of lanes.
+            Verdict::OtherReferences if block.vouched => {
+                block.status = Status::Invalid { reason: "its batches do not continue their lanes".to_owned() };
                 self.accuse_proposer(&header);
             }
             Verdict::OtherReferences => self.forget_proposed(&id),

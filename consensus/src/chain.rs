@@ -24,6 +24,8 @@ pub(crate) enum Status {
 pub(crate) struct Block {
     pub(crate) header: Header,
     pub(crate) references: Vec<Reference>,
+    /// The references and the lane positions after them were checked against the header when it was fetched.
+    pub(crate) vouched: bool,
     pub(crate) status: Status,
     /// Not executed again before this moment of the steady clock.
     pub(crate) retry_at: Millis,
@@ -44,7 +46,8 @@ impl Blocks {
 
     /// A block that is known already keeps its status.
     pub(crate) fn insert(&mut self, header: Header, references: Vec<Reference>) {
-        self.0.entry(header.id()).or_insert(Block { header, references, status: Status::Known, retry_at: 0 });
+        let (vouched, status) = (false, Status::Known);
+        self.0.entry(header.id()).or_insert(Block { header, references, vouched, status, retry_at: 0 });
     }
 
     pub(crate) fn remove(&mut self, id: &BlockId) {

@@ -39,7 +39,9 @@ impl Turns {
             self.answer_with_just(from);
             return;
         }
-        let first = state.proposal.is_none() && turn > self.last_final.turn;
+        // Nobody else hands it on: the references beside it are not signed, so only its author may speak for them.
+        let is_its_author = from == self.setup.epoch.proposer(turn);
+        let first = is_its_author && state.proposal.is_none() && turn > self.last_final.turn;
         if first {
             state.proposal = Some(Seen { block, just_hash, timely });
             self.flow.begin(turn, self.steady_ms);
@@ -47,7 +49,7 @@ impl Turns {
         if first || is_its_just {
             state.justs.insert(just_hash, proposal.just.clone());
         }
-        if first || is_certified {
+        if is_its_author && (first || is_certified) {
             self.blocks.insert(proposal.header, proposal.references);
         }
         self.note_seen(from, turn);

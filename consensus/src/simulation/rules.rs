@@ -159,7 +159,22 @@ fn references_that_were_spoilt_on_the_way_say_nothing_of_the_block() {
     let (header, references) = (block.header.expect("not genesis"), block.references.clone());
     let found = Found::Block { header, positions: block.positions.clone(), references };
     assert!(executes(&puppet.step(Input::Fetched { found })));
-    assert!(!puppet.valid(&block).iter().any(|effect| matches!(effect, Effect::Alarm(_))));
+    let (mut divergent, alarms) = (puppet.core.clone(), |effect: &Effect| matches!(effect, Effect::Alarm(_)));
+    assert!(!puppet.valid(&block).iter().any(alarms));
+    // What was checked against the header and still does not fit is the header's own fault.
+    let verdict = Verdict::OtherReferences;
+    let effects = divergent.step(puppet.now, Input::Executed { block: block.id, verdict });
+    assert!(effects.iter().any(alarms), "{effects:?}");
+}
+
+#[test]
+fn only_its_author_hands_on_a_proposal() {
+    let (mut puppet, block, just) = first_block();
+    let message = puppet.proposal(block.header.expect("not genesis"), &block.references[..0], &just);
+    let effects = puppet.hear(1, message);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Execute { .. })), "{effects:?}");
+    assert!(puppet.propose(&block, &just).iter().any(|effect| matches!(effect, Effect::Execute { .. })));
+    assert_eq!(kinds(&puppet.valid(&block)), [Kind::Endorse]);
 }
 
 #[test]
