@@ -260,6 +260,21 @@ pub fn put_counted(target: &mut Vec<u8>, bytes: &[u8]) {
     target.extend_from_slice(bytes);
 }
 
+/// A short name is a text, and is copied without an allocation.
+pub(crate) mod name {
+    use minicbor::decode::{Decoder, Error};
+    use minicbor::encode::{self, Encoder, Write};
+    use smol_str::SmolStr;
+
+    pub fn encode<C, W: Write>(name: &SmolStr, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.str(name)?.ok()
+    }
+
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<SmolStr, Error> {
+        d.str().map(SmolStr::from)
+    }
+}
+
 /// A shared value is encoded as itself.
 pub(crate) mod shared {
     use std::sync::Arc;

@@ -49,6 +49,8 @@ use crate::sync;
 
 /// Seals and strays that may wait for their turn.
 const SIDE_QUEUE_LENGTH: usize = 1_024;
+/// How long more of what waits already may go unsaid.
+const MORE_WORK_PAUSE: Duration = Duration::from_millis(10);
 /// How often it is looked whether an agreed action is due.
 const DUE_INTERVAL: Duration = Duration::from_secs(1);
 /// Fetches that may wait to begin.
@@ -407,11 +409,17 @@ async fn tell_work(mempool: &Mempool, inputs: &mpsc::Sender<Input>) -> Result<()
     let mut last = Work::default();
     loop {
         let work = mempool.work()?;
+        let more_of_it = !last.waiting.is_empty() && !work.waiting.is_empty();
         if work != last {
             last = work.clone();
             if inputs.send(Input::Work(work)).await.is_err() {
                 return Ok(());
             }
+        }
+        // That something waits is said at once. Under load every batch would be news, and each look costs as much as
+        // a few records.
+        if more_of_it {
+            tokio::time::sleep(MORE_WORK_PAUSE).await;
         }
         // The time of an agreed change comes without anything else changing.
         tokio::select! {

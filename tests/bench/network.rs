@@ -12,6 +12,7 @@ use mingzhang_genesis::Genesis;
 use mingzhang_ledger::codec::put_counted;
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::entry::record_entry;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::parts::{self, Parts};
@@ -19,8 +20,8 @@ use mingzhang_tests::work::{BENCH, Officers, Signed};
 
 /// How often the generator hands in what is due, per node.
 const BEAT: Duration = Duration::from_millis(25);
-/// Pauses between looking for new blocks.
-const LOOK: Duration = Duration::from_millis(5);
+/// Pauses between looking for new blocks: each look costs a node as much as a record or two.
+const LOOK: Duration = Duration::from_millis(10);
 /// Longest wait for the tail of a run.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long approvals follow requests, and confirmations approvals.
@@ -333,6 +334,23 @@ impl Watch {
     }
 }
 
+/// What the generator reads of the answer to a batch; parsing the rest would be its own load.
+#[derive(Deserialize)]
+struct Answers {
+    items: Vec<Standing>,
+}
+
+/// Refusals carry their HTTP status here, as a number.
+#[derive(Deserialize)]
+struct Standing {
+    #[serde(default, deserialize_with = "text_only")]
+    status: Option<String>,
+}
+
+fn text_only<'d, D: serde::Deserializer<'d>>(field: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(field)?.as_str().map(str::to_owned))
+}
+
 async fn hand_in(client: reqwest::Client, url: String, chunk: Vec<Signed>, watch: Arc<Watch>) {
     let now = Instant::now();
     if let Ok(mut sent) = watch.sent.lock() {
@@ -340,12 +358,13 @@ async fn hand_in(client: reqwest::Client, url: String, chunk: Vec<Signed>, watch
     }
     let request = client.post(url).header("content-type", "application/cose").body(framed(&chunk));
     let answer = match request.send().await {
-        Ok(response) => response.json::<Value>().await.ok(),
+        Ok(response) => response.json::<Answers>().await.ok(),
         Err(_) => None,
     };
-    let items = answer.and_then(|answer| answer["items"].as_array().cloned()).unwrap_or_default();
+    let items = answer.map(|answer| answer.items).unwrap_or_default();
     for (position, record) in chunk.iter().enumerate() {
-        let accepted = items.get(position).is_some_and(|item| item["status"] == "pending" || item["status"] == "final");
+        let status = items.get(position).and_then(|item| item.status.as_deref());
+        let accepted = matches!(status, Some("pending" | "final"));
         if !accepted && watch.sent.lock().ok().and_then(|mut sent| sent.remove(&record.id)).is_some() {
             watch.refused.fetch_add(1, Ordering::Relaxed);
         }

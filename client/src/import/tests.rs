@@ -156,7 +156,7 @@ impl MemoryLedger {
         let mut standings = Vec::new();
         for (transaction, record) in transactions.iter().zip(execution.records) {
             let verdict = if record.outcome == 0 { Verdict::Applied } else { Verdict::Rejected(record.outcome) };
-            let key = (record.agency, record.record_id);
+            let key = (record.agency.to_string(), record.record_id);
             self.log.insert(key, (transaction.clone(), verdict));
             standings.push(Standing { detail: record.detail, ..self.standing(transaction, verdict, false) });
         }

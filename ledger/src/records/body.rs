@@ -139,7 +139,7 @@ impl FromValue for Role {
 impl FromValue for Ref {
     fn from_value(value: &Value) -> Option<Self> {
         match value.as_array()? {
-            [agency, id] => Some(Self { agency: agency.as_text()?.to_owned(), id: id.as_bytes()?.try_into().ok()? }),
+            [agency, id] => Some(Self { agency: agency.as_text()?.into(), id: id.as_bytes()?.try_into().ok()? }),
             _ => None,
         }
     }

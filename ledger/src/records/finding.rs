@@ -73,7 +73,7 @@ fn responsible(scene: &mut Scene<'_>) -> Verdict {
         _ => None,
     };
     let agency = &scene.signer.agency;
-    if *agency != finding.subject.agency && Some(agency) != matters_agency.as_ref() {
+    if *agency != finding.subject.agency && Some(agency.as_str()) != matters_agency.as_deref() {
         return reject(3003, format!("finding {reference} does not concern {agency}"));
     }
     Ok(())

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
+use smol_str::SmolStr;
 
 use super::calendar::Day;
 use super::case::{Case, Licence, Matter};
@@ -29,15 +30,15 @@ use crate::transaction::RecordId;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(array)]
 pub struct Ref {
-    #[n(0)]
-    pub agency: String,
+    #[cbor(n(0), with = "crate::codec::name")]
+    pub agency: SmolStr,
     #[cbor(n(1), with = "minicbor::bytes")]
     pub id: RecordId,
 }
 
 impl Ref {
     pub fn new(agency: &str, id: &RecordId) -> Self {
-        Self { agency: agency.to_owned(), id: *id }
+        Self { agency: agency.into(), id: *id }
     }
 
     /// The key of the record's leaf.
@@ -130,8 +131,8 @@ pub struct RecordLeaf {
     /// 0 applied; else the number of the rule that rejected the record.
     #[n(1)]
     pub outcome: u16,
-    #[n(2)]
-    pub record_type: String,
+    #[cbor(n(2), with = "crate::codec::name")]
+    pub record_type: SmolStr,
     #[cbor(n(3), with = "minicbor::bytes")]
     pub transaction_id: Hash,
     #[n(4)]
@@ -160,6 +161,25 @@ pub struct RecordLeaf {
 }
 
 impl RecordLeaf {
+    /// A copy with another object.
+    pub fn with_object(&self, object: Object) -> Self {
+        Self {
+            index: self.index,
+            outcome: self.outcome,
+            record_type: self.record_type.clone(),
+            transaction_id: self.transaction_id,
+            mode: self.mode,
+            key_id: self.key_id,
+            persons: self.persons.clone(),
+            recorded: self.recorded,
+            effective: self.effective,
+            flags: self.flags.clone(),
+            subjects: self.subjects.clone(),
+            object: Some(object),
+            waiting: self.waiting.clone(),
+        }
+    }
+
     /// Applied and, if it needed approval, approved.
     pub fn in_effect(&self) -> bool {
         self.outcome == 0 && self.waiting.as_ref().is_none_or(Waiting::is_effective)

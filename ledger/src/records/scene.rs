@@ -14,7 +14,8 @@ use super::waiting::Waiting;
 use crate::codec::Value;
 use crate::outcome::Rejection;
 use crate::state::execute::{BlockContext, Effect, Network};
-use crate::state::{Overlay, Snapshot, StateFault, key};
+use crate::state::key::{self, Key};
+use crate::state::{Overlay, Snapshot, StateFault};
 
 /// Why a step stopped: a rule rejected the record, or this machine could not read its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +102,9 @@ pub struct Scene<'a> {
 
 /// A record leaf read once, and whether it must be written.
 struct Cached {
+    key: Key,
     leaf: Option<Arc<RecordLeaf>>,
-    /// The object as it was read, kept once it is replaced.
+    /// The object as it was read, kept once it is replaced, if it is shown.
     before: Option<Object>,
     changed: bool,
 }
@@ -119,6 +121,8 @@ pub(crate) struct Outcome<'a> {
     pub mode: Mode,
     /// Earlier objects that the record changed, if they are shown.
     pub effects: Vec<Effect>,
+    /// The state keys of the records that were looked at.
+    pub keys: BTreeMap<Ref, Key>,
     pub shows_effects: bool,
 }
 
@@ -169,8 +173,9 @@ impl<'a> Scene<'a> {
 
     fn cached(&mut self, reference: &Ref) -> Result<Option<&Arc<RecordLeaf>>, StateFault> {
         if !self.leaves.contains_key(reference) {
-            let leaf = self.draft.shared(&reference.key())?;
-            self.leaves.insert(reference.clone(), Cached { leaf, before: None, changed: false });
+            let key = reference.key();
+            let leaf = self.draft.shared(&key)?;
+            self.leaves.insert(reference.clone(), Cached { key, leaf, before: None, changed: false });
         }
         Ok(self.leaves.get(reference).and_then(|cached| cached.leaf.as_ref()))
     }
@@ -205,10 +210,14 @@ impl<'a> Scene<'a> {
         }
         self.leaf(reference)?;
         match self.leaves.get_mut(reference) {
-            Some(Cached { leaf: Some(leaf), before, changed }) => {
-                let replaced = Arc::make_mut(leaf).object.replace(object);
-                if before.is_none() {
-                    *before = replaced;
+            Some(Cached { leaf: Some(leaf), before, changed, .. }) => {
+                if self.shows_effects && before.is_none() {
+                    before.clone_from(&leaf.object);
+                }
+                match Arc::get_mut(leaf) {
+                    Some(own) => own.object = Some(object),
+                    // Its old object is not copied for the sake of the rest.
+                    None => *leaf = Arc::new(leaf.with_object(object)),
                 }
                 *changed = true;
                 Ok(())
@@ -340,14 +349,16 @@ impl<'a> Scene<'a> {
     /// Writes what the scene cached and hands everything over.
     pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
         let mut effects = Vec::new();
-        for (reference, cached) in &self.leaves {
-            if let Cached { leaf: Some(leaf), changed: true, before } = cached {
-                self.draft.put_shared(reference.key(), leaf.clone())?;
-                let shown = self.shows_effects && leaf.object != *before;
-                if let Some(after) = leaf.object.clone().filter(|_| shown) {
-                    effects.push(Effect { reference: reference.clone(), before: before.clone(), after });
+        let mut keys = BTreeMap::new();
+        for (reference, Cached { key, leaf, before, changed }) in self.leaves {
+            if let (Some(leaf), true) = (leaf, changed) {
+                if self.shows_effects && leaf.object != before {
+                    let after = leaf.object.clone();
+                    effects.extend(after.map(|after| Effect { reference: reference.clone(), before, after }));
                 }
+                self.draft.put_shared(key, leaf)?;
             }
+            keys.insert(reference, key);
         }
         for (currency, totals) in &self.totals {
             if !totals.balances() {
@@ -364,6 +375,7 @@ impl<'a> Scene<'a> {
             signer: self.signer,
             mode: self.mode,
             effects,
+            keys,
             shows_effects: self.shows_effects,
         })
     }

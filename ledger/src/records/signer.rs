@@ -1,5 +1,7 @@
 //! Who signed a record: key, person, agency and roles as the registry knows them at a block's time.
 
+use smol_str::SmolStr;
+
 use super::body::Record;
 use super::calendar::Day;
 use super::object::{Object, Person, RecordLeaf, Ref};
@@ -12,7 +14,7 @@ use crate::state::{Overlay, StateFault, key};
 #[derive(Debug, Clone)]
 pub struct Signer {
     pub key_id: KeyId,
-    pub agency: String,
+    pub agency: SmolStr,
     pub person: Person,
     /// The officer on whose behalf the signer acts, with the delegation's own bounds in `grants`.
     pub behalf_of: Option<Person>,
@@ -53,7 +55,7 @@ impl Signer {
         let grants = if retired { Vec::new() } else { grants_in_force(state, agency, &registered.person, time_ms)? };
         Ok(Some(Self {
             key_id,
-            agency: agency.to_owned(),
+            agency: agency.into(),
             person: registered.person,
             behalf_of: None,
             revoked: registered.revoked_from.is_some_and(|from| from <= time_ms),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
+use smol_str::SmolStr;
 
 use super::body::{self, Body, Record};
 use super::judge;
@@ -58,8 +59,8 @@ pub struct Approval {
     /// Position in `needs`.
     #[n(0)]
     pub need: u32,
-    #[n(1)]
-    pub agency: String,
+    #[cbor(n(1), with = "crate::codec::name")]
+    pub agency: SmolStr,
     #[cbor(n(2), with = "minicbor::bytes")]
     pub key_id: KeyId,
     #[n(3)]

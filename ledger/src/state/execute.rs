@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
+use smol_str::SmolStr;
 
 use super::key::{self, Key};
 use super::{Overlay, Parts, Remembered, Snapshot, StateFault, Stored, TrailAppend};
@@ -24,6 +25,9 @@ use crate::records::scene::{Cast, Flag, Halt, Outcome, Scene};
 use crate::records::signer::Signer;
 use crate::records::waiting::{self, Need};
 use crate::transaction::{RecordId, Transaction};
+
+/// State keys that a record changes beside those that the whole block does; only for how much room is made.
+const CHANGES_PER_RECORD: usize = 3;
 
 /// What execution must know about the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +64,9 @@ pub struct Candidate {
 pub struct RecordOutcome {
     pub index: u64,
     pub transaction_id: Hash,
-    pub agency: String,
+    pub agency: SmolStr,
     pub record_id: RecordId,
-    pub record_type: String,
+    pub record_type: SmolStr,
     /// 0 applied; else the number of the rule that rejected it.
     pub outcome: u16,
     pub flags: Vec<u16>,
@@ -120,11 +124,15 @@ pub fn execute_after(
     recovered: Option<&AuthoritySet>,
 ) -> Result<Execution, StateFault> {
     let remembered = Remembered::new(state);
-    let mut draft = Overlay::new(&remembered);
+    let mut draft = Overlay::with_room(&remembered, candidates.len().saturating_mul(CHANGES_PER_RECORD));
     if let Some(set) = recovered {
         crate::records::governance::recover(&mut draft, set)?;
     }
-    let mut execution = Execution::default();
+    let mut execution = Execution {
+        entries: Vec::with_capacity(candidates.len()),
+        records: Vec::with_capacity(candidates.len()),
+        ..Execution::default()
+    };
     let mut index = block.first_index;
     for (position, candidate) in candidates.iter().enumerate() {
         let transaction = &*candidate.transaction;
@@ -223,9 +231,9 @@ fn run(
         record: RecordOutcome {
             index,
             transaction_id: transaction.id(),
-            agency: payload.agency.clone(),
+            agency: record.reference.agency.clone(),
             record_id: payload.record_id,
-            record_type: payload.record_type.clone(),
+            record_type: SmolStr::new_static(kind.name),
             outcome: code,
             flags,
             detail,
@@ -259,7 +267,8 @@ type Closed = (Vec<u16>, Parts, Vec<Effect>);
 
 /// Writes the record's own leaf, its trails, registries and findings, and asserts what must hold.
 fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_until: u64) -> Result<Closed, StateFault> {
-    let Outcome { mut draft, flags, touched, registries, created, signer, mode, mut effects, shows_effects } = outcome;
+    let Outcome { mut draft, flags, touched, registries, created, signer, mode, mut effects, keys: known, shows_effects } =
+        outcome;
     let Ending { record, transaction, index, code, needs, subjects } = ending;
     let mut joined = subjects;
     joined.extend(touched);
@@ -279,7 +288,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
     let leaf = RecordLeaf {
         index,
         outcome: code,
-        record_type: record.kind.name.to_owned(),
+        record_type: SmolStr::new_static(record.kind.name),
         transaction_id: record.transaction_id,
         mode,
         key_id: record.key_id,
@@ -302,7 +311,11 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         }
     }
     joined.insert(Subject::OfficerKey(record.key_id));
-    let keys: BTreeSet<Key> = joined.iter().map(Subject::key).collect();
+    let key_of = |subject: &Subject| {
+        let known = subject.record().and_then(|reference| known.get(reference));
+        known.copied().unwrap_or_else(|| subject.key())
+    };
+    let keys: BTreeSet<Key> = joined.iter().map(key_of).collect();
     let registries: BTreeSet<Key> = registries.iter().map(|name| key::registry(name)).collect();
     assert_only_joined_subjects_change(base, &draft, [&keys, &registries])?;
     let entry_hash = leaf_hash(&record_entry(code, transaction.bytes()));
@@ -361,7 +374,7 @@ fn finding_subjects(
         }
     }
     if names.is_empty() {
-        names.push(record.reference.agency.clone());
+        names.push(record.reference.agency.to_string());
     }
     Ok(names)
 }

@@ -168,6 +168,13 @@ impl<'a> Overlay<'a> {
         Self { base, changes: HashMap::default(), appends: Vec::new(), joins: Vec::new() }
     }
 
+    /// With room for so many changes.
+    pub fn with_room(base: &'a dyn Snapshot, changes: usize) -> Self {
+        let changes = HashMap::with_capacity_and_hasher(changes, KeyHashing);
+        let appends = Vec::with_capacity(changes.capacity());
+        Self { base, changes, appends, joins: Vec::new() }
+    }
+
     /// The typed current value under a key.
     pub fn get<T: Typed>(&self, key: &Key) -> Result<Option<T>, StateFault> {
         Ok(self.shared::<T>(key)?.map(|value| T::clone(&value)))

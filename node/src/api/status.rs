@@ -5,6 +5,7 @@ use mingzhang_ledger::records::object::RecordLeaf;
 use mingzhang_ledger::records::view::{Lens, WaitsFor, standing};
 use mingzhang_ledger::state::{Snapshot as _, key};
 use mingzhang_ledger::transaction::Transaction;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Problem;
@@ -39,28 +40,56 @@ pub fn at_index(view: &View<'_>, utc_offset_minutes: i32, index: u64) -> Result<
     Ok(status)
 }
 
+/// The status of a record that was admitted this moment. Thousands a second are told: written without a tree in between.
+#[derive(Debug, Serialize)]
+pub struct Pending {
+    tx_id: String,
+    record_type: String,
+    agency_id: String,
+    record_id: String,
+    status: &'static str,
+    outcome: Option<()>,
+    code: Option<()>,
+    detail: Option<()>,
+    effect: Option<()>,
+    waits_for: [(); 0],
+    valid_until: Option<()>,
+    flags: [(); 0],
+    height: Option<()>,
+    index: Option<()>,
+    block_time: Option<()>,
+    expires_at: Value,
+    repeated: bool,
+}
+
+impl Pending {
+    pub fn of(transaction: &Transaction) -> Self {
+        let payload = transaction.payload();
+        Self {
+            tx_id: hash_text(&transaction.id()),
+            record_type: payload.record_type.clone(),
+            agency_id: payload.agency.clone(),
+            record_id: key::id_text(&payload.record_id),
+            status: "pending",
+            outcome: None,
+            code: None,
+            detail: None,
+            effect: None,
+            waits_for: [],
+            valid_until: None,
+            flags: [],
+            height: None,
+            index: None,
+            block_time: None,
+            expires_at: time_text(payload.expires_at),
+            repeated: false,
+        }
+    }
+}
+
 /// The status of a record that is not final.
 pub fn pending(transaction: &Transaction) -> Value {
-    let payload = transaction.payload();
-    json!({
-        "tx_id": hash_text(&transaction.id()),
-        "record_type": payload.record_type,
-        "agency_id": payload.agency,
-        "record_id": key::id_text(&payload.record_id),
-        "status": "pending",
-        "outcome": null,
-        "code": null,
-        "detail": null,
-        "effect": null,
-        "waits_for": [],
-        "valid_until": null,
-        "flags": [],
-        "height": null,
-        "index": null,
-        "block_time": null,
-        "expires_at": time_text(payload.expires_at),
-        "repeated": false,
-    })
+    json!(Pending::of(transaction))
 }
 
 pub fn leaf_of(view: &View<'_>, transaction: &Transaction) -> Result<Option<RecordLeaf>, Problem> {

@@ -1,5 +1,6 @@
 //! Submitting signed transactions and asking where they stand. A wait follows the final height; nothing polls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -8,16 +9,17 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mingzhang_ledger::batch::transactions;
-use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::outcome::{Code, Refusal};
 use mingzhang_ledger::records::{record_type, view as words};
 use mingzhang_ledger::state::execute::{BlockContext, simulate as dry_run};
 use mingzhang_ledger::state::key;
 use mingzhang_ledger::transaction::{Transaction, TransactionFault};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, hash_text, parse_hash, read};
 use super::proofs::record_at;
+use super::status::Pending;
 use super::wait::{Asked, await_final};
 use super::{MAX_BATCH_TRANSACTIONS, MAX_WAIT_S, Node, Problem, status};
 use crate::mempool::Submitted;
@@ -28,6 +30,9 @@ const TOO_LARGE: Code = Code(1002);
 const FIELD: Code = Code(1004);
 /// A fault of this node.
 const STORE_FAULT: Code = Code(5010);
+
+/// Transactions of a batch that are decoded before others get their turn.
+const DECODED_AT_ONCE: usize = 32;
 
 /// Runs a wait, for so many seconds at most; how it ends shows in what is read next.
 pub async fn wait_until<F: Future>(wait_s: u64, wait: F) {
@@ -72,9 +77,9 @@ pub async fn transaction(State(node): State<Node>, headers: HeaderMap, body: Byt
 }
 
 /// POST /batches: (length u32 ‖ COSE)*, one answer for each.
-pub async fn batch(State(node): State<Node>, headers: HeaderMap, body: Bytes) -> Answer {
+pub async fn batch(State(node): State<Node>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
     let wait_s = preferred_wait_s(&headers);
-    let framed: Vec<Vec<u8>> = transactions(&body, MAX_BATCH_TRANSACTIONS + 1).map(<[u8]>::to_vec).collect();
+    let framed: Vec<&[u8]> = transactions(&body, MAX_BATCH_TRANSACTIONS + 1).collect();
     if framed.len() > MAX_BATCH_TRANSACTIONS {
         return Err(Problem::over_limit(format!("more than {MAX_BATCH_TRANSACTIONS} transactions in one batch")));
     }
@@ -82,64 +87,84 @@ pub async fn batch(State(node): State<Node>, headers: HeaderMap, body: Bytes) ->
     if whole != body.len() {
         return Err(Problem::malformed(format!("framing is wrong at byte {whole} of {}", body.len())));
     }
+    let mut decoded = Vec::with_capacity(framed.len());
+    for some in framed.chunks(DECODED_AT_ONCE) {
+        decoded.extend(some.iter().map(|bytes| decode(bytes).map(Arc::new)));
+        tokio::task::yield_now().await;
+    }
     // All are handed in together: they share one check and one synced write.
-    let submissions: Vec<_> = framed
-        .into_iter()
-        .map(|bytes| {
-            let node = Node::clone(&node);
-            tokio::spawn(async move { submit(&node, decode(&bytes)?, wait_s).await })
-        })
-        .collect();
-    let (mut items, mut asked, mut places) = (Vec::with_capacity(submissions.len()), Vec::new(), Vec::new());
-    for submission in submissions {
-        let interrupted = |_| Err(Problem::new(STORE_FAULT, "a submission was interrupted"));
-        items.push(match submission.await.unwrap_or_else(interrupted) {
-            Ok(Step::Answered(status)) => status,
+    let sound: Vec<Arc<Transaction>> = decoded.iter().flatten().cloned().collect();
+    let mut submitted = node.submit_all(sound).await.into_iter();
+    let (mut items, mut asked, mut places) = (Vec::with_capacity(decoded.len()), Vec::new(), Vec::new());
+    for transaction in decoded {
+        let interrupted = || Err(Problem::new(STORE_FAULT, "a submission was interrupted"));
+        let step = transaction.and_then(|transaction| {
+            submitted.next().map_or_else(interrupted, |answer| next_step(transaction, answer, wait_s))
+        });
+        items.push(match step {
+            Ok(Step::Admitted(pending)) => Item::Pending(pending),
             Ok(Step::Open(open)) => {
                 asked.push(*open);
                 places.push(items.len());
-                Value::Null
+                Item::Said(Value::Null)
             }
-            Err(problem) => problem.in_language(&headers).json(),
+            Err(problem) => Item::Said(problem.in_language(&headers).json()),
         });
     }
     // Nor is each watched alone: after a block, one look finds all that became final.
     let standings = await_final(&node, asked, wait_s).await.map_err(|problem| problem.in_language(&headers))?;
     for (place, standing) in places.into_iter().zip(standings) {
         if let Some(item) = items.get_mut(place) {
-            *item = standing;
+            *item = Item::Said(standing);
         }
     }
-    Ok(Json(json!({ "items": items })))
+    Ok(Json(Items { items }).into_response())
+}
+
+/// One answer of a batch.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Item {
+    Pending(Box<Pending>),
+    Said(Value),
+}
+
+#[derive(Serialize)]
+struct Items {
+    items: Vec<Item>,
 }
 
 /// Submits one transaction, waits if asked to, and says where it stands.
 async fn one(node: &Node, transaction: Transaction, wait_s: u64) -> Result<Value, Problem> {
-    match submit(node, transaction, wait_s).await? {
-        Step::Answered(status) => Ok(status),
+    let transaction = Arc::new(transaction);
+    let submitted = node.submit(Arc::clone(&transaction)).await;
+    match next_step(transaction, submitted, wait_s)? {
+        Step::Admitted(pending) => Ok(json!(pending)),
         Step::Open(asked) => Ok(await_final(node, vec![*asked], wait_s).await?.pop().unwrap_or_default()),
     }
 }
 
 /// What follows on a submission.
 enum Step {
-    Answered(Value),
+    Admitted(Box<Pending>),
     Open(Box<Asked>),
 }
 
-async fn submit(node: &Node, transaction: Transaction, wait_s: u64) -> Result<Step, Problem> {
-    let tx_id = hash_text(&transaction.id());
-    let kept = transaction.clone();
-    let submitted = node.submit(transaction).await;
-    let (id, repeated) = match submitted.map_err(|refusal| Problem::from(refusal).about(tx_id))? {
+fn next_step(
+    transaction: Arc<Transaction>,
+    submitted: Result<Submitted, Refusal>,
+    wait_s: u64,
+) -> Result<Step, Problem> {
+    let about = |refusal| Problem::from(refusal).about(hash_text(&transaction.id()));
+    let (id, repeated) = match submitted.map_err(about)? {
         Submitted::Admitted(admitted) => (admitted.transaction_id, admitted.repeated),
         Submitted::Recorded { transaction_id, .. } => (transaction_id, true),
     };
     // What was admitted this moment cannot be final yet: without a wait, nothing needs to be read.
     if wait_s == 0 && !repeated {
-        return Ok(Step::Answered(status::pending(&kept)));
+        return Ok(Step::Admitted(Box::new(Pending::of(&transaction))));
     }
-    Ok(Step::Open(Box::new(Asked { id, transaction: kept, repeated })))
+    Ok(Step::Open(Box::new(Asked { id, transaction, repeated })))
 }
 
 #[derive(Debug, Deserialize)]

@@ -21,7 +21,7 @@ const EXPIRED: Code = Code(1008);
 pub struct Asked {
     /// Of the transaction that is on the log or on its way there, which an earlier envelope may have brought.
     pub id: Hash,
-    pub transaction: Transaction,
+    pub transaction: Arc<Transaction>,
     pub repeated: bool,
 }
 

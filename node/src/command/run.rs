@@ -91,11 +91,18 @@ pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> 
     start_logs(&start.config, session.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .worker_threads(runtime_threads())
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| Failure::new(5024, format!("the runtime cannot be started: {error}")))?;
     runtime.block_on(serve(start))?;
     Ok(Answer::default())
+}
+
+/// Execution, admission and signatures have threads of their own: what is left for the runtime, network and API, shares
+/// the processors with them, and a second thread on a machine of two only takes turns with the first.
+fn runtime_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {

@@ -16,10 +16,12 @@ use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::oneshot;
 
 use super::own::{Pending, RecordKey, record_key};
-use super::{Admitted, BAD_SIGNATURE, Mempool, NOT_READY, Submission, Submissions, TOO_MANY};
+use super::{
+    Admitted, BAD_SIGNATURE, Mempool, NOT_READY, SUBMISSION_QUEUE_LENGTH, Submission, Submissions, TOO_MANY,
+};
 use crate::store::{Admission, StoreFault, View};
 
-/// Submissions that are checked and stored together.
+/// Transactions that are checked and stored together, and what came with the last of them.
 const MAX_GROUP: usize = 1_024;
 /// In an entry of the log, the transaction stands behind type and outcome.
 const RECORD_HEAD_BYTES: usize = 3;
@@ -46,16 +48,46 @@ struct Fresh {
 
 impl Mempool {
     /// Checks, stores and promises one transaction. Waits only for its turn in a bounded queue.
-    pub async fn submit(&self, transaction: Transaction) -> Result<Submitted, Refusal> {
-        let transaction = Arc::new(transaction);
-        if let Some(known) = self.known(&transaction) {
-            return known;
+    pub async fn submit(&self, transaction: impl Into<Arc<Transaction>>) -> Result<Submitted, Refusal> {
+        self.submit_all(vec![transaction.into()]).await.pop().unwrap_or_else(|| Err(not_checked()))
+    }
+
+    /// As [`Self::submit`], of many that share one check and one synced write: an answer for each, in order.
+    pub async fn submit_all(&self, transactions: Vec<Arc<Transaction>>) -> Vec<Result<Submitted, Refusal>> {
+        let known = transactions.iter().map(|transaction| self.known(transaction));
+        let mut answers: Vec<Option<Result<Submitted, Refusal>>> = known.collect();
+        let unknown = |(transaction, answer): (Arc<Transaction>, &Option<_>)| answer.is_none().then_some(transaction);
+        let open: Vec<Arc<Transaction>> = transactions.into_iter().zip(&answers).filter_map(unknown).collect();
+        let checked = if open.is_empty() { Vec::new() } else { self.checked(open).await };
+        for (place, answer) in answers.iter_mut().filter(|answer| answer.is_none()).zip(checked) {
+            *place = Some(answer);
         }
-        let (reply, answer) = oneshot::channel();
-        if self.submissions.try_send(Submission { transaction, reply }).is_err() {
-            return Err(Refusal::new(TOO_MANY, "the queue of submissions is full"));
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(not_checked()))).collect()
+    }
+
+    /// Hands transactions to whoever admits them; as many as find no room are refused.
+    async fn checked(&self, mut transactions: Vec<Arc<Transaction>>) -> Vec<Result<Submitted, Refusal>> {
+        let asked = transactions.len();
+        let before = self.submitted.fetch_add(asked, Ordering::AcqRel);
+        let taken = asked.min(SUBMISSION_QUEUE_LENGTH.saturating_sub(before));
+        self.submitted.fetch_sub(asked - taken, Ordering::AcqRel);
+        transactions.truncate(taken);
+        let mut answers = Vec::new();
+        if taken > 0 {
+            let (reply, answer) = oneshot::channel();
+            if self.submissions.try_send(Submission { transactions, reply }).is_ok() {
+                answers = answer.await.unwrap_or_default();
+            } else {
+                self.submitted.fetch_sub(taken, Ordering::AcqRel);
+            }
         }
-        answer.await.unwrap_or_else(|_| Err(Refusal::new(NOT_READY, "the node is stopping")))
+        let refused = || match answers.is_empty() && taken > 0 {
+            true => not_checked(),
+            false => Refusal::new(TOO_MANY, "the queue of submissions is full"),
+        };
+        let missing: Vec<_> = (answers.len()..asked).map(|_| Err(refused())).collect();
+        answers.extend(missing);
+        answers
     }
 
     /// The answer that needs no check: refused for room or role, or pending already.
@@ -79,26 +111,32 @@ impl Mempool {
 
     /// Serves submissions until the mempool is dropped. Blocks on signatures and disk; runs on a thread of its own.
     pub async fn admit_all(&self, submissions: &mut Submissions) -> Result<(), StoreFault> {
-        let mut group = Vec::with_capacity(MAX_GROUP);
-        while submissions.0.recv_many(&mut group, MAX_GROUP).await > 0 {
-            self.admit_group(&mut group)?;
+        while let Some(first) = submissions.0.recv().await {
+            let (mut count, mut group) = (first.transactions.len(), vec![first]);
+            while count < MAX_GROUP
+                && let Ok(next) = submissions.0.try_recv()
+            {
+                count += next.transactions.len();
+                group.push(next);
+            }
+            self.submitted.fetch_sub(count, Ordering::AcqRel);
+            self.admit_group(group)?;
         }
         Ok(())
     }
 
-    fn admit_group(&self, group: &mut Vec<Submission>) -> Result<(), StoreFault> {
+    fn admit_group(&self, group: Vec<Submission>) -> Result<(), StoreFault> {
         let door = self.door()?;
-        let mut work = Vec::with_capacity(group.len());
-        let mut answers: Vec<Option<Result<Submitted, Refusal>>> = Vec::with_capacity(group.len());
-        for submission in group.iter() {
-            let (key, answer) = match self.known(&submission.transaction) {
+        let (mut work, mut answers) = (Vec::new(), Vec::new());
+        for transaction in group.iter().flat_map(|submission| &submission.transactions) {
+            let (key, answer) = match self.known(transaction) {
                 Some(answer) => (None, Some(answer)),
-                None => match door.judge(&submission.transaction)? {
+                None => match door.judge(transaction)? {
                     Judged::Passes(key) => (Some(key), None),
                     Judged::Answer(answer) => (None, Some(answer)),
                 },
             };
-            work.push((Arc::clone(&submission.transaction), key));
+            work.push((Arc::clone(transaction), key));
             answers.push(answer);
         }
         let verdicts = super::check::verify_transactions(&self.parts.pool, &work);
@@ -121,9 +159,9 @@ impl Mempool {
             drop(state);
             self.packing.notify_one();
         }
-        for (submission, answer) in group.drain(..).zip(answers) {
-            let answer = answer.unwrap_or_else(|| Err(Refusal::new(NOT_READY, "not checked")));
-            if submission.reply.send(answer).is_err() {
+        let mut answers = answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(not_checked())));
+        for Submission { transactions, reply } in group {
+            if reply.send(answers.by_ref().take(transactions.len()).collect()).is_err() {
                 tracing::trace!("a submitter went away before its answer");
             }
         }
@@ -183,6 +221,11 @@ impl Mempool {
     pub(super) fn door(&self) -> Result<Door<'_>, StoreFault> {
         Ok(Door { view: self.parts.store.view()?, network: &self.parts.network, now_ms: self.parts.clock.now_ms() })
     }
+}
+
+/// The node ends before it looked at a transaction.
+fn not_checked() -> Refusal {
+    Refusal::new(NOT_READY, "the node is stopping")
 }
 
 fn admission_of(pending: &Pending) -> Admission {

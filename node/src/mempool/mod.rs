@@ -39,7 +39,7 @@ use backlog::Backlog;
 use lane::Lanes;
 use own::{Own, RecordKey};
 
-/// Submissions that may wait for their check; more are refused at once.
+/// Transactions that may wait for their check; more are refused at once.
 pub const SUBMISSION_QUEUE_LENGTH: usize = 4_096;
 /// What a refused submitter is told to wait.
 pub const RETRY_AFTER_SECONDS: u64 = 1;
@@ -111,6 +111,8 @@ pub struct Mempool {
     parts: Parts,
     state: Mutex<State>,
     submissions: mpsc::Sender<Submission>,
+    /// Transactions in all of them.
+    submitted: AtomicUsize,
     /// Something may have to be packed.
     packing: Notify,
     /// What waits may have changed.
@@ -131,9 +133,10 @@ impl Drop for ExpiryWait<'_> {
     }
 }
 
+/// What was handed in together, and where its answers go, one for each in order.
 struct Submission {
-    transaction: Arc<Transaction>,
-    reply: oneshot::Sender<Result<Submitted, Refusal>>,
+    transactions: Vec<Arc<Transaction>>,
+    reply: oneshot::Sender<Vec<Result<Submitted, Refusal>>>,
 }
 
 /// Submissions on their way to [`Mempool::admit_all`].
@@ -164,9 +167,9 @@ impl Mempool {
             backlog: Backlog::default(),
         };
         let (packing, changed) = (Notify::new(), Notify::new());
-        let (accepting, expiry_waits) = (AtomicBool::new(true), AtomicUsize::new(0));
+        let (accepting, submitted, expiry_waits) = (AtomicBool::new(true), AtomicUsize::new(0), AtomicUsize::new(0));
         let state = Mutex::new(state);
-        let mempool = Self { parts, state, submissions, packing, changed, accepting, expiry_waits };
+        let mempool = Self { parts, state, submissions, submitted, packing, changed, accepting, expiry_waits };
         mempool.open_run()?;
         mempool.restore()?;
         Ok((Arc::new(mempool), Submissions(receiver)))

@@ -114,8 +114,13 @@ impl NodeHandle {
 
     /// Admits a transaction: refused, or stored and promised, or known. Answers as soon as it is stored. Wait for its
     /// outcome with [`Store::watch_height`] and [`Store::location`].
-    pub async fn submit(&self, transaction: Transaction) -> Result<Submitted, Refusal> {
+    pub async fn submit(&self, transaction: impl Into<Arc<Transaction>>) -> Result<Submitted, Refusal> {
         self.mempool.submit(transaction).await
+    }
+
+    /// As [`Self::submit`], of many that share one check and one synced write: an answer for each, in order.
+    pub async fn submit_all(&self, transactions: Vec<Arc<Transaction>>) -> Vec<Result<Submitted, Refusal>> {
+        self.mempool.submit_all(transactions).await
     }
 
     /// Whether a transaction was admitted here and is not final yet.

@@ -285,11 +285,11 @@ fn take_lock(path: &Path) -> Result<File, StoreFault> {
 pub(super) fn hash_leaves(
     leaves: impl Iterator<Item = Result<Pair, StoreFault>>,
     size: u64,
-) -> Result<(Vec<Hash>, BTreeMap<Key, Link>), StoreFault> {
-    let (mut hashes, mut links) = (BTreeMap::new(), BTreeMap::new());
+) -> Result<(Vec<Hash>, Placed), StoreFault> {
+    let (mut hashes, mut links) = (BTreeMap::new(), Vec::new());
     in_parts(leaves, hashed_leaf, |(key, link, hash)| {
         hashes.insert(link.index, hash);
-        links.insert(key, link);
+        links.push((key, link));
     })?;
     let whole = hashes.len() as u64 == size && hashes.keys().next_back().is_none_or(|last| last + 1 == size);
     if whole && links.len() as u64 == size {
@@ -298,6 +298,9 @@ pub(super) fn hash_leaves(
         Err(StoreFault::corrupt("the state tree", format!("{} of {size} leaves are there", hashes.len())))
     }
 }
+
+/// Links in the order of their keys.
+type Placed = Vec<(Key, Link)>;
 
 fn hashed_leaf((key, bytes): Pair) -> Result<(Key, Link, Hash), StoreFault> {
     let key: Key = key[..].try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;

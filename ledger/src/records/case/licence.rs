@@ -81,7 +81,7 @@ pub fn issue(scene: &mut Scene<'_>) -> Verdict {
 pub fn second_head(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     match new_state(scene)? {
         LicenceState::Revoked => {
-            Ok(vec![Need { agency: Some(scene.record.reference.agency.clone()), role: Role::Head }])
+            Ok(vec![Need { agency: Some(scene.record.reference.agency.to_string()), role: Role::Head }])
         }
         LicenceState::Issued
         | LicenceState::Valid

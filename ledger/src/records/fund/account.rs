@@ -2,6 +2,7 @@
 //! `book`; opening one is in `account_open`.
 
 use minicbor::{Decode, Encode};
+use smol_str::SmolStr;
 
 use super::sums::Sums;
 use crate::records::calendar::Day;
@@ -135,8 +136,8 @@ pub struct Account {
     /// The account that money comes down from.
     #[n(2)]
     pub parent: Option<Ref>,
-    #[n(3)]
-    pub agency: String,
+    #[cbor(n(3), with = "crate::codec::name")]
+    pub agency: SmolStr,
     #[n(4)]
     pub year: u64,
     #[n(5)]

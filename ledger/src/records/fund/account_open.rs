@@ -49,7 +49,7 @@ fn stated(scene: &mut Scene<'_>) -> Verdict<Account> {
         kind,
         programme: scene.record.need("programme")?,
         parent: scene.record.find("parent"),
-        agency: scene.record.need("agency")?,
+        agency: scene.record.need::<String>("agency")?.into(),
         year: scene.record.need("year")?,
         earmark: scene.record.find("earmark"),
         award: scene.record.find("award"),

@@ -79,7 +79,7 @@ fn by_recipient(scene: &mut Scene<'_>) -> Verdict {
 fn by_a_second(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     let charity = scene.signer.holds(Role::Charity, scene.today());
     let role = if charity { Role::Charity } else { Role::Finance };
-    Ok(vec![Need { agency: Some(scene.signer.agency.clone()), role }])
+    Ok(vec![Need { agency: Some(scene.signer.agency.to_string()), role }])
 }
 
 /// One posting a part.

@@ -150,7 +150,7 @@ fn may_be_voted(scene: &mut Scene<'_>) -> Verdict {
     let set = is_member(scene)?;
     let (reference, proposal) = proposal(scene)?;
     let agency = &scene.record.reference.agency;
-    if proposal.votes_for.contains(agency) || proposal.votes_against.contains(agency) {
+    if proposal.votes_for.iter().chain(&proposal.votes_against).any(|voted| voted == agency) {
         return reject(3802, format!("{agency} has voted on {reference}"));
     }
     if passes(scene, &proposal, &set)? && !proposal.passed {
@@ -172,7 +172,7 @@ fn vote(scene: &mut Scene<'_>) -> Verdict {
     let set = is_member(scene)?;
     let (reference, mut proposal) = proposal(scene)?;
     proposal.passed = passes(scene, &proposal, &set)?;
-    let agency = scene.record.reference.agency.clone();
+    let agency = scene.record.reference.agency.to_string();
     let yes: bool = scene.record.need("yes")?;
     if yes {
         proposal.votes_for.push(agency);

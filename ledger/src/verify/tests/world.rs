@@ -70,7 +70,7 @@ fn record_leaf(index: u64, outcome: u16, transaction: &Transaction) -> RecordLea
     RecordLeaf {
         index,
         outcome,
-        record_type: transaction.payload().record_type.clone(),
+        record_type: transaction.payload().record_type.as_str().into(),
         transaction_id: transaction.id(),
         mode: Mode::Live,
         key_id: transaction.key_id(),

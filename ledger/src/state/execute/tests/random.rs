@@ -254,7 +254,7 @@ fn play(seed: u64) -> BTreeSet<String> {
             let name = Ref::new(&record.agency, &record.record_id);
             assert!(stage.leaf(&name.to_string()).is_some(), "{}/{}", record.agency, id_text(&record.record_id));
             if record.outcome == 0 {
-                applied.insert(record.record_type.clone());
+                applied.insert(record.record_type.to_string());
                 names.push(name);
             }
         }
