@@ -275,6 +275,60 @@ pub(crate) mod name {
     }
 }
 
+/// As [`shared`], of a value that may be absent.
+pub(crate) mod shared_option {
+    use std::sync::Arc;
+
+    use minicbor::encode::{Error, Write};
+    use minicbor::{Decode, Decoder, Encode, Encoder};
+
+    pub fn encode<C, T: Encode<C>, W: Write>(
+        value: &Option<Arc<T>>,
+        encoder: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), Error<W::Error>> {
+        value.as_deref().encode(encoder, context)
+    }
+
+    pub fn decode<'b, C, T: Decode<'b, C>>(
+        decoder: &mut Decoder<'b>,
+        context: &mut C,
+    ) -> Result<Option<Arc<T>>, minicbor::decode::Error> {
+        Ok(Option::<T>::decode(decoder, context)?.map(Arc::new))
+    }
+
+    pub fn nil<T>() -> Option<Option<Arc<T>>> {
+        Some(None)
+    }
+
+    pub fn is_nil<T>(value: &Option<Arc<T>>) -> bool {
+        value.is_none()
+    }
+}
+
+/// A shared list is encoded as a list.
+pub(crate) mod shared_list {
+    use std::sync::Arc;
+
+    use minicbor::encode::{Error, Write};
+    use minicbor::{Decode, Decoder, Encode, Encoder};
+
+    pub fn encode<C, T: Encode<C>, W: Write>(
+        list: &Arc<[T]>,
+        encoder: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), Error<W::Error>> {
+        list.as_ref().encode(encoder, context)
+    }
+
+    pub fn decode<'b, C, T: Decode<'b, C>>(
+        decoder: &mut Decoder<'b>,
+        context: &mut C,
+    ) -> Result<Arc<[T]>, minicbor::decode::Error> {
+        Vec::<T>::decode(decoder, context).map(Arc::from)
+    }
+}
+
 /// A shared value is encoded as itself.
 pub(crate) mod shared {
     use std::sync::Arc;

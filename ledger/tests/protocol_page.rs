@@ -76,7 +76,7 @@ fn cbor_type(rust: &str) -> String {
         return format!("{{{} => {}}}", cbor_type(key), cbor_type(value));
     }
     match rust {
-        "String" => "text".into(),
+        "String" | "SmolStr" => "text".into(),
         "u64" | "u32" | "u16" => "uint".into(),
         "i32" => "int".into(),
         "bool" => "bool".into(),

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 
-use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_dalek::Signer as _;
 use thiserror::Error;
 
@@ -19,11 +18,32 @@ impl std::fmt::Debug for Signature {
     }
 }
 
+/// 2^255 - 19, and the two y at which x is 0, little-endian.
+const PRIME: [u8; 32] = edge(0xed);
+const MINUS_ONE: [u8; 32] = edge(0xec);
+const ONE: [u8; 32] = {
+    let mut one = [0; 32];
+    one[0] = 1;
+    one
+};
+
+const fn edge(lowest: u8) -> [u8; 32] {
+    let mut bytes = [0xff; 32];
+    (bytes[0], bytes[31]) = (lowest, 0x7f);
+    bytes
+}
+
 impl Signature {
-    /// Whether R is the canonical encoding of a point. A signature without it is refused at the door.
+    /// Whether R, if it is a point at all, is encoded canonically (RFC 8032, 5.1.3): y below the field's prime, and no
+    /// negative zero as x. A signature without it is refused at the door; one whose R is no point fails verification.
     pub fn has_canonical_r(&self) -> bool {
-        let Some(r) = self.0.first_chunk::<32>() else { return false };
-        CompressedEdwardsY(*r).decompress().is_some_and(|point| point.compress().to_bytes() == *r)
+        let Some(mut y) = self.0.first_chunk::<32>().copied() else { return false };
+        let negative = y[31] & 0x80 != 0;
+        y[31] &= 0x7f;
+        // Little-endian, so the last byte weighs most.
+        let below_prime = y.iter().rev().lt(PRIME.iter().rev());
+        let x_is_zero = y == ONE || y == MINUS_ONE;
+        below_prime && !(negative && x_is_zero)
     }
 }
 
@@ -192,6 +212,8 @@ impl rand_core::TryCryptoRng for Coins {}
 
 #[cfg(test)]
 mod tests {
+    use curve25519_dalek::edwards::CompressedEdwardsY;
+
     use super::*;
 
     #[test]
@@ -245,5 +267,23 @@ mod tests {
         y[31] = 0x7f;
         signature.0[..32].copy_from_slice(&y);
         assert!(!signature.has_canonical_r());
+    }
+
+    #[test]
+    fn canonical_means_that_the_point_is_encoded_so() {
+        let mut seen = (0, 0);
+        for lowest in 0..=255u8 {
+            for (fill, highest) in [(0, 0), (0, 0x80), (0xff, 0x7f), (0xff, 0xff), (0x55, 0x2a), (0x55, 0xaa)] {
+                let mut r = [fill; 32];
+                (r[0], r[31]) = (lowest, highest);
+                let Some(point) = CompressedEdwardsY(r).decompress() else { continue };
+                let mut signature = Signature([0; 64]);
+                signature.0[..32].copy_from_slice(&r);
+                let canonical = point.compress().to_bytes() == r;
+                assert_eq!(signature.has_canonical_r(), canonical, "{}", hex::encode(r));
+                if canonical { seen.0 += 1 } else { seen.1 += 1 }
+            }
+        }
+        assert!(seen.0 > 100 && seen.1 > 10, "{seen:?}");
     }
 }

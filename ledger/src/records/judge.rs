@@ -293,7 +293,7 @@ pub fn subjects(scene: &mut Scene<'_>) -> Result<BTreeSet<Subject>, StateFault> 
 
 /// Adds the subjects that a reference to this leaf names.
 fn add_subjects_of(subjects: &mut BTreeSet<Subject>, reference: &Ref, leaf: &RecordLeaf) {
-    for subject in &leaf.subjects {
+    for subject in leaf.subjects.iter() {
         // Most references of a record lead to the same subjects.
         if !subjects.contains(subject) {
             subjects.insert(subject.clone());

@@ -151,13 +151,13 @@ pub struct RecordLeaf {
     #[n(9)]
     pub flags: Vec<u16>,
     /// Whose trails a record that refers to this one joins.
-    #[n(10)]
-    pub subjects: Vec<Subject>,
+    #[cbor(n(10), with = "crate::codec::shared_list")]
+    pub subjects: Arc<[Subject]>,
     #[n(11)]
     pub object: Option<Object>,
     /// Its approvals, if it needs or needed any.
-    #[n(12)]
-    pub waiting: Option<Waiting>,
+    #[cbor(n(12), with = "crate::codec::shared_option", has_nil)]
+    pub waiting: Option<Arc<Waiting>>,
 }
 
 impl RecordLeaf {
@@ -182,7 +182,7 @@ impl RecordLeaf {
 
     /// Applied and, if it needed approval, approved.
     pub fn in_effect(&self) -> bool {
-        self.outcome == 0 && self.waiting.as_ref().is_none_or(Waiting::is_effective)
+        self.outcome == 0 && self.waiting.as_deref().is_none_or(Waiting::is_effective)
     }
 }
 
@@ -208,9 +208,9 @@ pub enum Object {
     #[n(11)]
     Account(#[cbor(n(0), with = "crate::codec::shared")] Arc<Account>),
     #[n(12)]
-    Movement(#[n(0)] Movement),
+    Movement(#[cbor(n(0), with = "crate::codec::shared")] Arc<Movement>),
     #[n(13)]
-    AwardGrant(#[n(0)] AwardGrant),
+    AwardGrant(#[cbor(n(0), with = "crate::codec::shared")] Arc<AwardGrant>),
     #[n(14)]
     List(#[n(0)] List),
     #[n(15)]

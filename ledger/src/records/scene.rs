@@ -91,7 +91,8 @@ pub struct Scene<'a> {
     touched: BTreeSet<Subject>,
     registries: BTreeSet<String>,
     totals: BTreeMap<String, Totals>,
-    leaves: BTreeMap<Ref, Cached>,
+    /// A record looks at a handful: a list is searched faster than a tree.
+    leaves: Vec<Cached>,
     created: Option<Object>,
     waiting_body: Option<(Ref, Arc<Value>)>,
     /// Whether earlier objects that the record changed are shown, as a dry run wants it.
@@ -100,8 +101,12 @@ pub struct Scene<'a> {
     pub(crate) ends_on_failure: Option<Ref>,
 }
 
+/// Leaves that a record of money looks at: itself, what it names, programme and accounts.
+const LEAVES_EXPECTED: usize = 8;
+
 /// A record leaf read once, and whether it must be written.
 struct Cached {
+    reference: Ref,
     key: Key,
     leaf: Option<Arc<RecordLeaf>>,
     /// The object as it was read, kept once it is replaced, if it is shown.
@@ -122,7 +127,7 @@ pub(crate) struct Outcome<'a> {
     /// Earlier objects that the record changed, if they are shown.
     pub effects: Vec<Effect>,
     /// The state keys of the records that were looked at.
-    pub keys: BTreeMap<Ref, Key>,
+    pub keys: Vec<(Ref, Key)>,
     pub shows_effects: bool,
 }
 
@@ -141,7 +146,7 @@ impl<'a> Scene<'a> {
             touched: BTreeSet::new(),
             registries: BTreeSet::new(),
             totals: BTreeMap::new(),
-            leaves: BTreeMap::new(),
+            leaves: Vec::with_capacity(LEAVES_EXPECTED),
             created: None,
             waiting_body: None,
             shows_effects: false,
@@ -172,12 +177,24 @@ impl<'a> Scene<'a> {
     }
 
     fn cached(&mut self, reference: &Ref) -> Result<Option<&Arc<RecordLeaf>>, StateFault> {
-        if !self.leaves.contains_key(reference) {
-            let key = reference.key();
-            let leaf = self.draft.shared(&key)?;
-            self.leaves.insert(reference.clone(), Cached { key, leaf, before: None, changed: false });
-        }
-        Ok(self.leaves.get(reference).and_then(|cached| cached.leaf.as_ref()))
+        Ok(self.slot(reference)?.leaf.as_ref())
+    }
+
+    fn slot(&mut self, reference: &Ref) -> Result<&mut Cached, StateFault> {
+        // Ids differ sooner than agencies.
+        let known =
+            |cached: &Cached| cached.reference.id == reference.id && cached.reference.agency == reference.agency;
+        let place = match self.leaves.iter().position(known) {
+            Some(place) => place,
+            None => {
+                let key = reference.key();
+                let leaf = self.draft.shared(&key)?;
+                let reference = reference.clone();
+                self.leaves.push(Cached { reference, key, leaf, before: None, changed: false });
+                self.leaves.len().saturating_sub(1)
+            }
+        };
+        self.leaves.get_mut(place).ok_or(StateFault::Invariant("a leaf that was just read is missing"))
     }
 
     /// The body of a waiting record, decoded once for all who judge it.
@@ -208,10 +225,10 @@ impl<'a> Scene<'a> {
             self.created = Some(object);
             return Ok(());
         }
-        self.leaf(reference)?;
-        match self.leaves.get_mut(reference) {
-            Some(Cached { leaf: Some(leaf), before, changed, .. }) => {
-                if self.shows_effects && before.is_none() {
+        let shows_effects = self.shows_effects;
+        match self.slot(reference)? {
+            Cached { leaf: Some(leaf), before, changed, .. } => {
+                if shows_effects && before.is_none() {
                     before.clone_from(&leaf.object);
                 }
                 match Arc::get_mut(leaf) {
@@ -222,7 +239,7 @@ impl<'a> Scene<'a> {
                 *changed = true;
                 Ok(())
             }
-            _ => Err(StateFault::Invariant("an object is put where there is no record")),
+            Cached { leaf: None, .. } => Err(StateFault::Invariant("an object is put where there is no record")),
         }
     }
 
@@ -245,14 +262,13 @@ impl<'a> Scene<'a> {
         reference: &Ref,
         change: impl FnOnce(&mut RecordLeaf),
     ) -> Result<(), StateFault> {
-        self.leaf(reference)?;
-        match self.leaves.get_mut(reference) {
-            Some(Cached { leaf: Some(leaf), changed, .. }) => {
+        match self.slot(reference)? {
+            Cached { leaf: Some(leaf), changed, .. } => {
                 change(Arc::make_mut(leaf));
                 *changed = true;
                 Ok(())
             }
-            _ => Err(StateFault::Invariant("a leaf is changed where there is no record")),
+            Cached { leaf: None, .. } => Err(StateFault::Invariant("a leaf is changed where there is no record")),
         }
     }
 
@@ -349,8 +365,8 @@ impl<'a> Scene<'a> {
     /// Writes what the scene cached and hands everything over.
     pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
         let mut effects = Vec::new();
-        let mut keys = BTreeMap::new();
-        for (reference, Cached { key, leaf, before, changed }) in self.leaves {
+        let mut keys = Vec::with_capacity(self.leaves.len());
+        for Cached { reference, key, leaf, before, changed } in self.leaves {
             if let (Some(leaf), true) = (leaf, changed) {
                 if self.shows_effects && leaf.object != before {
                     let after = leaf.object.clone();
@@ -358,8 +374,9 @@ impl<'a> Scene<'a> {
                 }
                 self.draft.put_shared(key, leaf)?;
             }
-            keys.insert(reference, key);
+            keys.push((reference, key));
         }
+        effects.sort_by(|one: &Effect, other| one.reference.cmp(&other.reference));
         for (currency, totals) in &self.totals {
             if !totals.balances() {
                 return Err(StateFault::Invariant("debits differ from credits"));

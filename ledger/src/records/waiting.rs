@@ -175,7 +175,7 @@ impl Named {
     }
 
     fn waiting(&self) -> Result<&Waiting, StateFault> {
-        self.leaf.waiting.as_ref().ok_or(StateFault::Invariant("a waiting record does not wait"))
+        self.leaf.waiting.as_deref().ok_or(StateFault::Invariant("a waiting record does not wait"))
     }
 }
 
@@ -288,7 +288,7 @@ fn approve(scene: &mut Scene<'_>) -> Verdict {
         waiting.stage = Stage::Effective;
         waiting.body = Vec::new();
     }
-    scene.change_leaf(&named.reference, |leaf| leaf.waiting = Some(waiting))?;
+    scene.change_leaf(&named.reference, |leaf| leaf.waiting = Some(Arc::new(waiting)))?;
     Ok(())
 }
 
@@ -299,13 +299,13 @@ fn send_back(scene: &mut Scene<'_>) -> Verdict {
 
 /// Ends a waiting record without effect: rejected, failed, cancelled or expired. 3205 if it waits no more.
 pub fn end(scene: &mut Scene<'_>, reference: &Ref) -> Verdict {
-    let waits = scene.leaf(reference)?.and_then(|leaf| leaf.waiting.as_ref()).is_some_and(Waiting::is_open);
+    let waits = scene.leaf(reference)?.and_then(|leaf| leaf.waiting.as_ref()).is_some_and(|waiting| waiting.is_open());
     if !waits {
         return reject(3205, format!("{reference} waits no more"));
     }
     inside(scene, reference, |scene| (scene.record.kind.void)(scene))?;
     scene.change_leaf(reference, |leaf| {
-        if let Some(waiting) = &mut leaf.waiting {
+        if let Some(waiting) = leaf.waiting.as_mut().map(Arc::make_mut) {
             waiting.stage = Stage::Void;
             waiting.body = Vec::new();
         }
@@ -359,7 +359,7 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
     scene.change_leaf(reference, |leaf| {
         let own = Subject::Record(reference.clone());
         let new = touched.into_iter().filter(|subject| *subject != own);
-        let subjects: BTreeSet<Subject> = leaf.subjects.drain(..).chain(new).collect();
+        let subjects: BTreeSet<Subject> = leaf.subjects.iter().cloned().chain(new).collect();
         leaf.subjects = subjects.into_iter().collect();
     })?;
     (scene.record, scene.signer, scene.mode, scene.subjects) = outer;

@@ -267,8 +267,18 @@ type Closed = (Vec<u16>, Parts, Vec<Effect>);
 
 /// Writes the record's own leaf, its trails, registries and findings, and asserts what must hold.
 fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_until: u64) -> Result<Closed, StateFault> {
-    let Outcome { mut draft, flags, touched, registries, created, signer, mode, mut effects, keys: known, shows_effects } =
-        outcome;
+    let Outcome {
+        mut draft,
+        flags,
+        touched,
+        registries,
+        created,
+        signer,
+        mode,
+        mut effects,
+        keys: known,
+        shows_effects,
+    } = outcome;
     let Ending { record, transaction, index, code, needs, subjects } = ending;
     let mut joined = subjects;
     joined.extend(touched);
@@ -278,12 +288,14 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         joined.retain(|subject| matches!(subject, Subject::Record(reference) if named.contains(reference)));
     }
     let codes: Vec<u16> = flags.iter().map(|flag| flag.code).collect();
-    let waiting = (!needs.is_empty()).then(|| waiting::Waiting {
-        stage: waiting::Stage::Waiting,
-        valid_until,
-        needs,
-        approvals: Vec::new(),
-        body: record.body.encode(),
+    let waiting = (!needs.is_empty()).then(|| {
+        Arc::new(waiting::Waiting {
+            stage: waiting::Stage::Waiting,
+            valid_until,
+            needs,
+            approvals: Vec::new(),
+            body: record.body.encode(),
+        })
     });
     let leaf = RecordLeaf {
         index,
@@ -311,11 +323,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         }
     }
     joined.insert(Subject::OfficerKey(record.key_id));
-    let key_of = |subject: &Subject| {
-        let known = subject.record().and_then(|reference| known.get(reference));
-        known.copied().unwrap_or_else(|| subject.key())
-    };
-    let keys: BTreeSet<Key> = joined.iter().map(key_of).collect();
+    let keys: BTreeSet<Key> = joined.iter().map(|subject| key_of(subject, &known)).collect();
     let registries: BTreeSet<Key> = registries.iter().map(|name| key::registry(name)).collect();
     assert_only_joined_subjects_change(base, &draft, [&keys, &registries])?;
     let entry_hash = leaf_hash(&record_entry(code, transaction.bytes()));
@@ -329,6 +337,12 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         file_findings(&mut draft, &flags, &finding_subjects(base, &joined, record)?, (index, &entry_hash))?;
     }
     Ok((codes, draft.into_parts(), effects))
+}
+
+/// The key of a subject, of which those that the record looked at are known.
+fn key_of(subject: &Subject, known: &[(Ref, Key)]) -> Key {
+    let looked_at = subject.record().and_then(|named| known.iter().find(|(reference, _)| reference == named));
+    looked_at.map_or_else(|| subject.key(), |(_, key)| *key)
 }
 
 /// No subject's value changes unless the record is appended to its trail.

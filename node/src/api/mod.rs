@@ -57,6 +57,7 @@ fn router(node: Node) -> Router {
         .route("/simulate", post(submit::simulate))
         .route("/transactions/{id}", get(submit::view))
         .route("/transactions/{id}/status", get(submit::status))
+        .route("/transactions/{id}/admission", get(submit::admission))
         .route("/transactions/{id}/raw", get(submit::raw))
         .route("/transactions/{id}/receipt", get(proofs::receipt))
         .route("/blocks", get(blocks::list))

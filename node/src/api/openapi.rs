@@ -31,6 +31,7 @@ const ROUTES: &[Route] = &[
     Route { method: "post", path: "/simulate", summary: "What a transaction would do now; nothing is submitted", takes: "cose" },
     Route { method: "get", path: "/transactions/{id}", summary: "A final record in words, with its status", takes: "" },
     Route { method: "get", path: "/transactions/{id}/status", summary: "Where a transaction stands", takes: "wait" },
+    Route { method: "get", path: "/transactions/{id}/admission", summary: "The node's signed promise", takes: "" },
     Route { method: "get", path: "/transactions/{id}/raw", summary: "The signed bytes", takes: "octets" },
     Route { method: "get", path: "/transactions/{id}/receipt", summary: "The receipt, a C2SP tlog-proof", takes: "wait text" },
     Route { method: "get", path: "/blocks", summary: "Headers, newest first", takes: "cursor limit" },

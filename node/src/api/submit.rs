@@ -233,6 +233,17 @@ pub async fn view(State(node): State<Node>, Path(id): Path<String>) -> Answer {
     Ok(Json(status))
 }
 
+/// GET /transactions/{id}/admission: this node's signed promise to record it, while it waits here.
+pub async fn admission(State(node): State<Node>, Path(id): Path<String>) -> Answer {
+    let hash = parse_hash(&id)?;
+    let waits_not = || Problem::not_found(format!("transaction {} does not wait here", hash_text(&hash)));
+    let promise = node.promise(&hash).ok_or_else(waits_not)?;
+    Ok(Json(json!({
+        "tx_id": hash_text(&hash), "epoch": promise.epoch, "author": promise.author, "time_ms": promise.time_ms,
+        "signature": hex::encode(promise.signature.0),
+    })))
+}
+
 /// GET /transactions/{id}/raw: the signed bytes.
 pub async fn raw(State(node): State<Node>, Path(id): Path<String>) -> Result<impl IntoResponse, Problem> {
     let (_, _, transaction) = find(&node, &id).await?;

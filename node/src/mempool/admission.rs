@@ -1,5 +1,5 @@
-//! From a submitted transaction to a signed promise: idempotent, through the door, signature checked with many others,
-//! stored with one synced write for all that came meanwhile, then answered.
+//! From a submitted transaction to one that this node answers for: idempotent, through the door, signature checked with
+//! many others, stored with one synced write for all that came meanwhile, then answered.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,9 +16,7 @@ use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::oneshot;
 
 use super::own::{Pending, RecordKey, record_key};
-use super::{
-    Admitted, BAD_SIGNATURE, Mempool, NOT_READY, SUBMISSION_QUEUE_LENGTH, Submission, Submissions, TOO_MANY,
-};
+use super::{Admitted, BAD_SIGNATURE, Mempool, NOT_READY, SUBMISSION_QUEUE_LENGTH, Submission, Submissions, TOO_MANY};
 use crate::store::{Admission, StoreFault, View};
 
 /// Transactions that are checked and stored together, and what came with the last of them.
@@ -37,7 +35,7 @@ pub enum Submitted {
     },
 }
 
-/// What one group of submissions promises.
+/// What one group of submissions brings.
 #[derive(Default)]
 struct Fresh {
     time_ms: u64,
@@ -47,7 +45,7 @@ struct Fresh {
 }
 
 impl Mempool {
-    /// Checks, stores and promises one transaction. Waits only for its turn in a bounded queue.
+    /// Checks and stores one transaction, for which this node answers from then on. Waits only for its turn in a bounded queue.
     pub async fn submit(&self, transaction: impl Into<Arc<Transaction>>) -> Result<Submitted, Refusal> {
         self.submit_all(vec![transaction.into()]).await.pop().unwrap_or_else(|| Err(not_checked()))
     }
@@ -148,7 +146,7 @@ impl Mempool {
                 *answer = Some(Err(Refusal::new(BAD_SIGNATURE, "the signature does not hold under the named key")));
                 continue;
             }
-            *answer = Some(self.promise(transaction, key, &mut fresh));
+            *answer = Some(self.place(transaction, key, &mut fresh));
         }
         if !fresh.all.is_empty() {
             self.parts.store.admit(fresh.all.iter().map(admission_of).collect())?;
@@ -168,26 +166,24 @@ impl Mempool {
         Ok(())
     }
 
-    /// Signs the promise; it is told to nobody before the transaction is stored. Within one group the first of two
-    /// transactions for one record counts.
-    fn promise(&self, transaction: Arc<Transaction>, key: PublicKey, fresh: &mut Fresh) -> Result<Submitted, Refusal> {
+    /// Finds room for a sound transaction. Within one group the first of two for one record counts.
+    fn place(&self, transaction: Arc<Transaction>, key: PublicKey, fresh: &mut Fresh) -> Result<Submitted, Refusal> {
         let record = record_key(&transaction);
         if let Some(first) = fresh.places.get(&record).and_then(|place| fresh.all.get(*place)) {
             return repeat_of(first, &transaction);
         }
         let size = transaction.bytes().len();
-        let (promised, bytes) = (fresh.all.len() + 1, fresh.bytes.saturating_add(size));
-        let seat = {
+        let (taken, bytes) = (fresh.all.len() + 1, fresh.bytes.saturating_add(size));
+        {
             let state = self.lock();
-            if !state.has_room((promised, bytes), &self.parts.limits) {
+            if !state.has_room((taken, bytes), &self.parts.limits) {
                 return Err(Refusal::new(TOO_MANY, "too many transactions wait here"));
             }
-            state.seat.clone().ok_or_else(|| Refusal::new(NOT_READY, "the node lost its seat"))?
-        };
-        let (transaction_id, time_ms) = (transaction.id(), fresh.time_ms);
-        let signature = seat.sign_admission(&transaction_id, time_ms);
-        let (epoch, author) = (seat.epoch, seat.index);
-        let admitted = Admitted { transaction_id, epoch, author, time_ms, signature, repeated: false };
+            if state.seat.is_none() {
+                return Err(Refusal::new(NOT_READY, "the node lost its seat"));
+            }
+        }
+        let admitted = Admitted { transaction_id: transaction.id(), time_ms: fresh.time_ms, repeated: false };
         fresh.bytes = bytes;
         fresh.places.insert(record, fresh.all.len());
         fresh.all.push(Pending::new(transaction, key, admitted));
@@ -209,10 +205,10 @@ impl Mempool {
                 continue;
             };
             let mut state = self.lock();
-            let Some(seat) = state.seat.clone() else { continue };
-            let signature = seat.sign_admission(&transaction_id, time_ms);
-            let (epoch, author) = (seat.epoch, seat.index);
-            let admitted = Admitted { transaction_id, epoch, author, time_ms, signature, repeated: false };
+            if state.seat.is_none() {
+                continue;
+            }
+            let admitted = Admitted { transaction_id, time_ms, repeated: false };
             state.own.admit(Pending::new(Arc::new(transaction), key, admitted), now_ms);
         }
         if hopeless.is_empty() { Ok(()) } else { self.parts.store.drop_admitted(&hopeless) }

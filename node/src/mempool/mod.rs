@@ -50,16 +50,24 @@ pub const NOT_READY: u16 = 1014;
 /// Refusal: the signature does not hold.
 pub const BAD_SIGNATURE: u16 = 1006;
 
-/// The signed promise to record a transaction within the merge delay. Not a receipt.
+/// A transaction that was taken in and stored: this node answers for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admitted {
     pub transaction_id: Hash,
-    pub epoch: u64,
-    pub author: u16,
     pub time_ms: u64,
-    pub signature: Signature,
     /// The record was admitted before; the id is that of the first transaction.
     pub repeated: bool,
+}
+
+/// The signed promise to record an admitted transaction within the merge delay. Not a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    pub transaction_id: Hash,
+    pub epoch: u64,
+    pub author: u16,
+    /// When the transaction was admitted.
+    pub time_ms: u64,
+    pub signature: Signature,
 }
 
 /// What the status page says about the mempool.
@@ -204,6 +212,17 @@ impl Mempool {
     /// Whether a transaction was admitted here and is not final yet.
     pub fn is_pending(&self, transaction_id: &Hash) -> bool {
         self.lock().own.by_id(transaction_id).is_some()
+    }
+
+    /// The promise for a transaction that was admitted here and is not final yet, signed for who asks.
+    pub fn promise(&self, transaction_id: &Hash) -> Option<Promise> {
+        let (time_ms, seat) = {
+            let state = self.lock();
+            (state.own.by_id(transaction_id)?.admitted.time_ms, state.seat.clone()?)
+        };
+        let signature = seat.sign_admission(transaction_id, time_ms);
+        let (epoch, author) = (seat.epoch, seat.index);
+        Some(Promise { transaction_id: *transaction_id, epoch, author, time_ms, signature })
     }
 
     pub fn fill(&self) -> Fill {

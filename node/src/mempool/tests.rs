@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mingzhang_consensus::{Epoch, Opening};
 use mingzhang_ledger::authority::Parameters;
 use mingzhang_ledger::batch::{Batch, LanePosition};
+use mingzhang_ledger::certificate::admit_bytes;
 use mingzhang_ledger::crypto::{Hash, Signature};
 use mingzhang_ledger::entry;
 use mingzhang_ledger::state::execute::Candidate;
@@ -150,14 +151,7 @@ fn dead_batches_never_hide_a_live_one_behind_them() {
 
 fn pending(number: u32) -> Pending {
     let transaction = Arc::new(anchor(&genesis(), 1, number, 1_000));
-    let admitted = Admitted {
-        transaction_id: transaction.id(),
-        epoch: 0,
-        author: 1,
-        time_ms: 5,
-        signature: Signature([0; 64]),
-        repeated: false,
-    };
+    let admitted = Admitted { transaction_id: transaction.id(), time_ms: 5, repeated: false };
     Pending::new(transaction, key(1, KeyOf::Officer).public(), admitted)
 }
 
@@ -281,6 +275,11 @@ async fn admissions_are_idempotent_checked_and_survive_a_restart() {
     // The forged one bears the id of a record that is pending, so nothing of it is looked at.
     assert!(matches!(&forged[0], Ok(Submitted::Admitted(admitted)) if admitted.transaction_id == good.id()));
     assert!(store.is_admitted(&good.id()));
+    let promise = mempool.promise(&good.id()).expect("it waits here");
+    let promised = admit_bytes(&genesis.hash, promise.epoch, promise.author, &good.id(), promise.time_ms);
+    let member = genesis.set.member(promise.author).expect("a member");
+    assert!(member.consensus_key.verify(&promised, &promise.signature));
+    assert_eq!(mempool.promise(&[7; 32]), None, "nothing is promised for what was not admitted");
     assert_eq!(mempool.fill().own_transactions, 2);
     drop((mempool, submissions, store));
     let (mempool, _submissions, _store) = self::mempool(folder.path(), LIMITS);

@@ -15,7 +15,7 @@ use super::clocks::Clocks;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine;
-use crate::mempool::{ExpiryWait, Fill, Mempool, Submitted};
+use crate::mempool::{ExpiryWait, Fill, Mempool, Promise, Submitted};
 use crate::network::{self, PeerStatus};
 use crate::store::Store;
 
@@ -121,6 +121,11 @@ impl NodeHandle {
     /// As [`Self::submit`], of many that share one check and one synced write: an answer for each, in order.
     pub async fn submit_all(&self, transactions: Vec<Arc<Transaction>>) -> Vec<Result<Submitted, Refusal>> {
         self.mempool.submit_all(transactions).await
+    }
+
+    /// The signed promise for a transaction that was admitted here and is not final yet.
+    pub fn promise(&self, transaction_id: &Hash) -> Option<Promise> {
+        self.mempool.promise(transaction_id)
     }
 
     /// Whether a transaction was admitted here and is not final yet.

@@ -1,5 +1,7 @@
 //! Grants: a decision of the programme's owner to support a person or a party up to a value.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
 use super::book;
@@ -86,6 +88,6 @@ fn grant(scene: &mut Scene<'_>) -> Verdict {
         usage: Usage::default(),
     };
     scene.touch(Subject::Record(reference));
-    scene.create(Object::AwardGrant(grant));
+    scene.create(Object::AwardGrant(Arc::new(grant)));
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What only the agent bank says: an instruction was carried out, could not be, or money came back.
 
+use std::sync::Arc;
+
 use super::account::AccountKind;
 use super::book::{self, Place};
 use super::movement::{self, Movement, MovementKind, MovementState, Payment, Posting};
@@ -157,7 +159,7 @@ fn fail(scene: &mut Scene<'_>) -> Verdict {
 /// A posted payment and the posting that takes money back from its PAID account.
 pub struct TakeBack {
     pub payment: Ref,
-    pub original: Movement,
+    pub original: Arc<Movement>,
     pub posting: Posting,
 }
 
@@ -235,13 +237,13 @@ pub fn post_back(scene: &mut Scene<'_>, back: TakeBack, kind: MovementKind) -> V
         ..Movement::new(kind, back.original.programme.clone(), vec![back.posting])
     };
     book::apply(scene, &movement, Step::PostAtOnce)?;
-    let mut original = back.original;
+    let mut original = Arc::unwrap_or_clone(back.original);
     if let Some(payment) = original.payment.as_mut() {
         *payment = counted(payment.clone(), kind, amount);
         payment.held_in = held_in;
     }
-    scene.put(&back.payment, Object::Movement(original))?;
-    scene.create(Object::Movement(movement));
+    scene.put(&back.payment, Object::Movement(Arc::new(original)))?;
+    scene.create(Object::Movement(Arc::new(movement)));
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub fn programme(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Arc<Programm
 }
 
 /// The movement under a reference that the schema has found to be one.
-pub fn movement(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Movement> {
+pub fn movement(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Arc<Movement>> {
     match scene.object(reference)? {
         Some(Object::Movement(movement)) => Ok(movement),
         _ => Err(StateFault::Invariant("a reference to a movement leads to none").into()),

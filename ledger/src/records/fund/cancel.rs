@@ -1,5 +1,7 @@
 //! Ending a movement before it is released: cancelled by who asked for it, with finance; or expired, by anybody.
 
+use std::sync::Arc;
+
 use super::book;
 use super::movement::{Movement, MovementState};
 use super::rules;
@@ -33,7 +35,7 @@ pub const TYPES: &[RecordType] = &[
     },
 ];
 
-fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, Movement)> {
+fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, Arc<Movement>)> {
     let reference: Ref = scene.record.need("movement")?;
     match scene.object(&reference)? {
         Some(Object::Movement(movement)) => Ok((reference, movement)),

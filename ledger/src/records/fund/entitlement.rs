@@ -1,6 +1,8 @@
 //! What entitles a payee: an award_grant or a confirmed list, and what is committed to and claimed under it. Contracts
 //! join here with their mechanism.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
 use super::award_grant::AwardGrant;
@@ -30,7 +32,7 @@ pub struct Usage {
 /// An entitlement of any kind.
 #[derive(Debug, Clone)]
 pub enum Entitlement {
-    Grant(AwardGrant),
+    Grant(Arc<AwardGrant>),
     List(List),
 }
 
@@ -59,7 +61,7 @@ impl Entitlement {
 
     fn with_usage(self, usage: Usage) -> Object {
         match self {
-            Self::Grant(grant) => Object::AwardGrant(AwardGrant { usage, ..grant }),
+            Self::Grant(grant) => Object::AwardGrant(Arc::new(AwardGrant { usage, ..Arc::unwrap_or_clone(grant) })),
             Self::List(list) => Object::List(list.with_usage(usage)),
         }
     }
@@ -110,11 +112,11 @@ fn reissued(scene: &mut Scene<'_>, movement: &Movement, direction: (bool, bool))
     let Some(original) = movement.payment.as_ref().and_then(|payment| payment.original.as_ref()) else {
         return Ok(());
     };
-    let mut earlier = book::movement(scene, original)?;
+    let mut earlier = Arc::unwrap_or_clone(book::movement(scene, original)?);
     if let Some(payment) = earlier.payment.as_mut() {
         payment.reissued = moved(payment.reissued, movement.amount(), direction)?;
     }
-    Ok(scene.put(original, Object::Movement(earlier))?)
+    Ok(scene.put(original, Object::Movement(Arc::new(earlier)))?)
 }
 
 fn moved(sum: u64, amount: u64, (up, down): (bool, bool)) -> Verdict<u64> {

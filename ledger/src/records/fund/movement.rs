@@ -1,6 +1,8 @@
 //! Movements: what a record that moves money leaves behind, and its life from proposal to its end. Which movement a
 //! record makes is decided by the record types; the arithmetic is in `book`.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
 use super::sums::Step;
@@ -164,7 +166,7 @@ impl Movement {
 }
 
 /// The movement that the scene's own record has already proposed: present at its approval.
-pub fn own(scene: &mut Scene<'_>) -> Verdict<Option<Movement>> {
+pub fn own(scene: &mut Scene<'_>) -> Verdict<Option<Arc<Movement>>> {
     let reference = scene.record.reference.clone();
     match scene.object(&reference)? {
         Some(Object::Movement(movement)) => Ok(Some(movement)),
@@ -175,7 +177,7 @@ pub fn own(scene: &mut Scene<'_>) -> Verdict<Option<Movement>> {
 /// Reserves the postings of the scene's own record, which now waits.
 pub fn propose(scene: &mut Scene<'_>, movement: Movement) -> Verdict {
     book::apply(scene, &movement, Step::Reserve)?;
-    scene.create(Object::Movement(movement));
+    scene.create(Object::Movement(Arc::new(movement)));
     Ok(())
 }
 
@@ -185,9 +187,9 @@ pub fn take_effect(scene: &mut Scene<'_>, plan: fn(&mut Scene<'_>) -> Verdict<Mo
     let reference = scene.record.reference.clone();
     match own(scene)? {
         Some(movement) if movement.at_bank => {
-            let released = Movement { state: MovementState::Released, ..movement };
+            let released = Movement { state: MovementState::Released, ..Arc::unwrap_or_clone(movement) };
             book::touch(scene, &released);
-            Ok(scene.put(&reference, Object::Movement(released))?)
+            Ok(scene.put(&reference, Object::Movement(Arc::new(released)))?)
         }
         Some(movement) => end(scene, &reference, movement, Step::Post),
         None => {
@@ -195,25 +197,25 @@ pub fn take_effect(scene: &mut Scene<'_>, plan: fn(&mut Scene<'_>) -> Verdict<Mo
             book::apply(scene, &movement, Step::PostAtOnce)?;
             movement.state = MovementState::Posted;
             day::count(scene, &movement)?;
-            scene.create(Object::Movement(movement));
+            scene.create(Object::Movement(Arc::new(movement)));
             Ok(())
         }
     }
 }
 
 /// Ends a reserved movement: `Post` turns it into money, `Void` undoes it.
-pub fn end(scene: &mut Scene<'_>, reference: &Ref, movement: Movement, step: Step) -> Verdict {
+pub fn end(scene: &mut Scene<'_>, reference: &Ref, movement: Arc<Movement>, step: Step) -> Verdict {
     book::apply(scene, &movement, step)?;
     let state = match (step, movement.state) {
         (Step::Post | Step::PostAtOnce, _) => MovementState::Posted,
         (Step::Void | Step::Reserve, MovementState::Released) => MovementState::Failed,
         (Step::Void | Step::Reserve, _) => MovementState::Ended,
     };
-    let movement = Movement { state, ..movement };
+    let movement = Movement { state, ..Arc::unwrap_or_clone(movement) };
     if state == MovementState::Posted {
         day::count(scene, &movement)?;
     }
-    Ok(scene.put(reference, Object::Movement(movement))?)
+    Ok(scene.put(reference, Object::Movement(Arc::new(movement)))?)
 }
 
 /// The scene's own waiting record ends without effect.

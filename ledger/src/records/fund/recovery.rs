@@ -78,7 +78,7 @@ fn can_order(scene: &mut Scene<'_>) -> Verdict {
 
 fn order(scene: &mut Scene<'_>) -> Verdict {
     let payment: Ref = scene.record.need("payment")?;
-    let programme = book::movement(scene, &payment)?.programme;
+    let programme = book::movement(scene, &payment)?.programme.clone();
     let order = RecoveryOrder { payment, amount: scene.record.need("amount")?, received: 0 };
     scene.touch(Subject::Record(programme));
     scene.create(Object::RecoveryOrder(order));

@@ -1,5 +1,7 @@
 //! What becomes of returned money: paid again to the same payee, or handed back to the programme or its source.
 
+use std::sync::Arc;
+
 use super::account::AccountKind;
 use super::book::{self, Place};
 use super::movement::{self, Movement, MovementKind, MovementState, Payment, Posting};
@@ -59,7 +61,7 @@ pub const TYPES: &[RecordType] = &[
 /// A returned payment, and the posting that pays it again.
 struct Again {
     original: Ref,
-    earlier: Movement,
+    earlier: Arc<Movement>,
     details: Payment,
     posting: Posting,
 }
@@ -134,10 +136,10 @@ fn plan_reissue(scene: &mut Scene<'_>) -> Verdict<Movement> {
         ..again.details
     };
     let at_bank = scene.mode == Mode::Live;
-    let movement = Movement::new(MovementKind::Reissue, again.earlier.programme, vec![again.posting]);
+    let movement = Movement::new(MovementKind::Reissue, again.earlier.programme.clone(), vec![again.posting]);
     Ok(Movement {
         payment: Some(payment),
-        entitlement: again.earlier.entitlement,
+        entitlement: again.earlier.entitlement.clone(),
         state: MovementState::Proposed,
         ..movement.at_bank(at_bank)
     })

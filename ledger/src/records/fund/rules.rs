@@ -178,7 +178,7 @@ pub fn programme_of_account(scene: &mut Scene<'_>, field: &str) -> Verdict<(Ref,
 }
 
 /// The programme of the movement that a field names, and the movement.
-pub fn programme_of_movement(scene: &mut Scene<'_>, field: &str) -> Verdict<(Movement, Arc<Programme>)> {
+pub fn programme_of_movement(scene: &mut Scene<'_>, field: &str) -> Verdict<(Arc<Movement>, Arc<Programme>)> {
     let reference: Ref = scene.record.need(field)?;
     let movement = book::movement(scene, &reference)?;
     let programme = book::programme(scene, &movement.programme)?;

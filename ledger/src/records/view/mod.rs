@@ -42,7 +42,7 @@ impl Lens {
         let mut lens = Self::new(utc_offset_minutes);
         lens.look_at(leaf.object.as_ref());
         let state = Overlay::new(state);
-        for subject in &leaf.subjects {
+        for subject in leaf.subjects.iter() {
             if let Subject::Record(named) = subject
                 && lens.currency.is_none()
             {

@@ -78,7 +78,7 @@ fn record_leaf(index: u64, outcome: u16, transaction: &Transaction) -> RecordLea
         recorded: Day(0),
         effective: Day(0),
         flags: Vec::new(),
-        subjects: Vec::new(),
+        subjects: [].into(),
         object: None,
         waiting: None,
     }

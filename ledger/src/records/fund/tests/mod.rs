@@ -266,7 +266,7 @@ pub fn programme(stage: &Stage) -> Arc<Programme> {
 
 pub fn movement(stage: &Stage, name: &str) -> Movement {
     match stage.object(name) {
-        Some(Object::Movement(movement)) => movement,
+        Some(Object::Movement(movement)) => std::sync::Arc::unwrap_or_clone(movement),
         other => panic!("{name}: {other:?}"),
     }
 }
