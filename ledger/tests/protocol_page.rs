@@ -68,6 +68,10 @@ fn cbor_type(rust: &str) -> String {
     if let Some(shared) = inner(rust, "Arc") {
         return cbor_type(shared);
     }
+    let shared_list = rust.strip_prefix('[').and_then(|list| list.strip_suffix(']')).filter(|list| !list.contains(';'));
+    if let Some(item) = shared_list {
+        return format!("[{}]", cbor_type(item));
+    }
     if let Some(item) = inner(rust, "Vec") {
         return format!("[{}]", cbor_type(item));
     }
