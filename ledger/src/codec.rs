@@ -3,10 +3,14 @@
 
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
+use smol_str::SmolStr;
 use thiserror::Error;
 
 /// Deepest nesting of arrays and maps that any document may have.
 pub const MAX_DEPTH: usize = 8;
+
+/// Items for which room is made at once.
+const MAX_ROOM: u64 = 16;
 
 /// Why bytes are not the canonical encoding of anything that we read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -36,7 +40,7 @@ pub enum Value {
     /// A negative number; its CBOR argument is −1 − n.
     Int(i64),
     Bytes(Vec<u8>),
-    Text(String),
+    Text(SmolStr),
     Array(Vec<Value>),
     /// Kept in canonical order of the encoded keys.
     Map(Vec<(Value, Value)>),
@@ -52,11 +56,11 @@ impl Value {
 
     /// A map with text keys.
     pub fn text_map<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
-        Value::map(pairs.into_iter().map(|(key, value)| (Value::Text(key.to_owned()), value)).collect())
+        Value::map(pairs.into_iter().map(|(key, value)| (Value::Text(key.into()), value)).collect())
     }
 
     pub fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
+        Value::Text(text.into())
     }
 
     pub fn bytes(bytes: &[u8]) -> Value {
@@ -103,7 +107,11 @@ impl Value {
 
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        self.encode_with_room(0)
+    }
+
+    fn encode_with_room(&self, room: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(room);
         let mut encoder = Encoder::new(&mut bytes);
         write_value(&mut encoder, self);
         bytes
@@ -117,7 +125,7 @@ impl Value {
         if used != bytes.len() {
             return Err(CodecFault::Trailing(bytes.len().saturating_sub(used)));
         }
-        if value.encode() != bytes {
+        if value.encode_with_room(bytes.len()) != bytes {
             return Err(CodecFault::NotCanonical);
         }
         Ok(value)
@@ -162,10 +170,10 @@ fn read_value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecFau
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => decoder.u64().map(Value::Uint).map_err(malformed),
         Type::I8 | Type::I16 | Type::I32 | Type::I64 => decoder.i64().map(Value::Int).map_err(malformed),
         Type::Bytes => decoder.bytes().map(|bytes| Value::Bytes(bytes.to_vec())).map_err(malformed),
-        Type::String => decoder.str().map(|text| Value::Text(text.to_owned())).map_err(malformed),
+        Type::String => decoder.str().map(|text| Value::Text(text.into())).map_err(malformed),
         Type::Array => {
             let count = decoder.array().map_err(malformed)?.ok_or(CodecFault::Forbidden(at))?;
-            let mut items = Vec::new();
+            let mut items = Vec::with_capacity(room_for(count));
             for _ in 0..count {
                 items.push(read_value(decoder, depth.saturating_add(1))?);
             }
@@ -179,8 +187,13 @@ fn read_value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecFau
     }
 }
 
+/// Room for what is announced, as far as honest records go: the rest must come before it is believed.
+fn room_for(count: u64) -> usize {
+    usize::try_from(count.min(MAX_ROOM)).unwrap_or_default()
+}
+
 fn read_map(decoder: &mut Decoder<'_>, count: u64, depth: usize) -> Result<Vec<(Value, Value)>, CodecFault> {
-    let mut pairs: Vec<(Value, Value)> = Vec::new();
+    let mut pairs: Vec<(Value, Value)> = Vec::with_capacity(room_for(count));
     let mut previous: Option<&[u8]> = None;
     for _ in 0..count {
         let start = decoder.position();
@@ -381,12 +394,12 @@ mod tests {
             any::<u64>().prop_map(Value::Uint),
             (i64::MIN..0).prop_map(Value::Int),
             prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
-            "[a-z]{0,30}".prop_map(Value::Text),
+            "[a-z]{0,30}".prop_map(|text| Value::text(&text)),
         ];
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
-                prop::collection::btree_map("[a-z]{0,6}".prop_map(Value::Text), inner, 0..6)
+                prop::collection::btree_map("[a-z]{0,6}".prop_map(|text| Value::text(&text)), inner, 0..6)
                     .prop_map(|map| Value::map(map.into_iter().collect())),
             ]
         })

@@ -91,7 +91,7 @@ impl Payload {
         let mut values = pairs.into_iter().map(|(_, value)| value);
         let mut next = |field| values.next().ok_or(TransactionFault::Field(field));
         let name = |value: Value, field| match value {
-            Value::Text(text) if !text.is_empty() && text.len() <= MAX_NAME_BYTES => Ok(text),
+            Value::Text(text) if !text.is_empty() && text.len() <= MAX_NAME_BYTES => Ok(text.to_string()),
             _ => Err(TransactionFault::Field(field)),
         };
         let payload = Self {
