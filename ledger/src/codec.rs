@@ -1,10 +1,14 @@
 //! Canonical bytes: a small value model over deterministic CBOR (RFC 8949 section 4.2.1) with a strict decoder, and a
 //! reader and writer for fixed big-endian layouts. Knows nothing about what the bytes mean.
 
+mod fields;
+
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 use smol_str::SmolStr;
 use thiserror::Error;
+
+pub(crate) use fields::{name, shared, shared_list, shared_option};
 
 /// Deepest nesting of arrays and maps that any document may have.
 pub const MAX_DEPTH: usize = 8;
@@ -271,98 +275,6 @@ impl<'a> Reader<'a> {
 pub fn put_counted(target: &mut Vec<u8>, bytes: &[u8]) {
     target.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
     target.extend_from_slice(bytes);
-}
-
-/// A short name is a text, and is copied without an allocation.
-pub(crate) mod name {
-    use minicbor::decode::{Decoder, Error};
-    use minicbor::encode::{self, Encoder, Write};
-    use smol_str::SmolStr;
-
-    pub fn encode<C, W: Write>(name: &SmolStr, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.str(name)?.ok()
-    }
-
-    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<SmolStr, Error> {
-        d.str().map(SmolStr::from)
-    }
-}
-
-/// As [`shared`], of a value that may be absent.
-pub(crate) mod shared_option {
-    use std::sync::Arc;
-
-    use minicbor::encode::{Error, Write};
-    use minicbor::{Decode, Decoder, Encode, Encoder};
-
-    pub fn encode<C, T: Encode<C>, W: Write>(
-        value: &Option<Arc<T>>,
-        encoder: &mut Encoder<W>,
-        context: &mut C,
-    ) -> Result<(), Error<W::Error>> {
-        value.as_deref().encode(encoder, context)
-    }
-
-    pub fn decode<'b, C, T: Decode<'b, C>>(
-        decoder: &mut Decoder<'b>,
-        context: &mut C,
-    ) -> Result<Option<Arc<T>>, minicbor::decode::Error> {
-        Ok(Option::<T>::decode(decoder, context)?.map(Arc::new))
-    }
-
-    pub fn nil<T>() -> Option<Option<Arc<T>>> {
-        Some(None)
-    }
-
-    pub fn is_nil<T>(value: &Option<Arc<T>>) -> bool {
-        value.is_none()
-    }
-}
-
-/// A shared list is encoded as a list.
-pub(crate) mod shared_list {
-    use std::sync::Arc;
-
-    use minicbor::encode::{Error, Write};
-    use minicbor::{Decode, Decoder, Encode, Encoder};
-
-    pub fn encode<C, T: Encode<C>, W: Write>(
-        list: &Arc<[T]>,
-        encoder: &mut Encoder<W>,
-        context: &mut C,
-    ) -> Result<(), Error<W::Error>> {
-        list.as_ref().encode(encoder, context)
-    }
-
-    pub fn decode<'b, C, T: Decode<'b, C>>(
-        decoder: &mut Decoder<'b>,
-        context: &mut C,
-    ) -> Result<Arc<[T]>, minicbor::decode::Error> {
-        Vec::<T>::decode(decoder, context).map(Arc::from)
-    }
-}
-
-/// A shared value is encoded as itself.
-pub(crate) mod shared {
-    use std::sync::Arc;
-
-    use minicbor::encode::{Error, Write};
-    use minicbor::{Decode, Decoder, Encode, Encoder};
-
-    pub fn encode<C, T: Encode<C>, W: Write>(
-        value: &Arc<T>,
-        encoder: &mut Encoder<W>,
-        context: &mut C,
-    ) -> Result<(), Error<W::Error>> {
-        T::encode(value, encoder, context)
-    }
-
-    pub fn decode<'b, C, T: Decode<'b, C>>(
-        decoder: &mut Decoder<'b>,
-        context: &mut C,
-    ) -> Result<Arc<T>, minicbor::decode::Error> {
-        T::decode(decoder, context).map(Arc::new)
-    }
 }
 
 #[cfg(test)]

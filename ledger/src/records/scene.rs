@@ -1,10 +1,12 @@
 //! The scene of one record: everything that a rule may see, and the only way in which it may change the state. Which
 //! rules run, and in which order, is in `judge`; what becomes of the changes is decided by `state::execute`.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
+use smol_str::SmolStr;
 
 use super::body::Record;
 use super::calendar::Day;
@@ -16,6 +18,7 @@ use crate::outcome::Rejection;
 use crate::state::execute::{BlockContext, Effect, Network};
 use crate::state::key::{self, Key};
 use crate::state::{Overlay, Snapshot, StateFault};
+use crate::transaction::RecordId;
 
 /// Why a step stopped: a rule rejected the record, or this machine could not read its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +94,7 @@ pub struct Scene<'a> {
     touched: BTreeSet<Subject>,
     registries: BTreeSet<String>,
     totals: BTreeMap<String, Totals>,
-    /// A record looks at a handful: a list is searched faster than a tree.
-    leaves: Vec<Cached>,
+    leaves: BTreeMap<Place, Cached>,
     created: Option<Object>,
     waiting_body: Option<(Ref, Arc<Value>)>,
     /// Whether earlier objects that the record changed are shown, as a dry run wants it.
@@ -101,17 +103,31 @@ pub struct Scene<'a> {
     pub(crate) ends_on_failure: Option<Ref>,
 }
 
-/// Leaves that a record of money looks at: itself, what it names, programme and accounts.
-const LEAVES_EXPECTED: usize = 8;
+/// A record by what differs soonest. Most records look at a handful, the close of a year at thousands.
+type Place = (RecordId, SmolStr);
+
+fn place(reference: &Ref) -> Place {
+    (reference.id, reference.agency.clone())
+}
 
 /// A record leaf read once, and whether it must be written.
 struct Cached {
-    reference: Ref,
     key: Key,
     leaf: Option<Arc<RecordLeaf>>,
     /// The object as it was read, kept once it is replaced, if it is shown.
     before: Option<Object>,
     changed: bool,
+}
+
+/// The state keys of the records that a scene looked at.
+pub(crate) struct LookedAt(BTreeMap<Place, Key>);
+
+impl LookedAt {
+    /// The key of a subject, found or made.
+    pub fn key_of(&self, subject: &Subject) -> Key {
+        let known = subject.record().and_then(|reference| self.0.get(&place(reference)));
+        known.copied().unwrap_or_else(|| subject.key())
+    }
 }
 
 /// What a scene leaves behind for the frame.
@@ -126,8 +142,7 @@ pub(crate) struct Outcome<'a> {
     pub mode: Mode,
     /// Earlier objects that the record changed, if they are shown.
     pub effects: Vec<Effect>,
-    /// The state keys of the records that were looked at.
-    pub keys: Vec<(Ref, Key)>,
+    pub keys: LookedAt,
     pub shows_effects: bool,
 }
 
@@ -146,7 +161,7 @@ impl<'a> Scene<'a> {
             touched: BTreeSet::new(),
             registries: BTreeSet::new(),
             totals: BTreeMap::new(),
-            leaves: Vec::with_capacity(LEAVES_EXPECTED),
+            leaves: BTreeMap::new(),
             created: None,
             waiting_body: None,
             shows_effects: false,
@@ -181,20 +196,14 @@ impl<'a> Scene<'a> {
     }
 
     fn slot(&mut self, reference: &Ref) -> Result<&mut Cached, StateFault> {
-        // Ids differ sooner than agencies.
-        let known =
-            |cached: &Cached| cached.reference.id == reference.id && cached.reference.agency == reference.agency;
-        let place = match self.leaves.iter().position(known) {
-            Some(place) => place,
-            None => {
+        match self.leaves.entry(place(reference)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(vacant) => {
                 let key = reference.key();
                 let leaf = self.draft.shared(&key)?;
-                let reference = reference.clone();
-                self.leaves.push(Cached { reference, key, leaf, before: None, changed: false });
-                self.leaves.len().saturating_sub(1)
+                Ok(vacant.insert(Cached { key, leaf, before: None, changed: false }))
             }
-        };
-        self.leaves.get_mut(place).ok_or(StateFault::Invariant("a leaf that was just read is missing"))
+        }
     }
 
     /// The body of a waiting record, decoded once for all who judge it.
@@ -365,16 +374,14 @@ impl<'a> Scene<'a> {
     /// Writes what the scene cached and hands everything over.
     pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
         let mut effects = Vec::new();
-        let mut keys = Vec::with_capacity(self.leaves.len());
-        for Cached { reference, key, leaf, before, changed } in self.leaves {
-            if let (Some(leaf), true) = (leaf, changed) {
-                if self.shows_effects && leaf.object != before {
-                    let after = leaf.object.clone();
-                    effects.extend(after.map(|after| Effect { reference: reference.clone(), before, after }));
-                }
-                self.draft.put_shared(key, leaf)?;
+        let keys = LookedAt(self.leaves.iter().map(|(place, cached)| (place.clone(), cached.key)).collect());
+        for ((id, agency), Cached { key, leaf, before, changed }) in self.leaves {
+            let Some(leaf) = leaf.filter(|_| changed) else { continue };
+            if self.shows_effects && leaf.object != before {
+                let reference = Ref { agency, id };
+                effects.extend(leaf.object.clone().map(|after| Effect { reference, before, after }));
             }
-            keys.push((reference, key));
+            self.draft.put_shared(key, leaf)?;
         }
         effects.sort_by(|one: &Effect, other| one.reference.cmp(&other.reference));
         for (currency, totals) in &self.totals {

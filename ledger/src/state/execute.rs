@@ -323,7 +323,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         }
     }
     joined.insert(Subject::OfficerKey(record.key_id));
-    let keys: BTreeSet<Key> = joined.iter().map(|subject| key_of(subject, &known)).collect();
+    let keys: BTreeSet<Key> = joined.iter().map(|subject| known.key_of(subject)).collect();
     let registries: BTreeSet<Key> = registries.iter().map(|name| key::registry(name)).collect();
     assert_only_joined_subjects_change(base, &draft, [&keys, &registries])?;
     let entry_hash = leaf_hash(&record_entry(code, transaction.bytes()));
@@ -337,12 +337,6 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         file_findings(&mut draft, &flags, &finding_subjects(base, &joined, record)?, (index, &entry_hash))?;
     }
     Ok((codes, draft.into_parts(), effects))
-}
-
-/// The key of a subject, of which those that the record looked at are known.
-fn key_of(subject: &Subject, known: &[(Ref, Key)]) -> Key {
-    let looked_at = subject.record().and_then(|named| known.iter().find(|(reference, _)| reference == named));
-    looked_at.map_or_else(|| subject.key(), |(_, key)| *key)
 }
 
 /// No subject's value changes unless the record is appended to its trail.

@@ -246,6 +246,27 @@ async fn submit_all(
 }
 
 #[tokio::test]
+async fn what_is_handed_in_together_is_refused_from_the_first_that_finds_no_place_in_the_queue() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mempool, mut submissions, _store) = mempool(folder.path(), LIMITS);
+    let (genesis, expires_at) = (genesis(), mempool.parts.clock.now_ms() + 60_000);
+    let beyond = u32::try_from(SUBMISSION_QUEUE_LENGTH).expect("small");
+    let all: Vec<_> = (0..=beyond).map(|number| Arc::new(anchor(&genesis, 1, number, expires_at))).collect();
+    let answers = tokio::select! {
+        answers = mempool.submit_all(all) => answers,
+        served = mempool.admit_all(&mut submissions) => panic!("the mempool stopped: {served:?}"),
+    };
+    assert_eq!(answers.len(), SUBMISSION_QUEUE_LENGTH + 1);
+    let full = |answer: &&Result<Submitted, Refusal>| {
+        matches!(answer, Err(refusal) if refusal.detail == "the queue of submissions is full")
+    };
+    assert_eq!(answers.iter().filter(full).count(), 1);
+    assert!(answers.last().is_some_and(|last| full(&last)));
+    assert!(answers[0].is_ok());
+    assert_eq!(mempool.submitted.load(Ordering::Acquire), 0, "the queue is empty again");
+}
+
+#[tokio::test]
 async fn admissions_are_idempotent_checked_and_survive_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mempool, mut submissions, store) = mempool(folder.path(), LIMITS);

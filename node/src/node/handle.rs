@@ -112,7 +112,7 @@ impl NodeHandle {
         }
     }
 
-    /// Admits a transaction: refused, or stored and promised, or known. Answers as soon as it is stored. Wait for its
+    /// Admits a transaction: refused, or stored and answered for, or known. Answers as soon as it is stored. Wait for its
     /// outcome with [`Store::watch_height`] and [`Store::location`].
     pub async fn submit(&self, transaction: impl Into<Arc<Transaction>>) -> Result<Submitted, Refusal> {
         self.mempool.submit(transaction).await

@@ -281,6 +281,9 @@ fn take_lock(path: &Path) -> Result<File, StoreFault> {
     Ok(file)
 }
 
+/// Links in the order of their keys.
+type Placed = Vec<(Key, Link)>;
+
 /// Hashes of all leaves by their index, and where each stands.
 pub(super) fn hash_leaves(
     leaves: impl Iterator<Item = Result<Pair, StoreFault>>,
@@ -298,9 +301,6 @@ pub(super) fn hash_leaves(
         Err(StoreFault::corrupt("the state tree", format!("{} of {size} leaves are there", hashes.len())))
     }
 }
-
-/// Links in the order of their keys.
-type Placed = Vec<(Key, Link)>;
 
 fn hashed_leaf((key, bytes): Pair) -> Result<(Key, Link, Hash), StoreFault> {
     let key: Key = key[..].try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;
