@@ -257,9 +257,7 @@ async fn what_is_handed_in_together_is_refused_from_the_first_that_finds_no_plac
         served = mempool.admit_all(&mut submissions) => panic!("the mempool stopped: {served:?}"),
     };
     assert_eq!(answers.len(), SUBMISSION_QUEUE_LENGTH + 1);
-    let full = |answer: &&Result<Submitted, Refusal>| {
-        matches!(answer, Err(refusal) if refusal.detail == "the queue of submissions is full")
-    };
+    let full = |answer: &&Result<Submitted, Refusal>| matches!(answer, Err(refusal) if refusal.detail == "the queue of submissions is full");
     assert_eq!(answers.iter().filter(full).count(), 1);
     assert!(answers.last().is_some_and(|last| full(&last)));
     assert!(answers[0].is_ok());
