@@ -43,10 +43,10 @@ impl Draft<'_> {
     pub fn payload(&self, origin: &str) -> Payload {
         let life_ms = u64::try_from(self.life.as_millis()).unwrap_or(u64::MAX);
         Payload {
-            origin: origin.to_owned(),
-            record_type: self.kind.name.to_owned(),
+            origin: origin.into(),
+            record_type: self.kind.name.into(),
             record_id: self.id,
-            agency: self.agency.to_owned(),
+            agency: self.agency.into(),
             expires_at: now_ms().saturating_add(life_ms),
             body: self.body.clone(),
         }

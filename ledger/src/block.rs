@@ -3,7 +3,7 @@
 
 use crate::crypto::Hash;
 use crate::header::Header;
-use crate::merkle::{Frontier, leaf_hash};
+use crate::merkle::Frontier;
 use crate::mutants;
 use crate::state::execute::Execution;
 use crate::state::tree::TreeUpdate;
@@ -31,8 +31,8 @@ pub struct Frame {
 pub fn header(frame: &Frame, execution: &Execution, log: &Frontier, tree: &TreeUpdate) -> (Header, Frontier) {
     let mut log = log.clone();
     let shifted = mutants::LOG_ROOT_SHIFTED.on().then(|| log.root());
-    for entry in &execution.entries {
-        log.append(leaf_hash(entry));
+    for hash in &execution.entry_hashes {
+        log.append(*hash);
     }
     let header = Header {
         height: frame.height,
@@ -59,6 +59,7 @@ pub fn header(frame: &Frame, execution: &Execution, log: &Frontier, tree: &TreeU
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merkle::leaf_hash;
 
     #[test]
     fn the_log_root_covers_everything_before_the_header_and_the_frontier_the_header_too() {
@@ -76,7 +77,9 @@ mod tests {
             next_set_hash: [3; 32],
         };
         let leaves = [[4; 32], [5; 32]];
-        let execution = Execution { entries: vec![vec![1, 0, 0, 7], vec![1, 0, 0, 8]], ..Execution::default() };
+        let entries = vec![vec![1, 0, 0, 7], vec![1, 0, 0, 8]];
+        let entry_hashes = entries.iter().map(|entry| leaf_hash(entry)).collect();
+        let execution = Execution { entries, entry_hashes, ..Execution::default() };
         let tree = TreeUpdate { size: 11, root: [6; 32], ..TreeUpdate::default() };
         let (header, log) = header(&frame, &execution, &Frontier::of(leaves), &tree);
         let records = execution.entries.iter().map(|entry| leaf_hash(entry));

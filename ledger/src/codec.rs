@@ -111,11 +111,7 @@ impl Value {
 
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        self.encode_with_room(0)
-    }
-
-    fn encode_with_room(&self, room: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(room);
+        let mut bytes = Vec::new();
         let mut encoder = Encoder::new(&mut bytes);
         write_value(&mut encoder, self);
         bytes
@@ -128,9 +124,6 @@ impl Value {
         let used = decoder.position();
         if used != bytes.len() {
             return Err(CodecFault::Trailing(bytes.len().saturating_sub(used)));
-        }
-        if value.encode_with_room(bytes.len()) != bytes {
-            return Err(CodecFault::NotCanonical);
         }
         Ok(value)
     }
@@ -168,15 +161,37 @@ fn read_value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecFau
     }
     let at = decoder.position();
     let malformed = |_| CodecFault::Malformed(at);
+    // What follows a head that is longer than it must be has no canonical encoding.
+    let shortest = |decoder: &Decoder<'_>, argument: u64, content: usize| {
+        let used = decoder.position().saturating_sub(at);
+        if head_length(argument).saturating_add(content) == used { Ok(()) } else { Err(CodecFault::NotCanonical) }
+    };
     match decoder.datatype().map_err(malformed)? {
         Type::Null => decoder.null().map(|()| Value::Null).map_err(malformed),
         Type::Bool => decoder.bool().map(Value::Bool).map_err(malformed),
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 => decoder.u64().map(Value::Uint).map_err(malformed),
-        Type::I8 | Type::I16 | Type::I32 | Type::I64 => decoder.i64().map(Value::Int).map_err(malformed),
-        Type::Bytes => decoder.bytes().map(|bytes| Value::Bytes(bytes.to_vec())).map_err(malformed),
-        Type::String => decoder.str().map(|text| Value::Text(text.into())).map_err(malformed),
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
+            let number = decoder.u64().map_err(malformed)?;
+            shortest(decoder, number, 0)?;
+            Ok(Value::Uint(number))
+        }
+        Type::I8 | Type::I16 | Type::I32 | Type::I64 => {
+            let number = decoder.i64().map_err(malformed)?;
+            shortest(decoder, (!number).cast_unsigned(), 0)?;
+            Ok(Value::Int(number))
+        }
+        Type::Bytes => {
+            let bytes = decoder.bytes().map_err(malformed)?;
+            shortest(decoder, length_of(bytes), bytes.len())?;
+            Ok(Value::Bytes(bytes.to_vec()))
+        }
+        Type::String => {
+            let text = decoder.str().map_err(malformed)?;
+            shortest(decoder, length_of(text.as_bytes()), text.len())?;
+            Ok(Value::Text(text.into()))
+        }
         Type::Array => {
             let count = decoder.array().map_err(malformed)?.ok_or(CodecFault::Forbidden(at))?;
+            shortest(decoder, count, 0)?;
             let mut items = Vec::with_capacity(room_for(count));
             for _ in 0..count {
                 items.push(read_value(decoder, depth.saturating_add(1))?);
@@ -185,10 +200,26 @@ fn read_value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecFau
         }
         Type::Map => {
             let count = decoder.map().map_err(malformed)?.ok_or(CodecFault::Forbidden(at))?;
+            shortest(decoder, count, 0)?;
             read_map(decoder, count, depth).map(Value::Map)
         }
         _ => Err(CodecFault::Forbidden(at)),
     }
+}
+
+/// Bytes of the shortest head with this argument (RFC 8949 section 3).
+pub(crate) fn head_length(argument: u64) -> usize {
+    match argument {
+        0..=23 => 1,
+        24..=0xff => 2,
+        0x100..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
+    }
+}
+
+fn length_of(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// Room for what is announced, as far as honest records go: the rest must come before it is believed.
@@ -289,6 +320,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_canonical() {
         refused(&[0x18, 0x05], CodecFault::NotCanonical); // 5 in two bytes
+        refused(&[0x38, 0x05], CodecFault::NotCanonical); // −6 in two bytes
         refused(&[0xa2, 0x02, 0x00, 0x01, 0x00], CodecFault::NotCanonical); // keys out of order
         refused(&[0xa2, 0x01, 0x00, 0x01, 0x00], CodecFault::NotCanonical); // key twice
         refused(&[0x9f, 0xff], CodecFault::Forbidden(0)); // indefinite
@@ -297,6 +329,56 @@ mod tests {
         refused(&[0x00, 0x00], CodecFault::Trailing(1));
         refused(&[0x81; 12], CodecFault::TooDeep);
         refused(&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], CodecFault::Malformed(9));
+    }
+
+    /// Head of a major type with an argument of so many bytes.
+    fn head(major: u8, argument: u64, width: usize) -> Vec<u8> {
+        let additional = match width {
+            0 => u8::try_from(argument).expect("below 24"),
+            1 => 24,
+            2 => 25,
+            4 => 26,
+            _ => 27,
+        };
+        let mut bytes = vec![major << 5 | additional];
+        bytes.extend_from_slice(&argument.to_be_bytes()[8 - width..]);
+        bytes
+    }
+
+    #[test]
+    fn of_every_head_only_the_shortest_is_read() {
+        let arguments = [0, 1, 23, 24, 255, 256, 0xffff, 0x1_0000, 0xffff_ffff, 0x1_0000_0000, i64::MAX as u64];
+        let mut seen = (0, 0);
+        for (major, argument) in (0..=5).flat_map(|major| arguments.map(|argument| (major, argument))) {
+            // What has content has little of it here.
+            if major > 1 && argument > 0x1_0000 {
+                continue;
+            }
+            let content: Vec<u8> = match major {
+                0 | 1 => Vec::new(),
+                2 | 3 => vec![b'a'; argument as usize],
+                4 => vec![0xf6; argument as usize],
+                _ => (0..argument)
+                    .flat_map(|number| [head(2, 8, 0), number.to_be_bytes().into(), vec![0xf6]].concat())
+                    .collect(),
+            };
+            let fits = |width: &usize| match width {
+                0 => argument < 24,
+                width => *width == 8 || argument >> (8 * width) == 0,
+            };
+            for (place, width) in [0, 1, 2, 4, 8].into_iter().filter(fits).enumerate() {
+                let bytes = [head(major, argument, width), content.clone()].concat();
+                match Value::decode(&bytes) {
+                    Ok(value) if place == 0 => {
+                        assert_eq!(value.encode(), bytes);
+                        seen.0 += 1;
+                    }
+                    Err(CodecFault::NotCanonical) if place > 0 => seen.1 += 1,
+                    other => panic!("{major} {argument} in {width} bytes: {other:?}"),
+                }
+            }
+        }
+        assert_eq!(seen, (54, 140));
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -1,13 +1,14 @@
 //! The COSE_Sign1 envelope of a record: build, sign, strict decode, id. Whether the signer may act is decided by
 //! `records`; whether the bytes are in time is decided by `door`.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use minicbor::data::Tag;
 use minicbor::{Decoder, Encoder};
+use smol_str::SmolStr;
 use thiserror::Error;
 
-use crate::codec::{CodecFault, Value};
+use crate::codec::{CodecFault, Value, head_length};
 use crate::crypto::{Hash, KeyId, PublicKey, Signature, SigningKey, sha256};
 use crate::outcome::Refusal;
 
@@ -26,10 +27,10 @@ pub type RecordId = [u8; 16];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
     /// Name of the network and the first 16 hex digits of its genesis hash.
-    pub origin: String,
-    pub record_type: String,
+    pub origin: SmolStr,
+    pub record_type: SmolStr,
     pub record_id: RecordId,
-    pub agency: String,
+    pub agency: SmolStr,
     /// Milliseconds since 1970 of block time after which the transaction can no longer be recorded.
     pub expires_at: u64,
     /// A map with text keys, described by the record schema.
@@ -84,14 +85,13 @@ impl Payload {
     /// Reads exactly one canonical payload.
     pub fn decode(bytes: &[u8]) -> Result<Self, TransactionFault> {
         let Value::Map(pairs) = Value::decode(bytes)? else { return Err(TransactionFault::Field("payload")) };
-        let keys: Vec<_> = pairs.iter().map(|(key, _)| key.as_uint()).collect();
-        if keys != [Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)] {
+        if !pairs.iter().map(|(key, _)| key.as_uint()).eq((1..=6).map(Some)) {
             return Err(TransactionFault::Field("payload keys"));
         }
         let mut values = pairs.into_iter().map(|(_, value)| value);
         let mut next = |field| values.next().ok_or(TransactionFault::Field(field));
         let name = |value: Value, field| match value {
-            Value::Text(text) if !text.is_empty() && text.len() <= MAX_NAME_BYTES => Ok(text.to_string()),
+            Value::Text(text) if !text.is_empty() && text.len() <= MAX_NAME_BYTES => Ok(text),
             _ => Err(TransactionFault::Field(field)),
         };
         let payload = Self {
@@ -233,24 +233,22 @@ impl Transaction {
     }
 }
 
+/// The only protected header there is, up to the key id that ends it.
+static PROTECTED_START: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let none = KeyId::default();
+    let mut header = protected_header(&none);
+    header.truncate(header.len().saturating_sub(none.len()));
+    header
+});
+
 fn key_id_of(protected: &[u8]) -> Result<KeyId, TransactionFault> {
-    let header = Value::decode(protected)?;
-    let key_id = header
-        .at(4)
-        .and_then(Value::as_bytes)
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or(TransactionFault::Field("key id"))?;
-    if protected_header(&key_id) == protected { Ok(key_id) } else { Err(TransactionFault::Field("protected header")) }
+    let key_id = protected.strip_prefix(PROTECTED_START.as_slice()).and_then(|rest| rest.try_into().ok());
+    key_id.ok_or(TransactionFault::Field("protected header"))
 }
 
 /// Length of the only canonical envelope around these parts: shortest lengths everywhere.
 fn envelope_length(protected: usize, content: usize) -> usize {
-    let head = |length: usize| match length {
-        0..=23 => 1,
-        24..=0xff => 2,
-        0x100..=0xffff => 3,
-        _ => 5,
-    };
+    let head = |length: usize| head_length(u64::try_from(length).unwrap_or(u64::MAX));
     [2, head(protected), protected, 1, head(content), content, head(64), 64]
         .iter()
         .fold(0, |sum: usize, part| sum.saturating_add(*part))

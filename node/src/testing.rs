@@ -110,10 +110,10 @@ pub fn anchor(genesis: &Genesis, agency: usize, number: u32, expires_at: u64) ->
     let mut root = [0; 32];
     root[..4].copy_from_slice(&number.to_be_bytes());
     let payload = Payload {
-        origin: genesis.origin.clone(),
-        record_type: "document_anchor".to_owned(),
+        origin: genesis.origin.as_str().into(),
+        record_type: "document_anchor".into(),
         record_id,
-        agency: AGENCIES[agency].to_owned(),
+        agency: AGENCIES[agency].into(),
         expires_at,
         body: Value::text_map([("kind", Value::text("minutes")), ("root", Value::bytes(&root))]),
     };

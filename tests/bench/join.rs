@@ -208,10 +208,10 @@ impl Importer {
         fields: Vec<(&str, Value)>,
     ) -> Transaction {
         let payload = Payload {
-            origin: self.origin.clone(),
-            record_type: record_type.to_owned(),
+            origin: self.origin.as_str().into(),
+            record_type: record_type.into(),
             record_id: record_id(id),
-            agency: agency.to_owned(),
+            agency: agency.into(),
             expires_at: self.expires_at,
             body: Value::text_map(fields),
         };

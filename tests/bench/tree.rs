@@ -80,6 +80,7 @@ fn commit(store: &Store, set_hash: Hash, height: u64, changes: BTreeMap<Key, Sto
         positions: tip.lanes.clone(),
         references: Vec::new(),
         entries: Vec::new(),
+        entry_hashes: Vec::new(),
         transactions: Vec::new(),
         changes,
         appends: Vec::new(),

@@ -154,10 +154,10 @@ impl Chain {
     /// A record of an agency's officer, good for one day after the first block.
     pub fn transaction(&self, agency: &str, record_type: &str, id: &str, body: Vec<(&str, Value)>) -> Transaction {
         let payload = Payload {
-            origin: self.origin().to_owned(),
-            record_type: record_type.to_owned(),
+            origin: self.origin().into(),
+            record_type: record_type.into(),
             record_id: key::parse_id(id).expect("a record id"),
-            agency: agency.to_owned(),
+            agency: agency.into(),
             expires_at: START_MS + 86_400_000,
             body: Value::text_map(body),
         };

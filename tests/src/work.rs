@@ -64,10 +64,10 @@ impl Officers {
 
     fn sign(&self, (agency, key): (&str, &SigningKey), record_type: &str, id: &str, body: Value) -> Signed {
         let payload = Payload {
-            origin: self.origin.clone(),
-            record_type: record_type.to_owned(),
+            origin: self.origin.as_str().into(),
+            record_type: record_type.into(),
             record_id: record_id(id),
-            agency: agency.to_owned(),
+            agency: agency.into(),
             expires_at: self.expires_at,
             body,
         };

@@ -88,10 +88,10 @@ impl Officer {
 
     pub fn payload(&self, origin: &str, record_type: &str, id: &str, body: Vec<(&str, Cbor)>) -> Payload {
         Payload {
-            origin: origin.to_owned(),
-            record_type: record_type.to_owned(),
+            origin: origin.into(),
+            record_type: record_type.into(),
             record_id: key::parse_id(id).expect("a record id"),
-            agency: self.agency.clone(),
+            agency: self.agency.as_str().into(),
             expires_at: mingzhang_client::submit::now_ms() + LIFE_MS,
             body: Cbor::text_map(body),
         }

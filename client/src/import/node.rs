@@ -92,10 +92,10 @@ impl Sender {
         let signer = self.signer(record.officer);
         let life_ms = u64::try_from(DEFAULT_LIFE.as_millis()).unwrap_or(u64::MAX);
         let payload = Payload {
-            origin: self.origin.clone(),
-            record_type: record.record_type.to_owned(),
+            origin: self.origin.as_str().into(),
+            record_type: record.record_type.into(),
             record_id: record.id,
-            agency: signer.agency.clone(),
+            agency: signer.agency.as_str().into(),
             expires_at: now_ms().saturating_add(life_ms),
             body: record.body.clone(),
         };

@@ -93,7 +93,7 @@ impl MemoryLedger {
 
     fn sign(&self, record: &Outgoing<'_>) -> Transaction {
         let payload = Payload {
-            origin: self.network.origin.clone(),
+            origin: self.network.origin.as_str().into(),
             record_type: record.record_type.into(),
             record_id: record.id,
             agency: self.agency(record.officer).into(),
@@ -125,7 +125,7 @@ impl MemoryLedger {
             let standing = self.standing(transaction, Verdict::Refused(code), false);
             Some(Standing { detail, ..standing })
         };
-        if let Some((earlier, verdict)) = self.log.get(&(payload.agency.clone(), payload.record_id)) {
+        if let Some((earlier, verdict)) = self.log.get(&(payload.agency.to_string(), payload.record_id)) {
             return match door::repeat(earlier, transaction) {
                 None => Some(self.standing(earlier, *verdict, true)),
                 Some(refusal) => refused(refusal.code.0, refusal.detail),

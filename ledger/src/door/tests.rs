@@ -8,7 +8,7 @@ use crate::transaction::Payload;
 
 fn payload(stage: &Stage) -> Payload {
     Payload {
-        origin: stage.network.origin.clone(),
+        origin: stage.network.origin.as_str().into(),
         record_type: "document_anchor".into(),
         record_id: *b"DOC-1\0\0\0\0\0\0\0\0\0\0\0",
         agency: "civil".into(),
@@ -46,7 +46,7 @@ fn answer_inside(stage: &Stage, transaction: Transaction) -> u16 {
 
 fn with_field(stage: &Stage, record_type: &str, fields: Vec<(&str, Value)>) -> u16 {
     answer(stage, |payload| {
-        payload.record_type = record_type.to_owned();
+        payload.record_type = record_type.into();
         payload.body = Value::text_map(fields);
     })
 }
@@ -56,7 +56,7 @@ fn type_network_and_body() {
     let stage = Stage::found();
     assert_eq!(answer(&stage, |_| ()), 0);
     assert_eq!(answer(&stage, |payload| payload.record_type = "document_anchors".into()), 1003);
-    assert_eq!(answer(&stage, |payload| payload.origin.push('0')), 1005);
+    assert_eq!(answer(&stage, |payload| payload.origin = format!("{}0", payload.origin).into()), 1005);
     assert_eq!(answer(&stage, |payload| payload.agency = "Civil".into()), 1004);
     let anchor = |root: Value, kind: Value| with_field(&stage, "document_anchor", vec![("root", root), ("kind", kind)]);
     assert_eq!(anchor(Value::bytes(&[1; 31]), text("minutes")), 1004);

@@ -4,6 +4,8 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::calendar::Day;
 use super::object::{Person, Ref};
 use super::role::Role;
@@ -24,8 +26,8 @@ pub struct Record<'t> {
     pub recorded: Day,
     /// Its stated date, else `recorded`.
     pub effective: Day,
-    /// What [`Record::references`] found.
-    pub(crate) found: OnceCell<Arc<[Reference]>>,
+    /// What [`Record::named`] found.
+    pub(crate) found: OnceCell<Arc<Named>>,
 }
 
 /// A body as its transaction has it, or as it was kept while the record waited.
@@ -57,9 +59,9 @@ impl Record<'_> {
         find(&self.body, name)
     }
 
-    /// Every reference of the body, looked for once: several rules go through them.
-    pub fn references(&self) -> Arc<[Reference]> {
-        Arc::clone(self.found.get_or_init(|| references(self.kind, &self.body).into()))
+    /// What the body names, looked for once: several rules go through it.
+    pub fn named(&self) -> &Arc<Named> {
+        self.found.get_or_init(|| Arc::new(Named::of(self.kind, &self.body)))
     }
 }
 
@@ -164,54 +166,39 @@ pub struct Reference {
     pub reference: Ref,
 }
 
-/// Every reference of a body, in the order of the schema, inside lists and maps too.
-pub fn references(kind: &RecordType, body: &Value) -> Vec<Reference> {
-    let mut found = Vec::new();
-    visit_body(kind, body, &mut |field, kind, value| {
-        if matches!(kind, FieldKind::Ref(_) | FieldKind::Waiting)
-            && let Some(reference) = Ref::from_value(value)
-        {
-            found.push(Reference { field, kind, reference });
-        }
-    });
-    found
+/// What a body names, in the order of the schema, inside lists and maps too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Named {
+    pub references: Vec<Reference>,
+    /// Agencies that it names as such.
+    pub agencies: Vec<SmolStr>,
+    /// Their trails are joined.
+    pub recipients: Vec<Person>,
+    /// The sum of the moving amounts in minor units, for the limit of a role.
+    pub amount_minor: u64,
 }
 
-/// Every agency that a body names as such.
-pub fn agencies(kind: &RecordType, body: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    visit_body(kind, body, &mut |_, kind, value| {
-        if kind == FieldKind::Agency
-            && let Some(agency) = value.as_text()
-        {
-            found.push(agency.to_owned());
-        }
-    });
-    found
-}
+impl Named {
+    pub fn of(kind: &RecordType, body: &Value) -> Self {
+        let mut named = Self::default();
+        visit_body(kind, body, &mut |field, kind, value| named.take(field, kind, value));
+        named
+    }
 
-/// The recipients that a body names: their trails are joined.
-pub fn recipients(kind: &RecordType, body: &Value) -> Vec<Person> {
-    let mut found = Vec::new();
-    visit_body(kind, body, &mut |_, kind, value| {
-        if kind == FieldKind::Recipient
-            && let Some(person) = Person::from_value(value)
-        {
-            found.push(person);
+    fn take(&mut self, field: &'static str, kind: FieldKind, value: &Value) {
+        match kind {
+            FieldKind::Ref(_) | FieldKind::Waiting => {
+                let reference = Ref::from_value(value);
+                self.references.extend(reference.map(|reference| Reference { field, kind, reference }));
+            }
+            FieldKind::Agency => self.agencies.extend(value.as_text().map(SmolStr::from)),
+            FieldKind::Recipient => self.recipients.extend(Person::from_value(value)),
+            FieldKind::Amount => {
+                self.amount_minor = self.amount_minor.saturating_add(value.as_uint().unwrap_or(0));
+            }
+            _ => {}
         }
-    });
-    found
-}
-
-/// The sum of the moving amounts of a body, for the limit of a role.
-pub fn amount(kind: &RecordType, body: &Value) -> u64 {
-    let mut sum = 0u64;
-    visit_body(kind, body, &mut |_, kind, value| {
-        if kind == FieldKind::Amount {
-            sum = sum.saturating_add(value.as_uint().unwrap_or(0));
-        }
-    });
-    sum
+    }
 }
 
 /// Calls `visit` with every scalar of a body that the schema describes.

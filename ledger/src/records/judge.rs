@@ -2,6 +2,7 @@
 //! the public function that says whose trails a record joins.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::body::{self, Record};
 use super::import;
@@ -63,8 +64,9 @@ fn unique_codes(record: &Record<'_>) -> Vec<(&'static str, String)> {
     let fields = record.kind.fields.iter();
     fields
         .filter_map(|field| {
+            let unique = field.unique?;
             let code = record.find::<String>(field.name)?;
-            match field.unique? {
+            match unique {
                 Unique::Network(kind) => Some((kind, code)),
                 Unique::Agency(kind) => Some((kind, format!("{}.{code}", record.reference.agency))),
             }
@@ -86,8 +88,8 @@ fn codes_are_free(scene: &mut Scene<'_>) -> Verdict {
 
 /// 3002.
 fn references_exist(scene: &mut Scene<'_>) -> Verdict {
-    let references = scene.record.references();
-    for found in references.iter() {
+    let named = Arc::clone(scene.record.named());
+    for found in &named.references {
         let Some(leaf) = scene.leaf(&found.reference)? else {
             return reject(3002, format!("{}: {} does not exist", found.field, found.reference));
         };
@@ -100,12 +102,12 @@ fn references_exist(scene: &mut Scene<'_>) -> Verdict {
             return reject(3002, format!("{}: {} is not in effect", found.field, found.reference));
         }
     }
-    for agency in body::agencies(scene.record.kind, &scene.record.body) {
-        if !scene.draft.exists(&crate::state::key::agency(&agency))? {
+    for agency in &named.agencies {
+        if !scene.draft.exists(&crate::state::key::agency(agency))? {
             return reject(3002, format!("agency {agency} does not exist"));
         }
     }
-    declared_subject_is_its_refs(scene, &references)
+    declared_subject_is_its_refs(scene, &named.references)
 }
 
 fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Reference]) -> Verdict {
@@ -127,7 +129,8 @@ fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Refer
 fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
     let mode = scene.mode;
     if !scene.record.kind.crosses_modes {
-        for found in scene.record.references().iter() {
+        let named = Arc::clone(scene.record.named());
+        for found in &named.references {
             if matches!(found.field, "import" | "on_behalf_of") {
                 continue;
             }
@@ -201,13 +204,12 @@ fn role_covers(scene: &mut Scene<'_>) -> Verdict {
     if record.kind.submitters.is_empty() {
         return Ok(());
     }
-    let amount_minor = body::amount(record.kind, &record.body);
-    let references = record.references();
+    let named = record.named();
     let subjects = scene.subjects.iter().filter_map(Subject::record);
-    let named: Vec<&Ref> = subjects.chain(references.iter().map(|found| &found.reference)).collect();
+    let concerned: Vec<&Ref> = subjects.chain(named.references.iter().map(|found| &found.reference)).collect();
     let today = scene.today();
     let signer = &scene.signer;
-    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, amount_minor, &named)) {
+    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, named.amount_minor, &concerned)) {
         return Ok(());
     }
     let wanted: Vec<_> = record.kind.submitters.iter().map(|role| role.code()).collect();
@@ -260,17 +262,16 @@ fn dates_are_possible(scene: &mut Scene<'_>) -> Verdict {
 
 /// Whose trails the scene's record joins, judged on the state before it: the subjects in its content, and those stored
 /// with what its references name. Only subjects that exist.
-pub fn subjects(scene: &mut Scene<'_>) -> Result<BTreeSet<Subject>, StateFault> {
-    let kind = scene.record.kind;
+pub fn subjects(scene: &mut Scene<'_>) -> Result<Arc<[Subject]>, StateFault> {
+    let named = Arc::clone(scene.record.named());
     let mut subjects = BTreeSet::new();
-    for found in scene.record.references().iter() {
+    for found in &named.references {
         if let Some(leaf) = scene.leaf(&found.reference)? {
             add_subjects_of(&mut subjects, &found.reference, leaf);
         }
     }
-    let people = body::recipients(kind, &scene.record.body);
     let mut scopes = BTreeSet::new();
-    if !people.is_empty() {
+    if !named.recipients.is_empty() {
         for subject in &subjects {
             if let Subject::Record(reference) = subject
                 && let Some(leaf) = scene.leaf(reference)?
@@ -280,7 +281,7 @@ pub fn subjects(scene: &mut Scene<'_>) -> Result<BTreeSet<Subject>, StateFault> 
             }
         }
     }
-    for person in people {
+    for person in &named.recipients {
         for scope in &scopes {
             let recipient = Subject::Recipient { scope: scope.clone(), person: person.0 };
             if scene.draft.exists(&recipient.key())? {
@@ -288,7 +289,7 @@ pub fn subjects(scene: &mut Scene<'_>) -> Result<BTreeSet<Subject>, StateFault> 
             }
         }
     }
-    Ok(subjects)
+    Ok(subjects.into_iter().collect())
 }
 
 /// Adds the subjects that a reference to this leaf names.

@@ -36,6 +36,16 @@ pub struct Ref {
     pub id: RecordId,
 }
 
+impl std::hash::Hash for Ref {
+    /// Ids differ soonest.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write(&self.id);
+    }
+}
+
+/// Room for the longest id of an agency, a dot and a record id in hex digits.
+const KEY_PART_ROOM: usize = super::validate::MAX_AGENCY_BYTES + 33;
+
 impl Ref {
     pub fn new(agency: &str, id: &RecordId) -> Self {
         Self { agency: agency.into(), id: *id }
@@ -48,7 +58,16 @@ impl Ref {
 
     /// `agency.id`: the form inside keys, where a slash would divide.
     pub fn key_part(&self) -> String {
-        format!("{}.{}", self.agency, key::id_text(&self.id))
+        let mut part = String::with_capacity(KEY_PART_ROOM);
+        self.write_key_part(&mut part);
+        part
+    }
+
+    /// As [`Ref::key_part`], at the end of a longer text.
+    pub fn write_key_part(&self, target: &mut String) {
+        target.push_str(&self.agency);
+        target.push('.');
+        key::write_id(&self.id, target);
     }
 }
 

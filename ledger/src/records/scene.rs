@@ -1,24 +1,21 @@
 //! The scene of one record: everything that a rule may see, and the only way in which it may change the state. Which
 //! rules run, and in which order, is in `judge`; what becomes of the changes is decided by `state::execute`.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
-use smol_str::SmolStr;
 
 use super::body::Record;
 use super::calendar::Day;
 use super::object::{Mode, Object, RecordLeaf, Ref, Subject};
 use super::signer::Signer;
-use super::waiting::Waiting;
-use crate::codec::Value;
+use super::waiting::Waited;
 use crate::outcome::Rejection;
 use crate::state::execute::{BlockContext, Effect, Network};
 use crate::state::key::{self, Key};
 use crate::state::{Overlay, Snapshot, StateFault};
-use crate::transaction::RecordId;
 
 /// Why a step stopped: a rule rejected the record, or this machine could not read its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +72,9 @@ impl Totals {
     }
 }
 
+/// Leaves for which room is made at once.
+const LEAVES_ROOM: usize = 14;
+
 /// What the rules of one record see and do.
 pub struct Scene<'a> {
     /// Changes to keys other than record leaves; for those use [`Scene::object`], [`Scene::put`] and [`Scene::create`].
@@ -89,25 +89,48 @@ pub struct Scene<'a> {
     pub signer: Signer,
     pub mode: Mode,
     /// Whose trails the record joins anyway: named in its body, or stored with what its references name.
-    pub subjects: BTreeSet<Subject>,
+    pub subjects: Arc<[Subject]>,
     flags: Vec<Flag>,
     touched: BTreeSet<Subject>,
     registries: BTreeSet<String>,
     totals: BTreeMap<String, Totals>,
-    leaves: BTreeMap<Place, Cached>,
+    leaves: Leaves,
     created: Option<Object>,
-    waiting_body: Option<(Ref, Arc<Value>)>,
+    waited: Option<(Ref, Waited)>,
     /// Whether earlier objects that the record changed are shown, as a dry run wants it.
     pub(crate) shows_effects: bool,
     /// The waiting record that ends if this record is rejected from here on.
     pub(crate) ends_on_failure: Option<Ref>,
 }
 
-/// A record by what differs soonest. Most records look at a handful, the close of a year at thousands.
-type Place = (RecordId, SmolStr);
+/// Most records look at a handful, the close of a year at thousands. Nothing depends on their order.
+type Leaves = HashMap<Ref, Cached, IdHashing>;
 
-fn place(reference: &Ref) -> Place {
-    (reference.id, reference.agency.clone())
+/// Hashes references by their ids. Who grinds ids for collisions slows one record by little.
+#[derive(Debug, Clone, Copy, Default)]
+struct IdHashing;
+
+impl std::hash::BuildHasher for IdHashing {
+    type Hasher = IdHasher;
+
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher(0)
+    }
+}
+
+/// Multiplies, and lets the upper half decide too: ids differ in their last letters.
+struct IdHasher(u64);
+
+impl std::hash::Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.as_chunks::<8>().0 {
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(*chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
 }
 
 /// A record leaf read once, and whether it must be written.
@@ -120,13 +143,13 @@ struct Cached {
 }
 
 /// The state keys of the records that a scene looked at.
-pub(crate) struct LookedAt(BTreeMap<Place, Key>);
+pub(crate) struct LookedAt(Leaves);
 
 impl LookedAt {
     /// The key of a subject, found or made.
     pub fn key_of(&self, subject: &Subject) -> Key {
-        let known = subject.record().and_then(|reference| self.0.get(&place(reference)));
-        known.copied().unwrap_or_else(|| subject.key())
+        let known = subject.record().and_then(|reference| self.0.get(reference));
+        known.map_or_else(|| subject.key(), |cached| cached.key)
     }
 }
 
@@ -156,14 +179,14 @@ impl<'a> Scene<'a> {
             record: cast.record,
             signer: cast.signer,
             mode: cast.mode,
-            subjects: BTreeSet::new(),
+            subjects: Arc::default(),
             flags: Vec::new(),
             touched: BTreeSet::new(),
             registries: BTreeSet::new(),
             totals: BTreeMap::new(),
-            leaves: BTreeMap::new(),
+            leaves: Leaves::with_capacity_and_hasher(LEAVES_ROOM, IdHashing),
             created: None,
-            waiting_body: None,
+            waited: None,
             shows_effects: false,
             ends_on_failure: None,
         }
@@ -196,7 +219,7 @@ impl<'a> Scene<'a> {
     }
 
     fn slot(&mut self, reference: &Ref) -> Result<&mut Cached, StateFault> {
-        match self.leaves.entry(place(reference)) {
+        match self.leaves.entry(reference.clone()) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {
                 let key = reference.key();
@@ -207,16 +230,15 @@ impl<'a> Scene<'a> {
     }
 
     /// The body of a waiting record, decoded once for all who judge it.
-    pub(crate) fn waiting_body(&mut self, reference: &Ref, waiting: &Waiting) -> Result<Arc<Value>, StateFault> {
-        if let Some((known, body)) = &self.waiting_body
+    pub(crate) fn waited(&mut self, reference: &Ref, leaf: &RecordLeaf) -> Result<Waited, StateFault> {
+        if let Some((known, waited)) = &self.waited
             && known == reference
         {
-            return Ok(Arc::clone(body));
+            return Ok(waited.clone());
         }
-        let body = Value::decode(&waiting.body).map_err(|fault| StateFault::Value(fault.to_string()))?;
-        let body = Arc::new(body);
-        self.waiting_body = Some((reference.clone(), Arc::clone(&body)));
-        Ok(body)
+        let waited = Waited::of(leaf)?;
+        self.waited = Some((reference.clone(), waited.clone()));
+        Ok(waited)
     }
 
     /// The object that an earlier record made. Within the record that makes it, see [`Scene::created`].
@@ -374,14 +396,14 @@ impl<'a> Scene<'a> {
     /// Writes what the scene cached and hands everything over.
     pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
         let mut effects = Vec::new();
-        let keys = LookedAt(self.leaves.iter().map(|(place, cached)| (place.clone(), cached.key)).collect());
-        for ((id, agency), Cached { key, leaf, before, changed }) in self.leaves {
-            let Some(leaf) = leaf.filter(|_| changed) else { continue };
-            if self.shows_effects && leaf.object != before {
-                let reference = Ref { agency, id };
-                effects.extend(leaf.object.clone().map(|after| Effect { reference, before, after }));
+        for (reference, cached) in &mut self.leaves {
+            let Some(leaf) = cached.leaf.take().filter(|_| cached.changed) else { continue };
+            if self.shows_effects && leaf.object != cached.before {
+                let before = cached.before.take();
+                let shown = |after| Effect { reference: reference.clone(), before, after };
+                effects.extend(leaf.object.clone().map(shown));
             }
-            self.draft.put_shared(key, leaf)?;
+            self.draft.put_shared(cached.key, leaf)?;
         }
         effects.sort_by(|one: &Effect, other| one.reference.cmp(&other.reference));
         for (currency, totals) in &self.totals {
@@ -399,7 +421,7 @@ impl<'a> Scene<'a> {
             signer: self.signer,
             mode: self.mode,
             effects,
-            keys,
+            keys: LookedAt(self.leaves),
             shows_effects: self.shows_effects,
         })
     }

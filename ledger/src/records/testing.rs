@@ -202,10 +202,10 @@ impl Stage {
     pub fn sign(&self, officer: &str, record_type: &str, id: &str, fields: Vec<(&str, Value)>) -> Transaction {
         let (agency, _) = officer.split_once('/').expect("agency/label");
         let payload = Payload {
-            origin: self.network.origin.clone(),
-            record_type: record_type.to_owned(),
+            origin: self.network.origin.as_str().into(),
+            record_type: record_type.into(),
             record_id: key::parse_id(id).expect("an id"),
-            agency: agency.to_owned(),
+            agency: agency.into(),
             expires_at: self.time_ms + 600_000,
             body: Value::text_map(fields),
         };

@@ -15,6 +15,7 @@ use super::role::Role;
 use super::scene::{Halt, Scene, Verdict, reject};
 use super::schema::{Area, Field, FieldKind, RecordType};
 use super::signer::Signer;
+use crate::codec::Value;
 use crate::crypto::{Hash, KeyId};
 use crate::state::StateFault;
 use crate::transaction::Payload;
@@ -179,6 +180,24 @@ impl Named {
     }
 }
 
+/// The content of a record that waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Waited {
+    kind: &'static RecordType,
+    body: Arc<Value>,
+    named: Arc<body::Named>,
+}
+
+impl Waited {
+    pub fn of(leaf: &RecordLeaf) -> Result<Self, StateFault> {
+        let waiting = leaf.waiting.as_ref().ok_or(StateFault::Invariant("a waiting record does not wait"))?;
+        let kind = kind_of(leaf)?;
+        let body = Value::decode(&waiting.body).map_err(|fault| StateFault::Value(fault.to_string()))?;
+        let named = Arc::new(body::Named::of(kind, &body));
+        Ok(Self { kind, body: Arc::new(body), named })
+    }
+}
+
 /// Whether the signer, or who lent it the role, has already acted on the record.
 fn has_acted(signer: &Signer, leaf: &RecordLeaf, waiting: &Waiting) -> bool {
     let persons = signer.persons();
@@ -226,18 +245,15 @@ fn second_person(scene: &mut Scene<'_>) -> Verdict {
 /// The first outstanding need that the signer can meet: agency, role in force, its limit and scope.
 fn matching_need(scene: &mut Scene<'_>, named: &Named) -> Result<Option<u32>, StateFault> {
     let (reference, leaf, waiting) = (&named.reference, &named.leaf, named.waiting()?);
-    let body = scene.waiting_body(reference, waiting)?;
-    let kind = kind_of(leaf)?;
-    let amount_minor = body::amount(kind, &body);
-    let references = body::references(kind, &body);
-    let named = references.iter().map(|found| &found.reference);
-    let subjects: Vec<&Ref> = named.chain(leaf.subjects.iter().filter_map(Subject::record)).collect();
+    let body = scene.waited(reference, leaf)?.named;
+    let in_body = body.references.iter().map(|found| &found.reference);
+    let subjects: Vec<&Ref> = in_body.chain(leaf.subjects.iter().filter_map(Subject::record)).collect();
     let (signer, today) = (&scene.signer, scene.today());
     Ok(waiting
         .outstanding()
         .find(|(_, need)| {
             need.fits_agency(&signer.agency, &reference.agency)
-                && signer.covers(need.role, today, amount_minor, &subjects)
+                && signer.covers(need.role, today, body.amount_minor, &subjects)
         })
         .map(|(number, _)| number))
 }
@@ -325,16 +341,16 @@ pub(crate) fn void(scene: &mut Scene<'_>, reference: &Ref) -> Result<(), StateFa
 /// Runs a step with the waiting record on the scene instead of the one that ends its waiting.
 fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'_>) -> Verdict) -> Verdict {
     let leaf = scene.leaf_as_is(reference)?.ok_or(StateFault::Invariant("a waiting record has no leaf"))?;
-    let waiting = leaf.waiting.as_ref().ok_or(StateFault::Invariant("a waiting record does not wait"))?;
+    let waited = scene.waited(reference, &leaf)?;
     let record = Record {
-        kind: kind_of(&leaf)?,
+        kind: waited.kind,
         reference: reference.clone(),
         transaction_id: leaf.transaction_id,
         key_id: leaf.key_id,
-        body: Body::Waited(scene.waiting_body(reference, waiting)?),
+        body: Body::Waited(waited.body),
         recorded: leaf.recorded,
         effective: leaf.effective,
-        found: OnceCell::new(),
+        found: OnceCell::from(waited.named),
     };
     let signer = Signer::of(&scene.draft, &record, scene.block.time_ms)?
         .ok_or(StateFault::Invariant("the key of a waiting record is not registered"))?;
@@ -342,7 +358,7 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
         std::mem::replace(&mut scene.record, record),
         std::mem::replace(&mut scene.signer, signer),
         std::mem::replace(&mut scene.mode, leaf.mode),
-        std::mem::replace(&mut scene.subjects, leaf.subjects.iter().cloned().collect()),
+        std::mem::replace(&mut scene.subjects, Arc::clone(&leaf.subjects)),
     );
     let known = &leaf.flags;
     let earlier = scene.flags().len();
@@ -355,13 +371,13 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
         scene.put(reference, object)?;
     }
     // Whoever refers to the record joins the trails that its effect touched.
-    let touched = scene.touched().clone();
-    scene.change_leaf(reference, |leaf| {
-        let own = Subject::Record(reference.clone());
-        let new = touched.into_iter().filter(|subject| *subject != own);
-        let subjects: BTreeSet<Subject> = leaf.subjects.iter().cloned().chain(new).collect();
-        leaf.subjects = subjects.into_iter().collect();
-    })?;
+    let own = Subject::Record(reference.clone());
+    let touched = scene.touched().iter().filter(|subject| **subject != own && !leaf.subjects.contains(subject));
+    let new: Vec<Subject> = touched.cloned().collect();
+    if !new.is_empty() {
+        let all: BTreeSet<Subject> = leaf.subjects.iter().cloned().chain(new).collect();
+        scene.change_leaf(reference, |leaf| leaf.subjects = all.into_iter().collect())?;
+    }
     (scene.record, scene.signer, scene.mode, scene.subjects) = outer;
     Ok(())
 }

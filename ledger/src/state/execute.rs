@@ -17,7 +17,7 @@ use crate::entry::record_entry;
 use crate::merkle::leaf_hash;
 use crate::mutants;
 use crate::outcome::Refusal;
-use crate::records::body::{Body, Record, references};
+use crate::records::body::{Body, Record};
 use crate::records::calendar::Day;
 use crate::records::judge;
 use crate::records::object::{Mode, Object, RecordLeaf, Ref, Subject};
@@ -79,6 +79,8 @@ pub struct RecordOutcome {
 pub struct Execution {
     /// The log entries of the records, in order.
     pub entries: Vec<Vec<u8>>,
+    /// Their hashes as leaves of the log.
+    pub entry_hashes: Vec<Hash>,
     pub records: Vec<RecordOutcome>,
     /// Positions of the candidates that the door inside the block refused, and why.
     pub left_out: Vec<(usize, Refusal)>,
@@ -130,6 +132,7 @@ pub fn execute_after(
     }
     let mut execution = Execution {
         entries: Vec::with_capacity(candidates.len()),
+        entry_hashes: Vec::with_capacity(candidates.len()),
         records: Vec::with_capacity(candidates.len()),
         ..Execution::default()
     };
@@ -141,7 +144,8 @@ pub fn execute_after(
             continue;
         }
         let run = run(&draft, network, block, (transaction, index, false))?;
-        execution.entries.push(record_entry(run.record.outcome, transaction.bytes()));
+        execution.entries.push(run.entry);
+        execution.entry_hashes.push(run.entry_hash);
         execution.records.push(run.record);
         draft.absorb(run.parts)?;
         index = index.saturating_add(1);
@@ -154,6 +158,8 @@ pub fn execute_after(
 /// One record, run over a state.
 struct Run {
     record: RecordOutcome,
+    entry: Vec<u8>,
+    entry_hash: Hash,
     parts: Parts,
     effects: Vec<Effect>,
 }
@@ -208,7 +214,7 @@ fn run(
     let mut scene = Scene::new(base, network, block, cast()?);
     scene.shows_effects = shows_effects;
     let subjects = judge::subjects(&mut scene)?;
-    scene.subjects.clone_from(&subjects);
+    scene.subjects = Arc::clone(&subjects);
     let verdict = judge::run(&mut scene);
     let (rejection, needs) = match verdict {
         Ok(needs) => (None, needs),
@@ -224,7 +230,9 @@ fn run(
         }
     };
     let (code, detail) = rejection.map_or((0, String::new()), |rejection| (rejection.code.0, rejection.detail));
-    let ending = Ending { record: &record, transaction, index, code, needs, subjects };
+    let entry = record_entry(code, transaction.bytes());
+    let entry_hash = leaf_hash(&entry);
+    let ending = Ending { record: &record, entry_hash: &entry_hash, index, code, needs, subjects };
     let hold_expiry_ms = if ending.needs.is_empty() { 0 } else { scene.parameter("hold_expiry")? };
     let valid_until = block.time_ms.saturating_add(hold_expiry_ms);
     close(base, scene.finish()?, ending, valid_until).map(|(flags, parts, effects)| Run {
@@ -238,6 +246,8 @@ fn run(
             flags,
             detail,
         },
+        entry,
+        entry_hash,
         parts,
         effects,
     })
@@ -256,11 +266,11 @@ fn mode_of(state: &Overlay<'_>, record: &Record<'_>) -> Result<Mode, StateFault>
 /// What is known of a record once its rules have run.
 struct Ending<'r> {
     record: &'r Record<'r>,
-    transaction: &'r Transaction,
+    entry_hash: &'r Hash,
     index: u64,
     code: u16,
     needs: Vec<Need>,
-    subjects: BTreeSet<Subject>,
+    subjects: Arc<[Subject]>,
 }
 
 type Closed = (Vec<u16>, Parts, Vec<Effect>);
@@ -279,12 +289,10 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         keys: known,
         shows_effects,
     } = outcome;
-    let Ending { record, transaction, index, code, needs, subjects } = ending;
-    let mut joined = subjects;
-    joined.extend(touched);
+    let Ending { record, entry_hash, index, code, needs, subjects } = ending;
+    let mut joined = sorted(subjects.iter().cloned().chain(touched));
     if mutants::TRAIL_WITHOUT_REFERENCES.on() {
-        let named: BTreeSet<Ref> =
-            references(record.kind, &record.body).into_iter().map(|found| found.reference).collect();
+        let named: BTreeSet<Ref> = record.named().references.iter().map(|found| found.reference.clone()).collect();
         joined.retain(|subject| matches!(subject, Subject::Record(reference) if named.contains(reference)));
     }
     let codes: Vec<u16> = flags.iter().map(|flag| flag.code).collect();
@@ -308,7 +316,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         recorded: record.recorded,
         effective: record.effective,
         flags: codes.clone(),
-        subjects: joined.iter().cloned().collect(),
+        subjects: joined.as_slice().into(),
         object: created,
         waiting,
     };
@@ -316,40 +324,48 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
     draft.put_shared(record.reference.key(), Arc::clone(&leaf))?;
     if let Some(object) = &leaf.object {
         if object.kind().has_trail() {
-            joined.insert(Subject::Record(record.reference.clone()));
+            joined.push(Subject::Record(record.reference.clone()));
         }
         if shows_effects {
             effects.push(Effect { reference: record.reference.clone(), before: None, after: object.clone() });
         }
     }
-    joined.insert(Subject::OfficerKey(record.key_id));
-    let keys: BTreeSet<Key> = joined.iter().map(|subject| known.key_of(subject)).collect();
-    let registries: BTreeSet<Key> = registries.iter().map(|name| key::registry(name)).collect();
+    joined.push(Subject::OfficerKey(record.key_id));
+    let keys = sorted(joined.iter().map(|subject| known.key_of(subject)));
+    let registries = sorted(registries.iter().map(|name| key::registry(name)));
     assert_only_joined_subjects_change(base, &draft, [&keys, &registries])?;
-    let entry_hash = leaf_hash(&record_entry(code, transaction.bytes()));
     for key in &keys {
-        draft.append_to_trail(*key, index, &entry_hash)?;
+        draft.append_to_trail(*key, index, entry_hash)?;
     }
-    for key in registries {
-        append_to_listing(&mut draft, key, index, &entry_hash)?;
+    for key in &registries {
+        append_to_listing(&mut draft, *key, index, entry_hash)?;
     }
     if !flags.is_empty() {
-        file_findings(&mut draft, &flags, &finding_subjects(base, &joined, record)?, (index, &entry_hash))?;
+        let joined = sorted(joined.into_iter());
+        file_findings(&mut draft, &flags, &finding_subjects(base, &joined, record)?, (index, entry_hash))?;
     }
     Ok((codes, draft.into_parts(), effects))
+}
+
+/// In their order, each once.
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    items
 }
 
 /// No subject's value changes unless the record is appended to its trail.
 fn assert_only_joined_subjects_change(
     base: &Overlay<'_>,
     draft: &Overlay<'_>,
-    joined: [&BTreeSet<Key>; 2],
+    joined: [&[Key]; 2],
 ) -> Result<(), StateFault> {
     for (key, stored) in draft.changes() {
         if mutants::TRAIL_WITHOUT_REFERENCES.on() {
             break;
         }
-        if stored.trail.is_some() && !joined.iter().any(|keys| keys.contains(key)) {
+        if stored.trail.is_some() && !joined.iter().any(|keys| keys.binary_search(key).is_ok()) {
             let before = base.read(key)?;
             if before.is_none_or(|before| before.current != stored.current) {
                 return Err(StateFault::Invariant("a subject changes whose trail the record does not join"));
@@ -367,11 +383,7 @@ fn append_to_listing(draft: &mut Overlay<'_>, key: Key, index: u64, entry_hash: 
 }
 
 /// Under which names findings are filed: the programmes, cases, tenders and data sets concerned, else the agency.
-fn finding_subjects(
-    state: &Overlay<'_>,
-    joined: &BTreeSet<Subject>,
-    record: &Record<'_>,
-) -> Result<Vec<String>, StateFault> {
+fn finding_subjects(state: &Overlay<'_>, joined: &[Subject], record: &Record<'_>) -> Result<Vec<String>, StateFault> {
     let mut names = Vec::new();
     for subject in joined {
         let Subject::Record(reference) = subject else { continue };

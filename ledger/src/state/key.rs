@@ -37,8 +37,17 @@ impl std::hash::Hasher for KeyHasher {
     }
 }
 
-fn key(text: &str) -> Key {
-    sha256(&[text.as_bytes()])
+/// SHA-256 of a key string, given in pieces: none is put together for it.
+fn key(pieces: &[&[u8]]) -> Key {
+    sha256(pieces)
+}
+
+/// Hex digits without an allocation.
+fn hex_of<const N: usize, const DIGITS: usize>(bytes: &[u8; N]) -> [u8; DIGITS] {
+    let mut digits = [0; DIGITS];
+    let written = hex::encode_to_slice(bytes, &mut digits);
+    debug_assert!(written.is_ok());
+    digits
 }
 
 /// A record id as it is written, without an allocation.
@@ -90,84 +99,89 @@ pub fn parse_id(text: &str) -> Option<RecordId> {
     Some(id)
 }
 
+/// Writes a record id as [`id_text`] does.
+pub fn write_id(id: &RecordId, target: &mut String) {
+    target.push_str(&String::from_utf8_lossy(IdText::of(id).as_bytes()));
+}
+
 /// The one leaf of a record, and of the object that it made.
 pub fn record(agency: &str, id: &RecordId) -> Key {
-    sha256(&[b"record/", agency.as_bytes(), b"/", IdText::of(id).as_bytes()])
+    key(&[b"record/", agency.as_bytes(), b"/", IdText::of(id).as_bytes()])
 }
 
 pub fn agency(id: &str) -> Key {
-    sha256(&[b"agency/", id.as_bytes()])
+    key(&[b"agency/", id.as_bytes()])
 }
 
 pub fn officer_key(id: &KeyId) -> Key {
-    let mut text = [0; 32];
-    let written = hex::encode_to_slice(id, &mut text);
-    debug_assert!(written.is_ok());
-    sha256(&[b"key/", &text])
+    key(&[b"key/", &hex_of::<16, 32>(id)])
 }
 
 /// A person's keys and roles within an agency.
 pub fn officer(agency: &str, person: &[u8; 16]) -> Key {
-    key(&format!("officer/{agency}/{}", hex::encode(person)))
+    key(&[b"officer/", agency.as_bytes(), b"/", &hex_of::<16, 32>(person)])
 }
 
 pub fn recipient(scope: &str, person: &[u8; 16]) -> Key {
-    key(&format!("recipient/{scope}/{}", hex::encode(person)))
+    key(&[b"recipient/", scope.as_bytes(), b"/", &hex_of::<16, 32>(person)])
 }
 
 pub fn code(kind: &str, code: &str) -> Key {
-    key(&format!("code/{kind}/{}", code.replace('/', "%2F")))
+    if code.contains('/') {
+        return key(&[b"code/", kind.as_bytes(), b"/", code.replace('/', "%2F").as_bytes()]);
+    }
+    key(&[b"code/", kind.as_bytes(), b"/", code.as_bytes()])
 }
 
 pub fn nullifier(scope: &str, digest: &Hash) -> Key {
-    key(&format!("nullifier/{scope}/{}", hex::encode(digest)))
+    key(&[b"nullifier/", scope.as_bytes(), b"/", &hex_of::<32, 64>(digest)])
 }
 
 /// `mode` is live or historical.
 pub fn totals(mode: &str, currency: &str) -> Key {
-    key(&format!("totals/{mode}/{currency}"))
+    key(&[b"totals/", mode.as_bytes(), b"/", currency.as_bytes()])
 }
 
 /// What a programme, written `agency.id`, took in and paid on one day.
 pub fn day(programme: &str, day: &str) -> Key {
-    key(&format!("day/{programme}/{day}"))
+    key(&[b"day/", programme.as_bytes(), b"/", day.as_bytes()])
 }
 
 pub fn rule(name: &str) -> Key {
-    sha256(&[b"rule/", name.as_bytes()])
+    key(&[b"rule/", name.as_bytes()])
 }
 
 pub fn set_current() -> Key {
-    key("set/current")
+    key(&[b"set/current"])
 }
 
 /// The change of the authority set that was agreed and has not happened yet.
 pub fn set_next() -> Key {
-    key("set/next")
+    key(&[b"set/next"])
 }
 
 /// What an agency said about its node and the next epoch.
 pub fn sealing(agency: &str) -> Key {
-    key(&format!("sealing/{agency}"))
+    key(&[b"sealing/", agency.as_bytes()])
 }
 
 /// A consensus, sealing or peer key that was registered once.
 pub fn node_key(public: &PublicKey) -> Key {
-    key(&format!("node-key/{}", hex::encode(public.0)))
+    key(&[b"node-key/", &hex_of::<32, 64>(&public.0)])
 }
 
 /// Trail of all objects of a kind, for instance `programmes`, `agencies`, or `accounts/<agency>.<programme id>`.
 pub fn registry(name: &str) -> Key {
-    key(&format!("registry/{name}"))
+    key(&[b"registry/", name.as_bytes()])
 }
 
 pub fn finding(subject: &str, index: u64, code: u16) -> Key {
-    key(&format!("finding/{subject}/{index}/{code}"))
+    key(&[b"finding/", format!("{subject}/{index}/{code}").as_bytes()])
 }
 
 /// Trail of the findings about a subject.
 pub fn findings(subject: &str) -> Key {
-    key(&format!("findings/{subject}"))
+    key(&[b"findings/", subject.as_bytes()])
 }
 
 #[cfg(test)]

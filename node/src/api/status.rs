@@ -7,6 +7,7 @@ use mingzhang_ledger::state::{Snapshot as _, key};
 use mingzhang_ledger::transaction::Transaction;
 use serde::Serialize;
 use serde_json::{Value, json};
+use smol_str::SmolStr;
 
 use super::Problem;
 use super::answer::{hash_text, time_text};
@@ -44,8 +45,8 @@ pub fn at_index(view: &View<'_>, utc_offset_minutes: i32, index: u64) -> Result<
 #[derive(Debug, Serialize)]
 pub struct Pending {
     tx_id: String,
-    record_type: String,
-    agency_id: String,
+    record_type: SmolStr,
+    agency_id: SmolStr,
     record_id: String,
     status: &'static str,
     outcome: Option<()>,

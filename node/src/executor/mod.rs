@@ -402,6 +402,7 @@ impl Executor {
             positions: words.positions,
             references: words.references.to_vec(),
             entries: execution.entries,
+            entry_hashes: execution.entry_hashes,
             transactions,
             changes: execution.changes,
             appends: execution.appends,

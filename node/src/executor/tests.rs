@@ -70,7 +70,7 @@ fn node() -> Node {
 
 fn transaction(number: u64) -> Transaction {
     let payload = Payload {
-        origin: network().origin,
+        origin: network().origin.into(),
         record_type: "document_anchor".into(),
         record_id: u128::from(number).to_be_bytes(),
         agency: "civil".into(),

@@ -8,6 +8,7 @@ use mingzhang_ledger::authority::Parameters;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::state::execute::Candidate;
 use mingzhang_ledger::transaction::{RecordId, Transaction};
+use smol_str::SmolStr;
 
 use super::Admitted;
 
@@ -18,7 +19,7 @@ const FRAMING_BYTES: usize = 4;
 const MAX_OWN_BATCH_RECORDS: u64 = 256;
 
 /// What names a record: agency and record id.
-pub type RecordKey = (String, RecordId);
+pub type RecordKey = (SmolStr, RecordId);
 
 pub fn record_key(transaction: &Transaction) -> RecordKey {
     let payload = transaction.payload();

@@ -10,7 +10,7 @@ use mingzhang_ledger::batch::{LanePosition, Reference, batches_preimage};
 use mingzhang_ledger::certificate::FinalCert;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::header::Header;
-use mingzhang_ledger::merkle::{Frontier, leaf_hash};
+use mingzhang_ledger::merkle::Frontier;
 use mingzhang_ledger::recovery::Recovered;
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::{Link, SENTINEL, TreeUpdate};
@@ -37,6 +37,8 @@ pub struct ExecutedBlock {
     pub references: Vec<Reference>,
     /// Record entries in order, without the header.
     pub entries: Vec<Vec<u8>>,
+    /// Their hashes as leaves of the log.
+    pub entry_hashes: Vec<Hash>,
     /// Transaction ids, one per entry.
     pub transactions: Vec<Hash>,
     pub changes: BTreeMap<Key, Stored>,
@@ -156,15 +158,19 @@ impl Store {
 
     fn write_log(&self, executed: &ExecutedBlock, batch: &mut WriteBatch) -> Result<(), StoreFault> {
         let header = &executed.header;
-        let bytes = header.encode();
         let (entries, transactions) = (self.column(Column::Entries), self.column(Column::Transactions));
         let mut log = LogWriter::new(self);
+        let (bytes, id) = (header.encode(), header.id());
         let all = executed.entries.iter().map(Vec::as_slice).chain([&bytes[..]]);
-        for (index, entry) in (header.first_index..).zip(all) {
+        let hashes = executed.entry_hashes.iter().chain([&id]);
+        for (index, (entry, hash)) in (header.first_index..).zip(all.zip(hashes)) {
             batch.put_cf(entries, index.to_be_bytes(), entry);
-            log.append(index, leaf_hash(entry))?;
+            log.append(index, *hash)?;
         }
-        for (index, id) in (header.first_index..).zip(&executed.transactions) {
+        // In the order of their keys, which is the cheapest for the database.
+        let mut places: Vec<(&Hash, u64)> = executed.transactions.iter().zip(header.first_index..).collect();
+        places.sort_unstable();
+        for (id, index) in places {
             batch.put_cf(transactions, id, [index.to_be_bytes(), header.height.to_be_bytes()].concat());
         }
         log.write(batch)
@@ -330,6 +336,7 @@ fn check_continues(tip: &Tip, executed: &ExecutedBlock) -> Result<(), StoreFault
         (header.first_index == tip.tree_size(), "first_index"),
         (header.epoch == tip.epoch, "epoch"),
         (usize::try_from(header.entry_count) == Ok(executed.entries.len()), "entry_count"),
+        (executed.entry_hashes.len() == executed.entries.len(), "hashes of the entries"),
         (executed.transactions.len() == executed.entries.len(), "transaction ids"),
         (header.tree_size() == executed.log.size(), "log size"),
         (header.state_size == executed.tree.size, "state_size"),

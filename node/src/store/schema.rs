@@ -249,6 +249,9 @@ pub(super) fn columns(memory: &Memory) -> Vec<ColumnFamilyDescriptor> {
     all
 }
 
+/// A block's keys come in their order: each is looked for from where the last one was put, not from the top.
+const INSERT_FROM_LAST: &str = "memtable_insert_with_hint_prefix_extractor=rocksdb.CappedPrefix.0";
+
 fn column_options(column: Column, cache: &Cache, memory: &Memory) -> RocksOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
@@ -260,7 +263,9 @@ fn column_options(column: Column, cache: &Cache, memory: &Memory) -> RocksOption
         table.set_bloom_filter(10.0, false);
         table.set_optimize_filters_for_memory(true);
     }
-    let mut options = RocksOptions::default();
+    // Only a text sets this option.
+    let options = RocksOptions::default().get_options_from_string(INSERT_FROM_LAST);
+    let mut options = options.expect("a constant that a test reads");
     if column.has_filter() {
         // What is not there is asked for often: in memory too it is answered without a search.
         options.set_memtable_prefix_bloom_ratio(0.05);

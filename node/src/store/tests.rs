@@ -93,9 +93,10 @@ fn executed(store: &Store, height: u64) -> ExecutedBlock {
         overlay.put(key_of((height * 31 + step * 7) % 900), &(height * 100 + step)).expect("put");
     }
     let mut log = tip.log.clone();
-    for (index, entry) in (tip.tree_size()..).zip(&entries) {
-        overlay.append_to_trail(key_of(0), index, &leaf_hash(entry)).expect("trail");
-        log.append(leaf_hash(entry));
+    let entry_hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+    for (index, hash) in (tip.tree_size()..).zip(&entry_hashes) {
+        overlay.append_to_trail(key_of(0), index, hash).expect("trail");
+        log.append(*hash);
     }
     let (changes, appends) = overlay.into_parts().sorted().expect("encodes");
     let tree = tree::update(&view, tip.state_size, &changes).expect("update");
@@ -119,7 +120,19 @@ fn executed(store: &Store, height: u64) -> ExecutedBlock {
     };
     log.append(header.id());
     let transactions = signed.iter().map(Transaction::id).collect();
-    ExecutedBlock { header, positions, references, entries, transactions, changes, appends, tree, log, next_set: None }
+    ExecutedBlock {
+        header,
+        positions,
+        references,
+        entries,
+        entry_hashes,
+        transactions,
+        changes,
+        appends,
+        tree,
+        log,
+        next_set: None,
+    }
 }
 
 fn finalised(executed: ExecutedBlock) -> FinalBlock {
@@ -277,7 +290,7 @@ fn a_block_that_does_not_continue_the_tip_is_refused_before_anything_is_written(
     let (_directory, store) = store();
     grow(&store, 2);
     let good = executed(&store, 3);
-    let changes: [fn(&mut ExecutedBlock); 7] = [
+    let changes: [fn(&mut ExecutedBlock); 8] = [
         |block| block.header.height = 4,
         |block| block.header.parent = [1; 32],
         |block| block.header.first_index += 1,
@@ -285,6 +298,7 @@ fn a_block_that_does_not_continue_the_tip_is_refused_before_anything_is_written(
         |block| block.header.state_root = [1; 32],
         |block| block.header.next_set_hash = [1; 32],
         |block| drop(block.entries.pop()),
+        |block| block.entry_hashes.clear(),
     ];
     for change in changes {
         let mut wrong = good.clone();

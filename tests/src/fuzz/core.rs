@@ -37,10 +37,10 @@ pub fn rules(bytes: &[u8]) {
     let kind = records::all().nth(usize::from(*which) % count).expect("below their number");
     let agency = SIGNERS[usize::from(*who) % SIGNERS.len()];
     let payload = Payload {
-        origin: fixture.chain.origin().to_owned(),
-        record_type: kind.name.to_owned(),
+        origin: fixture.chain.origin().into(),
+        record_type: kind.name.into(),
         record_id: mingzhang_ledger::state::key::parse_id("FUZZ").expect("a record id"),
-        agency: agency.to_owned(),
+        agency: agency.into(),
         expires_at: START_MS + 91_000_000,
         body,
     };

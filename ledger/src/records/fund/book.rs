@@ -59,12 +59,27 @@ pub struct Place<'a> {
     pub above: Option<&'a Ref>,
 }
 
+/// Room for the name of most places.
+const NAME_ROOM: usize = 160;
+
 impl Place<'_> {
+    /// `year:programme:kind:agency:above:earmark`, written in one piece: every payment asks for one.
     fn key(&self, programme: &Ref) -> key::Key {
-        let above = self.above.map(Ref::key_part).unwrap_or_default();
-        let earmark = self.earmark.unwrap_or_default();
-        let parts = [programme.key_part().as_str(), self.kind.code(), self.agency, above.as_str(), earmark].join(":");
-        key::code("account", &format!("{}:{parts}", self.year))
+        let mut name = String::with_capacity(NAME_ROOM);
+        name.push_str(&self.year.to_string());
+        name.push(':');
+        programme.write_key_part(&mut name);
+        for part in [self.kind.code(), self.agency] {
+            name.push(':');
+            name.push_str(part);
+        }
+        name.push(':');
+        if let Some(above) = self.above {
+            above.write_key_part(&mut name);
+        }
+        name.push(':');
+        name.push_str(self.earmark.unwrap_or_default());
+        key::code("account", &name)
     }
 }
 

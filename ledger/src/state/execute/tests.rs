@@ -125,8 +125,7 @@ fn a_subject_cannot_change_outside_its_trail() {
     let mut entry: crate::records::registry::OfficerKey = draft.get(&place).expect("readable").expect("a key");
     entry.revoked_from = Some(1);
     draft.put(place, &entry).expect("encodes");
-    let none = BTreeSet::new();
-    let joined = BTreeSet::from([place]);
+    let (joined, none) = ([place], []);
     assert!(assert_only_joined_subjects_change(&base, &draft, [&joined, &none]).is_ok());
     let broken = assert_only_joined_subjects_change(&base, &draft, [&none, &none]);
     assert!(matches!(broken, Err(StateFault::Invariant(_))));

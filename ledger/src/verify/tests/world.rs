@@ -162,7 +162,7 @@ impl World {
 
     pub fn transaction(&self, signer: &str, agency: &str, name: &str, expires_at: u64) -> Transaction {
         let payload = Payload {
-            origin: self.origin.clone(),
+            origin: self.origin.as_str().into(),
             record_type: "document_anchor".into(),
             record_id: id(name),
             agency: agency.into(),
