@@ -381,6 +381,18 @@ mod tests {
         assert_eq!(seen, (54, 140));
     }
 
+    #[test]
+    fn of_all_short_inputs_only_canonical_ones_are_read() {
+        let mut read = 0;
+        for bytes in (0..=u16::MAX).flat_map(|two| [vec![two.to_be_bytes()[0]], two.to_be_bytes().to_vec()]) {
+            if let Ok(value) = Value::decode(&bytes) {
+                assert_eq!(value.encode(), bytes);
+                read += 1;
+            }
+        }
+        assert!(read > 500, "{read}");
+    }
+
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),

@@ -14,7 +14,7 @@ use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::entry::{Entry, genesis_id};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::merkle::{Frontier, leaf_hash};
-use mingzhang_ledger::records::body::Named;
+use mingzhang_ledger::records::body::Mentions;
 use mingzhang_ledger::records::fund::fold::Fold;
 use mingzhang_ledger::records::fund::sums::Sums as Money;
 use mingzhang_ledger::records::object::{Object, RecordLeaf, Ref};
@@ -237,7 +237,7 @@ impl Oracle {
             assert!(keys.iter().any(signed), "oracle signature: nobody signed {reference}");
             let kind = record_type(&payload.record_type).expect("a known type");
             let mut concerns = BTreeSet::new();
-            for found in Named::of(kind, &payload.body).references {
+            for found in Mentions::of(kind, &payload.body).references {
                 concerns.extend(self.concerns.get(&found.reference).into_iter().flatten());
             }
             for number in &concerns {

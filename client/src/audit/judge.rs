@@ -179,7 +179,7 @@ pub fn findings(id: &str, proven: &ProvenBundle, size: u64, language: Language) 
 pub fn money_of(payload: &Payload, currency: Option<&str>) -> Value {
     let Some(kind) = record_type(&payload.record_type) else { return Value::Null };
     let stated = body::find::<String>(&payload.body, "currency");
-    match (body::Named::of(kind, &payload.body).amount_minor, currency.or(stated.as_deref())) {
+    match (body::Mentions::of(kind, &payload.body).amount_minor, currency.or(stated.as_deref())) {
         (0, _) => Value::Null,
         (minor, Some(currency)) => money_json(i128::from(minor), exponent_of(currency).unwrap_or(2), currency),
         (minor, None) => json!({ "amount": null, "minor": minor.to_string(), "currency": null }),

@@ -26,8 +26,8 @@ pub struct Record<'t> {
     pub recorded: Day,
     /// Its stated date, else `recorded`.
     pub effective: Day,
-    /// What [`Record::named`] found.
-    pub(crate) found: OnceCell<Arc<Named>>,
+    /// What [`Record::mentions`] found.
+    pub(crate) found: OnceCell<Arc<Mentions>>,
 }
 
 /// A body as its transaction has it, or as it was kept while the record waited.
@@ -60,8 +60,8 @@ impl Record<'_> {
     }
 
     /// What the body names, looked for once: several rules go through it.
-    pub fn named(&self) -> &Arc<Named> {
-        self.found.get_or_init(|| Arc::new(Named::of(self.kind, &self.body)))
+    pub fn mentions(&self) -> &Arc<Mentions> {
+        self.found.get_or_init(|| Arc::new(Mentions::of(self.kind, &self.body)))
     }
 }
 
@@ -168,7 +168,7 @@ pub struct Reference {
 
 /// What a body names, in the order of the schema, inside lists and maps too.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Named {
+pub struct Mentions {
     pub references: Vec<Reference>,
     /// Agencies that it names as such.
     pub agencies: Vec<SmolStr>,
@@ -178,11 +178,11 @@ pub struct Named {
     pub amount_minor: u64,
 }
 
-impl Named {
+impl Mentions {
     pub fn of(kind: &RecordType, body: &Value) -> Self {
-        let mut named = Self::default();
-        visit_body(kind, body, &mut |field, kind, value| named.take(field, kind, value));
-        named
+        let mut mentions = Self::default();
+        visit_body(kind, body, &mut |field, kind, value| mentions.take(field, kind, value));
+        mentions
     }
 
     fn take(&mut self, field: &'static str, kind: FieldKind, value: &Value) {

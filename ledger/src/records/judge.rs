@@ -88,8 +88,8 @@ fn codes_are_free(scene: &mut Scene<'_>) -> Verdict {
 
 /// 3002.
 fn references_exist(scene: &mut Scene<'_>) -> Verdict {
-    let named = Arc::clone(scene.record.named());
-    for found in &named.references {
+    let mentions = Arc::clone(scene.record.mentions());
+    for found in &mentions.references {
         let Some(leaf) = scene.leaf(&found.reference)? else {
             return reject(3002, format!("{}: {} does not exist", found.field, found.reference));
         };
@@ -102,12 +102,12 @@ fn references_exist(scene: &mut Scene<'_>) -> Verdict {
             return reject(3002, format!("{}: {} is not in effect", found.field, found.reference));
         }
     }
-    for agency in &named.agencies {
+    for agency in &mentions.agencies {
         if !scene.draft.exists(&crate::state::key::agency(agency))? {
             return reject(3002, format!("agency {agency} does not exist"));
         }
     }
-    declared_subject_is_its_refs(scene, &named.references)
+    declared_subject_is_its_refs(scene, &mentions.references)
 }
 
 fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Reference]) -> Verdict {
@@ -129,8 +129,8 @@ fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Refer
 fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
     let mode = scene.mode;
     if !scene.record.kind.crosses_modes {
-        let named = Arc::clone(scene.record.named());
-        for found in &named.references {
+        let mentions = Arc::clone(scene.record.mentions());
+        for found in &mentions.references {
             if matches!(found.field, "import" | "on_behalf_of") {
                 continue;
             }
@@ -204,12 +204,12 @@ fn role_covers(scene: &mut Scene<'_>) -> Verdict {
     if record.kind.submitters.is_empty() {
         return Ok(());
     }
-    let named = record.named();
+    let mentions = record.mentions();
     let subjects = scene.subjects.iter().filter_map(Subject::record);
-    let concerned: Vec<&Ref> = subjects.chain(named.references.iter().map(|found| &found.reference)).collect();
+    let concerned: Vec<&Ref> = subjects.chain(mentions.references.iter().map(|found| &found.reference)).collect();
     let today = scene.today();
     let signer = &scene.signer;
-    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, named.amount_minor, &concerned)) {
+    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, mentions.amount_minor, &concerned)) {
         return Ok(());
     }
     let wanted: Vec<_> = record.kind.submitters.iter().map(|role| role.code()).collect();
@@ -263,15 +263,15 @@ fn dates_are_possible(scene: &mut Scene<'_>) -> Verdict {
 /// Whose trails the scene's record joins, judged on the state before it: the subjects in its content, and those stored
 /// with what its references name. Only subjects that exist.
 pub fn subjects(scene: &mut Scene<'_>) -> Result<Arc<[Subject]>, StateFault> {
-    let named = Arc::clone(scene.record.named());
+    let mentions = Arc::clone(scene.record.mentions());
     let mut subjects = BTreeSet::new();
-    for found in &named.references {
+    for found in &mentions.references {
         if let Some(leaf) = scene.leaf(&found.reference)? {
             add_subjects_of(&mut subjects, &found.reference, leaf);
         }
     }
     let mut scopes = BTreeSet::new();
-    if !named.recipients.is_empty() {
+    if !mentions.recipients.is_empty() {
         for subject in &subjects {
             if let Subject::Record(reference) = subject
                 && let Some(leaf) = scene.leaf(reference)?
@@ -281,7 +281,7 @@ pub fn subjects(scene: &mut Scene<'_>) -> Result<Arc<[Subject]>, StateFault> {
             }
         }
     }
-    for person in &named.recipients {
+    for person in &mentions.recipients {
         for scope in &scopes {
             let recipient = Subject::Recipient { scope: scope.clone(), person: person.0 };
             if scene.draft.exists(&recipient.key())? {

@@ -36,13 +36,6 @@ pub struct Ref {
     pub id: RecordId,
 }
 
-impl std::hash::Hash for Ref {
-    /// Ids differ soonest.
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        state.write(&self.id);
-    }
-}
-
 /// Room for the longest id of an agency, a dot and a record id in hex digits.
 const KEY_PART_ROOM: usize = super::validate::MAX_AGENCY_BYTES + 33;
 

@@ -1,11 +1,12 @@
 //! The scene of one record: everything that a rule may see, and the only way in which it may change the state. Which
 //! rules run, and in which order, is in `judge`; what becomes of the changes is decided by `state::execute`.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
+use smol_str::SmolStr;
 
 use super::body::Record;
 use super::calendar::Day;
@@ -16,6 +17,7 @@ use crate::outcome::Rejection;
 use crate::state::execute::{BlockContext, Effect, Network};
 use crate::state::key::{self, Key};
 use crate::state::{Overlay, Snapshot, StateFault};
+use crate::transaction::RecordId;
 
 /// Why a step stopped: a rule rejected the record, or this machine could not read its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +74,6 @@ impl Totals {
     }
 }
 
-/// Leaves for which room is made at once.
-const LEAVES_ROOM: usize = 14;
-
 /// What the rules of one record see and do.
 pub struct Scene<'a> {
     /// Changes to keys other than record leaves; for those use [`Scene::object`], [`Scene::put`] and [`Scene::create`].
@@ -94,7 +93,7 @@ pub struct Scene<'a> {
     touched: BTreeSet<Subject>,
     registries: BTreeSet<String>,
     totals: BTreeMap<String, Totals>,
-    leaves: Leaves,
+    leaves: BTreeMap<Place, Cached>,
     created: Option<Object>,
     waited: Option<(Ref, Waited)>,
     /// Whether earlier objects that the record changed are shown, as a dry run wants it.
@@ -103,34 +102,12 @@ pub struct Scene<'a> {
     pub(crate) ends_on_failure: Option<Ref>,
 }
 
-/// Most records look at a handful, the close of a year at thousands. Nothing depends on their order.
-type Leaves = HashMap<Ref, Cached, IdHashing>;
+/// A record by what differs soonest. Most records look at a handful, the close of a year at thousands: a tree, because
+/// who chooses ids could make them collide in a table of hashes.
+type Place = (RecordId, SmolStr);
 
-/// Hashes references by their ids. Who grinds ids for collisions slows one record by little.
-#[derive(Debug, Clone, Copy, Default)]
-struct IdHashing;
-
-impl std::hash::BuildHasher for IdHashing {
-    type Hasher = IdHasher;
-
-    fn build_hasher(&self) -> IdHasher {
-        IdHasher(0)
-    }
-}
-
-/// Multiplies, and lets the upper half decide too: ids differ in their last letters.
-struct IdHasher(u64);
-
-impl std::hash::Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.as_chunks::<8>().0 {
-            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(*chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
-    }
+fn place(reference: &Ref) -> Place {
+    (reference.id, reference.agency.clone())
 }
 
 /// A record leaf read once, and whether it must be written.
@@ -143,12 +120,12 @@ struct Cached {
 }
 
 /// The state keys of the records that a scene looked at.
-pub(crate) struct LookedAt(Leaves);
+pub(crate) struct LookedAt(BTreeMap<Place, Cached>);
 
 impl LookedAt {
     /// The key of a subject, found or made.
     pub fn key_of(&self, subject: &Subject) -> Key {
-        let known = subject.record().and_then(|reference| self.0.get(reference));
+        let known = subject.record().and_then(|reference| self.0.get(&place(reference)));
         known.map_or_else(|| subject.key(), |cached| cached.key)
     }
 }
@@ -184,7 +161,7 @@ impl<'a> Scene<'a> {
             touched: BTreeSet::new(),
             registries: BTreeSet::new(),
             totals: BTreeMap::new(),
-            leaves: Leaves::with_capacity_and_hasher(LEAVES_ROOM, IdHashing),
+            leaves: BTreeMap::new(),
             created: None,
             waited: None,
             shows_effects: false,
@@ -219,7 +196,7 @@ impl<'a> Scene<'a> {
     }
 
     fn slot(&mut self, reference: &Ref) -> Result<&mut Cached, StateFault> {
-        match self.leaves.entry(reference.clone()) {
+        match self.leaves.entry(place(reference)) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {
                 let key = reference.key();
@@ -396,11 +373,12 @@ impl<'a> Scene<'a> {
     /// Writes what the scene cached and hands everything over.
     pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
         let mut effects = Vec::new();
-        for (reference, cached) in &mut self.leaves {
+        for ((id, agency), cached) in &mut self.leaves {
             let Some(leaf) = cached.leaf.take().filter(|_| cached.changed) else { continue };
             if self.shows_effects && leaf.object != cached.before {
                 let before = cached.before.take();
-                let shown = |after| Effect { reference: reference.clone(), before, after };
+                let reference = Ref { agency: agency.clone(), id: *id };
+                let shown = |after| Effect { reference, before, after };
                 effects.extend(leaf.object.clone().map(shown));
             }
             self.draft.put_shared(cached.key, leaf)?;

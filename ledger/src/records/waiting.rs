@@ -185,7 +185,7 @@ impl Named {
 pub(crate) struct Waited {
     kind: &'static RecordType,
     body: Arc<Value>,
-    named: Arc<body::Named>,
+    mentions: Arc<body::Mentions>,
 }
 
 impl Waited {
@@ -193,8 +193,8 @@ impl Waited {
         let waiting = leaf.waiting.as_ref().ok_or(StateFault::Invariant("a waiting record does not wait"))?;
         let kind = kind_of(leaf)?;
         let body = Value::decode(&waiting.body).map_err(|fault| StateFault::Value(fault.to_string()))?;
-        let named = Arc::new(body::Named::of(kind, &body));
-        Ok(Self { kind, body: Arc::new(body), named })
+        let mentions = Arc::new(body::Mentions::of(kind, &body));
+        Ok(Self { kind, body: Arc::new(body), mentions })
     }
 }
 
@@ -245,7 +245,7 @@ fn second_person(scene: &mut Scene<'_>) -> Verdict {
 /// The first outstanding need that the signer can meet: agency, role in force, its limit and scope.
 fn matching_need(scene: &mut Scene<'_>, named: &Named) -> Result<Option<u32>, StateFault> {
     let (reference, leaf, waiting) = (&named.reference, &named.leaf, named.waiting()?);
-    let body = scene.waited(reference, leaf)?.named;
+    let body = scene.waited(reference, leaf)?.mentions;
     let in_body = body.references.iter().map(|found| &found.reference);
     let subjects: Vec<&Ref> = in_body.chain(leaf.subjects.iter().filter_map(Subject::record)).collect();
     let (signer, today) = (&scene.signer, scene.today());
@@ -350,7 +350,7 @@ fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'
         body: Body::Waited(waited.body),
         recorded: leaf.recorded,
         effective: leaf.effective,
-        found: OnceCell::from(waited.named),
+        found: OnceCell::from(waited.mentions),
     };
     let signer = Signer::of(&scene.draft, &record, scene.block.time_ms)?
         .ok_or(StateFault::Invariant("the key of a waiting record is not registered"))?;

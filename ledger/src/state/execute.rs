@@ -292,7 +292,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
     let Ending { record, entry_hash, index, code, needs, subjects } = ending;
     let mut joined = sorted(subjects.iter().cloned().chain(touched));
     if mutants::TRAIL_WITHOUT_REFERENCES.on() {
-        let named: BTreeSet<Ref> = record.named().references.iter().map(|found| found.reference.clone()).collect();
+        let named: BTreeSet<Ref> = record.mentions().references.iter().map(|found| found.reference.clone()).collect();
         joined.retain(|subject| matches!(subject, Subject::Record(reference) if named.contains(reference)));
     }
     let codes: Vec<u16> = flags.iter().map(|flag| flag.code).collect();

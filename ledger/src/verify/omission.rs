@@ -4,7 +4,7 @@ use super::{Authorities, Problem, StepName, Verdict, presence, receipt, sealed_h
 use crate::merkle::{Frontier, leaf_hash};
 use crate::proof::{SubjectKind, TrailItem, TrailProof};
 use crate::records;
-use crate::records::body::Named;
+use crate::records::body::Mentions;
 use crate::records::object::{RecordLeaf, Ref};
 use crate::state::trail_entry;
 use crate::transaction::Payload;
@@ -53,5 +53,7 @@ fn subject_of(kind: SubjectKind, id: &str) -> Option<Ref> {
 /// Whether a record refers to the subject in a field that the schema calls a reference.
 fn names(payload: &Payload, subject: &Ref) -> bool {
     let kind = records::record_type(&payload.record_type);
-    kind.is_some_and(|kind| Named::of(kind, &payload.body).references.iter().any(|found| found.reference == *subject))
+    kind.is_some_and(|kind| {
+        Mentions::of(kind, &payload.body).references.iter().any(|found| found.reference == *subject)
+    })
 }
