@@ -2,9 +2,10 @@
 //! the blocks of one node, so that measuring costs the nodes nothing per record.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Network {
     pub nodes: Vec<String>,
     pids: Vec<u32>,
     pub officers: Officers,
+    /// Payments of all runs so far. No two are of one amount: the second of a day to one payee would be a finding (3911).
+    payments: AtomicU64,
 }
 
 /// What one offered rate gave.
@@ -75,7 +78,8 @@ impl Network {
             return Err(format!("devnet up: {answer}"));
         }
         let officers = Officers::open(dir, origin, now_ms(), BENCH)?;
-        Ok(Self { binary: binary.to_owned(), dir: dir.to_owned(), nodes, pids, officers })
+        let payments = AtomicU64::new(0);
+        Ok(Self { binary: binary.to_owned(), dir: dir.to_owned(), nodes, pids, officers, payments })
     }
 
     /// Where the time of one node goes, measured beside this idle network.
@@ -118,7 +122,8 @@ impl Network {
     /// Offers records at a rate for a while and follows them to finality.
     pub async fn run(&self, client: &reqwest::Client, name: &str, rate: f64, span: Duration) -> Result<Run, String> {
         let payments = (rate * span.as_secs_f64() / 3.0).ceil() as u64;
-        let signed: Vec<[Signed; 3]> = sign_all(&self.officers, name, payments);
+        let first = self.payments.fetch_add(payments, Ordering::Relaxed);
+        let signed: Vec<[Signed; 3]> = sign_all(&self.officers, name, first..first + payments);
         let due = schedule(signed, rate);
         let before = (self.cpu_s(), own_cpu_s(), self.disk_bytes(), self.cpu_by_part());
         let watch = Arc::new(Watch::default());
@@ -290,9 +295,9 @@ fn framed(records: &[Signed]) -> Vec<u8> {
     body
 }
 
-fn sign_all(officers: &Officers, name: &str, payments: u64) -> Vec<[Signed; 3]> {
+fn sign_all(officers: &Officers, name: &str, payments: Range<u64>) -> Vec<[Signed; 3]> {
     use rayon::prelude::*;
-    (0..payments).into_par_iter().map(|number| officers.payment(name, number)).collect()
+    payments.into_par_iter().map(|number| officers.payment(name, number)).collect()
 }
 
 /// Requests at an even pace, approvals and confirmations following, so that the sum of all is the rate.

@@ -74,6 +74,9 @@ impl Totals {
     }
 }
 
+/// State keys that most records change; only for how much room is made.
+const CHANGES: usize = 14;
+
 /// What the rules of one record see and do.
 pub struct Scene<'a> {
     /// Changes to keys other than record leaves; for those use [`Scene::object`], [`Scene::put`] and [`Scene::create`].
@@ -149,7 +152,7 @@ pub(crate) struct Outcome<'a> {
 impl<'a> Scene<'a> {
     pub(crate) fn new(base: &'a dyn Snapshot, network: &'a Network, block: &'a BlockContext, cast: Cast<'a>) -> Self {
         Self {
-            draft: Overlay::new(base),
+            draft: Overlay::with_room(base, CHANGES),
             network,
             block,
             index: cast.index,

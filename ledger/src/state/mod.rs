@@ -171,8 +171,7 @@ impl<'a> Overlay<'a> {
     /// With room for so many changes.
     pub fn with_room(base: &'a dyn Snapshot, changes: usize) -> Self {
         let changes = HashMap::with_capacity_and_hasher(changes, KeyHashing);
-        let appends = Vec::with_capacity(changes.capacity());
-        Self { base, changes, appends, joins: Vec::new() }
+        Self { base, changes, appends: Vec::new(), joins: Vec::new() }
     }
 
     /// The typed current value under a key.

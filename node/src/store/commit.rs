@@ -85,13 +85,6 @@ pub enum Committed {
     Before,
 }
 
-/// The parts of a write that change the state.
-pub(super) struct StateWrite {
-    pub undo: Undo,
-    /// New contents of every changed leaf.
-    leaves: Vec<(Key, Arc<Leaf>)>,
-}
-
 impl Store {
     /// Writes a final block. Heights come in order; one that is written already is compared and left alone.
     pub fn commit(&self, block: &FinalBlock) -> Result<Committed, StoreFault> {
@@ -112,16 +105,16 @@ impl Store {
         }
         let next = Self::next_tip(block);
 
-        let mut batch = WriteBatch::default();
+        let mut batch = WriteBatch::with_capacity_bytes(likely_bytes(executed));
         self.write_log(executed, &mut batch)?;
-        let state = self.write_state(header.height, &executed.changes, &executed.tree, &mut batch)?;
+        let undo = self.write_state(header.height, &executed.changes, &executed.tree, &mut batch)?;
         self.write_trails(&executed.appends, &mut batch);
         self.write_block(block, &tip, &mut batch);
         self.prune(block, &mut batch)?;
         batch.put_cf(self.column(Column::Meta), meta::TIP, next.encode());
 
         // Memory goes first: whoever sees the new block on disk finds what it overwrote.
-        self.adopt(header.height, &executed.tree, state)?;
+        self.adopt(header.height, &executed.tree, undo)?;
         let written = self.write(batch)?;
         self.forget_transactions(&executed.transactions);
         if let Some(set) = block.opens() {
@@ -176,28 +169,30 @@ impl Store {
         log.write(batch)
     }
 
-    /// Leaves, the leaf hashes of a large state, and what they overwrite.
+    /// Leaves, into memory too, and the leaf hashes of a large state. Returns what the leaves overwrite. Views of the height
+    /// below do not take the new leaves from memory: those say since when they hold.
     pub(super) fn write_state(
         &self,
         height: u64,
         changes: &BTreeMap<Key, Stored>,
         tree: &TreeUpdate,
         batch: &mut WriteBatch,
-    ) -> Result<StateWrite, StoreFault> {
-        let room = changes.len() * 2;
-        let mut state = StateWrite { undo: Undo::of(height, room), leaves: Vec::with_capacity(room) };
+    ) -> Result<Undo, StoreFault> {
+        let mut undo = Undo::of(height, changes.len() * 2);
         let column = self.column(Column::Leaves);
-        let (size, tip_height) = (self.tip().state_size, self.tip().height);
+        let (size, below) = (self.tip().state_size, self.tip().height);
         let mut bytes = Vec::new();
+        self.leaves.lock().expect("no holder of this lock panics").advance(height);
         for Dirty { key, value, link } in dirty_leaves(changes, &tree.links) {
             let is_new = link.is_some_and(|link| link.index >= size);
-            let before = if is_new { None } else { self.current_leaf(key, tip_height)? };
-            let leaf = Arc::new(changed_leaf(key, before.as_deref(), value, link)?);
+            let before = if is_new { None } else { self.current_leaf(key, below)? };
+            let after = Arc::new(changed_leaf(key, before.as_deref(), value, link)?);
+            // While its place is still at hand.
+            self.leaves.lock().expect("no holder of this lock panics").put(key, height, &after);
             bytes.clear();
-            leaf.encode_into(&mut bytes);
+            after.encode_into(&mut bytes);
             batch.put_cf(column, key, &bytes);
-            state.undo.remember(key, before);
-            state.leaves.push((*key, leaf));
+            undo.remember(key, before);
         }
         let column = self.column(Column::LeafHashes);
         if size > self.small_leaves {
@@ -206,7 +201,7 @@ impl Store {
             let hashes = self.upper.read().expect("no holder of this lock panics").leaf_hashes_after(tree)?;
             leaf_hashes::write_all(&hashes, column, batch);
         }
-        Ok(state)
+        Ok(undo)
     }
 
     /// One record for all that a trail gets in the block, under its last position: a reader who seeks any of them finds it.
@@ -273,12 +268,10 @@ impl Store {
         Ok(())
     }
 
-    /// Takes over into memory what is about to be on disk.
-    pub(super) fn adopt(&self, height: u64, tree: &TreeUpdate, state: StateWrite) -> Result<(), StoreFault> {
-        let StateWrite { undo, leaves } = state;
+    /// Takes over into memory what is about to be on disk, beside the leaves.
+    pub(super) fn adopt(&self, height: u64, tree: &TreeUpdate, undo: Undo) -> Result<(), StoreFault> {
         self.upper.write().expect("no holder of this lock panics").apply(tree, undo)?;
         self.links.write().expect("no holder of this lock panics").apply(height, tree);
-        self.leaves.lock().expect("no holder of this lock panics").advance(height, leaves.into_iter());
         Ok(())
     }
 }
@@ -323,6 +316,13 @@ fn changed_leaf(
         (Some((index, next)), Some(stored)) => Ok(Leaf { index, next, stored: stored.clone() }),
         (None, _) | (_, None) => Err(StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), "it is missing")),
     }
+}
+
+/// Room for what most blocks write: entries with their indices, and for each changed leaf itself, its predecessor and trails.
+fn likely_bytes(executed: &ExecutedBlock) -> usize {
+    let entries: usize = executed.entries.iter().map(|entry| entry.len() + 80).sum();
+    let leaves: usize = executed.changes.values().map(|stored| stored.current.len() + 512).sum();
+    entries + leaves + executed.appends.len() * 64 + 4_096
 }
 
 /// Asserted before the write, as the header was compared after execution: the block continues the tip in every respect.

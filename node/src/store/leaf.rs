@@ -109,12 +109,14 @@ impl LeafCache {
         }
     }
 
-    /// A block of this height is being written.
-    pub fn advance(&mut self, height: u64, leaves: impl Iterator<Item = (Key, Arc<Leaf>)>) {
+    /// A block of this height is being written: what views of lower heights read is not filled in any more.
+    pub fn advance(&mut self, height: u64) {
         self.height = height;
-        for (key, leaf) in leaves {
-            self.insert(key, height, leaf);
-        }
+    }
+
+    /// The block of this height leaves a leaf so.
+    pub fn put(&mut self, key: &Key, height: u64, leaf: &Arc<Leaf>) {
+        self.insert(*key, height, Arc::clone(leaf));
     }
 
     fn insert(&mut self, key: Key, since: u64, leaf: Arc<Leaf>) {
@@ -147,6 +149,12 @@ mod tests {
         }
     }
 
+    /// A block of a height makes this leaf.
+    fn put(cache: &mut LeafCache, key: u8, height: u64, leaf: &Arc<Leaf>) {
+        cache.advance(height);
+        cache.put(&[key; 32], height, leaf);
+    }
+
     #[test]
     fn large_values_do_not_fill_the_memory() {
         let mut cache = LeafCache::default();
@@ -154,7 +162,7 @@ mod tests {
         let large = Leaf { stored: Stored { current: vec![0; size].into(), trail: None }, ..leaf(1, 0) };
         let large = Arc::new(large);
         for number in 0..200u8 {
-            cache.advance(1, std::iter::once(([number; 32], Arc::clone(&large))));
+            put(&mut cache, number, 1, &large);
         }
         assert!((cache.young.len() + cache.old.len()) * size <= 2 * CACHE_HALF_BYTES + size);
         assert!(cache.get(&[199; 32], 1).is_some() && cache.get(&[0; 32], 1).is_none());
@@ -163,13 +171,13 @@ mod tests {
     #[test]
     fn the_cache_never_shows_the_future() {
         let mut cache = LeafCache::default();
-        cache.advance(5, [([1; 32], Arc::new(leaf(1, 0)))].into_iter());
+        put(&mut cache, 1, 5, &Arc::new(leaf(1, 0)));
         assert!(cache.get(&[1; 32], 5).is_some());
         assert!(cache.get(&[1; 32], 4).is_none());
         cache.fill(&[2; 32], 4, &Arc::new(leaf(2, 0)));
         assert!(cache.get(&[2; 32], 5).is_none(), "a view behind the tip fills nothing");
         cache.fill(&[2; 32], 5, &Arc::new(leaf(2, 0)));
-        cache.advance(6, [([1; 32], Arc::new(leaf(1, 3)))].into_iter());
+        put(&mut cache, 1, 6, &Arc::new(leaf(1, 3)));
         assert_eq!(cache.get(&[2; 32], 6).map(|leaf| leaf.index), Some(2));
         assert!(cache.get(&[1; 32], 5).is_none());
     }

@@ -191,7 +191,7 @@ impl Store {
         let (upper, links) = self.rebuild(&tip)?;
         *self.upper.write().expect("no holder of this lock panics") = upper;
         *self.links.write().expect("no holder of this lock panics") = links;
-        self.leaves.lock().expect("no holder of this lock panics").advance(tip.height, std::iter::empty());
+        self.leaves.lock().expect("no holder of this lock panics").advance(tip.height);
         let ids = self.admitted()?.into_iter().map(|admission| admission.transaction_id).collect();
         *self.admitted.lock().expect("no holder of this lock panics") = ids;
         self.final_height.send_replace(tip.height);

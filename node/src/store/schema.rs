@@ -281,7 +281,9 @@ fn column_options(column: Column, cache: &Cache, memory: &Memory) -> RocksOption
     if column == Column::LeafHashes {
         leaf_hashes::configure(&mut options);
     }
-    options.set_compression_type(if column.compresses() { DBCompressionType::Lz4 } else { DBCompressionType::None });
+    // What is flushed is written again soon, and compressed then: a flush takes processors from the blocks.
+    let lower = if column.compresses() { DBCompressionType::Lz4 } else { DBCompressionType::None };
+    options.set_compression_per_level(&[DBCompressionType::None, lower]);
     options
 }
 

@@ -194,7 +194,7 @@ impl Store {
         *self.upper.write().expect("no holder of this lock panics") = upper;
         *self.links.write().expect("no holder of this lock panics") = links;
         *self.leaves.lock().expect("no holder of this lock panics") = LeafCache::default();
-        self.leaves.lock().expect("no holder of this lock panics").advance(header.height, std::iter::empty());
+        self.leaves.lock().expect("no holder of this lock panics").advance(header.height);
         self.write_synced(batch)?;
         let view = self.view()?;
         if subtree_root(&view, 0, header.state_size)? != header.state_root {

@@ -4,13 +4,13 @@
 //!
 //! [`GROUP`]: super::schema::GROUP
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::merkle::node_hash;
 use mingzhang_ledger::state::StateFault;
-use mingzhang_ledger::state::key::{Key, KeyHashing};
+use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::{PlacedNode, TreeUpdate};
 
 use super::leaf::Leaf;
@@ -28,10 +28,10 @@ const KEPT_BYTES: usize = 96 << 20;
 pub(super) struct Undo {
     /// The block that overwrote it.
     pub height: u64,
-    /// Leaves before the block; none for keys that it created.
-    pub leaves: HashMap<Key, Option<Arc<Leaf>>, KeyHashing>,
-    /// Keys of the leaves that were there before, by index; in their order once the block is applied.
-    pub keys: Vec<(u64, Key)>,
+    /// Leaves before the block, in the order of their keys; none for keys that it created.
+    leaves: Vec<(Key, Option<Arc<Leaf>>)>,
+    /// Index of each leaf that was there before, and its place in `leaves`; in their order once the block is applied.
+    places: Vec<(u64, usize)>,
     /// Nodes at and above [`GROUP_LEVEL`] before the block, in order of (level, index).
     pub nodes: Vec<PlacedNode>,
 }
@@ -39,29 +39,36 @@ pub(super) struct Undo {
 impl Undo {
     /// With room for so many leaves.
     pub fn of(height: u64, leaves: usize) -> Self {
-        let keys = Vec::with_capacity(leaves);
-        Self { height, leaves: HashMap::with_capacity_and_hasher(leaves, KeyHashing), keys, nodes: Vec::new() }
+        let (places, nodes) = (Vec::with_capacity(leaves), Vec::new());
+        Self { height, leaves: Vec::with_capacity(leaves), places, nodes }
     }
 
-    /// Notes a leaf as it was before the block; none if the block creates it.
+    /// Notes a leaf as it was before the block; none if the block creates it. Leaves come in the order of their keys.
     pub fn remember(&mut self, key: &Key, before: Option<Arc<Leaf>>) {
+        debug_assert!(self.leaves.last().is_none_or(|(last, _)| last < key), "leaves come in their order");
         if let Some(leaf) = &before {
-            self.keys.push((leaf.index, *key));
+            self.places.push((leaf.index, self.leaves.len()));
         }
-        self.leaves.insert(*key, before);
+        self.leaves.push((*key, before));
+    }
+
+    /// What stood under a key before the block, if the block changed it.
+    pub fn before(&self, key: &Key) -> Option<&Option<Arc<Leaf>>> {
+        let at = self.leaves.binary_search_by_key(&key, |(known, _)| known).ok()?;
+        self.leaves.get(at).map(|(_, before)| before)
     }
 
     /// The hash of a leaf before the block, if the block changed it.
     pub fn leaf_hash(&self, index: u64) -> Option<Hash> {
-        let at = self.keys.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        let (_, key) = self.keys.get(at)?;
-        self.leaves.get(key)?.as_ref().map(|leaf| leaf.hash(key))
+        let at = self.places.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        let (key, before) = self.leaves.get(self.places.get(at)?.1)?;
+        before.as_ref().map(|leaf| leaf.hash(key))
     }
 
     fn bytes(&self) -> usize {
-        let leaves: usize =
-            self.leaves.values().map(|leaf| leaf.as_ref().map_or(0, |l| l.stored.current.len() + 200)).sum();
-        leaves + self.leaves.len() * 64 + self.keys.len() * 64 + self.nodes.len() * 72
+        let values =
+            self.leaves.iter().map(|(_, leaf)| leaf.as_ref().map_or(0, |leaf| leaf.stored.current.len() + 200));
+        values.sum::<usize>() + self.leaves.len() * 40 + self.places.len() * 16 + self.nodes.len() * 72
     }
 }
 
@@ -169,7 +176,7 @@ impl Upper {
                 None => return Err(StateFault::Invariant("a level of the state tree has a gap")),
             }
         }
-        undo.keys.sort_unstable();
+        undo.places.sort_unstable();
         self.height = undo.height;
         self.keep(undo);
         Ok(())
@@ -201,6 +208,8 @@ impl Upper {
 
 #[cfg(test)]
 mod tests {
+    use mingzhang_ledger::state::Stored;
+
     use super::*;
 
     fn update(nodes: &[((u32, u64), u8)]) -> TreeUpdate {
@@ -222,6 +231,23 @@ mod tests {
         assert_eq!((at(4, 0, 1), at(4, 0, 2), at(4, 1, 2), at(4, 1, 3)), (Ok(1), Ok(2), Ok(3), Ok(5)));
         assert_eq!(upper.since(1, 3).map(|kept| kept.len()), Some(2));
         assert_eq!(upper.since(3, 3).map(|kept| kept.len()), Some(0));
+    }
+
+    #[test]
+    fn what_a_block_overwrote_is_found_by_key_and_by_index() {
+        let leaf = |index| Arc::new(Leaf { index, next: [9; 32], stored: Stored::default() });
+        let mut undo = Undo::of(1, 3);
+        for (key, before) in [(1, Some(leaf(7))), (3, None), (5, Some(leaf(2)))] {
+            undo.remember(&[key; 32], before);
+        }
+        let mut upper = Upper::default();
+        upper.apply(&update(&[((4, 0), 1)]), undo).expect("applies");
+        let undo = &upper.since(0, 1).expect("kept")[0];
+        let index = |key: u8| undo.before(&[key; 32]).map(|before| before.as_ref().map(|leaf| leaf.index));
+        assert_eq!((index(1), index(3), index(5)), (Some(Some(7)), Some(None), Some(Some(2))));
+        assert_eq!((index(0), index(2), index(6)), (None, None, None));
+        let hash = |key: u8, index| Some(leaf(index).hash(&[key; 32]));
+        assert_eq!((undo.leaf_hash(7), undo.leaf_hash(2), undo.leaf_hash(3)), (hash(1, 7), hash(5, 2), None));
     }
 
     #[test]

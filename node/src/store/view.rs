@@ -134,7 +134,7 @@ impl<'a> View<'a> {
 
     /// What later blocks than the view's found under the key when they overwrote it first.
     fn before(&self, key: &Key) -> Option<&Option<Arc<Leaf>>> {
-        self.undo.iter().find_map(|undo| undo.leaves.get(key))
+        self.undo.iter().find_map(|undo| undo.before(key))
     }
 
     fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Arc<Leaf>, StoreFault> {
@@ -278,6 +278,12 @@ impl Snapshot for View<'_> {
 
 impl TreeView for View<'_> {
     fn position(&self, key: &Key) -> Result<Option<Neighbour>, StateFault> {
+        // What was read lately is found sooner than its place among all.
+        if self.undo.is_empty()
+            && let Some(leaf) = self.store.cached_leaf(key, self.tip.height)
+        {
+            return Ok(Some(leaf.neighbour(key)));
+        }
         if let Some(position) = self.links(|known| known.position(key)) {
             return Ok(position);
         }
