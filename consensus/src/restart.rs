@@ -28,7 +28,7 @@ impl Turns {
             Signing::Lost { until_ms: lost_at_ms.saturating_add(LOST_MARGIN_MS) }
         } else if !may_sign || turns.signing == Signing::Halted {
             Signing::Halted
-        } else if unclean && turns.setup.epoch.set.quorum() > 1 {
+        } else if unclean && turns.setup.me.is_some() && turns.setup.epoch.set.quorum() > 1 {
             Signing::Unproven { heard: BTreeSet::new() }
         } else {
             Signing::Allowed

@@ -158,12 +158,17 @@ impl World {
         }
     }
 
+    /// As the node's own: members are asked, for who has no seat either is no nearer to the votes. Anybody, where no
+    /// member of the own epoch is left.
     pub fn follow(&mut self, place: usize) {
         let seatless = self.places[place].running.as_ref().is_some_and(|running| running.me.is_none());
         if seatless {
-            let peers: Vec<usize> = (0..self.places.len()).filter(|peer| self.both_reach(place, *peer)).collect();
-            if !peers.is_empty() {
-                let peer = peers[self.random.pick(peers.len())];
+            let reached: Vec<usize> = (0..self.places.len()).filter(|peer| self.both_reach(place, *peer)).collect();
+            let members: Vec<usize> =
+                reached.iter().copied().filter(|peer| self.seat_of(*peer, place).is_some()).collect();
+            let asked = if members.is_empty() { reached } else { members };
+            if !asked.is_empty() {
+                let peer = asked[self.random.pick(asked.len())];
                 self.start_catching_up(place, peer);
             }
         }

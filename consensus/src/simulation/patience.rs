@@ -6,7 +6,7 @@ use crate::justification::{Just, Parent};
 use crate::message::{Message, Status};
 use crate::safety::{Endorsed, Entered, SafetyRecord};
 use crate::statement::Kind;
-use crate::{Alarm, Audience, Effect, Input, Peer, Restored, Work};
+use crate::{Alarm, Audience, Effect, Input, Peer, Restored, Setup, Turns, Work};
 
 #[test]
 fn the_timer_runs_only_on_demand_and_f_plus_one_skips_are_demand() {
@@ -151,6 +151,19 @@ fn stored_votes_are_said_again_and_count_again() {
     puppet.loop_back(&effects);
     puppet.votes(&[1, 2], skip(1));
     assert_eq!(puppet.core.turn(), 2);
+}
+
+#[test]
+fn who_has_no_seat_asks_nobody_what_it_signed() {
+    let epoch = super::test_epoch(4);
+    let setup = Setup { epoch: epoch.clone(), me: None, relay_delay_ms: 100, retransmit_ms: 1_000 };
+    let restored = Restored { unclean: true, ..Restored::fresh(&epoch, super::START_MS) };
+    let (mut core, _) = Turns::restore(super::START_MS, setup, restored);
+    for peer in 0..4 {
+        core.step(super::START_MS, Input::Connected { peer });
+    }
+    assert_eq!(core.step(super::START_MS + 60_000, Input::Tick), []);
+    assert_eq!(core.deadline(), None);
 }
 
 #[test]
