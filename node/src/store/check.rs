@@ -10,9 +10,8 @@ use mingzhang_ledger::state::tree::SENTINEL;
 
 use super::Store;
 use super::fault::StoreFault;
-use super::leaf::Leaf;
 use super::schema::Column;
-use super::view::View;
+use super::view::{View, decode, in_order};
 
 /// Leaf hashes that are held in memory at a time.
 const HASHES_AT_ONCE: u64 = 65_536;
@@ -89,25 +88,19 @@ fn check_location(view: &View<'_>, index: u64, height: u64, id: &Hash) -> Result
     }
 }
 
-/// Every leaf against its stored hash and its neighbours, every trail against its leaf, all hashes against the root.
+/// Every leaf, with the key behind it, against its hash in the tree, every trail against its leaf, all hashes against the
+/// root.
 fn check_state(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault> {
-    let mut expected: Option<Key> = Some(SENTINEL);
-    for item in view.scan(Column::Leaves, &SENTINEL) {
-        let (key, bytes) = item?;
-        let name = || format!("state leaf {}", hex::encode(&key));
-        let key: Key = key[..].try_into().map_err(|_| StoreFault::corrupt(name(), "its key is not 32 bytes long"))?;
-        let leaf = Leaf::decode(&bytes).map_err(|error| StoreFault::corrupt(name(), error))?;
-        if expected != Some(key) {
-            return Err(StoreFault::corrupt(name(), "the leaf before it does not lead to it"));
-        }
-        let hash = leaf.hash(&key);
-        if view.state_node(0, leaf.index)? != hash {
-            return Err(StoreFault::corrupt(name(), "its hash is not the one in the tree"));
+    for item in in_order(view.scan(Column::Leaves, &SENTINEL)) {
+        let (key, next, bytes) = item?;
+        let leaf = decode(&key, &next, &bytes)?;
+        if view.state_node(0, leaf.index)? != leaf.hash() {
+            let reason = "its hash is not the one in the tree: its value or the key behind it is another";
+            return Err(StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), reason));
         }
         if let Some(trail) = leaf.stored.trail.as_ref().filter(|_| view.store().base() == 0) {
             check_trail(view, &key, trail, checked)?;
         }
-        expected = (leaf.next != SENTINEL).then_some(leaf.next);
         checked.leaves += 1;
     }
     // Leaf by leaf they are those of the tree: what remains are the hashes above them.
@@ -120,7 +113,7 @@ fn check_state(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault>
         hashes.into_iter().for_each(|hash| tree.append(hash));
     }
     let tip = view.tip();
-    if expected.is_some() || checked.leaves != tip.state_size || tree.root() != tip.state_root {
+    if checked.leaves != tip.state_size || tree.root() != tip.state_root {
         return Err(StoreFault::corrupt("the state tree", "its size or root is not the tip's"));
     }
     Ok(())

@@ -188,10 +188,13 @@ impl Store {
             let before = if is_new { None } else { self.current_leaf(key, below)? };
             let after = Arc::new(changed_leaf(key, before.as_deref(), value, link)?);
             // While its place is still at hand.
-            self.leaves.lock().expect("no holder of this lock panics").put(key, height, &after);
-            bytes.clear();
-            after.encode_into(&mut bytes);
-            batch.put_cf(column, key, &bytes);
+            self.leaves.lock().expect("no holder of this lock panics").put(height, &after);
+            // Of a leaf that only has another one behind it, nothing that lies on disk changes.
+            if is_new || value.is_some() {
+                bytes.clear();
+                after.encode_into(&mut bytes);
+                batch.put_cf(column, key, &bytes);
+            }
             undo.remember(key, before);
         }
         let column = self.column(Column::LeafHashes);
@@ -313,7 +316,7 @@ fn changed_leaf(
     let sentinel = Stored::default();
     let value = value.or((*key == SENTINEL).then_some(&sentinel));
     match (place, value) {
-        (Some((index, next)), Some(stored)) => Ok(Leaf { index, next, stored: stored.clone() }),
+        (Some((index, next)), Some(stored)) => Ok(Leaf { key: *key, index, next, stored: stored.clone() }),
         (None, _) | (_, None) => Err(StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), "it is missing")),
     }
 }

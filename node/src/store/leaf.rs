@@ -1,6 +1,10 @@
-//! One leaf of the state as it lies on disk, and a bounded cache of leaves. The tree over them is the ledger's.
+//! One leaf of the state as it lies on disk and as a peer is sent it, and a bounded cache of leaves. The tree over them is
+//! the ledger's. On disk a leaf does not say which key is next: it is the one behind it, so a new leaf changes no record of
+//! another.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash as Hashed, Hasher};
 use std::sync::Arc;
 
 use mingzhang_ledger::codec::{CodecFault, Reader};
@@ -15,10 +19,15 @@ const NO_TRAIL: u8 = 0xff;
 /// hold fewer small ones, and many are no way to fill a node's memory.
 const CACHE_HALF: usize = 65_536;
 const CACHE_HALF_BYTES: usize = 32 << 20;
+/// Bytes of the index, with which a leaf begins.
+const INDEX_BYTES: usize = 8;
+/// Bytes of the next key, behind the index of a leaf that is sent.
+const NEXT_BYTES: usize = 32;
 
 /// What stands under one state key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
+    pub key: Key,
     pub index: u64,
     /// The next greater key, or the sentinel.
     pub next: Key,
@@ -26,24 +35,22 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    pub fn neighbour(&self, key: &Key) -> Neighbour {
-        Neighbour { key: *key, index: self.index, next: self.next }
+    pub fn neighbour(&self) -> Neighbour {
+        Neighbour { key: self.key, index: self.index, next: self.next }
     }
 
     /// The leaf's hash in the state tree.
-    pub fn hash(&self, key: &Key) -> mingzhang_ledger::crypto::Hash {
-        if *key == SENTINEL { tree::leaf_hash(key, &self.next, &[]) } else { self.stored.leaf_hash(key, &self.next) }
+    pub fn hash(&self) -> mingzhang_ledger::crypto::Hash {
+        if self.key == SENTINEL {
+            tree::leaf_hash(&self.key, &self.next, &[])
+        } else {
+            self.stored.leaf_hash(&self.key, &self.next)
+        }
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.stored.current.len() + 96);
-        self.encode_into(&mut bytes);
-        bytes
-    }
-
+    /// index u64 ‖ trail ‖ current value, as it lies on disk.
     pub fn encode_into(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.index.to_be_bytes());
-        bytes.extend_from_slice(&self.next);
         match &self.stored.trail {
             None => bytes.push(NO_TRAIL),
             Some(trail) => put_frontier(bytes, trail),
@@ -51,16 +58,32 @@ impl Leaf {
         bytes.extend_from_slice(&self.stored.current);
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, CodecFault> {
+    /// A leaf as it lies on disk, and the key behind it.
+    pub fn decode(key: &Key, next: &Key, bytes: &[u8]) -> Result<Self, CodecFault> {
         let mut reader = Reader::new(bytes);
-        let (index, next) = (reader.u64()?, reader.array()?);
+        let index = reader.u64()?;
         let trail = match reader.u8()? {
             NO_TRAIL => None,
             peaks => Some(read_frontier(&mut reader, peaks)?),
         };
         let current = reader.take(reader.remaining())?.to_vec();
-        Ok(Self { index, next, stored: Stored { current: current.into(), trail: trail.map(Arc::new) } })
+        let stored = Stored { current: current.into(), trail: trail.map(Arc::new) };
+        Ok(Self { key: *key, index, next: *next, stored })
     }
+}
+
+/// A leaf as a peer is sent it, index u64 ‖ next ‖ the rest as on disk, in the pieces that follow each other.
+pub fn sent<'a>(bytes: &'a [u8], next: &'a Key) -> [&'a [u8]; 3] {
+    let (index, rest) = bytes.split_at(INDEX_BYTES.min(bytes.len()));
+    [index, next, rest]
+}
+
+/// Of a leaf that a peer sent, how it lies on disk, and the next key.
+pub fn received(bytes: &[u8]) -> Result<(Vec<u8>, Key), CodecFault> {
+    let mut reader = Reader::new(bytes);
+    let (index, next) = (reader.take(INDEX_BYTES)?, reader.array::<NEXT_BYTES>()?);
+    let rest = reader.take(reader.remaining())?;
+    Ok(([index, rest].concat(), next))
 }
 
 /// Number of peaks u8 ‖ size u64 ‖ peaks.
@@ -80,32 +103,60 @@ pub(super) fn read_frontier(reader: &mut Reader<'_>, peaks: u8) -> Result<Fronti
     Frontier::from_parts(size, peaks).ok_or(CodecFault::Invalid("frontier"))
 }
 
+/// A leaf in the cache, found by its key.
+#[derive(Debug)]
+struct Known {
+    /// Height from which on it is known to stand so.
+    since: u64,
+    leaf: Arc<Leaf>,
+}
+
+impl Borrow<Key> for Known {
+    fn borrow(&self) -> &Key {
+        &self.leaf.key
+    }
+}
+
+impl Hashed for Known {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.leaf.key.hash(state);
+    }
+}
+
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.leaf.key == other.leaf.key
+    }
+}
+
+impl Eq for Known {}
+
 /// Leaves read or written lately, for views of the newest height. An entry says since when it holds, so that a view
 /// which is one block behind does not see the future. Two halves: a full one becomes the old one, which is dropped next.
 #[derive(Debug, Default)]
 pub(super) struct LeafCache {
     height: u64,
-    young: HashMap<Key, (u64, Arc<Leaf>), KeyHashing>,
+    young: HashSet<Known, KeyHashing>,
     young_bytes: usize,
-    old: HashMap<Key, (u64, Arc<Leaf>), KeyHashing>,
+    old: HashSet<Known, KeyHashing>,
 }
 
 impl LeafCache {
     /// The leaf as it stands at `height`, if that is known here.
     pub fn get(&mut self, key: &Key, height: u64) -> Option<Arc<Leaf>> {
-        if let Some((since, leaf)) = self.young.get(key) {
+        if let Some(Known { since, leaf }) = self.young.get(key) {
             return (*since <= height).then(|| leaf.clone());
         }
-        let (since, leaf) = self.old.remove(key)?;
+        let Known { since, leaf } = self.old.take(key)?;
         let known = (since <= height).then(|| leaf.clone());
-        self.insert(*key, since, leaf);
+        self.insert(since, leaf);
         known
     }
 
     /// A view at `height` read this from disk.
-    pub fn fill(&mut self, key: &Key, height: u64, leaf: &Arc<Leaf>) {
+    pub fn fill(&mut self, height: u64, leaf: &Arc<Leaf>) {
         if height == self.height {
-            self.insert(*key, height, leaf.clone());
+            self.insert(height, leaf.clone());
         }
     }
 
@@ -115,18 +166,18 @@ impl LeafCache {
     }
 
     /// The block of this height leaves a leaf so.
-    pub fn put(&mut self, key: &Key, height: u64, leaf: &Arc<Leaf>) {
-        self.insert(*key, height, Arc::clone(leaf));
+    pub fn put(&mut self, height: u64, leaf: &Arc<Leaf>) {
+        self.insert(height, Arc::clone(leaf));
     }
 
-    fn insert(&mut self, key: Key, since: u64, leaf: Arc<Leaf>) {
+    fn insert(&mut self, since: u64, leaf: Arc<Leaf>) {
         if self.young.len() >= CACHE_HALF || self.young_bytes >= CACHE_HALF_BYTES {
             std::mem::swap(&mut self.old, &mut self.young);
             self.young.clear();
             self.young_bytes = 0;
         }
         self.young_bytes += leaf.stored.current.len();
-        self.young.insert(key, (since, leaf));
+        self.young.replace(Known { since, leaf });
     }
 }
 
@@ -134,35 +185,41 @@ impl LeafCache {
 mod tests {
     use super::*;
 
-    fn leaf(index: u64, trail: usize) -> Leaf {
+    fn leaf(key: u8, index: u64, trail: usize) -> Leaf {
         let trail = (trail > 0).then(|| Arc::new(Frontier::of(vec![[7; 32]; trail])));
-        Leaf { index, next: [3; 32], stored: Stored { current: vec![1, 2, 3].into(), trail } }
+        let stored = Stored { current: vec![1, 2, 3].into(), trail };
+        Leaf { key: [key; 32], index, next: [3; 32], stored }
     }
 
     #[test]
     fn leaves_round_trip_and_every_truncation_shows() {
         for trail in [0, 1, 2, 7, 1_000] {
-            let leaf = leaf(9, trail);
-            let bytes = leaf.encode();
-            assert_eq!(Leaf::decode(&bytes), Ok(leaf));
-            assert!(Leaf::decode(&bytes[..40]).is_err());
+            let (leaf, mut bytes) = (leaf(1, 9, trail), Vec::new());
+            leaf.encode_into(&mut bytes);
+            let sent = sent(&bytes, &leaf.next).concat();
+            assert_eq!((&sent[..8], &sent[8..40], &sent[40..]), (&bytes[..8], &leaf.next[..], &bytes[8..]));
+            assert_eq!(received(&sent), Ok((bytes.clone(), leaf.next)));
+            assert!(received(&sent[..39]).is_err());
+            assert!(Leaf::decode(&leaf.key, &leaf.next, &bytes[..8]).is_err());
+            assert_eq!(Leaf::decode(&leaf.key, &leaf.next, &bytes), Ok(leaf));
         }
+        assert!(Leaf::decode(&[1; 32], &[3; 32], &leaf_bytes(2)[..30]).is_err(), "a frontier is cut");
     }
 
-    /// A block of a height makes this leaf.
-    fn put(cache: &mut LeafCache, key: u8, height: u64, leaf: &Arc<Leaf>) {
-        cache.advance(height);
-        cache.put(&[key; 32], height, leaf);
+    fn leaf_bytes(trail: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        leaf(1, 9, trail).encode_into(&mut bytes);
+        bytes
     }
 
     #[test]
     fn large_values_do_not_fill_the_memory() {
         let mut cache = LeafCache::default();
         let size = 1 << 20;
-        let large = Leaf { stored: Stored { current: vec![0; size].into(), trail: None }, ..leaf(1, 0) };
-        let large = Arc::new(large);
         for number in 0..200u8 {
-            put(&mut cache, number, 1, &large);
+            let stored = Stored { current: vec![0; size].into(), trail: None };
+            cache.advance(1);
+            cache.put(1, &Arc::new(Leaf { stored, ..leaf(number, 1, 0) }));
         }
         assert!((cache.young.len() + cache.old.len()) * size <= 2 * CACHE_HALF_BYTES + size);
         assert!(cache.get(&[199; 32], 1).is_some() && cache.get(&[0; 32], 1).is_none());
@@ -171,13 +228,19 @@ mod tests {
     #[test]
     fn the_cache_never_shows_the_future() {
         let mut cache = LeafCache::default();
-        put(&mut cache, 1, 5, &Arc::new(leaf(1, 0)));
+        cache.advance(5);
+        cache.put(5, &Arc::new(leaf(1, 1, 0)));
         assert!(cache.get(&[1; 32], 5).is_some());
         assert!(cache.get(&[1; 32], 4).is_none());
-        cache.fill(&[2; 32], 4, &Arc::new(leaf(2, 0)));
+        cache.fill(4, &Arc::new(leaf(2, 2, 0)));
         assert!(cache.get(&[2; 32], 5).is_none(), "a view behind the tip fills nothing");
-        cache.fill(&[2; 32], 5, &Arc::new(leaf(2, 0)));
-        put(&mut cache, 1, 6, &Arc::new(leaf(1, 3)));
+        cache.fill(5, &Arc::new(leaf(2, 2, 0)));
+        cache.advance(6);
+        cache.put(6, &Arc::new(leaf(1, 1, 3)));
+        assert_eq!(
+            cache.get(&[1; 32], 6).and_then(|leaf| leaf.stored.trail.clone()).map(|trail| trail.size()),
+            Some(3)
+        );
         assert_eq!(cache.get(&[2; 32], 6).map(|leaf| leaf.index), Some(2));
         assert!(cache.get(&[1; 32], 5).is_none());
     }
@@ -185,12 +248,11 @@ mod tests {
     #[test]
     fn the_cache_is_bounded() {
         let mut cache = LeafCache::default();
-        let shared = Arc::new(leaf(1, 0));
         for number in 0..(3 * CACHE_HALF as u64) {
             let mut key = [0; 32];
             // Hashed by their last bytes.
             key[24..].copy_from_slice(&number.to_be_bytes());
-            cache.fill(&key, 0, &shared);
+            cache.fill(0, &Arc::new(Leaf { key, ..leaf(0, number, 0) }));
         }
         assert!(cache.young.len() + cache.old.len() <= 2 * CACHE_HALF);
     }

@@ -1,10 +1,11 @@
 //! Where every leaf of the state stands, in memory, while the state is small: whether a key exists, and which leaf
 //! precedes it, without a search of the disk. A large state does without.
 
-use std::collections::BTreeMap;
-
 use mingzhang_ledger::state::key::Key;
-use mingzhang_ledger::state::tree::{Link, Neighbour, TreeUpdate};
+use mingzhang_ledger::state::tree::{Link, Neighbour, SENTINEL, TreeUpdate};
+
+/// Leaves in a bucket on average, at most: few enough to lie in a few lines of the processor's cache.
+const MEAN: usize = 8;
 
 /// A key in words, in the order of its bytes: one comparison of words decides nearly always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,18 +31,81 @@ impl Words {
     }
 }
 
+/// A leaf's key and index.
+type Place = (Words, u64);
+
+/// All leaves in the order of their keys, divided by the first bits of the key. Keys are digests and fill the buckets
+/// evenly; where somebody has made them fall into one, it is searched by halves. What follows a leaf is the one behind it.
+#[derive(Debug)]
+struct Sorted {
+    /// Bits that name the bucket.
+    bits: u32,
+    buckets: Vec<Vec<Place>>,
+    len: usize,
+}
+
+impl Sorted {
+    fn of(places: impl ExactSizeIterator<Item = Place>) -> Self {
+        let bits = (places.len() / MEAN).next_power_of_two().trailing_zeros();
+        let mut sorted = Self { bits, buckets: vec![Vec::new(); 1 << bits], len: 0 };
+        places.for_each(|(words, index)| sorted.insert(words, index));
+        sorted
+    }
+
+    fn bucket(&self, words: &Words) -> usize {
+        // No bits name the only bucket.
+        words.0[0].checked_shr(u64::BITS - self.bits).map_or(0, |number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    /// A leaf that is not there yet; of one that is, nothing changes.
+    fn insert(&mut self, words: Words, index: u64) {
+        if self.len >= self.buckets.len().saturating_mul(MEAN) {
+            self.divide();
+        }
+        let bucket = self.bucket(&words);
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            let at = bucket.partition_point(|(known, _)| *known < words);
+            if bucket.get(at).is_none_or(|(known, _)| *known != words) {
+                bucket.insert(at, (words, index));
+                self.len += 1;
+            }
+        }
+    }
+
+    /// Twice as many buckets.
+    fn divide(&mut self) {
+        self.bits += 1;
+        let halves = std::mem::take(&mut self.buckets);
+        for mut low in halves {
+            let middle = low.partition_point(|(words, _)| (words.0[0] >> (u64::BITS - self.bits)) & 1 == 0);
+            let high = low.split_off(middle);
+            self.buckets.extend([low, high]);
+        }
+    }
+
+    /// The leaf at or behind a place, across buckets.
+    fn at_or_behind(&self, bucket: usize, at: usize) -> Option<&Place> {
+        let here = self.buckets.get(bucket)?.get(at);
+        here.or_else(|| self.buckets.iter().skip(bucket + 1).find_map(|bucket| bucket.first()))
+    }
+
+    fn next_of(&self, bucket: usize, at: usize) -> Key {
+        self.at_or_behind(bucket, at + 1).map_or(SENTINEL, |(words, _)| words.key())
+    }
+}
+
 /// All links of the state at one height; none if there are too many.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     height: u64,
     small_leaves: u64,
-    all: Option<BTreeMap<Words, Link>>,
+    all: Option<Sorted>,
 }
 
 impl Links {
     /// `small_leaves` is the largest state of which they are kept.
     pub fn new(height: u64, small_leaves: u64, all: Option<Vec<(Key, Link)>>) -> Self {
-        let all = all.map(|all| all.iter().map(|(key, link)| (Words::of(key), *link)).collect());
+        let all = all.map(|all| Sorted::of(all.iter().map(|(key, link)| (Words::of(key), link.index))));
         Self { height, small_leaves, all }
     }
 
@@ -57,23 +121,94 @@ impl Links {
             self.all = None;
         }
         if let Some(all) = &mut self.all {
-            all.extend(update.links.iter().map(|(key, link)| (Words::of(key), *link)));
+            // What stands before a new leaf changes with it.
+            let size = u64::try_from(all.len).unwrap_or(u64::MAX);
+            for (key, link) in update.links.iter().filter(|(_, link)| link.index >= size) {
+                all.insert(Words::of(key), link.index);
+            }
         }
     }
 }
 
 /// Every link of one height.
-pub(super) struct Known<'a>(&'a BTreeMap<Words, Link>);
+pub(super) struct Known<'a>(&'a Sorted);
 
 impl Known<'_> {
     /// The leaf with this key; none if there is none.
     pub fn position(&self, key: &Key) -> Option<Neighbour> {
-        self.0.get(&Words::of(key)).map(|link| Neighbour { key: *key, index: link.index, next: link.next })
+        let words = Words::of(key);
+        let number = self.0.bucket(&words);
+        let bucket = self.0.buckets.get(number)?;
+        let at = bucket.partition_point(|(known, _)| *known < words);
+        let (_, index) = bucket.get(at).filter(|(known, _)| *known == words)?;
+        Some(Neighbour { key: *key, index: *index, next: self.0.next_of(number, at) })
     }
 
     /// The greatest leaf strictly below; none only for the sentinel.
     pub fn below(&self, key: &Key) -> Option<Neighbour> {
-        let (words, link) = self.0.range(..Words::of(key)).next_back()?;
-        Some(Neighbour { key: words.key(), index: link.index, next: link.next })
+        let words = Words::of(key);
+        let mut number = self.0.bucket(&words);
+        let mut at = self.0.buckets.get(number)?.partition_point(|(known, _)| *known < words);
+        while at == 0 {
+            number = number.checked_sub(1)?;
+            at = self.0.buckets.get(number)?.len();
+        }
+        let (words, index) = self.0.buckets.get(number)?.get(at - 1)?;
+        Some(Neighbour { key: words.key(), index: *index, next: self.0.next_of(number, at - 1) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use mingzhang_ledger::crypto::sha256;
+    use mingzhang_ledger::state::Stored;
+    use mingzhang_ledger::state::memory::MemoryState;
+    use mingzhang_ledger::state::tree::TreeView;
+
+    use super::*;
+
+    /// Blocks of many sizes: digests, as keys are, and keys made to fall into one bucket.
+    #[test]
+    fn links_are_those_of_the_tree() {
+        let mut state = MemoryState::default();
+        let first = state.apply(&BTreeMap::new()).expect("genesis");
+        let links = first.links.iter().map(|(key, link)| (*key, *link)).collect();
+        let mut ours = Links::new(0, 5_000, Some(links));
+        let mut keys: Vec<Key> = Vec::new();
+        for height in 1..60u64 {
+            let new = (0..height).map(|number| {
+                let mut key = sha256(&[&height.to_be_bytes(), &number.to_be_bytes()]);
+                if height % 5 == 0 {
+                    key[..16].fill(0x5a);
+                }
+                key
+            });
+            keys.extend(new);
+            let from = keys.len().saturating_sub(usize::try_from(height * 2).expect("small"));
+            let changes = keys[from..].iter().map(|key| (*key, Stored::default())).collect();
+            let update = state.apply(&changes).expect("applies");
+            ours.apply(height, &update);
+            assert!(ours.at(height - 1).is_none());
+            let known = ours.at(height).expect("small");
+            for key in keys.iter().step_by(7) {
+                assert_eq!(known.position(key), state.position(key).expect("memory"));
+                assert_eq!(known.below(key), state.predecessor(key).ok());
+                let absent = sha256(&[key]);
+                assert_eq!((known.position(&absent), known.below(&absent)), (None, state.predecessor(&absent).ok()));
+            }
+        }
+        assert_eq!(ours.at(59).and_then(|known| known.below(&SENTINEL)), None);
+        assert!(ours.all.is_some_and(|all| all.bits > 5), "it was divided");
+    }
+
+    #[test]
+    fn a_state_that_is_not_small_has_none() {
+        let mut ours = Links::new(0, 3, Some(vec![(SENTINEL, Link { index: 0, next: SENTINEL })]));
+        ours.apply(1, &TreeUpdate { size: 3, ..TreeUpdate::default() });
+        assert!(ours.at(1).is_some());
+        ours.apply(2, &TreeUpdate { size: 4, ..TreeUpdate::default() });
+        assert!(ours.at(2).is_none());
     }
 }

@@ -46,7 +46,7 @@ pub use commit::{Committed, ExecutedBlock, FinalBlock, Finality};
 pub use discontinuity::{AboveFinal, Certified};
 pub use durable::Durable;
 pub use fault::StoreFault;
-pub use leaf::Leaf;
+pub use leaf::{Leaf, received, sent};
 pub use log::Log;
 pub use open::{Foundation, Settings};
 pub use pool::Admission;
@@ -141,17 +141,25 @@ impl Store {
             return Ok(Some(leaf));
         }
         let Some(bytes) = self.db.get_pinned_cf(self.column(Column::Leaves), key)? else { return Ok(None) };
-        let leaf = Leaf::decode(&bytes);
-        leaf.map(|leaf| Some(Arc::new(leaf)))
-            .map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))
+        let links = self.links.read().expect("no holder of this lock panics");
+        let known = links.at(height).and_then(|known| known.position(key));
+        drop(links);
+        let next = match known {
+            Some(place) => place.next,
+            None => view::key_behind(
+                &mut self.db.raw_iterator_cf_opt(self.column(Column::Leaves), view::whole_order()),
+                key,
+            )?,
+        };
+        view::decode(key, &next, &bytes).map(|leaf| Some(Arc::new(leaf)))
     }
 
     fn cached_leaf(&self, key: &Key, height: u64) -> Option<Arc<Leaf>> {
         self.leaves.lock().expect("no holder of this lock panics").get(key, height)
     }
 
-    fn fill_leaf(&self, key: &Key, height: u64, leaf: &Arc<Leaf>) {
-        self.leaves.lock().expect("no holder of this lock panics").fill(key, height, leaf);
+    fn fill_leaf(&self, height: u64, leaf: &Arc<Leaf>) {
+        self.leaves.lock().expect("no holder of this lock panics").fill(height, leaf);
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::Store;
 use super::fault::StoreFault;
-use super::leaf::{Leaf, LeafCache};
+use super::leaf::LeafCache;
 use super::leaf_hashes;
 use super::links::Links;
 use super::log::LogWriter;
@@ -32,7 +32,7 @@ use super::recovery::{self, Findings, Recovery};
 use super::schema::{self, Column, GROUP, GROUP_LEVEL, Memory, meta};
 use super::tip::Tip;
 use super::upper::Upper;
-use super::view::Pair;
+use super::view::{Pair, Placed, decode, in_order};
 use super::write::Order;
 use crate::mutants;
 
@@ -220,7 +220,8 @@ impl Store {
             (true, true) => self.drop_leaf_hashes(&mut batch),
             (false, false) => {
                 let leaves = self.db.iterator_cf(self.column(Column::Leaves), IteratorMode::Start);
-                let (hashes, _) = hash_leaves(leaves.map(|item| item.map_err(StoreFault::from)), tip.state_size)?;
+                let (hashes, _) =
+                    hash_leaves(in_order(leaves.map(|item| item.map_err(StoreFault::from))), tip.state_size)?;
                 leaf_hashes::write_all(&hashes, self.column(Column::LeafHashes), &mut batch);
             }
             (true, false) | (false, true) => return Ok(()),
@@ -240,7 +241,7 @@ impl Store {
             return Ok((upper, Links::new(tip.height, self.small_leaves, None)));
         }
         let leaves = self.db.iterator_cf(self.column(Column::Leaves), IteratorMode::Start);
-        let (hashes, links) = hash_leaves(leaves.map(|item| item.map_err(StoreFault::from)), tip.state_size)?;
+        let (hashes, links) = hash_leaves(in_order(leaves.map(|item| item.map_err(StoreFault::from))), tip.state_size)?;
         let upper = Upper::build(tip.height, (0, self.small_leaves), hashes);
         Ok((upper, Links::new(tip.height, self.small_leaves, Some(links))))
     }
@@ -281,14 +282,14 @@ fn take_lock(path: &Path) -> Result<File, StoreFault> {
     Ok(file)
 }
 
-/// Links in the order of their keys.
-type Placed = Vec<(Key, Link)>;
+/// Hashes of all leaves by their index, and where each stands, in the order of their keys.
+pub(super) type Hashed = (Vec<Hash>, Vec<(Key, Link)>);
 
-/// Hashes of all leaves by their index, and where each stands.
+/// Hashes the leaves of a state of this size.
 pub(super) fn hash_leaves(
-    leaves: impl Iterator<Item = Result<Pair, StoreFault>>,
+    leaves: impl Iterator<Item = Result<Placed, StoreFault>>,
     size: u64,
-) -> Result<(Vec<Hash>, Placed), StoreFault> {
+) -> Result<Hashed, StoreFault> {
     let (mut hashes, mut links) = (BTreeMap::new(), Vec::new());
     in_parts(leaves, hashed_leaf, |(key, link, hash)| {
         hashes.insert(link.index, hash);
@@ -302,21 +303,19 @@ pub(super) fn hash_leaves(
     }
 }
 
-fn hashed_leaf((key, bytes): Pair) -> Result<(Key, Link, Hash), StoreFault> {
-    let key: Key = key[..].try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;
-    let leaf =
-        Leaf::decode(&bytes).map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))?;
-    Ok((key, Link { index: leaf.index, next: leaf.next }, leaf.hash(&key)))
+fn hashed_leaf((key, next, bytes): Placed) -> Result<(Key, Link, Hash), StoreFault> {
+    let leaf = decode(&key, &next, &bytes)?;
+    Ok((key, Link { index: leaf.index, next }, leaf.hash()))
 }
 
-/// Works on stored pairs with all processors, a bounded number of them in memory at a time, and takes the results in order.
-fn in_parts<T: Send>(
-    mut pairs: impl Iterator<Item = Result<Pair, StoreFault>>,
-    work: impl Fn(Pair) -> Result<T, StoreFault> + Sync,
+/// Works on what is stored with all processors, a bounded number of items in memory at a time, and takes the results in order.
+fn in_parts<I: Send, T: Send>(
+    mut items: impl Iterator<Item = Result<I, StoreFault>>,
+    work: impl Fn(I) -> Result<T, StoreFault> + Sync,
     mut take: impl FnMut(T),
 ) -> Result<(), StoreFault> {
     loop {
-        let part: Vec<Pair> = pairs.by_ref().take(REBUILD_PART).collect::<Result<_, _>>()?;
+        let part: Vec<I> = items.by_ref().take(REBUILD_PART).collect::<Result<_, _>>()?;
         if part.is_empty() {
             return Ok(());
         }

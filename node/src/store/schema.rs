@@ -11,7 +11,7 @@ use rocksdb::{
 use super::leaf_hashes;
 
 /// Version of the layout below; a database of another version is refused.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Hashes that lie together in one record of [`Column::LogHashes`] and [`Column::LeafHashes`].
 pub const GROUP: u64 = 16;
 /// Into so many pieces the memory of writes is divided.
@@ -42,7 +42,8 @@ pub enum Column {
     Epochs,
     /// transaction id → log index u64 ‖ height u64.
     Transactions,
-    /// state key → leaf: index u64 ‖ next key ‖ trail frontier ‖ current value. Predecessor = reverse seek.
+    /// state key → leaf: index u64 ‖ trail frontier ‖ current value. The next key is that of the record behind it, the
+    /// predecessor a reverse seek.
     Leaves,
     /// group u64 → (slot u8 ‖ hash)*: up to 16 leaf hashes of a large state's tree; see `leaf_hashes`.
     LeafHashes,

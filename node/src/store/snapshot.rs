@@ -19,7 +19,7 @@ use super::log::LogWriter;
 use super::query::Preimage;
 use super::schema::{self, Column, GROUP, meta};
 use super::tip::Tip;
-use super::view::View;
+use super::view::{View, key_at, state_key};
 use super::{Finality, Store, leaf_hashes};
 
 /// The end of an epoch of the past: what a node needs to know of the epochs before its own.
@@ -165,7 +165,7 @@ impl Store {
     }
 
     /// Keeps leaves, as they lie on disk, that were compared with their hashes.
-    pub fn put_leaves(&self, leaves: &[(Key, &[u8])], then: Progress) -> Result<(), StoreFault> {
+    pub fn put_leaves(&self, leaves: &[(Key, Vec<u8>)], then: Progress) -> Result<(), StoreFault> {
         let mut batch = WriteBatch::default();
         for (key, leaf) in leaves {
             batch.put_cf(self.column(Column::Leaves), key, leaf);
@@ -336,15 +336,20 @@ impl View<'_> {
         Ok(found)
     }
 
-    /// Leaves in the order of their keys from `from` on, as they lie on disk, for as long as `take` wants more.
-    pub fn leaves_from(&self, from: &Key, mut take: impl FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreFault> {
+    /// Leaves in the order of their keys from `from` on, as they lie on disk, each with the key behind it, for as long as
+    /// `take` wants more.
+    pub fn leaves_from(&self, from: &Key, mut take: impl FnMut(&Key, &[u8], &Key) -> bool) -> Result<(), StoreFault> {
         let mut leaves = self.raw_scan(Column::Leaves);
         leaves.seek(from);
-        while let Some((key, leaf)) = leaves.item() {
-            if !take(key, leaf) {
+        let mut leaf = Vec::new();
+        while let Some((found, bytes)) = leaves.item() {
+            let key = state_key(found)?;
+            leaf.clear();
+            leaf.extend_from_slice(bytes);
+            leaves.next();
+            if !take(&key, &leaf, &key_at(&leaves)?) {
                 break;
             }
-            leaves.next();
         }
         Ok(leaves.status()?)
     }

@@ -61,8 +61,8 @@ impl Undo {
     /// The hash of a leaf before the block, if the block changed it.
     pub fn leaf_hash(&self, index: u64) -> Option<Hash> {
         let at = self.places.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        let (key, before) = self.leaves.get(self.places.get(at)?.1)?;
-        before.as_ref().map(|leaf| leaf.hash(key))
+        let (_, before) = self.leaves.get(self.places.get(at)?.1)?;
+        before.as_ref().map(|leaf| leaf.hash())
     }
 
     fn bytes(&self) -> usize {
@@ -235,9 +235,9 @@ mod tests {
 
     #[test]
     fn what_a_block_overwrote_is_found_by_key_and_by_index() {
-        let leaf = |index| Arc::new(Leaf { index, next: [9; 32], stored: Stored::default() });
+        let leaf = |key: u8, index| Arc::new(Leaf { key: [key; 32], index, next: [9; 32], stored: Stored::default() });
         let mut undo = Undo::of(1, 3);
-        for (key, before) in [(1, Some(leaf(7))), (3, None), (5, Some(leaf(2)))] {
+        for (key, before) in [(1, Some(leaf(1, 7))), (3, None), (5, Some(leaf(5, 2)))] {
             undo.remember(&[key; 32], before);
         }
         let mut upper = Upper::default();
@@ -246,7 +246,7 @@ mod tests {
         let index = |key: u8| undo.before(&[key; 32]).map(|before| before.as_ref().map(|leaf| leaf.index));
         assert_eq!((index(1), index(3), index(5)), (Some(Some(7)), Some(None), Some(Some(2))));
         assert_eq!((index(0), index(2), index(6)), (None, None, None));
-        let hash = |key: u8, index| Some(leaf(index).hash(&[key; 32]));
+        let hash = |key, index| Some(leaf(key, index).hash());
         assert_eq!((undo.leaf_hash(7), undo.leaf_hash(2), undo.leaf_hash(3)), (hash(1, 7), hash(5, 2), None));
     }
 

@@ -32,7 +32,7 @@ const REMEMBERED_ABSENT: usize = 16_384;
 /// keeps old data from being compacted away.
 pub struct View<'a> {
     // The iterator goes before the snapshot that it reads.
-    cursor: RefCell<Option<DBRawIteratorWithThreadMode<'a, DB>>>,
+    cursor: RefCell<Option<Cursor<'a>>>,
     snapshot: SnapshotWithThreadMode<'a, DB>,
     store: &'a Store,
     height: u64,
@@ -115,7 +115,7 @@ impl<'a> View<'a> {
             return Ok(None);
         }
         match self.snapshot.get_pinned_cf(self.store.column(Column::Leaves), key)? {
-            Some(bytes) => self.decode(key, &bytes).map(Some),
+            Some(bytes) => self.fill(key, &self.next_of(key)?, &bytes).map(Some),
             None => {
                 let mut absent = self.absent.borrow_mut();
                 if absent.len() < REMEMBERED_ABSENT {
@@ -137,12 +137,32 @@ impl<'a> View<'a> {
         self.undo.iter().find_map(|undo| undo.before(key))
     }
 
-    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Arc<Leaf>, StoreFault> {
-        let leaf = Leaf::decode(bytes)
-            .map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))?;
-        let leaf = Arc::new(leaf);
-        self.store.fill_leaf(key, self.tip.height, &leaf);
+    /// Which key is behind one that is in the snapshot.
+    fn next_of(&self, key: &Key) -> Result<Key, StoreFault> {
+        let links = self.store.links.read().expect("no holder of this lock panics");
+        let known = links.at(self.tip.height).and_then(|known| known.position(key));
+        drop(links);
+        match known {
+            Some(place) => Ok(place.next),
+            None => self.with_cursor(|cursor| key_behind(cursor, key)),
+        }
+    }
+
+    /// A leaf that was read from the snapshot.
+    fn fill(&self, key: &Key, next: &Key, bytes: &[u8]) -> Result<Arc<Leaf>, StoreFault> {
+        let leaf = Arc::new(decode(key, next, bytes)?);
+        self.store.fill_leaf(self.tip.height, &leaf);
         Ok(leaf)
+    }
+
+    /// Works with the view's own cursor over the leaves of the snapshot.
+    fn with_cursor<T>(&self, work: impl FnOnce(&mut Cursor<'a>) -> T) -> T {
+        let mut cursor = self.cursor.borrow_mut();
+        work(cursor.get_or_insert_with(|| {
+            let mut options = whole_order();
+            options.set_snapshot(&self.snapshot);
+            self.store.db.raw_iterator_cf_opt(self.store.column(Column::Leaves), options)
+        }))
     }
 
     /// The greatest leaf strictly below `key` that exists at this height.
@@ -150,28 +170,26 @@ impl<'a> View<'a> {
         if let Some(Some(neighbour)) = self.links(|known| known.below(key)) {
             return Ok(neighbour);
         }
-        let mut cursor = self.cursor.borrow_mut();
-        let cursor = cursor.get_or_insert_with(|| {
-            let mut options = ReadOptions::default();
-            options.set_snapshot(&self.snapshot);
-            options.set_total_order_seek(true);
-            self.store.db.raw_iterator_cf_opt(self.store.column(Column::Leaves), options)
-        });
-        cursor.seek_for_prev(key);
-        while let Some((found, bytes)) = cursor.item() {
-            let found: Key = found.try_into().map_err(|_| StoreFault::corrupt("a state key", "not 32 bytes"))?;
-            if found < *key {
-                match self.before(&found) {
-                    Some(Some(leaf)) => return Ok(leaf.neighbour(&found)),
-                    // Created later than this view: it is not there yet.
-                    Some(None) => {}
-                    None => return self.decode(&found, bytes).map(|leaf| leaf.neighbour(&found)),
+        let found = self.with_cursor(|cursor| {
+            cursor.seek_for_prev(key);
+            while let Some((found, bytes)) = cursor.item() {
+                let found = state_key(found)?;
+                // What was created later than this view is not there yet.
+                if found < *key && self.before(&found).is_none_or(|before| before.is_some()) {
+                    let bytes = bytes.to_vec();
+                    cursor.next();
+                    return Ok((found, bytes, key_at(cursor)?));
                 }
+                cursor.prev();
             }
-            cursor.prev();
+            cursor.status()?;
+            Err(StoreFault::corrupt("the state tree", "no leaf is below the key"))
+        });
+        let (found, bytes, next) = found?;
+        match self.before(&found) {
+            Some(Some(leaf)) => Ok(leaf.neighbour()),
+            Some(None) | None => self.fill(&found, &next, &bytes).map(|leaf| leaf.neighbour()),
         }
-        cursor.status()?;
-        Err(StoreFault::corrupt("the state tree", "no leaf is below the key"))
     }
 
     /// Leaf hashes of one group at this height; the last may be partial.
@@ -220,7 +238,7 @@ impl<'a> View<'a> {
             return Ok(hashes);
         }
         let leaves = self.scan(Column::Leaves, &SENTINEL);
-        let hashes = super::open::hash_leaves(leaves, self.tip.state_size)?.0;
+        let hashes = super::open::hash_leaves(in_order(leaves), self.tip.state_size)?.0;
         Ok(self.scanned.get_or_init(|| hashes))
     }
 
@@ -268,6 +286,60 @@ type LaterGroup = (Vec<Hash>, Vec<Arc<Undo>>);
 /// Key and value.
 pub(super) type Pair = (Box<[u8]>, Box<[u8]>);
 
+/// A key, the one behind it, and what lies under it.
+pub(super) type Placed = (Key, Key, Box<[u8]>);
+
+pub(super) type Cursor<'a> = DBRawIteratorWithThreadMode<'a, DB>;
+
+/// For a cursor that goes from key to key, and is asked for no prefix.
+pub(super) fn whole_order() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_total_order_seek(true);
+    options
+}
+
+pub(super) fn state_key(bytes: &[u8]) -> Result<Key, StoreFault> {
+    bytes.try_into().map_err(|_| StoreFault::corrupt("a state key", "it is not 32 bytes long"))
+}
+
+/// Where the cursor stands, or the sentinel behind the last key.
+pub(super) fn key_at(cursor: &Cursor<'_>) -> Result<Key, StoreFault> {
+    match cursor.key() {
+        Some(key) => state_key(key),
+        None => cursor.status().map(|()| SENTINEL).map_err(StoreFault::from),
+    }
+}
+
+/// The key behind one that is there.
+pub(super) fn key_behind(cursor: &mut Cursor<'_>, key: &Key) -> Result<Key, StoreFault> {
+    cursor.seek(key);
+    if cursor.valid() {
+        cursor.next();
+    }
+    key_at(cursor)
+}
+
+pub(super) fn decode(key: &Key, next: &Key, bytes: &[u8]) -> Result<Leaf, StoreFault> {
+    Leaf::decode(key, next, bytes)
+        .map_err(|error| StoreFault::corrupt(format!("state leaf {}", hex::encode(key)), error))
+}
+
+/// Leaves that come in the order of their keys, each with the key behind it.
+pub(super) fn in_order(
+    leaves: impl Iterator<Item = Result<Pair, StoreFault>>,
+) -> impl Iterator<Item = Result<Placed, StoreFault>> {
+    let mut leaves = leaves.map(|leaf| leaf.and_then(|(key, bytes)| Ok((state_key(&key)?, bytes)))).peekable();
+    std::iter::from_fn(move || {
+        let leaf = leaves.next()?;
+        let next = match leaves.peek() {
+            Some(Ok((next, _))) => *next,
+            // The fault itself comes next.
+            Some(Err(_)) | None => SENTINEL,
+        };
+        Some(leaf.map(|(key, bytes)| (key, next, bytes)))
+    })
+}
+
 impl Snapshot for View<'_> {
     fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault> {
         // The sentinel has a leaf, but no value.
@@ -282,12 +354,12 @@ impl TreeView for View<'_> {
         if self.undo.is_empty()
             && let Some(leaf) = self.store.cached_leaf(key, self.tip.height)
         {
-            return Ok(Some(leaf.neighbour(key)));
+            return Ok(Some(leaf.neighbour()));
         }
         if let Some(position) = self.links(|known| known.position(key)) {
             return Ok(position);
         }
-        Ok(self.leaf(key)?.map(|leaf| leaf.neighbour(key)))
+        Ok(self.leaf(key)?.map(|leaf| leaf.neighbour()))
     }
 
     fn predecessor(&self, key: &Key) -> Result<Neighbour, StateFault> {

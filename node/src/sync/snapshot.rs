@@ -21,7 +21,9 @@ use rayon::prelude::*;
 
 use super::Trust;
 use crate::network::frame::MAX_BULK_FRAME_BYTES;
-use crate::store::{ExpectedLeaves, Finality, Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier};
+use crate::store::{
+    ExpectedLeaves, Finality, Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier, received, sent,
+};
 
 /// Leaf hashes in one part: 2 MiB.
 pub const PART_HASHES: u64 = 65_536;
@@ -142,38 +144,34 @@ fn handed_over(header: &Header, document: &[u8], set: &AuthoritySet) -> Result<A
     if follows { Ok(next) } else { Err(format!("no boundary from epoch {}", set.epoch)) }
 }
 
-/// Leaves of an answer, and the key that must come after them.
-type Leaves<'b> = (Vec<(Key, &'b [u8])>, Option<Key>);
+/// Leaves of an answer as they lie on disk, and the key that must come after them.
+type Leaves = (Vec<(Key, Vec<u8>)>, Option<Key>);
 
 /// The leaves of an answer from `from` on, each under the next, each the one whose hash is known; and the key that must
 /// come after them, none after the last.
-pub fn check_leaves<'b>(
-    known: &ExpectedLeaves,
-    from: &Key,
-    bytes: &'b [u8],
-) -> Result<Result<Leaves<'b>, String>, StoreFault> {
+pub fn check_leaves(known: &ExpectedLeaves, from: &Key, bytes: &[u8]) -> Result<Result<Leaves, String>, StoreFault> {
     let leaves = match raw_leaves(bytes) {
         Ok(leaves) if leaves.is_empty() => return Ok(Err("no leaves".into())),
         Ok(leaves) => leaves,
         Err(fault) => return Ok(Err(fault.to_string())),
     };
-    let parts: Vec<Result<Vec<Key>, String>> =
+    let parts: Vec<Result<Vec<Checked>, String>> =
         leaves.par_chunks(LEAVES_AT_ONCE).map(|part| check_part_of(known, part)).collect::<Result<_, _>>()?;
-    let mut expected = Some(*from);
-    let mut keys = leaves.iter().map(|(key, _)| key);
+    let (mut expected, mut kept) = (Some(*from), Vec::with_capacity(leaves.len()));
     for part in parts {
-        let next = match part {
-            Ok(next) => next,
+        let part = match part {
+            Ok(part) => part,
             Err(lie) => return Ok(Err(lie)),
         };
-        for (next, key) in next.into_iter().zip(&mut keys) {
-            if expected != Some(*key) {
+        for Checked { key, stored, next } in part {
+            if expected != Some(key) {
                 return Ok(Err(format!("leaf {} where another one follows", hex::encode(key))));
             }
             expected = Some(next).filter(|next| *next != SENTINEL);
+            kept.push((key, stored));
         }
     }
-    Ok(Ok((leaves, expected)))
+    Ok(Ok((kept, expected)))
 }
 
 fn raw_leaves(bytes: &[u8]) -> Result<Vec<(Key, &[u8])>, CodecFault> {
@@ -184,22 +182,35 @@ fn raw_leaves(bytes: &[u8]) -> Result<Vec<(Key, &[u8])>, CodecFault> {
     Ok(leaves)
 }
 
-/// The key after each leaf, if all have the hashes that are known of them.
-fn check_part_of(known: &ExpectedLeaves, leaves: &[(Key, &[u8])]) -> Result<Result<Vec<Key>, String>, StoreFault> {
-    let decoded: Result<Vec<Leaf>, CodecFault> = leaves.iter().map(|(_, bytes)| Leaf::decode(bytes)).collect();
+/// A leaf that has the hash which is known of it.
+struct Checked {
+    key: Key,
+    stored: Vec<u8>,
+    next: Key,
+}
+
+/// The leaves of a part, if all have the hashes that are known of them.
+fn check_part_of(known: &ExpectedLeaves, leaves: &[(Key, &[u8])]) -> Result<Result<Vec<Checked>, String>, StoreFault> {
+    let decoded: Result<Vec<(Leaf, Vec<u8>)>, CodecFault> = leaves
+        .iter()
+        .map(|(key, bytes)| {
+            let (stored, next) = received(bytes)?;
+            Ok((Leaf::decode(key, &next, &stored)?, stored))
+        })
+        .collect();
     let decoded = match decoded {
         Ok(decoded) => decoded,
         Err(fault) => return Ok(Err(fault.to_string())),
     };
-    let indices: Vec<u64> = decoded.iter().map(|leaf| leaf.index).collect();
-    let mut next = Vec::with_capacity(leaves.len());
-    for (((key, _), leaf), hash) in leaves.iter().zip(&decoded).zip(known.of(&indices)?) {
-        if hash != Some(leaf.hash(key)) {
-            return Ok(Err(format!("leaf {} is not the one under the state root", hex::encode(key))));
+    let indices: Vec<u64> = decoded.iter().map(|(leaf, _)| leaf.index).collect();
+    let mut checked = Vec::with_capacity(leaves.len());
+    for ((leaf, stored), hash) in decoded.into_iter().zip(known.of(&indices)?) {
+        if hash != Some(leaf.hash()) {
+            return Ok(Err(format!("leaf {} is not the one under the state root", hex::encode(leaf.key))));
         }
-        next.push(leaf.next);
+        checked.push(Checked { key: leaf.key, stored, next: leaf.next });
     }
-    Ok(Ok(next))
+    Ok(Ok(checked))
 }
 
 /// The key that comes after the leaves of an answer, as the last of them claims; none if it is the last of all, or where the
@@ -210,7 +221,7 @@ pub fn next_of(bytes: &[u8]) -> Option<Key> {
         reader.take(32).ok()?;
         last = Some(reader.counted(MAX_BULK_FRAME_BYTES).ok()?);
     }
-    Leaf::decode(last?).ok().map(|leaf| leaf.next).filter(|next| *next != SENTINEL)
+    received(last?).ok().map(|(_, next)| next).filter(|next| *next != SENTINEL)
 }
 
 fn certified(reader: &mut Reader<'_>, chain: &Hash, set: &AuthoritySet) -> Result<(Header, FinalCert), String> {
@@ -367,9 +378,9 @@ fn give(store: &Store, questions: &mpsc::Receiver<Question>, leaves_bytes: usize
 
 fn leaves(view: &View<'_>, from: &Key, max_bytes: usize) -> Result<Vec<u8>, StoreFault> {
     let mut bytes = Vec::with_capacity(max_bytes.saturating_add(max_bytes / 16));
-    view.leaves_from(from, |key, leaf| {
+    view.leaves_from(from, |key, leaf, next| {
         bytes.extend_from_slice(key);
-        put_counted(&mut bytes, leaf);
+        put_counted(&mut bytes, &sent(leaf, next).concat());
         bytes.len() < max_bytes
     })?;
     Ok(bytes)
