@@ -35,6 +35,29 @@ pub trait TreeView: Snapshot {
     fn predecessor(&self, key: &Key) -> Result<Neighbour, StateFault>;
     /// The root of the subtree of 2^level leaves from `index << level`. Asked only for complete subtrees.
     fn node(&self, level: u32, index: u64) -> Result<Hash, StateFault>;
+
+    // What a block asks for is known before it asks: a store answers many questions together sooner than one by one. Each
+    // comes in ascending order.
+
+    /// [`Self::position`] of many keys.
+    fn positions(&self, keys: &[&Key]) -> Result<Vec<Option<Neighbour>>, StateFault> {
+        keys.iter().map(|key| self.position(key)).collect()
+    }
+
+    /// [`Self::predecessor`] of many keys.
+    fn predecessors(&self, keys: &[&Key]) -> Result<Vec<Neighbour>, StateFault> {
+        keys.iter().map(|key| self.predecessor(key)).collect()
+    }
+
+    /// What stands under many keys.
+    fn values(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
+        keys.iter().map(|key| self.read(key)).collect()
+    }
+
+    /// [`Self::node`] of many subtrees of one level.
+    fn nodes(&self, level: u32, indices: &[u64]) -> Result<Vec<Hash>, StateFault> {
+        indices.iter().map(|index| self.node(level, *index)).collect()
+    }
 }
 
 /// A node by (level, index), and its hash.
@@ -64,6 +87,13 @@ impl TreeUpdate {
         self.nodes.get(first..).unwrap_or_default()
     }
 
+    /// The changed nodes of a level, in order of their index.
+    pub fn of_level(&self, level: u32) -> &[PlacedNode] {
+        let from = self.from_level(level);
+        let end = from.partition_point(|((at, _), _)| *at == level);
+        from.get(..end).unwrap_or_default()
+    }
+
     /// The changed leaf hashes by index.
     pub fn leaf_hashes(&self) -> impl Iterator<Item = (u64, Hash)> {
         self.nodes.iter().take_while(|((level, _), _)| *level == 0).map(|((_, index), hash)| (*index, *hash))
@@ -85,6 +115,9 @@ pub fn update(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -
     let placement = place(view, size, changes)?;
     let Placement { size, touched } = placement;
     let mut dirty: Vec<(u64, Hash)> = Vec::with_capacity(touched.len());
+    let unchanged = touched.iter().map(|touched| &touched.key);
+    let unchanged: Vec<&Key> = unchanged.filter(|key| **key != SENTINEL && !changes.contains_key(*key)).collect();
+    let mut unchanged = view.values(&unchanged)?.into_iter();
     // Both ascend, and every changed key is touched.
     let mut changed = changes.iter().peekable();
     for Touched { key, link, .. } in &touched {
@@ -92,7 +125,8 @@ pub fn update(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -
             Some((_, stored)) => stored.leaf_hash(key, &link.next),
             None if *key == SENTINEL => leaf_hash(key, &link.next, &[]),
             None => {
-                let stored = view.read(key)?.ok_or(StateFault::Invariant("a linked leaf has no value"))?;
+                let stored = unchanged.next().flatten();
+                let stored = stored.ok_or(StateFault::Invariant("a linked leaf has no value"))?;
                 stored.leaf_hash(key, &link.next)
             }
         };
@@ -138,8 +172,8 @@ struct Placement {
 }
 
 /// Finds the changed leaves and links the new ones into the sorted list. Ascending order makes the newest key the only
-/// new one that can be a predecessor, so a run of new keys between two old ones costs one search; and it makes whatever
-/// precedes a new key either the leaf that was touched last or one above it.
+/// new one that can be a predecessor; and it makes whatever precedes a new key either the leaf that was touched last or one
+/// above it.
 fn place(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -> Result<Placement, StateFault> {
     let mut placement = Placement { size, touched: Vec::with_capacity(changes.len().saturating_mul(2)) };
     let mut newest: Option<Neighbour> = None;
@@ -149,15 +183,20 @@ fn place(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -> Res
         placement.size = 1;
         newest = Some(sentinel);
     }
-    for key in changes.keys() {
-        let found = if size == 0 { None } else { view.position(key)? };
+    let keys: Vec<&Key> = changes.keys().collect();
+    let found = if size == 0 { vec![None; keys.len()] } else { view.positions(&keys)? };
+    let new = keys.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(key, _)| *key);
+    let new: Vec<&Key> = if size == 0 { Vec::new() } else { new.collect() };
+    let mut predecessors = view.predecessors(&new)?.into_iter();
+    for (key, found) in keys.into_iter().zip(found) {
         if let Some(old) = found {
             placement.touch(&old, false)?;
             continue;
         }
+        let below = predecessors.next();
         let before = match newest {
             Some(newest) if newest.next == SENTINEL || newest.next > *key => newest,
-            _ => view.predecessor(key)?,
+            _ => below.ok_or(StateFault::Invariant("a new key has no predecessor"))?,
         };
         if before.key >= *key || (before.next != SENTINEL && before.next <= *key) {
             return Err(StateFault::Invariant("the predecessor does not enclose the new key"));
@@ -192,6 +231,20 @@ impl Placement {
     }
 }
 
+/// The siblings of dirty nodes that are not dirty themselves. Dirty nodes come in order.
+fn lone_siblings(dirty: &[(u64, Hash)]) -> Vec<u64> {
+    let mut lone = Vec::with_capacity(dirty.len());
+    let mut rest = dirty.iter().map(|(index, _)| *index).peekable();
+    while let Some(index) = rest.next() {
+        if index & 1 == 1 {
+            lone.push(index.saturating_sub(1));
+        } else if rest.next_if_eq(&index.saturating_add(1)).is_none() {
+            lone.push(index.saturating_add(1));
+        }
+    }
+    lone
+}
+
 /// Hashes the dirty nodes level by level, each once, and returns all of them with the dirty leaves.
 fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<Vec<PlacedNode>, StateFault> {
     let mut all: Vec<PlacedNode> = Vec::with_capacity(leaves.len().saturating_mul(4));
@@ -201,23 +254,22 @@ fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<Vec
         all.extend(dirty.iter().map(|(index, hash)| ((level, *index), *hash)));
         // Complete parents on the next level: those whose leaves all exist.
         let complete = size.checked_shr(level.saturating_add(1)).unwrap_or(0);
-        let mut parents = Vec::with_capacity(dirty.len());
-        let mut rest = dirty.iter().peekable();
+        let whole = dirty.partition_point(|(index, _)| index >> 1 < complete);
+        let (whole, _) = dirty.split_at(whole);
+        let mut siblings = view.nodes(level, &lone_siblings(whole))?.into_iter();
+        let mut sibling = || siblings.next().ok_or(StateFault::Invariant("a sibling was not asked for"));
+        let mut parents = Vec::with_capacity(whole.len());
+        let mut rest = whole.iter().peekable();
         while let Some((index, hash)) = rest.next() {
-            let parent = index >> 1;
-            if parent >= complete {
-                break;
-            }
             let hash = if index & 1 == 1 {
-                node_hash(&view.node(level, index.saturating_sub(1))?, hash)
+                node_hash(&sibling()?, hash)
             } else {
-                let sibling = index.saturating_add(1);
-                match rest.next_if(|(next, _)| *next == sibling) {
+                match rest.next_if(|(next, _)| *next == index.saturating_add(1)) {
                     Some((_, right)) => node_hash(hash, right),
-                    None => node_hash(hash, &view.node(level, sibling)?),
+                    None => node_hash(hash, &sibling()?),
                 }
             };
-            parents.push((parent, hash));
+            parents.push((index >> 1, hash));
         }
         dirty = parents;
         level = level.saturating_add(1);

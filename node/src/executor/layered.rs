@@ -33,6 +33,10 @@ impl<'a> Layered<'a> {
         &self.base
     }
 
+    fn oldest_first(&self) -> impl Iterator<Item = &Arc<Pending>> {
+        self.layers.iter().rev()
+    }
+
     fn linked(&self, key: &Key) -> Option<Neighbour> {
         let link = self.layers.iter().find_map(|layer| layer.executed.tree.links.get(key))?;
         Some(Neighbour { key: *key, index: link.index, next: link.next })
@@ -73,6 +77,68 @@ impl TreeView for Layered<'_> {
 
     fn node(&self, level: u32, index: u64) -> Result<Hash, StateFault> {
         self.tree_node(level, index)
+    }
+
+    fn positions(&self, keys: &[&Key]) -> Result<Vec<Option<Neighbour>>, StateFault> {
+        let mut found = self.base.positions(keys)?;
+        for layer in self.oldest_first() {
+            let mut links = layer.executed.tree.links.iter().peekable();
+            for (key, found) in keys.iter().zip(&mut found) {
+                while links.next_if(|(linked, _)| linked < key).is_some() {}
+                if let Some((key, link)) = links.next_if(|(linked, _)| linked == key) {
+                    *found = Some(Neighbour { key: *key, index: link.index, next: link.next });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn predecessors(&self, keys: &[&Key]) -> Result<Vec<Neighbour>, StateFault> {
+        let mut found = self.base.predecessors(keys)?;
+        for layer in self.oldest_first() {
+            let mut links = layer.executed.tree.links.iter().peekable();
+            let mut last = None;
+            for (key, found) in keys.iter().zip(&mut found) {
+                while let Some(below) = links.next_if(|(linked, _)| linked < key) {
+                    last = Some(below);
+                }
+                // A nearer key, or a newer link of the same one.
+                if let Some((key, link)) = last.filter(|(key, _)| **key >= found.key) {
+                    *found = Neighbour { key: *key, index: link.index, next: link.next };
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn values(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
+        let layered = |key| self.layers.iter().find_map(|layer| layer.executed.changes.get(key)).cloned();
+        let mut found: Vec<Option<Stored>> = keys.iter().map(|key| layered(*key)).collect();
+        let below: Vec<&Key> =
+            keys.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(key, _)| *key).collect();
+        let below = self.base.values(&below)?;
+        found.iter_mut().filter(|found| found.is_none()).zip(below).for_each(|(found, below)| *found = below);
+        Ok(found)
+    }
+
+    fn nodes(&self, level: u32, indices: &[u64]) -> Result<Vec<Hash>, StateFault> {
+        if self.layers.is_empty() {
+            return self.base.nodes(level, indices);
+        }
+        let mut found: Vec<Option<Hash>> = vec![None; indices.len()];
+        for layer in self.oldest_first() {
+            let mut nodes = layer.executed.tree.of_level(level).iter().peekable();
+            for (index, found) in indices.iter().zip(&mut found) {
+                while nodes.next_if(|((_, changed), _)| changed < index).is_some() {}
+                if let Some((_, hash)) = nodes.next_if(|((_, changed), _)| changed == index) {
+                    *found = Some(*hash);
+                }
+            }
+        }
+        let below = indices.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(index, _)| *index);
+        let mut below = self.base.nodes(level, &below.collect::<Vec<u64>>())?.into_iter();
+        let all = found.into_iter().map(|found| found.or_else(|| below.next()));
+        all.collect::<Option<_>>().ok_or(StateFault::Invariant("fewer nodes than were asked for"))
     }
 }
 

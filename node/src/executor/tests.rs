@@ -10,6 +10,8 @@ use mingzhang_ledger::merkle::subtree_root;
 use mingzhang_ledger::records::registry::{Founding, FoundingAgency, FoundingOfficer};
 use mingzhang_ledger::recovery::{EndedEpoch, Recovered, RecoveryKeys, RecoveryManifest, SignedManifest};
 use mingzhang_ledger::state::Snapshot;
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::state::tree::TreeView;
 use mingzhang_ledger::transaction::{Payload, Transaction};
 use tempfile::TempDir;
 
@@ -175,6 +177,35 @@ fn a_branch_sees_its_own_blocks_and_the_loser_is_dropped() {
     let lost = propose_error(&node, left.id());
     assert_eq!(lost, ExecutorFault::MissingParent(left.id()));
     assert!(node.store.check().is_ok());
+}
+
+/// What is asked together is answered as if it were asked one by one: over the tip, and over blocks above it.
+#[test]
+fn questions_asked_together_have_the_same_answers() {
+    let node = node();
+    let first = propose(&node, node.store.tip().id, 1, &[held(0, 0..40)]);
+    node.executor.commit(&[first.id()], &certificate(&first)).expect("commits");
+    let second = propose(&node, first.id(), 2, &[held(1, 40..45)]);
+    let third = propose(&node, second.id(), 3, &[held(2, 45..70)]);
+    let fourth = propose(&node, third.id(), 4, &[held(3, 70..72)]);
+    let mut keys: Vec<Key> = (0..140u128).map(|number| key::record("civil", &number.to_be_bytes())).collect();
+    keys.sort_unstable();
+    let keys: Vec<&Key> = keys.iter().collect();
+    for (header, records) in [(&first, 40), (&second, 45), (&third, 70), (&fourth, 72)] {
+        let view = node.executor.view(&header.id()).expect("view");
+        let view: &dyn TreeView = &view;
+        let positions = view.positions(&keys).expect("reads");
+        assert_eq!(Ok(positions.clone()), keys.iter().map(|key| view.position(key)).collect());
+        assert_eq!(positions.iter().flatten().count(), records);
+        let predecessors = keys.iter().map(|key| view.predecessor(key)).collect();
+        assert_eq!(view.predecessors(&keys), predecessors);
+        assert_eq!(view.values(&keys), keys.iter().map(|key| view.read(key)).collect());
+        for level in 0..6 {
+            let indices: Vec<u64> = (0..header.state_size >> level).collect();
+            let nodes = indices.iter().map(|index| TreeView::node(view, level, *index)).collect();
+            assert_eq!(view.nodes(level, &indices), nodes);
+        }
+    }
 }
 
 fn propose_error(node: &Node, parent: BlockId) -> ExecutorFault {

@@ -180,23 +180,22 @@ impl Store {
     ) -> Result<Undo, StoreFault> {
         let mut undo = Undo::of(height, changes.len() * 2);
         let column = self.column(Column::Leaves);
-        let (size, below) = (self.tip().state_size, self.tip().height);
-        let mut bytes = Vec::new();
-        self.leaves.lock().expect("no holder of this lock panics").advance(height);
-        for Dirty { key, value, link } in dirty_leaves(changes, &tree.links) {
-            let is_new = link.is_some_and(|link| link.index >= size);
-            let before = if is_new { None } else { self.current_leaf(key, below)? };
-            let after = Arc::new(changed_leaf(key, before.as_deref(), value, link)?);
-            // While its place is still at hand.
-            self.leaves.lock().expect("no holder of this lock panics").put(height, &after);
+        let size = self.tip().state_size;
+        let dirty: Vec<Dirty<'_>> = dirty_leaves(changes, &tree.links).collect();
+        let befores = self.leaves_before(&dirty, size)?;
+        let (mut afters, mut bytes) = (Vec::with_capacity(dirty.len()), Vec::new());
+        for (Dirty { key, value, link }, before) in dirty.iter().zip(befores) {
+            let after = changed_leaf(key, before.as_deref(), *value, *link)?;
             // Of a leaf that only has another one behind it, nothing that lies on disk changes.
-            if is_new || value.is_some() {
+            if before.is_none() || value.is_some() {
                 bytes.clear();
                 after.encode_into(&mut bytes);
                 batch.put_cf(column, key, &bytes);
             }
+            afters.push(Arc::new(after));
             undo.remember(key, before);
         }
+        self.leaves.lock().expect("no holder of this lock panics").put(height, afters);
         let column = self.column(Column::LeafHashes);
         if size > self.small_leaves {
             leaf_hashes::write(tree, size, column, batch);
@@ -205,6 +204,22 @@ impl Store {
             leaf_hashes::write_all(&hashes, column, batch);
         }
         Ok(undo)
+    }
+
+    /// What the last final block left of leaves that the next one, of a state that had `size` leaves, changes; none of those
+    /// that it creates.
+    fn leaves_before(&self, dirty: &[Dirty<'_>], size: u64) -> Result<Vec<Option<Arc<Leaf>>>, StoreFault> {
+        let below = self.tip().height;
+        let mut leaves = self.leaves.lock().expect("no holder of this lock panics");
+        let mut befores: Vec<Option<Arc<Leaf>>> = dirty.iter().map(|dirty| leaves.get(dirty.key, below)).collect();
+        drop(leaves);
+        for (Dirty { key, link, .. }, before) in dirty.iter().zip(&mut befores) {
+            let is_new = link.is_some_and(|link| link.index >= size);
+            if before.is_none() && !is_new {
+                *before = self.stored_leaf(key, below)?;
+            }
+        }
+        Ok(befores)
     }
 
     /// One record for all that a trail gets in the block, under its last position: a reader who seeks any of them finds it.

@@ -17,8 +17,8 @@ use mingzhang_ledger::state::tree::{self, Neighbour, SENTINEL};
 const NO_TRAIL: u8 = 0xff;
 /// Leaves, and bytes of values, that the cache holds in each of its two halves: a few large values are no reason to
 /// hold fewer small ones, and many are no way to fill a node's memory.
-const CACHE_HALF: usize = 65_536;
-const CACHE_HALF_BYTES: usize = 32 << 20;
+const CACHE_HALF: usize = 131_072;
+const CACHE_HALF_BYTES: usize = 48 << 20;
 /// Bytes of the index, with which a leaf begins.
 const INDEX_BYTES: usize = 8;
 /// Bytes of the next key, behind the index of a leaf that is sent.
@@ -160,14 +160,15 @@ impl LeafCache {
         }
     }
 
-    /// A block of this height is being written: what views of lower heights read is not filled in any more.
+    /// The state stands at this height: what views of lower heights read is not filled in any more.
     pub fn advance(&mut self, height: u64) {
         self.height = height;
     }
 
-    /// The block of this height leaves a leaf so.
-    pub fn put(&mut self, height: u64, leaf: &Arc<Leaf>) {
-        self.insert(height, Arc::clone(leaf));
+    /// A block of this height that is being written leaves these leaves so.
+    pub fn put(&mut self, height: u64, leaves: Vec<Arc<Leaf>>) {
+        self.advance(height);
+        leaves.into_iter().for_each(|leaf| self.insert(height, leaf));
     }
 
     fn insert(&mut self, since: u64, leaf: Arc<Leaf>) {
@@ -218,8 +219,7 @@ mod tests {
         let size = 1 << 20;
         for number in 0..200u8 {
             let stored = Stored { current: vec![0; size].into(), trail: None };
-            cache.advance(1);
-            cache.put(1, &Arc::new(Leaf { stored, ..leaf(number, 1, 0) }));
+            cache.put(1, vec![Arc::new(Leaf { stored, ..leaf(number, 1, 0) })]);
         }
         assert!((cache.young.len() + cache.old.len()) * size <= 2 * CACHE_HALF_BYTES + size);
         assert!(cache.get(&[199; 32], 1).is_some() && cache.get(&[0; 32], 1).is_none());
@@ -228,15 +228,13 @@ mod tests {
     #[test]
     fn the_cache_never_shows_the_future() {
         let mut cache = LeafCache::default();
-        cache.advance(5);
-        cache.put(5, &Arc::new(leaf(1, 1, 0)));
+        cache.put(5, vec![Arc::new(leaf(1, 1, 0))]);
         assert!(cache.get(&[1; 32], 5).is_some());
         assert!(cache.get(&[1; 32], 4).is_none());
         cache.fill(4, &Arc::new(leaf(2, 2, 0)));
         assert!(cache.get(&[2; 32], 5).is_none(), "a view behind the tip fills nothing");
         cache.fill(5, &Arc::new(leaf(2, 2, 0)));
-        cache.advance(6);
-        cache.put(6, &Arc::new(leaf(1, 1, 3)));
+        cache.put(6, vec![Arc::new(leaf(1, 1, 3))]);
         assert_eq!(
             cache.get(&[1; 32], 6).and_then(|leaf| leaf.stored.trail.clone()).map(|trail| trail.size()),
             Some(3)

@@ -135,11 +135,8 @@ impl Store {
         Ok(self.db.get_cf(self.column(column), key)?)
     }
 
-    /// The leaf as the last final block, of this height, left it.
-    fn current_leaf(&self, key: &Key, height: u64) -> Result<Option<Arc<Leaf>>, StoreFault> {
-        if let Some(leaf) = self.cached_leaf(key, height) {
-            return Ok(Some(leaf));
-        }
+    /// The leaf as the last final block, of this height, left it on disk.
+    fn stored_leaf(&self, key: &Key, height: u64) -> Result<Option<Arc<Leaf>>, StoreFault> {
         let Some(bytes) = self.db.get_pinned_cf(self.column(Column::Leaves), key)? else { return Ok(None) };
         let links = self.links.read().expect("no holder of this lock panics");
         let known = links.at(height).and_then(|known| known.position(key));

@@ -350,12 +350,6 @@ impl Snapshot for View<'_> {
 
 impl TreeView for View<'_> {
     fn position(&self, key: &Key) -> Result<Option<Neighbour>, StateFault> {
-        // What was read lately is found sooner than its place among all.
-        if self.undo.is_empty()
-            && let Some(leaf) = self.store.cached_leaf(key, self.tip.height)
-        {
-            return Ok(Some(leaf.neighbour()));
-        }
         if let Some(position) = self.links(|known| known.position(key)) {
             return Ok(position);
         }
@@ -368,6 +362,49 @@ impl TreeView for View<'_> {
 
     fn node(&self, level: u32, index: u64) -> Result<Hash, StateFault> {
         self.state_node(level, index)
+    }
+
+    // Under one lock, and in one go: while one answer comes from memory the processor asks for the next.
+
+    fn positions(&self, keys: &[&Key]) -> Result<Vec<Option<Neighbour>>, StateFault> {
+        match self.links(|known| keys.iter().map(|key| known.position(key)).collect()) {
+            Some(positions) => Ok(positions),
+            None => keys.iter().map(|key| self.position(key)).collect(),
+        }
+    }
+
+    fn predecessors(&self, keys: &[&Key]) -> Result<Vec<Neighbour>, StateFault> {
+        match self.links(|known| keys.iter().map(|key| known.below(key)).collect()) {
+            Some(Some(predecessors)) => Ok(predecessors),
+            Some(None) | None => keys.iter().map(|key| self.predecessor(key)).collect(),
+        }
+    }
+
+    fn values(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
+        let mut values = vec![None; keys.len()];
+        if self.undo.is_empty() {
+            let mut leaves = self.store.leaves.lock().expect("no holder of this lock panics");
+            for (key, value) in keys.iter().zip(&mut values) {
+                *value = leaves.get(key, self.tip.height).map(|leaf| leaf.stored.clone());
+            }
+        }
+        for (key, value) in keys.iter().zip(&mut values).filter(|(_, value)| value.is_none()) {
+            *value = self.read(key)?;
+        }
+        Ok(values)
+    }
+
+    fn nodes(&self, level: u32, indices: &[u64]) -> Result<Vec<Hash>, StateFault> {
+        let upper = self.store.upper.read().expect("no holder of this lock panics");
+        if level >= GROUP_LEVEL {
+            return indices.iter().map(|index| upper.node(level, *index, self.height)).collect();
+        }
+        let known: Option<Vec<Hash>> = indices.iter().map(|index| upper.low_node(level, *index, self.height)).collect();
+        drop(upper);
+        match known {
+            Some(nodes) => Ok(nodes),
+            None => indices.iter().map(|index| self.state_node(level, *index)).collect(),
+        }
     }
 }
 
