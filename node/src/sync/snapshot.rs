@@ -380,7 +380,9 @@ fn leaves(view: &View<'_>, from: &Key, max_bytes: usize) -> Result<Vec<u8>, Stor
     let mut bytes = Vec::with_capacity(max_bytes.saturating_add(max_bytes / 16));
     view.leaves_from(from, |key, leaf, next| {
         bytes.extend_from_slice(key);
-        put_counted(&mut bytes, &sent(leaf, next).concat());
+        let sent = sent(leaf, next);
+        put_count(&mut bytes, sent.iter().map(|piece| piece.len()).sum());
+        sent.iter().for_each(|piece| bytes.extend_from_slice(piece));
         bytes.len() < max_bytes
     })?;
     Ok(bytes)
