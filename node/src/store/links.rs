@@ -1,6 +1,9 @@
 //! Where every leaf of the state stands, in memory, while the state is small: whether a key exists, and which leaf
 //! precedes it, without a search of the disk. A large state does without.
 
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
+
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::{Link, Neighbour, SENTINEL, TreeUpdate};
 
@@ -31,44 +34,39 @@ impl Words {
     }
 }
 
-/// A leaf's key and index.
-type Place = (Words, u64);
-
-/// All leaves in the order of their keys, divided by the first bits of the key. Keys are digests and fill the buckets
-/// evenly; where somebody has made them fall into one, it is searched by halves. What follows a leaf is the one behind it.
+/// All leaves and their indices in the order of their keys, divided by the first bits of the key. Keys are digests and fill
+/// the buckets evenly, so that each is one small piece of memory; one into which somebody has made many fall is a tree as
+/// any other. What follows a leaf is the one behind it.
 #[derive(Debug)]
 struct Sorted {
     /// Bits that name the bucket.
     bits: u32,
-    buckets: Vec<Vec<Place>>,
+    buckets: Vec<BTreeMap<Words, u64>>,
     len: usize,
 }
 
 impl Sorted {
-    fn of(places: impl ExactSizeIterator<Item = Place>) -> Self {
+    fn of(places: impl ExactSizeIterator<Item = (Words, u64)>) -> Self {
         let bits = (places.len() / MEAN).next_power_of_two().trailing_zeros();
-        let mut sorted = Self { bits, buckets: vec![Vec::new(); 1 << bits], len: 0 };
+        let mut sorted = Self { bits, buckets: vec![BTreeMap::new(); 1 << bits], len: 0 };
         places.for_each(|(words, index)| sorted.insert(words, index));
         sorted
     }
 
-    fn bucket(&self, words: &Words) -> usize {
+    fn number(&self, words: &Words) -> usize {
         // No bits name the only bucket.
         words.0[0].checked_shr(u64::BITS - self.bits).map_or(0, |number| usize::try_from(number).unwrap_or(usize::MAX))
     }
 
-    /// A leaf that is not there yet; of one that is, nothing changes.
     fn insert(&mut self, words: Words, index: u64) {
         if self.len >= self.buckets.len().saturating_mul(MEAN) {
             self.divide();
         }
-        let bucket = self.bucket(&words);
-        if let Some(bucket) = self.buckets.get_mut(bucket) {
-            let at = bucket.partition_point(|(known, _)| *known < words);
-            if bucket.get(at).is_none_or(|(known, _)| *known != words) {
-                bucket.insert(at, (words, index));
-                self.len += 1;
-            }
+        let number = self.number(&words);
+        if let Some(bucket) = self.buckets.get_mut(number)
+            && bucket.insert(words, index).is_none()
+        {
+            self.len += 1;
         }
     }
 
@@ -76,21 +74,18 @@ impl Sorted {
     fn divide(&mut self) {
         self.bits += 1;
         let halves = std::mem::take(&mut self.buckets);
-        for mut low in halves {
-            let middle = low.partition_point(|(words, _)| (words.0[0] >> (u64::BITS - self.bits)) & 1 == 0);
-            let high = low.split_off(middle);
+        for (number, mut low) in (0u64..).zip(halves) {
+            let middle = (2 * number + 1) << (u64::BITS - self.bits);
+            let high = low.split_off(&Words([middle, 0, 0, 0]));
             self.buckets.extend([low, high]);
         }
     }
 
-    /// The leaf at or behind a place, across buckets.
-    fn at_or_behind(&self, bucket: usize, at: usize) -> Option<&Place> {
-        let here = self.buckets.get(bucket)?.get(at);
-        here.or_else(|| self.buckets.iter().skip(bucket + 1).find_map(|bucket| bucket.first()))
-    }
-
-    fn next_of(&self, bucket: usize, at: usize) -> Key {
-        self.at_or_behind(bucket, at + 1).map_or(SENTINEL, |(words, _)| words.key())
+    /// The key behind one that stands in this bucket.
+    fn next_of(&self, number: usize, words: &Words) -> Key {
+        let here = self.buckets.get(number).and_then(|bucket| bucket.range((Excluded(words), Unbounded)).next());
+        let behind = || self.buckets.iter().skip(number + 1).find_map(BTreeMap::first_key_value);
+        here.or_else(behind).map_or(SENTINEL, |(words, _)| words.key())
     }
 }
 
@@ -121,7 +116,7 @@ impl Links {
             self.all = None;
         }
         if let Some(all) = &mut self.all {
-            // What stands before a new leaf changes with it.
+            // A new leaf is what changes the links of others.
             let size = u64::try_from(all.len).unwrap_or(u64::MAX);
             for (key, link) in update.links.iter().filter(|(_, link)| link.index >= size) {
                 all.insert(Words::of(key), link.index);
@@ -137,31 +132,27 @@ impl Known<'_> {
     /// The leaf with this key; none if there is none.
     pub fn position(&self, key: &Key) -> Option<Neighbour> {
         let words = Words::of(key);
-        let number = self.0.bucket(&words);
-        let bucket = self.0.buckets.get(number)?;
-        let at = bucket.partition_point(|(known, _)| *known < words);
-        let (_, index) = bucket.get(at).filter(|(known, _)| *known == words)?;
-        Some(Neighbour { key: *key, index: *index, next: self.0.next_of(number, at) })
+        let number = self.0.number(&words);
+        let index = self.0.buckets.get(number)?.get(&words)?;
+        Some(Neighbour { key: *key, index: *index, next: self.0.next_of(number, &words) })
     }
 
     /// The greatest leaf strictly below; none only for the sentinel.
     pub fn below(&self, key: &Key) -> Option<Neighbour> {
         let words = Words::of(key);
-        let mut number = self.0.bucket(&words);
-        let mut at = self.0.buckets.get(number)?.partition_point(|(known, _)| *known < words);
-        while at == 0 {
+        let mut number = self.0.number(&words);
+        let mut found = self.0.buckets.get(number)?.range(..words).next_back();
+        while found.is_none() {
             number = number.checked_sub(1)?;
-            at = self.0.buckets.get(number)?.len();
+            found = self.0.buckets.get(number)?.last_key_value();
         }
-        let (words, index) = self.0.buckets.get(number)?.get(at - 1)?;
-        Some(Neighbour { key: words.key(), index: *index, next: self.0.next_of(number, at - 1) })
+        let (words, index) = found?;
+        Some(Neighbour { key: words.key(), index: *index, next: self.0.next_of(number, words) })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use mingzhang_ledger::crypto::sha256;
     use mingzhang_ledger::state::Stored;
     use mingzhang_ledger::state::memory::MemoryState;
