@@ -102,7 +102,7 @@ pub fn curve(runs: &[Run]) -> String {
     svg
 }
 
-/// Processor and cores of this machine.
+/// Processor and cores of this machine, and how the kernel schedules this process and the nodes that inherit it.
 pub fn machine() -> Value {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
@@ -113,7 +113,24 @@ pub fn machine() -> Value {
     let avx512 = info.lines().any(|line| line.starts_with("flags") && line.contains("avx512ifma"));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    json!({ "processor": model, "cores": cores, "avx512_ifma": avx512, "load_before": load.split(' ').next() })
+    json!({
+        "processor": model, "cores": cores, "avx512_ifma": avx512, "load_before": load.split(' ').next(),
+        "scheduling": scheduling(&std::fs::read_to_string("/proc/self/sched").unwrap_or_default()),
+    })
+}
+
+/// The policy, and how long a thread runs before another takes its turn, as far as the kernel tells.
+fn scheduling(told: &str) -> Value {
+    let number = |name: &str| -> Option<f64> {
+        told.lines().find_map(|line| line.strip_prefix(name)?.rsplit(':').next()?.trim().parse().ok())
+    };
+    let policy = match number("policy") {
+        Some(0.0) => "other",
+        Some(3.0) => "batch",
+        Some(_) => "another",
+        None => "not told",
+    };
+    json!({ "policy": policy, "slice_ms": number("se.slice").map(|nanoseconds| nanoseconds / 1e6) })
 }
 
 pub fn write(folder: &Path, result: &Value, runs: &[Run]) -> std::io::Result<()> {

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::batch::{batches_digest, batches_preimage, decode_batches_preimage};
@@ -35,6 +35,9 @@ const LEAVES_BYTES: usize = 1024 * 1024;
 const LEAVES_AT_ONCE: usize = 512;
 /// A state that nobody asks for any more is given up: it keeps old data from being compacted away.
 const IDLE: Duration = Duration::from_secs(600);
+/// A moment is given up after so long however often it is asked for: one asker must not hold old data for ever, nor have
+/// every newcomer begin months ago.
+pub const HELD: Duration = Duration::from_secs(24 * 3_600);
 /// Most epochs that a manifest leads over.
 const MAX_EPOCHS: usize = 65_536;
 
@@ -296,19 +299,25 @@ impl Drop for Giving {
 #[derive(Debug)]
 pub struct Giver {
     giving: Mutex<Option<Giving>>,
-    leaves_bytes: usize,
+    limits: Limits,
+}
+
+/// Where an answer with leaves ends, and how long one moment is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub leaves_bytes: usize,
+    pub held: Duration,
 }
 
 impl Default for Giver {
     fn default() -> Self {
-        Self::with_leaves_bytes(LEAVES_BYTES)
+        Self::with(Limits { leaves_bytes: LEAVES_BYTES, held: HELD })
     }
 }
 
 impl Giver {
-    /// `leaves_bytes`: where an answer with leaves ends.
-    pub fn with_leaves_bytes(leaves_bytes: usize) -> Self {
-        Self { giving: Mutex::default(), leaves_bytes }
+    pub fn with(limits: Limits) -> Self {
+        Self { giving: Mutex::default(), limits }
     }
 
     /// The answer, empty if this node does not have it. Blocks.
@@ -338,9 +347,9 @@ impl Giver {
     fn open(&self, store: &Arc<Store>) {
         let (sender, questions) = mpsc::channel::<Question>();
         let store = Arc::clone(store);
-        let leaves_bytes = self.leaves_bytes;
+        let limits = self.limits;
         let give = move || {
-            if let Err(error) = give(&store, &questions, leaves_bytes) {
+            if let Err(error) = give(&store, &questions, limits) {
                 tracing::error!(%error, "the state cannot be given to a node that joins");
             }
         };
@@ -355,9 +364,9 @@ impl Giver {
     }
 }
 
-/// Serves one moment's state until nobody asks any more.
-fn give(store: &Store, questions: &mpsc::Receiver<Question>, leaves_bytes: usize) -> Result<(), StoreFault> {
-    let view = store.view()?;
+/// Serves one moment's state until nobody asks any more, or it was given for long enough.
+fn give(store: &Store, questions: &mpsc::Receiver<Question>, limits: Limits) -> Result<(), StoreFault> {
+    let (view, begun) = (store.view()?, Instant::now());
     let Some(manifest) = manifest(&view)? else { return Ok(()) };
     tracing::info!(height = view.height(), "the state of this moment is given to a node that joins");
     while let Ok((part, reply)) = questions.recv_timeout(IDLE) {
@@ -366,11 +375,15 @@ fn give(store: &Store, questions: &mpsc::Receiver<Question>, leaves_bytes: usize
             Part::Hashes { height, part } if height == view.height() => {
                 view.leaf_hashes(part.saturating_mul(PART_HASHES), PART_HASHES).map(|hashes| hashes.concat())
             }
-            Part::Leaves { height, from } if height == view.height() => leaves(&view, &from, leaves_bytes),
+            Part::Leaves { height, from } if height == view.height() => leaves(&view, &from, limits.leaves_bytes),
             Part::Hashes { .. } | Part::Leaves { .. } => Ok(Vec::new()),
         };
         if reply.send(answer).is_err() {
             tracing::debug!("nobody waits for a part of the state any more");
+        }
+        if begun.elapsed() >= limits.held {
+            tracing::info!(height = view.height(), "this moment was given for long enough");
+            break;
         }
     }
     Ok(())

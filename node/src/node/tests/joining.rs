@@ -12,7 +12,7 @@ use crate::network::RequestFault;
 use crate::store::Progress;
 use crate::sync::SyncFault;
 use crate::sync::join::{Ask, Joined, Joiner};
-use crate::sync::snapshot::{Giver, Part};
+use crate::sync::snapshot::{Giver, HELD, Limits, Manifest, Part};
 use crate::sync::wire::Question;
 
 /// So small that even a small state comes in several answers.
@@ -33,7 +33,7 @@ struct Table {
 impl Table {
     fn of(store: &Arc<Store>, spoils: &[Spoil]) -> Self {
         let peer = |(number, spoil): (usize, &Spoil)| {
-            (key(number, KeyOf::Peer).public(), *spoil, Giver::with_leaves_bytes(LEAVES_BYTES))
+            (key(number, KeyOf::Peer).public(), *spoil, Giver::with(Limits { leaves_bytes: LEAVES_BYTES, held: HELD }))
         };
         Self {
             store: Arc::clone(store),
@@ -153,6 +153,26 @@ async fn a_giver_that_is_gone_holds_no_store() {
         drop(giver);
         assert_eq!(Arc::strong_count(&store), 1, "its thread may close the database while the process ends");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_is_not_given_for_ever_however_often_it_is_asked_for() {
+    let (world, nodes) = filled().await;
+    let giving = &nodes[0].handle().store;
+    let given = |giver: &Giver| {
+        let manifest = giver.answer(giving, Part::Manifest).expect("readable");
+        Manifest::check(&manifest, &world.trust).expect("a true manifest").height()
+    };
+    let day = Giver::default();
+    let moment = Giver::with(Limits { leaves_bytes: LEAVES_BYTES, held: Duration::ZERO });
+    let before = given(&day);
+    assert!(given(&moment) >= before);
+    let record = world.record(1, RECORDS, &nodes[1]);
+    nodes[1].handle().submit(record.clone()).await.expect("admitted");
+    recorded(&nodes[0], &[record]).await;
+    assert_eq!(given(&day), before, "a joiner needs one and the same state for as long as it takes");
+    assert!(given(&moment) > before, "an asker that does not stop holds an old state");
+    stop_all(nodes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
