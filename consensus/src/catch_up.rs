@@ -225,7 +225,7 @@ impl Turns {
                     known.status = Status::Known;
                 }
             }
-            Found::OwnBlock { epoch, turn } => self.on_own_block(epoch, turn),
+            Found::OwnBlock { epoch, turn, time_ms } => self.on_own_block(epoch, turn, time_ms),
             Found::Range { header, certificate } => self.on_range(&header, certificate),
             Found::EpochEnded => {}
         }
@@ -233,11 +233,23 @@ impl Turns {
 
     /// What this node proposed above its tip, it did in this run or before the restart: else the key runs twice, or the
     /// disk is an old one.
-    fn on_own_block(&mut self, epoch: u64, turn: Turn) {
-        let lost = matches!(self.signing, Signing::Lost { .. });
+    fn on_own_block(&mut self, epoch: u64, turn: Turn, time_ms: Millis) {
+        if matches!(self.signing, Signing::Lost { .. }) {
+            return self.check_loss(time_ms);
+        }
         let known = turn <= self.tip.turn || self.proposed.contains(&turn);
-        if epoch == self.setup.epoch.number() && self.setup.me.is_some() && !lost && !known {
+        if epoch == self.setup.epoch.number() && self.setup.me.is_some() && !known {
             self.halt(Alarm::SecondInstance { turn });
+        }
+    }
+
+    /// Nobody endorsed a block so much later than the last use of its proposer's key: that time is wrong, and whatever
+    /// was signed after it is unknown.
+    pub(crate) fn check_loss(&mut self, used_ms: Millis) {
+        if let Signing::Lost { until_ms } = self.signing
+            && used_ms > until_ms
+        {
+            self.halt(Alarm::UsedAfterLoss { used_ms });
         }
     }
 

@@ -88,6 +88,8 @@ pub enum Alarm {
     Invariant { rule: String },
     /// A vote signed by this node's key is not in its store: the same key runs twice, or the disk lost it.
     SecondInstance { turn: Turn },
+    /// A block of this time was proposed with the key, long after what the operator says was its last use.
+    UsedAfterLoss { used_ms: Millis },
     /// A quorum endorsed what this node finds invalid.
     QuorumAgainstMe { turn: Turn, block: BlockId, reason: String },
     /// Two certificates contradict each other: more than f authorities are faulty.

@@ -5,7 +5,7 @@ use mingzhang_ledger::header::Header;
 
 use crate::message::Message;
 use crate::verify::Verified;
-use crate::{BlockId, Height, Peer, Turn};
+use crate::{BlockId, Height, Millis, Peer, Turn};
 
 /// One fact. The engine steps inputs one at a time, from one thread, in the order in which they happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +96,9 @@ pub enum Found {
     Block { header: Header, positions: Vec<LanePosition>, references: Vec<Reference> },
     /// The batches that this block missed are stored now (each with its author's valid signature).
     Batches { block: BlockId },
-    /// The log holds a block that this node proposed in this turn of this epoch. Told before the range that holds it.
-    OwnBlock { epoch: u64, turn: Turn },
+    /// The log holds a block of this time that this node proposed in this turn of this epoch. Told before the range that
+    /// holds it.
+    OwnBlock { epoch: u64, turn: Turn, time_ms: Millis },
     /// Every block up to and including this one, which a certificate handed out in [`crate::Want::Range`] (or a
     /// higher one that the engine verified) proves final, is executed, compared and committed.
     Range { header: Header, certificate: mingzhang_ledger::certificate::FinalCert },

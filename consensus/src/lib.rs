@@ -113,6 +113,8 @@ pub struct Restored {
     pub may_sign: bool,
     /// The disk is in doubt, and the key was used for the last time before this wall time.
     pub lost_at_ms: Option<Millis>,
+    /// The disk is in doubt, and the newest block known to be proposed with the key is of this time.
+    pub used_ms: Option<Millis>,
 }
 
 impl Restored {
@@ -127,6 +129,7 @@ impl Restored {
             unclean: false,
             may_sign: true,
             lost_at_ms: None,
+            used_ms: None,
         }
     }
 }

@@ -22,6 +22,7 @@ impl Turns {
     pub fn restore(now: Millis, setup: Setup, restored: Restored) -> (Self, Vec<Effect>) {
         let last_final = last_final(&restored);
         let (unclean, may_sign, lost_at_ms) = (restored.unclean, restored.may_sign, restored.lost_at_ms);
+        let used_ms = restored.used_ms;
         let mut turns = Self::at(now, setup, &restored, last_final);
         turns.restore_records(restored);
         turns.signing = if let (false, Some(lost_at_ms)) = (may_sign, lost_at_ms) {
@@ -33,6 +34,7 @@ impl Turns {
         } else {
             Signing::Allowed
         };
+        used_ms.into_iter().for_each(|used_ms| turns.check_loss(used_ms));
         turns.send_votes_again();
         turns.settle();
         let effects = std::mem::take(&mut turns.effects);

@@ -146,6 +146,11 @@ pub async fn start(start: Start) -> Result<Node, Fault> {
         peers,
     };
     let (network, inbox) = network::start(network_config).await?;
+    let (agency, height) = (config.agency.as_str(), store.tip().height);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, agency, network = ledger.origin, epoch = epoch.number(), height, "node starts");
+    let (api, ops, peers) = (config.api_listen, config.ops_listen, network.addresses());
+    tracing::info!(%api, %ops, ?peers, "node listens");
     let clock = Arc::new(Clock::wrong_by(clock_offset_ms));
     let mut shared = Shared::open(&config, (store, clock), ledger, (&epoch, identity), network)?;
     shared.lost_at_ms = lost_at_ms;

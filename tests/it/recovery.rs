@@ -53,6 +53,9 @@ fn header(world: &World, height: u64) -> Header {
 fn stands_still(world: &World) -> String {
     for agency in SURVIVORS {
         until(&format!("{agency} to be alone"), || (status(world, agency)?["state"] == "isolated").then_some(()));
+        let told = world.node(&["status", "--config", &world.config_of(agency)]);
+        assert_eq!((told.exit, told.code()), (Some(7), "MZ-5021"), "{}", told.stderr);
+        assert_eq!(told.data()["missing_for_quorum"], 1, "{}", told.json);
     }
     let waiting = world.officer("approval-window-1").anchor(&world.origin, "WHILE-STOPPED", 7);
     // What was under way when the others went may still have become final before the first wait is over.

@@ -38,6 +38,7 @@ fn follows_in_doubt(world: &World, agency: &str, tx_id: &str) {
 fn a_wiped_and_a_rolled_back_node_sign_nothing_until_they_are_recovered_by_rule() {
     let world = World::start(4);
     world.document("DOC-1");
+    until_it_proposes(&world, "data");
     let (node, config) = (world.path().join("nodes/data"), world.config_of("data"));
     // An image from before, as a backup or a virtual machine keeps it.
     world.kill("data");
@@ -58,6 +59,21 @@ fn a_wiped_and_a_rolled_back_node_sign_nothing_until_they_are_recovered_by_rule(
     let fourth = world.document("DOC-4");
     follows_in_doubt(&world, "data", &fourth);
     drop(wiped);
+    // A time that its own blocks on the log contradict is not believed, on a disk that followed and on an empty one.
+    for empty in [false, true] {
+        if empty {
+            std::fs::remove_dir_all(node.join("data")).expect("wiped");
+        }
+        let too_early = world.spawn(&config, &["--lost-at", &rfc3339(used_until - 3_600)]);
+        until("the contradiction", || {
+            let status = status(&world, "data").filter(|status| status["state"] == "halted")?;
+            let told = |alarm: &Value| alarm.as_str().is_some_and(|text| text.contains("MZ-5028"));
+            status["alarms"].as_array()?.iter().any(told).then_some(())
+        });
+        drop(too_early);
+    }
+    let refused = world.node(&["run", "--config", &config, "--lost-at", "2099-01-01T00:00:00Z"]);
+    assert_eq!((refused.exit, refused.code()), (Some(2), "MZ-2012"), "{}", refused.stderr);
     // The operator knows since when the key is not used: it signs again once a later block is final.
     let returned = world.spawn(&config, &["--lost-at", &rfc3339(used_until)]);
     let mut number = 5;
@@ -90,6 +106,20 @@ fn a_wiped_and_a_rolled_back_node_sign_nothing_until_they_are_recovered_by_rule(
     }
     world.assert_one_chain(world.height(world.seat("data")));
     drop(returned);
+}
+
+/// Documents until a block of this agency is final.
+fn until_it_proposes(world: &World, agency: &str) {
+    let seat = world.seat(agency);
+    let index = status(world, agency).expect("it answers")["seat"].as_u64().expect("a member");
+    let (mut number, mut height) = (0, 0);
+    until("a block of its own", || {
+        number += 1;
+        world.document(&format!("OWN-{number}"));
+        let before = std::mem::replace(&mut height, world.height(seat));
+        let proposed = |height| Some(world.get(seat, &format!("/blocks/{height}"))?.1["proposer"] == index);
+        (before + 1..=height).any(|height| proposed(height) == Some(true)).then_some(())
+    });
 }
 
 /// Seconds since 1970 as RFC 3339, of this century.

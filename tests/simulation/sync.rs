@@ -123,7 +123,7 @@ impl World {
         let Some(me) = self.places[place].running.as_ref().and_then(|running| running.me) else { return };
         for header in segment.blocks.iter().map(|block| &block.header).chain(&segment.above) {
             if header.proposer == me {
-                let found = Found::OwnBlock { epoch: header.epoch, turn: header.turn };
+                let found = Found::OwnBlock { epoch: header.epoch, turn: header.turn, time_ms: header.time_ms };
                 self.step(place, Input::Fetched { found });
             }
         }

@@ -131,11 +131,33 @@ fn a_lost_disk_signs_again_above_a_block_that_is_later_than_the_loss() {
 }
 
 #[test]
+fn a_loss_before_an_own_block_is_not_believed() {
+    let epoch = super::test_epoch(4);
+    let lost = |used_ms| Restored {
+        may_sign: false,
+        lost_at_ms: Some(START_MS),
+        used_ms,
+        ..Restored::fresh(&epoch, START_MS)
+    };
+    let own = |time_ms| Input::Fetched { found: Found::OwnBlock { epoch: 0, turn: 1, time_ms } };
+    let (mut puppet, _) = Puppet::restored(4, 3, lost(None));
+    assert_eq!(alarms(&puppet.step(own(START_MS + 30_000))), Vec::<&Alarm>::new(), "clocks differ");
+    let effects = puppet.step(own(START_MS + 30_001));
+    assert!(matches!(alarms(&effects)[..], [Alarm::UsedAfterLoss { .. }]));
+    // What the log here held already counts too.
+    assert!(matches!(
+        alarms(&Puppet::restored(4, 3, lost(Some(START_MS + 30_001))).1)[..],
+        [Alarm::UsedAfterLoss { .. }]
+    ));
+    assert_eq!(alarms(&Puppet::restored(4, 3, lost(Some(START_MS + 30_000))).1), Vec::<&Alarm>::new());
+}
+
+#[test]
 fn an_own_block_that_is_not_remembered_means_that_the_key_runs_twice() {
     let mut puppet = Puppet::new(4, 0);
-    let effects = puppet.step(Input::Fetched { found: Found::OwnBlock { epoch: 1, turn: 1 } });
+    let effects = puppet.step(Input::Fetched { found: Found::OwnBlock { epoch: 1, turn: 1, time_ms: START_MS } });
     assert_eq!(alarms(&effects), Vec::<&Alarm>::new(), "of another epoch");
-    let effects = puppet.step(Input::Fetched { found: Found::OwnBlock { epoch: 0, turn: 1 } });
+    let effects = puppet.step(Input::Fetched { found: Found::OwnBlock { epoch: 0, turn: 1, time_ms: START_MS } });
     assert!(matches!(alarms(&effects)[..], [Alarm::SecondInstance { turn: 1 }]));
     assert!(!puppet.core.is_signing());
 }

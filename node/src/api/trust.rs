@@ -44,6 +44,7 @@ pub async fn status(State(node): State<Node>) -> Answer {
         "quorum": status.quorum,
         "tolerates": status.tolerates,
         "survives_more_failures": connected.saturating_sub(status.quorum),
+        "missing_for_quorum": status.quorum.saturating_sub(connected),
         "peers_connected": status.peers_connected,
         "alarms": status.alarms,
         "test_network": node.genesis.test_keys(),

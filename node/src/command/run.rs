@@ -83,6 +83,9 @@ pub fn run(session: &Session, arguments: &Arguments) -> Result<Answer, Failure> 
         known = Some(passphrase.clone());
         Ok::<_, Failure>(passphrase)
     })?;
+    if let Some(lost_at) = arguments.lost_at.filter(|lost_at| *lost_at > jiff::Timestamp::now()) {
+        return Err(Failure::new(2012, format!("--lost-at {lost_at} is in the future")));
+    }
     start.lost_at_ms = arguments.lost_at.map(|time| u64::try_from(time.as_millisecond()).unwrap_or(0));
     if arguments.clock_offset_ms != 0 && !start.genesis.development() {
         return Err(Failure::new(5009, "--clock-offset-ms is for networks whose genesis says development"));

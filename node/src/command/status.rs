@@ -30,14 +30,19 @@ pub fn run(arguments: &Arguments) -> Result<Answer, Failure> {
     let values = [field("agency_id"), state.clone(), field("height"), field("epoch"), field("peers_connected")];
     let [agency, _, height, epoch, peers] = &values;
     let (quorum, tolerates, survives) = (field("quorum"), field("tolerates"), field("survives_more_failures"));
+    let now = match field("missing_for_quorum").as_str() {
+        "0" | "" => (format!("目前还能承受 {survives} 个"), format!("survives {survives} more failures now")),
+        missing => (format!("停止出块: 还缺 {missing} 个成员"), format!("halted: {missing} more members needed")),
+    };
     let mut text = Words::new(
         format!(
-            "{agency} 状态 {state} 高度 {height} 届 {epoch} 已连接 {peers} 个节点\n法定数 {quorum} 容忍 {tolerates} 个故障 目前还能承受 \
-             {survives} 个"
+            "{agency} 状态 {state} 高度 {height} 届 {epoch} 已连接 {peers} 个节点\n法定数 {quorum} 容忍 {tolerates} 个故障 {}",
+            now.0
         ),
         format!(
             "{agency} state {state} height {height} epoch {epoch} connected to {peers} nodes\nquorum {quorum} tolerates \
-             {tolerates} faulty survives {survives} more failures now"
+             {tolerates} faulty {}",
+            now.1
         ),
     );
     for member in data.get("members").and_then(Value::as_array).into_iter().flatten() {
@@ -60,6 +65,14 @@ pub fn run(arguments: &Arguments) -> Result<Answer, Failure> {
         text.zh += &format!("\n! {alarm}");
         text.en += &format!("\n! {alarm}");
     }
-    let failure = (state != "ready").then(|| Failure::new(1014, format!("{agency} is {state}")));
+    // What helps stands with the code: waiting does not help a key in doubt.
+    let in_doubt = data.get("alarms").and_then(Value::as_array).into_iter().flatten();
+    let in_doubt = in_doubt.filter_map(Value::as_str).any(|alarm| alarm.starts_with("MZ-5028"));
+    let code = match state.as_str() {
+        "halted" if in_doubt => 5028,
+        "isolated" => 5021,
+        _ => 1014,
+    };
+    let failure = (state != "ready").then(|| Failure::new(code, format!("{agency} is {state}")));
     Ok(Answer { data, text, failure, ..Answer::default() })
 }

@@ -82,7 +82,7 @@ pub struct OfficerKey {
 pub struct SeatStatus {
     pub agency_id: String,
     pub pid: Option<u32>,
-    /// stopped, starting, or what the node says of itself: ready, catching_up, isolated, halted.
+    /// stopped, starting, or what the node says of itself: ready, catching_up, following, isolated, halted.
     pub state: String,
     pub height: Option<u64>,
 }

@@ -69,6 +69,8 @@ pub struct Status {
     pub alarms: Vec<String>,
     /// An alarm stopped the signing.
     pub halted: bool,
+    /// Votes are signed here: a member that waits for proof that it may does not take part yet.
+    pub signing: bool,
     /// A certificate was seen for a block that is not held here.
     pub catching_up: bool,
     /// Turns that each member of the set missed since this node started.
@@ -138,6 +140,7 @@ impl Engine {
         let mut engine = Self { parts, queues, turns, signer, me, connected, first, shown_height, joining };
         engine.let_in_who_joins()?;
         engine.show()?;
+        engine.show_signing();
         engine.show_doubt();
         Ok(engine)
     }
@@ -181,6 +184,7 @@ impl Engine {
             effects.extend(self.turns.step(now_ms, Input::Tick));
         }
         self.perform(effects)?;
+        self.show_signing();
         if committed {
             self.queues.status.send_modify(|status| status.catching_up = false);
             self.open_next_epoch()?;
@@ -189,6 +193,11 @@ impl Engine {
             self.end_doubt()?;
         }
         Ok(())
+    }
+
+    fn show_signing(&self) {
+        let signing = self.turns.is_signing();
+        self.queues.status.send_if_modified(|status| std::mem::replace(&mut status.signing, signing) != signing);
     }
 
     /// A node whose disk was lost signs again: a restart must not doubt it any more.
@@ -230,7 +239,27 @@ impl Engine {
         let lost = self.connected.difference(&now).map(|peer| Input::Disconnected { peer: *peer });
         let new = now.difference(&self.connected).map(|peer| Input::Connected { peer: *peer });
         inputs.splice(0..0, lost.chain(new));
+        self.log_connections(&now);
         self.connected = now;
+    }
+
+    /// Members by name, and whether anything can become final with those who are here.
+    fn log_connections(&self, now: &BTreeSet<u16>) {
+        let set = &self.turns.epoch().set;
+        let name = |seat: &u16| set.members.get(usize::from(*seat)).map_or("", |member| member.agency.as_str());
+        for seat in now.difference(&self.connected) {
+            tracing::info!(agency = name(seat), "member is connected");
+        }
+        for seat in self.connected.difference(now) {
+            tracing::info!(agency = name(seat), "member is not connected any more");
+        }
+        let own = usize::from(self.me.is_some());
+        let (before, after, quorum) = (self.connected.len() + own, now.len() + own, set.quorum());
+        if after < quorum && before >= quorum {
+            tracing::warn!(connected = after, quorum, "too few members are connected: nothing becomes final");
+        } else if after >= quorum && before < quorum {
+            tracing::info!(connected = after, quorum, "a quorum of members is connected");
+        }
     }
 
     /// After a boundary block became final, everything starts anew on the set that it named.
@@ -295,9 +324,14 @@ impl Engine {
         let text = match alarm {
             Alarm::Invariant { rule } => format!("an own rule would have been broken ({rule}); signing has stopped"),
             Alarm::SecondInstance { .. } => {
-                "a vote signed by this node's key is not in its store: the key runs twice, or the disk lost it; signing \
-                 has stopped"
+                "MZ-5028: a vote signed by this node's key is not in its store: the key runs twice, or the disk lost \
+                 it; signing has stopped"
                     .to_owned()
+            }
+            Alarm::UsedAfterLoss { used_ms } => {
+                let used = i64::try_from(*used_ms).ok().and_then(|used| jiff::Timestamp::from_millisecond(used).ok());
+                let used = used.map_or_else(|| "a later time".to_owned(), |used| used.to_string());
+                format!("MZ-5028: this node's key proposed a block of {used}, long after --lost-at; it signs nothing")
             }
             Alarm::QuorumAgainstMe { turn, reason, .. } => {
                 format!("a quorum endorsed in turn {turn} what this node finds invalid ({reason}); signing has stopped")
@@ -308,7 +342,10 @@ impl Engine {
             Alarm::ExecutionFailed { reason, .. } => format!("a block could not be executed here: {reason}"),
         };
         let halts = !matches!(alarm, Alarm::ExecutionFailed { .. });
-        self.queues.status.send_modify(|status| status.halted |= halts);
+        self.queues.status.send_modify(|status| {
+            status.halted |= halts;
+            status.alarms.retain(|alarm| !halts || alarm != DOUBT_LOST);
+        });
         self.show_text(text);
         if matches!(alarm, Alarm::SecondInstance { .. })
             && let Some(key) = self.parts.identity.consensus()
@@ -338,6 +375,9 @@ fn start(parts: &Parts, epoch: &Epoch) -> Result<Start, EngineFault> {
     restored.lost_at_ms = parts.lost_at_ms;
     let seat = parts.identity.seat(epoch);
     let me = seat.as_ref().map(|seat| seat.index);
+    if let (Some(_), Some(me)) = (parts.lost_at_ms, me) {
+        restored.used_ms = parts.store.last_proposed_ms(epoch.number(), me)?;
+    }
     let records: &[SafetyRecord] = &restored.records;
     let signer = VoteSigner::new(epoch, seat, restored.tip.turn, records);
     if let Some(fault) = signer.contradiction() {

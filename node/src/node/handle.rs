@@ -40,8 +40,10 @@ pub enum NodeState {
     Ready,
     /// Knows of final blocks that it does not hold yet.
     CatchingUp,
-    /// Connected to fewer members than a quorum needs: nothing can become final.
+    /// Connected to fewer members than a quorum needs: nothing can become final. As an observer: to none.
     Isolated,
+    /// A member that signs nothing before it has heard what its key signed.
+    Following,
     /// An alarm stopped the signing.
     Halted,
 }
@@ -52,6 +54,7 @@ impl NodeState {
             Self::Ready => "ready",
             Self::CatchingUp => "catching_up",
             Self::Isolated => "isolated",
+            Self::Following => "following",
             Self::Halted => "halted",
         }
     }
@@ -62,7 +65,7 @@ impl NodeState {
 pub struct MemberStatus {
     pub agency: String,
     pub seat: u16,
-    /// This node itself counts as connected.
+    /// This node itself counts as connected while it signs.
     pub connected: bool,
     /// Turns that passed without its block since this node started.
     pub missed_turns: u64,
@@ -170,17 +173,19 @@ impl NodeHandle {
             .map(|(seat, member)| MemberStatus {
                 agency: member.agency.clone(),
                 seat,
-                connected: engine.seat == Some(seat) || connected(seat),
+                connected: if engine.seat == Some(seat) { !engine.halted } else { connected(seat) },
                 missed_turns: engine.missed_turns.get(usize::from(seat)).copied().unwrap_or(0),
             })
             .collect();
         let reachable = members.iter().filter(|member| member.connected).count();
         let state = if engine.halted {
             NodeState::Halted
-        } else if reachable < set.quorum() && engine.seat.is_some() {
+        } else if reachable < if engine.seat.is_some() { set.quorum() } else { 1 } {
             NodeState::Isolated
         } else if engine.catching_up {
             NodeState::CatchingUp
+        } else if engine.seat.is_some() && !engine.signing {
+            NodeState::Following
         } else {
             NodeState::Ready
         };

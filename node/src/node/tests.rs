@@ -313,7 +313,6 @@ async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
         observer: true,
     };
     world.seeds.peers.push(peer);
-    let nodes = world.start_all().await;
     let config = Config { observer: true, ..config("", world.folders[place].path(), world.ports[place]) };
     let observer = start(Start {
         config,
@@ -324,12 +323,16 @@ async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
         clock_offset_ms: 0,
     });
     let observer = observer.await.expect("starts");
+    assert_eq!(observer.handle().status().state, NodeState::Isolated, "nobody to follow");
+    let nodes = world.start_all().await;
     let transaction = world.record(1, 5, &nodes[1]);
     nodes[1].handle().submit(transaction.clone()).await.expect("admitted");
     recorded(&observer, std::slice::from_ref(&transaction)).await;
     let refused = observer.handle().submit(world.record(1, 6, &observer)).await.expect_err("no seat");
     assert_eq!(refused.code.0, mempool::NOT_READY);
-    assert_eq!(observer.handle().status().seat, None);
+    let status = observer.handle().status();
+    assert_eq!(status.seat, None);
+    assert_ne!(status.state, NodeState::Isolated);
     let all: Vec<&Node> = nodes.iter().chain([&observer]).collect();
     agree(&all);
     observer.stop().await.expect("stops");

@@ -27,6 +27,9 @@ fn kind(record: &SafetyRecord) -> u8 {
     }
 }
 
+/// How many blocks are looked through for the last one of a member: it may have been absent for long.
+const LOOKED_BACK: u64 = 10_000;
+
 impl Store {
     /// Writes the records of one engine cycle in one synced batch; the sync covers every earlier write. A record that
     /// is stored already is not written again; one that says something else under the same epoch, turn and kind is
@@ -98,7 +101,21 @@ impl Store {
             unclean: self.recovery().is_unclean(),
             may_sign: !self.is_doubted(),
             lost_at_ms: None,
+            used_ms: None,
         })
+    }
+
+    /// Time of the newest final block of this epoch, among the last [`LOOKED_BACK`], that this seat proposed.
+    pub fn last_proposed_ms(&self, epoch: u64, seat: u16) -> Result<Option<u64>, StoreFault> {
+        let view = self.view()?;
+        let lowest = view.height().saturating_sub(LOOKED_BACK).max(self.base());
+        for height in (lowest.saturating_add(1)..=view.height()).rev() {
+            let Some(header) = view.header(height)?.filter(|header| header.epoch == epoch) else { break };
+            if header.proposer == seat {
+                return Ok(Some(header.time_ms));
+            }
+        }
+        Ok(None)
     }
 
     /// The turn of this epoch that was entered last.

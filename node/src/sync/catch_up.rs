@@ -197,7 +197,7 @@ impl CatchUp {
         let own = set.members.iter().position(|member| member.consensus_key == key);
         for header in segment.blocks.iter().map(|block| &block.header).chain(&segment.above) {
             if Some(usize::from(header.proposer)) == own {
-                let found = Found::OwnBlock { epoch: header.epoch, turn: header.turn };
+                let found = Found::OwnBlock { epoch: header.epoch, turn: header.turn, time_ms: header.time_ms };
                 self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)?;
             }
         }

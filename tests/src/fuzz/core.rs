@@ -234,7 +234,7 @@ impl Authority {
             }
             Effect::Commit { certificate: FinalCert { height, .. }, .. } => Some(Input::Committed { height }),
             Effect::Fetch { .. } => {
-                let found = Found::OwnBlock { epoch: 0, turn: verdict };
+                let found = Found::OwnBlock { epoch: 0, turn: verdict, time_ms: verdict };
                 Some(Input::Fetched { found })
             }
             _ => None,
