@@ -137,6 +137,10 @@ fn assembling_and_sealing_name_the_agency_that_is_meant() {
         ceremony.refused(&format!("{assemble} spoilt.json"), "MZ-5032", &words);
     }
     assert!(!ceremony.path("genesis.json").exists(), "what is refused is not written");
+    std::fs::write(ceremony.path("seeds.toml"), "").expect("written");
+    ceremony.refused(&format!("{assemble} civil.json"), "MZ-5025", &["seeds.toml", "exists already"]);
+    assert!(!ceremony.path("genesis.json").exists(), "both files or none");
+    std::fs::remove_file(ceremony.path("seeds.toml")).expect("removed");
     let told = ceremony.done(&format!("{assemble} civil.json"));
     let hash = told.json["data"]["genesis_hash"].as_str().expect("a hash").to_owned();
     ceremony.done(&format!("genesis check genesis.json --hash {hash}"));

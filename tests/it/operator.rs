@@ -223,6 +223,17 @@ fn clients_mistakes(world: &World, verdicts: &mut Verdicts) {
     verdicts.check("nobody listens there", &world.client(&unreachable), "", 7);
 }
 
+/// Spoils the middle of every table file of a store that was closed in good order.
+fn damage(store: &Path) {
+    let files = std::fs::read_dir(store).expect("a store").map(|entry| entry.expect("an entry").path());
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "sst")) {
+        let mut bytes = std::fs::read(&file).expect("a table file");
+        let middle = bytes.len() / 3;
+        bytes.iter_mut().skip(middle).take(64).for_each(|byte| *byte ^= 0x5a);
+        std::fs::write(&file, bytes).expect("written");
+    }
+}
+
 /// A node of one network with the genesis, the keys or the store of another.
 fn other_network(verdicts: &mut Verdicts) {
     let first = World::start(1);
@@ -249,6 +260,12 @@ fn other_network(verdicts: &mut Verdicts) {
     assert_eq!(copy().ask(&["config", "check"]).data()["not_checked"].as_array().map(Vec::len), Some(0));
     let other_store = copy().set("data_directory", store.display().to_string());
     verdicts.check("store of another network", &other_store.run(), "MZ-5004", 2);
+    damage(&store);
+    let damaged = copy().put(&genesis, "genesis.json").set("data_directory", store.display().to_string());
+    let told = damaged.ask(&["store", "check"]);
+    verdicts.check("damaged store", &told, "MZ-5011", 7);
+    let spoken = format!("{} {}", detail(&told), told.json["errors"][0]["fix"]);
+    assert!(!spoken.contains("store check") && spoken.contains("move data away"), "{spoken}");
     let asked = ["--genesis", &genesis.display().to_string(), "query", "record", "civil/X"];
     verdicts.check("a client with the genesis of another network", &second.client(&asked), "MZ-4001", 2);
     // A context of the first network with the address of a node of the second.

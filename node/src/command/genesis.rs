@@ -23,6 +23,9 @@ use crate::config::Config;
 use crate::keys::{self, Passphrase, Purpose};
 use crate::setup::{self, read_limited};
 
+/// Why a file is not written.
+const EXISTS: &str = "it exists already";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write this agency's public keys for the one who assembles 提交本单位公钥
@@ -257,7 +260,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         file.sync_all()
     };
     create().map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Failure::not_written(path, "it exists already"),
+        std::io::ErrorKind::AlreadyExists => Failure::not_written(path, EXISTS),
         _ => Failure::not_written(path, error),
     })
 }

@@ -100,14 +100,21 @@ fn founders_next(file: &Path) -> Words {
 fn observers_next(made: &[Made]) -> Words {
     let key = made.first().map(|(_, _, key)| hex::encode(key.0)).unwrap_or_default();
     let entry = format!("[[peers]]\nagency = \"observer-1\"\npeer_key = \"{key}\"\naddresses = []\nobserver = true");
-    Words::new(
-        format!(
-            "请各成员单位在其 seeds.toml 中加入(名称自拟,未被占用即可)\n{entry}\n把网络的 genesis.json、genesis-proofs.json、seeds.toml 放在 node.toml 旁边,\n然后 mingzhang-node run"
-        ),
-        format!(
-            "every member adds to its seeds.toml, under a name not yet taken there,\n{entry}\nput the network's genesis.json, genesis-proofs.json and seeds.toml beside\nnode.toml, then mingzhang-node run"
-        ),
-    )
+    let zh = [
+        "请各成员单位在其 seeds.toml 中加入以下内容(名称自拟,表中未用过即可),",
+        "然后重启其节点:",
+        &entry,
+        "把网络的 genesis.json、genesis-proofs.json、seeds.toml 放在 node.toml 旁边,",
+        "再运行 mingzhang-node run",
+    ];
+    let en = [
+        "every member adds this to its seeds.toml, under a name that",
+        "is not yet taken there, and restarts its node:",
+        &entry,
+        "put the network's genesis.json, genesis-proofs.json and seeds.toml beside",
+        "node.toml, then mingzhang-node run",
+    ];
+    Words::new(zh.join("\n"), en.join("\n"))
 }
 
 /// Refuses a folder with anything in it, so that no key and no data is ever overwritten.

@@ -74,7 +74,7 @@ async fn a_taken_port_is_refused_in_the_words_of_the_system() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = holder.local_addr().expect("bound").port();
     let listen: Vec<Multiaddr> = vec![format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address")];
-    let fault = start(Config { key: key(0), chain: CHAIN, listen, peers: Vec::new() }).await.err().expect("taken");
+    let fault = start(Config { key: key(0), chain: CHAIN, listen, peers: Vec::new() }).await.expect_err("taken");
     assert!(fault.to_string().contains("in use"), "{fault}");
 }
 

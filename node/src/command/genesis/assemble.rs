@@ -11,7 +11,7 @@ use mingzhang_ledger::rules;
 use mingzhang_seeds::{Peer, Seeds};
 use serde_json::json;
 
-use super::{hash_text, write};
+use super::{EXISTS, hash_text, write};
 use crate::command::answer::{Answer, Failure, Words};
 use crate::setup::read_limited;
 
@@ -59,6 +59,10 @@ pub fn assemble(arguments: &Assemble) -> Result<Answer, Failure> {
     let bytes = document.to_bytes().map_err(|error| Failure::not_written(&arguments.out, error))?;
     let genesis = Genesis::parse(&bytes).map_err(|fault| refused(format!("put together: {fault}")))?;
     let seeds = seeds(&genesis, &contributions)?;
+    // Both or none: a genesis without its seeds would stand in the way of the next attempt.
+    if let Some(there) = [&arguments.out, &arguments.seeds_out].into_iter().find(|path| path.exists()) {
+        return Err(Failure::not_written(there, EXISTS));
+    }
     write(&arguments.out, &bytes)?;
     write(&arguments.seeds_out, seeds.to_text().as_bytes())?;
     let lines: String =
