@@ -5,7 +5,9 @@ use mingzhang_ledger::crypto::{Hash, sha256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::document::{Agency, Document, HeldKey, Key, KeyUse};
+use crate::check::{check_agency, check_held, check_keys, check_name};
+use crate::document::{Agency, Document, HeldKey, Key, KeyUse, PlacedKey};
+use crate::genesis::GenesisFault;
 use crate::possession::{self, PossessionFault, Proof, Scope};
 
 /// The one format that this program reads.
@@ -46,6 +48,8 @@ pub enum CeremonyFault {
     #[error("the contribution of {agency} proves no {role} key")]
     Unproven { agency: String, role: &'static str },
     #[error(transparent)]
+    Document(#[from] GenesisFault),
+    #[error(transparent)]
     Possession(#[from] PossessionFault),
     #[error("the template already names agencies, recovery keys or log keys; they come from the contributions")]
     Template,
@@ -80,7 +84,22 @@ impl Contribution {
         Ok(bytes)
     }
 
-    /// Each key of the node is proven, and every proof given holds.
+    /// What the founding document demands of one agency: whoever contributes hears it, not who assembles.
+    pub fn check_form(&self) -> Result<(), CeremonyFault> {
+        check_name(&self.network)?;
+        check_agency(&self.agency)?;
+        let mut keys = self.agency.keys();
+        for (use_of_key, what, held) in
+            [(KeyUse::Recovery, "recovery keys", &self.recovery_keys), (KeyUse::Log, "log keys", &self.log_keys)]
+        {
+            check_held(what, held.len())?;
+            let place = |key: &Key| PlacedKey { agency: self.agency.id.clone(), use_of_key, key: key.0 };
+            keys.extend(held.iter().map(place));
+        }
+        Ok(check_keys(keys)?)
+    }
+
+    /// Its form is right, each key of the node is proven, and every proof given holds.
     pub fn check(&self, network: &str) -> Result<(), CeremonyFault> {
         let agency = &self.agency.id;
         if self.network != network {
@@ -90,6 +109,7 @@ impl Contribution {
                 wanted: network.to_owned(),
             });
         }
+        self.check_form()?;
         let scope = Scope { chain: &scope_chain(network), origin: network };
         for place in self.agency.keys() {
             let role = place.use_of_key;
@@ -196,5 +216,29 @@ mod tests {
         refused(|all| all[2].agency.id = "police".into(), "police proves no consensus key");
         assert_eq!(assemble(&document(), &[]), Err(CeremonyFault::Template));
         assert!(matches!(Contribution::parse(b"{\"format\":1}"), Err(CeremonyFault::Json(_))));
+    }
+
+    #[test]
+    fn a_contribution_meets_the_checks_of_the_document_for_one_agency() {
+        let wrong = |change: fn(&mut Contribution), expected: &str| {
+            let (_, mut all) = contributions();
+            change(&mut all[0]);
+            let fault = all[0].check_form().expect_err(expected).to_string();
+            assert!(fault.contains(expected), "{fault}");
+        };
+        for contribution in contributions().1 {
+            assert_eq!(contribution.check_form(), Ok(()));
+        }
+        wrong(|one| one.network = "nowhere".into(), "name \"nowhere\" is not host/path");
+        wrong(|one| one.agency.id = "Civil Affairs".into(), "agency id \"Civil Affairs\" is not");
+        wrong(|one| one.agency.roles[0] = "nonsense".into(), "no role \"nonsense\"; the roles are reviewer, decider,");
+        wrong(|one| one.agency.admin_keys.truncate(1), "1 administrators");
+        wrong(|one| one.agency.admin_keys[1].key = one.agency.admin_keys[0].key, "one key stands in two places");
+        wrong(
+            |one| one.agency.admin_keys[0].key = one.agency.node.as_ref().unwrap().consensus_key,
+            "finance, admin key; finance, consensus key",
+        );
+        wrong(|one| one.recovery_keys = vec![one.agency.admin_keys[0].key], "finance, recovery key");
+        wrong(|one| one.agency.node.as_mut().unwrap().url = "foo".into(), "url \"foo\" of agency finance");
     }
 }

@@ -7,7 +7,7 @@ use mingzhang_ledger::crypto::PublicKey;
 use mingzhang_ledger::records::role::Role;
 use mingzhang_ledger::rules;
 
-use crate::document::{Agency, Document, FORMAT, Node, Person};
+use crate::document::{Agency, Document, FORMAT, Node, Person, PlacedKey};
 use crate::genesis::GenesisFault;
 
 /// Money needs these, each at an organisation of its own; the auditor and the importer act beside them.
@@ -50,7 +50,7 @@ pub(crate) fn check(document: &Document) -> Result<Parameters, GenesisFault> {
     let parameters = consensus_parameters(document)?;
     check_rules(document)?;
     check_agencies(document)?;
-    check_keys(document)?;
+    check_keys(document.keys())?;
     check_recovery(document)?;
     if !document.development {
         check_money(&document.agencies)?;
@@ -59,7 +59,7 @@ pub(crate) fn check(document: &Document) -> Result<Parameters, GenesisFault> {
 }
 
 /// `host/path`, in lowercase: it becomes part of the origin and of the names of sealing keys.
-fn check_name(name: &str) -> Check {
+pub(crate) fn check_name(name: &str) -> Check {
     let fault = || GenesisFault::Name(name.to_owned());
     let (host, path) = name.split_once('/').ok_or_else(fault)?;
     let plain = |text: &str| {
@@ -138,12 +138,19 @@ fn check_agencies(document: &Document) -> Check {
     Ok(())
 }
 
-fn check_agency(agency: &Agency) -> Check {
-    let id = &agency.id;
+/// The id of a founder. The ledger's own rule, for those who are registered later, is a little wider.
+pub fn check_agency_id(id: &str) -> Check {
     let plain = id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if id.is_empty() || id.len() > MAX_ID_BYTES || !plain || id.starts_with('-') || id.ends_with('-') {
-        return Err(GenesisFault::AgencyId(id.clone()));
+        return Err(GenesisFault::AgencyId(id.to_owned()));
     }
+    Ok(())
+}
+
+/// What one agency must fulfil by itself, whoever the others are.
+pub(crate) fn check_agency(agency: &Agency) -> Check {
+    let id = &agency.id;
+    check_agency_id(id)?;
     for (what, text) in [("name", &agency.name), ("kind", &agency.kind)] {
         let trimmed = text.trim() == text && !text.chars().any(char::is_control);
         if text.is_empty() || text.len() > MAX_NAME_BYTES || !trimmed {
@@ -152,8 +159,7 @@ fn check_agency(agency: &Agency) -> Check {
     }
     let mut roles = BTreeSet::new();
     for role in &agency.roles {
-        // Every agency has administrators; that role is not given to it.
-        if Role::from_code(role).is_none_or(|role| role == Role::Admin) {
+        if agency_roles().all(|known| known != role) {
             return Err(GenesisFault::UnknownRole { agency: id.clone(), role: role.clone() });
         }
         if !roles.insert(role.as_str()) {
@@ -199,10 +205,15 @@ fn check_url(agency: &str, node: &Node) -> Check {
     }
 }
 
+/// The roles that an agency may hold. Every agency has administrators; that role is not given to it.
+pub fn agency_roles() -> impl Iterator<Item = &'static str> {
+    Role::ALL.into_iter().filter(|role| *role != Role::Admin).map(Role::code)
+}
+
 /// Every key can be registered, and stands in one place only.
-fn check_keys(document: &Document) -> Check {
+pub(crate) fn check_keys(keys: Vec<PlacedKey>) -> Check {
     let mut places: BTreeMap<PublicKey, String> = BTreeMap::new();
-    for place in document.keys() {
+    for place in keys {
         let text = format!("{}, {} key", place.agency, place.use_of_key.name());
         place.key.check_registrable().map_err(|fault| GenesisFault::Key { place: text.clone(), fault })?;
         if let Some(first) = places.insert(place.key, text.clone()) {
@@ -212,12 +223,15 @@ fn check_keys(document: &Document) -> Check {
     Ok(())
 }
 
+/// Recovery or log keys are not too many.
+pub(crate) fn check_held(what: &'static str, count: usize) -> Check {
+    if count > MAX_HELD_KEYS { Err(GenesisFault::TooMany { what, count, most: MAX_HELD_KEYS }) } else { Ok(()) }
+}
+
 fn check_recovery(document: &Document) -> Check {
     let recovery = &document.recovery;
     for (what, held) in [("recovery keys", &recovery.keys), ("log keys", &document.log_keys)] {
-        if held.len() > MAX_HELD_KEYS {
-            return Err(GenesisFault::TooMany { what, count: held.len(), most: MAX_HELD_KEYS });
-        }
+        check_held(what, held.len())?;
         for key in held {
             if !document.agencies.iter().any(|agency| agency.id == key.agency) {
                 return Err(GenesisFault::UnknownHolder(key.agency.clone()));

@@ -7,7 +7,7 @@ use mingzhang_ledger::recovery::RecoveryKeys;
 use mingzhang_ledger::state::execute::Network;
 use thiserror::Error;
 
-use crate::check::{MIN_AUTHORITIES, check};
+use crate::check::{MIN_AUTHORITIES, agency_roles, check};
 use crate::document::{Agency, Document, Officer, Role};
 
 /// Largest genesis file that is read.
@@ -66,9 +66,9 @@ pub enum GenesisFault {
     AgencyId(String),
     #[error("{what} of agency {agency} is empty, too long, or has control characters or outer spaces: \"{text}\"")]
     AgencyText { agency: String, what: &'static str, text: String },
-    #[error("agency {agency}: there is no role \"{role}\"")]
+    #[error("agency {agency}: there is no role \"{role}\"; the roles are {}", agency_roles().collect::<Vec<_>>().join(", "))]
     UnknownRole { agency: String, role: String },
-    #[error("agency {agency} has {have} administrators, it must have two")]
+    #[error("agency {agency} has {have} administrators' keys, it must have two")]
     Admins { agency: String, have: usize },
     #[error("an officer of agency {agency} has the role \"{role}\", which the agency does not hold")]
     RoleNotHeld { agency: String, role: String },

@@ -17,4 +17,5 @@ pub mod possession;
 #[cfg(test)]
 mod sample;
 
+pub use check::{agency_roles, check_agency_id};
 pub use genesis::{Genesis, GenesisFault, MAX_GENESIS_BYTES, origin};

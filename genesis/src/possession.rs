@@ -17,6 +17,9 @@ pub const FORMAT: &str = "mingzhang/genesis-proofs/v1";
 /// Largest proofs file that is read.
 pub const MAX_PROOFS_BYTES: usize = 16 * 1024 * 1024;
 
+/// Most agencies that one sentence names.
+const MAX_NAMED: usize = 12;
+
 /// What a proof is bound to: the network that is founded, or the name that it will have.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
@@ -59,8 +62,8 @@ pub enum PossessionFault {
     UnknownKey { agency: String, role: &'static str, key: String },
     #[error("the proof of {agency}'s {role} key {key} does not hold")]
     Invalid { agency: String, role: &'static str, key: String },
-    #[error("{count} keys are not proven, the first is {agency}'s {role} key {key}")]
-    Missing { count: usize, agency: String, role: &'static str, key: String },
+    #[error("{count} keys are not proven: {agencies}")]
+    Missing { count: usize, agencies: String },
 }
 
 /// Proves one key. `time_s` enters a sealing key's proof only.
@@ -150,13 +153,10 @@ impl Proofs {
     pub fn check_complete(&self, genesis: &Genesis) -> Result<(), PossessionFault> {
         self.check(genesis)?;
         let missing = self.missing(genesis);
-        let Some(first) = missing.first() else { return Ok(()) };
-        Err(PossessionFault::Missing {
-            count: missing.len(),
-            agency: first.agency.clone(),
-            role: first.use_of_key.name(),
-            key: hex::encode(first.key.0),
-        })
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(PossessionFault::Missing { count: missing.len(), agencies: by_agency(&missing) })
     }
 
     /// Keys of the genesis without a proof here.
@@ -177,6 +177,23 @@ impl Proofs {
         let proofs = genesis.document.keys().iter().filter_map(|key| proven.remove(&key.key)).collect();
         Ok(Self::new(genesis, proofs))
     }
+}
+
+/// Every agency with the number and the uses of its keys; of very many agencies the first.
+fn by_agency(keys: &[PlacedKey]) -> String {
+    let mut agencies: BTreeMap<&str, (usize, BTreeSet<KeyUse>)> = BTreeMap::new();
+    for key in keys {
+        let (count, uses) = agencies.entry(&key.agency).or_default();
+        *count = count.saturating_add(1);
+        uses.insert(key.use_of_key);
+    }
+    let more = agencies.len().saturating_sub(MAX_NAMED);
+    let named = |(agency, (count, uses)): (&&str, &(usize, BTreeSet<KeyUse>))| {
+        let uses: Vec<&str> = uses.iter().map(|use_of_key| use_of_key.name()).collect();
+        format!("{agency} {count} ({})", uses.join(", "))
+    };
+    let text = agencies.iter().take(MAX_NAMED).map(named).collect::<Vec<_>>().join("; ");
+    if more == 0 { text } else { format!("{text}; and those of {more} more agencies") }
 }
 
 fn place(proof: &Proof) -> PlacedKey {
@@ -227,7 +244,11 @@ mod tests {
 
     #[test]
     fn every_kind_of_wrong_proof_is_refused() {
-        refused(|p| drop(p.proofs.pop()), "1 keys are not proven, the first is bank's admin key");
+        refused(|p| drop(p.proofs.pop()), "1 keys are not proven: bank 1 (admin)");
+        refused(
+            |p| p.proofs.retain(|proof| proof.role != KeyUse::Admin),
+            "10 keys are not proven: audit 2 (admin); bank 2 (admin); civil 2 (admin); finance 2",
+        );
         refused(|p| p.genesis_hash.replace_range(7..9, "zz"), "proofs are for genesis sha256:zz");
         refused(|p| p.proofs[0].agency = "civil".into(), "civil has no admin key");
         refused(|p| p.proofs[0].role = KeyUse::Peer, "finance has no peer key");

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::records::validate::{self, MAX_AGENCY_BYTES};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -153,6 +154,8 @@ pub enum ConfigFault {
     Toml { path: PathBuf, reason: String },
     #[error("{path}: {key} is {value}, allowed are {least} to {most}")]
     Range { path: PathBuf, key: &'static str, value: u64, least: u64, most: u64 },
+    #[error("{path}: agency \"{agency}\" is not 1 to {MAX_AGENCY_BYTES} characters of a-z, 0-9, - and _")]
+    Agency { path: PathBuf, agency: String },
     #[error("{path}: {reason}")]
     Contradiction { path: PathBuf, reason: &'static str },
 }
@@ -163,7 +166,7 @@ impl ConfigFault {
         match self {
             Self::Unreadable { .. } => Code(2011),
             Self::UnknownKey { .. } => Code(5008),
-            Self::Toml { .. } | Self::Range { .. } | Self::Contradiction { .. } => Code(5009),
+            Self::Toml { .. } | Self::Range { .. } | Self::Agency { .. } | Self::Contradiction { .. } => Code(5009),
         }
     }
 }
@@ -199,7 +202,8 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self, path: &Path) -> Result<(), ConfigFault> {
+    /// Whether the values are allowed and fit each other.
+    pub fn check(&self, path: &Path) -> Result<(), ConfigFault> {
         let table = self.table();
         for setting in SETTINGS {
             let Some((least, most)) = setting.range else { continue };
@@ -223,7 +227,10 @@ impl Config {
         match (self.observer, self.agency.is_empty()) {
             (true, false) => contradiction("an observer acts for no agency: remove agency or observer"),
             (false, true) => contradiction("agency is missing: whose node is this?"),
-            (true, true) | (false, false) => Ok(()),
+            (true, true) => Ok(()),
+            // The ledger's rule: founders meet a narrower one when they contribute.
+            (false, false) => validate::agency_id(&self.agency)
+                .map_err(|_| ConfigFault::Agency { path: path.to_owned(), agency: self.agency.clone() }),
         }
     }
 
@@ -247,7 +254,14 @@ impl Config {
 fn one_sentence(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
     let before = error.span().and_then(|span| text.get(..span.start));
-    before.map_or(message.clone(), |before| format!("line {}: {message}", before.matches('\n').count() + 1))
+    let Some(before) = before else { return message };
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let Some((key, value)) = line.split_once('=') else { return format!("line {}: {message}", number + 1) };
+    let (key, value) = (key.trim(), value.trim());
+    let bare = value.starts_with(char::is_alphabetic) && !["true", "false"].contains(&value);
+    let hint = if bare { "; a text stands in quotation marks" } else { "" };
+    format!("line {}, {key}: {message}{hint}", number + 1)
 }
 
 /// The key that begins most like the unknown one.
@@ -288,9 +302,12 @@ mod tests {
         refused("agency = \"a\"\nops_listen = \"0.0.0.0:9\"", "loopback");
         refused("agency = \"a\"\nops_listen = \"127.0.0.1:8440\"", "three different addresses");
         refused("agency = \"a\"\nlane_quota_bytes = 1073741824", "lane_quota_bytes is greater");
+        refused("agency = \"Civil Affairs\"", "agency \"Civil Affairs\" is not 1 to 32 characters");
         refused("", "agency is missing");
         refused("agency = \"a\"\nobserver = true", "an observer acts for no agency");
-        refused("agency = \"a\"\nlog_level = ", "node.toml: line 2: ");
+        refused("agency = \"a\"\nlog_level = ", "node.toml: line 2, log_level: ");
+        refused("agency = civil", "node.toml: line 1, agency: ");
+        refused("agency = finance", "; a text stands in quotation marks");
         let fault = Config::parse(Path::new("node.toml"), "agency = \"a\"\n\n[[").expect_err("no TOML").to_string();
         assert!(fault.starts_with("node.toml: line 3: ") && !fault.contains('\n'), "{fault}");
     }

@@ -57,7 +57,7 @@ pub fn check(store: &Store, directory: &Path, key: &PublicKey) -> Result<Finding
     // The store first: a note that is ahead would accuse the store after a crash in between.
     store.note_start(&identity, starts)?;
     write(&path, &format!("{key} {} {starts}\n", hex::encode(identity)))
-        .map_err(|error| KeyFault::Io { path: path.clone(), error })?;
+        .map_err(|error| KeyFault::NotWritten { path: path.clone(), error })?;
     Ok(finding)
 }
 

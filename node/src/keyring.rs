@@ -75,7 +75,7 @@ impl Keyring {
             file.sync_all()?;
             std::fs::remove_file(&path)
         };
-        wipe().map_err(|error| KeyFault::Io { path: path.clone(), error })?;
+        wipe().map_err(|error| KeyFault::NotWritten { path: path.clone(), error })?;
         tracing::info!(file = %path.display(), "a sealing key of an earlier epoch was destroyed");
         Ok(())
     }

@@ -62,7 +62,9 @@ pub struct NodeKeys {
 #[derive(Debug, Error)]
 pub enum KeyFault {
     #[error("{path}: {error}")]
-    Io { path: PathBuf, error: std::io::Error },
+    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error("{path}: {error}")]
+    NotWritten { path: PathBuf, error: std::io::Error },
     #[error("{path} can be read by others (mode {mode:04o}); it must be 0600")]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{path} is not a PKCS#8 file in PEM with an Ed25519 key")]
@@ -87,9 +89,9 @@ impl KeyFault {
         match self {
             Self::Exposed { .. } => Code(5019),
             Self::PassphraseMissing { .. } | Self::PassphraseWrong { .. } => Code(5006),
-            Self::Io { .. } | Self::Form { .. } | Self::Claim { .. } | Self::Clear { .. } | Self::Other { .. } => {
-                Code(5005)
-            }
+            Self::Unreadable { .. } => Code(2011),
+            Self::NotWritten { .. } => Code(5025),
+            Self::Form { .. } | Self::Claim { .. } | Self::Clear { .. } | Self::Other { .. } => Code(5005),
             Self::Randomness(_) => Code(5024),
         }
     }
@@ -183,11 +185,11 @@ fn create(path: &Path, bytes: &[u8]) -> Result<(), KeyFault> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(|error| KeyFault::Io { path: path.to_owned(), error })
+    write().map_err(|error| KeyFault::NotWritten { path: path.to_owned(), error })
 }
 
 fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyFault> {
-    let io = |error| KeyFault::Io { path: path.to_owned(), error };
+    let io = |error| KeyFault::Unreadable { path: path.to_owned(), error };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
@@ -221,7 +223,7 @@ mod tests {
         let wrong = read(&path, Some(&passphrase("wrong horse")), false).expect_err("refused");
         assert_eq!(wrong.to_string(), format!("{} does not open with this passphrase", path.display()));
         assert!(matches!(read(&path, None, false), Err(KeyFault::PassphraseMissing { .. })));
-        assert!(matches!(write(&path, &key, &passphrase("x")), Err(KeyFault::Io { .. })), "never overwritten");
+        assert!(matches!(write(&path, &key, &passphrase("x")), Err(KeyFault::NotWritten { .. })), "never overwritten");
     }
 
     #[test]

@@ -76,6 +76,26 @@ pub fn read<E: From<SetupFault>>(
     Ok(Start { config, genesis, seeds, keys, lost_at_ms: None, clock_offset_ms: 0 })
 }
 
+/// The public files that are there fit each other. Those that are not there yet come back: nothing was said of them.
+pub fn check_public(config: &Config) -> Result<Vec<&Path>, SetupFault> {
+    let files = [&config.genesis_file, &config.genesis_proofs_file, &config.seeds_file];
+    let absent: Vec<&Path> = files.into_iter().map(PathBuf::as_path).filter(|path| !path.exists()).collect();
+    if absent.contains(&config.genesis_file.as_path()) {
+        return Ok(files.map(PathBuf::as_path).to_vec());
+    }
+    let genesis = read_genesis(&config.genesis_file)?;
+    if !absent.contains(&config.genesis_proofs_file.as_path()) {
+        check_proofs(&config.genesis_proofs_file, &genesis)?;
+    }
+    if !absent.contains(&config.seeds_file.as_path()) {
+        read_seeds(config, &genesis)?;
+    }
+    if !config.observer && !config.joined_later {
+        seat(config, &genesis)?;
+    }
+    Ok(absent)
+}
+
 /// Opens a node's key files and remembers the passphrase, for the sealing keys of later epochs.
 struct Opener<'a, P> {
     directory: &'a Path,

@@ -9,4 +9,4 @@ mod address;
 mod list;
 
 pub use address::{Address, AddressFault, Host};
-pub use list::{Peer, Seeds, SeedsFault};
+pub use list::{MAX_ADDRESSES, Peer, Seeds, SeedsFault};

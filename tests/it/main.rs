@@ -7,6 +7,7 @@ mod chaos;
 mod client;
 mod epochs;
 mod faults;
+mod founding;
 mod full_disk;
 mod fuzzed;
 mod import;

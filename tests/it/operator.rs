@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use mingzhang_tests::assured;
-use mingzhang_tests::world::{Told, World, run};
+use mingzhang_tests::world::{Told, World, command, run};
 
 /// Longest sentence that an error may be.
 const MAX_SENTENCE: usize = 600;
@@ -80,9 +80,21 @@ impl Copy {
         self.set("api_listen", api).set("ops_listen", ops).set("peer_listen", peer)
     }
 
+    /// With an empty store of its own.
+    fn afresh(self) -> Self {
+        let data = self.path("data").display().to_string();
+        self.set("data_directory", data)
+    }
+
     fn run(&self) -> Told {
+        self.ask(&["run"])
+    }
+
+    /// A command about this node.
+    fn ask(&self, command: &[&str]) -> Told {
         let config = self.path("node.toml").display().to_string();
-        run("mingzhang-node", &["--json", "--lang", "en", "--no-input", "run", "--config", &config], self.folder.path())
+        let arguments = [&["--json", "--lang", "en", "--no-input"], command, &["--config", &config]].concat();
+        run("mingzhang-node", &arguments, self.folder.path())
     }
 }
 
@@ -113,7 +125,12 @@ fn mistakes_of_an_operator_end_in_one_sentence() {
     let world = World::start(1);
     let copy = || Copy::of(&world, "approval");
     let mut verdicts = Verdicts::default();
-    verdicts.check("port taken", &copy().run(), "MZ-5007", 2);
+    verdicts.check("the same node again", &copy().run(), "MZ-5015", 7);
+    verdicts.check("port taken", &copy().afresh().run(), "MZ-5007", 2);
+    let peer = copy().config().get("peer_listen").cloned().expect("a port");
+    let told = copy().afresh().elsewhere().set("peer_listen", peer).run();
+    verdicts.check("peer port taken", &told, "MZ-5007", 2);
+    assert!(detail(&told).contains("in use"), "the system's reason is said: {}", told.json);
     verdicts.check("store in use", &copy().elsewhere().run(), "MZ-5015", 7);
     verdicts.check("unknown key", &copy().set("min_block_interval_ms", 5).run(), "MZ-5008", 2);
     verdicts.check("out of range", &copy().set("mempool_bytes", 1).run(), "MZ-5009", 2);
@@ -128,6 +145,14 @@ fn mistakes_of_an_operator_end_in_one_sentence() {
     let open = std::fs::Permissions::from_mode(0o644);
     std::fs::set_permissions(exposed.path("keys/consensus.pem"), open).expect("own file");
     verdicts.check("key file open to all", &exposed.run(), "MZ-5019", 4);
+    let keyless = copy();
+    std::fs::remove_file(keyless.path("keys/peer.pem")).expect("removed");
+    verdicts.check("no key file", &keyless.run(), "MZ-2011", 2);
+    let bare = copy();
+    std::fs::write(bare.path("node.toml"), "observer = false\nagency = approval\n").expect("written");
+    verdicts.check("a text without quotation marks", &bare.run(), "MZ-5009", 2);
+    assert!(detail(&bare.run()).contains("line 2, agency: "), "{}", bare.run().json);
+    verdicts.check("agency id", &copy().set("agency", "Civil Affairs").ask(&["config", "check"]), "MZ-5009", 2);
     let spoilt = copy();
     std::fs::write(spoilt.path("genesis.json"), "{\"format\":").expect("written");
     verdicts.check("damaged genesis", &spoilt.run(), "MZ-5018", 2);
@@ -140,11 +165,49 @@ fn mistakes_of_an_operator_end_in_one_sentence() {
     assert!(told.stderr.contains("fix: ") && told.stderr.lines().all(|line| line.len() <= 80), "{}", told.stderr);
     verdicts.check("no such command", &run("mingzhang-node", &["--json", "rnu"], &world.home()), "MZ-2012", 2);
     clients_mistakes(&world, &mut verdicts);
+    what_key_status_says(&copy);
     drop(world);
     other_network(&mut verdicts);
     println!("{} mistakes of operators and clerks, each named", verdicts.count);
     assured::count("bad_inputs", "mistakes of operators and clerks, each named in one sentence", verdicts.count);
     assert!(verdicts.wrong.is_empty(), "{}", verdicts.wrong);
+}
+
+fn detail(told: &Told) -> &str {
+    told.json["errors"][0]["detail"].as_str().unwrap_or_default()
+}
+
+/// It goes on where one file is missing or open to all, and compares nothing that the genesis does not tell.
+fn what_key_status_says(copy: &dyn Fn() -> Copy) {
+    let good = copy();
+    let told = good.ask(&["key", "status"]);
+    assert_eq!(
+        (told.exit, told.json["data"]["keys"][2]["registered"].as_bool()),
+        (Some(0), Some(true)),
+        "{}",
+        told.json
+    );
+    let config = good.path("node.toml").display().to_string();
+    let text = command("mingzhang-node", good.folder.path())
+        .args(["--lang", "en", "key", "status", "--config", &config])
+        .output()
+        .expect("the program is built");
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert_eq!(text.matches("NOT encrypted, registered").count(), 3, "{text}");
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    let poor = copy();
+    std::fs::remove_file(poor.path("keys/consensus.pem")).expect("removed");
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(poor.path("keys/sealing.pem"), open).expect("own file");
+    let told = poor.ask(&["key", "status"]);
+    let keys = told.json["data"]["keys"].as_array().expect("all three").clone();
+    assert_eq!((told.code(), keys.len()), ("MZ-2011", 3), "{}", told.json);
+    assert!(keys[0]["error"].is_string() && keys[1]["error"].is_string() && keys[2]["registered"] == true, "{keys:?}");
+    let other = copy().set("joined_later", true);
+    let sealing = other.path("keys/sealing.pem");
+    let other = other.put(&sealing, "keys/consensus.pem");
+    let told = other.ask(&["key", "status"]);
+    assert_eq!(told.exit, Some(0), "a key that came later is in no genesis: {}", told.json);
 }
 
 /// The client's own refusals carry no code where clap or a file speaks; the exit status is what scripts rely on.
@@ -160,6 +223,17 @@ fn clients_mistakes(world: &World, verdicts: &mut Verdicts) {
     verdicts.check("nobody listens there", &world.client(&unreachable), "", 7);
 }
 
+/// Spoils the middle of every table file of a store that was closed in good order.
+fn damage(store: &Path) {
+    let files = std::fs::read_dir(store).expect("a store").map(|entry| entry.expect("an entry").path());
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "sst")) {
+        let mut bytes = std::fs::read(&file).expect("a table file");
+        let middle = bytes.len() / 3;
+        bytes.iter_mut().skip(middle).take(64).for_each(|byte| *byte ^= 0x5a);
+        std::fs::write(&file, bytes).expect("written");
+    }
+}
+
 /// A node of one network with the genesis, the keys or the store of another.
 fn other_network(verdicts: &mut Verdicts) {
     let first = World::start(1);
@@ -168,6 +242,8 @@ fn other_network(verdicts: &mut Verdicts) {
     let kept = tempfile::tempdir().expect("a temporary folder");
     let genesis = kept.path().join("genesis.json");
     std::fs::write(&genesis, first_genesis).expect("written");
+    let seeds = kept.path().join("seeds.toml");
+    std::fs::copy(first.path().join("seeds.toml"), &seeds).expect("copied");
     assert_eq!(first.down().exit, Some(0));
     let store = kept.path().join("data");
     std::fs::rename(first.path().join("nodes/approval/data"), &store).expect("the store is moved");
@@ -175,8 +251,21 @@ fn other_network(verdicts: &mut Verdicts) {
     let second = World::start(1);
     let copy = || Copy::of(&second, "approval").elsewhere();
     verdicts.check("genesis of another network", &copy().put(&genesis, "genesis.json").run(), "MZ-5026", 2);
+    let foreign_seeds = copy().put(&seeds, "seeds.toml").ask(&["config", "check"]);
+    verdicts.check("seeds of another network", &foreign_seeds, "MZ-5016", 2);
+    let lonely = copy();
+    std::fs::remove_file(lonely.path("genesis.json")).expect("removed");
+    let told = lonely.ask(&["config", "check"]);
+    assert_eq!(told.data()["not_checked"].as_array().map(Vec::len), Some(3), "{}", told.json);
+    assert_eq!(copy().ask(&["config", "check"]).data()["not_checked"].as_array().map(Vec::len), Some(0));
     let other_store = copy().set("data_directory", store.display().to_string());
     verdicts.check("store of another network", &other_store.run(), "MZ-5004", 2);
+    damage(&store);
+    let damaged = copy().put(&genesis, "genesis.json").set("data_directory", store.display().to_string());
+    let told = damaged.ask(&["store", "check"]);
+    verdicts.check("damaged store", &told, "MZ-5011", 7);
+    let spoken = format!("{} {}", detail(&told), told.json["errors"][0]["fix"]);
+    assert!(!spoken.contains("store check") && spoken.contains("move data away"), "{spoken}");
     let asked = ["--genesis", &genesis.display().to_string(), "query", "record", "civil/X"];
     verdicts.check("a client with the genesis of another network", &second.client(&asked), "MZ-4001", 2);
     // A context of the first network with the address of a node of the second.

@@ -132,7 +132,7 @@ impl From<KeyFault> for Failure {
 
 impl From<CeremonyFault> for Failure {
     fn from(fault: CeremonyFault) -> Self {
-        Self::new(5018, fault.to_string())
+        Self::new(5032, fault.to_string())
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Failure, Words};
 use crate::config::{Config, SETTINGS};
+use crate::setup;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -32,13 +33,22 @@ pub fn run(command: Command) -> Result<Answer, Failure> {
     match command {
         Command::Check { config } => {
             let read = Config::read(&config)?;
-            let data = json!({ "file": config, "settings": read.table() });
+            let absent = setup::check_public(&read)?;
+            let data = json!({ "file": config, "settings": read.table(), "not_checked": absent });
             let name = config.display();
-            Ok(Answer {
-                data,
-                text: Words::new(format!("{name} 可用"), format!("{name} is good")),
-                ..Answer::default()
-            })
+            let lines: String = absent.iter().map(|path| format!("\n  {}", path.display())).collect();
+            let text = if absent.is_empty() {
+                Words::new(
+                    format!("{name} 可用,与创世文件、证明、地址表相符"),
+                    format!("{name} is good, and fits genesis, proofs and seeds"),
+                )
+            } else {
+                Words::new(
+                    format!("{name} 可用;以下文件未检查{lines}"),
+                    format!("{name} is good; not checked were{lines}"),
+                )
+            };
+            Ok(Answer { data, text, ..Answer::default() })
         }
         Command::Explain => Ok(explain()),
     }

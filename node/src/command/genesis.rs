@@ -1,16 +1,19 @@
 //! `genesis …`: the founding of a network by several agencies. Each contributes its public keys, one assembles, each
 //! checks and approves, one seals. The documents and their rules are in the genesis crate; here are files and keys.
 
+mod assemble;
+mod contribute;
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use mingzhang_genesis::Genesis;
-use mingzhang_genesis::ceremony::{self, CeremonyFault, Contribution};
-use mingzhang_genesis::document::{Admin, Agency, Document, Key, KeyUse, Node, Numbers, Person, Recovery};
+use mingzhang_genesis::ceremony::{self, Contribution};
+use mingzhang_genesis::document::Agency;
 use mingzhang_genesis::minutes;
 use mingzhang_genesis::possession::{self, MAX_PROOFS_BYTES, Proof, Proofs};
-use mingzhang_ledger::crypto::{PublicKey, SigningKey};
-use mingzhang_seeds::{Peer, Seeds};
+use mingzhang_ledger::crypto::{Hash, PublicKey, SigningKey};
+use mingzhang_seeds::{Address, AddressFault, MAX_ADDRESSES};
 use serde_json::json;
 
 use super::answer::{Answer, Failure, Words};
@@ -20,18 +23,24 @@ use crate::config::Config;
 use crate::keys::{self, Passphrase, Purpose};
 use crate::setup::{self, read_limited};
 
+/// Why a file is not written.
+const EXISTS: &str = "it exists already";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write this agency's public keys for the one who assembles 提交本单位公钥
-    Contribute(Contribute),
+    Contribute(contribute::Contribute),
     /// Put contributions together: genesis.json and seeds.toml 汇总成创世文件
-    Assemble(Assemble),
+    Assemble(assemble::Assemble),
     /// Is a genesis valid, and does it hold this node's keys? 检查创世文件
     Check {
         genesis: PathBuf,
         /// Compare with this node's keys 与本节点密钥比对
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Compare with the hash that was told, sha256:… 与告知的创世哈希比对
+        #[arg(long, value_parser = parse_hash)]
+        hash: Option<Hash>,
     },
     /// Prove this agency's keys for exactly this genesis 批准创世文件
     Approve(Approve),
@@ -39,71 +48,6 @@ pub enum Command {
     Seal(Seal),
     /// Show hash, fingerprints and agencies 显示创世文件
     Show { genesis: PathBuf },
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Contribute {
-    /// Configuration that init made; absent for an agency without a node 节点配置
-    #[arg(long, value_name = "FILE", required_unless_present = "agency", conflicts_with = "agency")]
-    config: Option<PathBuf>,
-    /// Id of an agency without a node 无节点单位的代码
-    #[arg(long)]
-    agency: Option<String>,
-    /// Name of the network, host/path 网络名称
-    #[arg(long)]
-    network: String,
-    /// Name of the agency 单位名称
-    #[arg(long)]
-    name: String,
-    /// Kind of the agency, for instance bureau or bank 单位类型
-    #[arg(long, default_value = "bureau")]
-    kind: String,
-    /// A role that its officers may hold (repeat) 可担任的角色
-    #[arg(long = "role")]
-    roles: Vec<String>,
-    /// Public key of an administrator in hexadecimal, or a key file that names it (twice) 管理员公钥
-    #[arg(long = "admin-key", value_name = "KEY")]
-    admin_keys: Vec<String>,
-    /// Address of the public interface 公开接口网址
-    #[arg(long, required_unless_present = "agency")]
-    url: Option<String>,
-    /// Where the other nodes reach this one, /dns/NAME/tcp/PORT (repeat) 节点通信地址
-    #[arg(long = "address")]
-    addresses: Vec<String>,
-    /// A recovery key, likewise (repeat) 恢复公钥
-    #[arg(long = "recovery-key", value_name = "KEY")]
-    recovery_keys: Vec<String>,
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Assemble {
-    /// Name of the network, host/path 网络名称
-    #[arg(long)]
-    network: String,
-    /// Minutes east of UTC 时区偏移(分钟)
-    #[arg(long, default_value_t = 480, allow_negative_numbers = true)]
-    utc_offset_minutes: i64,
-    /// ISO 4217 code (repeat) 货币
-    #[arg(long = "currency", default_value = "CNY")]
-    currencies: Vec<String>,
-    /// Consensus or rule parameter, name=value (repeat) 参数
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    parameters: Vec<String>,
-    /// How many recovery keys sign a recovery 恢复所需密钥数
-    #[arg(long, default_value_t = 0)]
-    recovery_threshold: u64,
-    /// Permit fewer than four nodes 允许少于四个节点
-    #[arg(long)]
-    development: bool,
-    #[arg(long, value_name = "FILE", default_value = "genesis.json")]
-    out: PathBuf,
-    #[arg(long, value_name = "FILE", default_value = "seeds.toml")]
-    seeds_out: PathBuf,
-    /// The contributions, in turn order 各单位提交的文件,按轮值次序
-    #[arg(required = true)]
-    contributions: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -144,156 +88,28 @@ impl Command {
 
 pub fn run(session: &Session, command: Command) -> Result<Answer, Failure> {
     match command {
-        Command::Contribute(arguments) => contribute(session, arguments),
-        Command::Assemble(arguments) => assemble(&arguments),
-        Command::Check { genesis, config } => check(&genesis, config.as_deref()),
+        Command::Contribute(arguments) => contribute::contribute(session, arguments),
+        Command::Assemble(arguments) => assemble::assemble(&arguments),
+        Command::Check { genesis, config, hash } => check(&genesis, config.as_deref(), hash.as_ref()),
         Command::Approve(arguments) => approve(session, &arguments),
         Command::Seal(arguments) => seal(&arguments),
         Command::Show { genesis } => show(&genesis),
     }
 }
 
-fn contribute(session: &Session, arguments: Contribute) -> Result<Answer, Failure> {
-    let config = arguments.config.as_deref().map(Config::read).transpose()?;
-    let id = config.as_ref().map(|config| config.agency.clone()).or(arguments.agency).unwrap_or_default();
-    let admin = |key: &String| Ok(Admin { person: Person(*keys::random::<16>()?), key: public_key(key)? });
-    let admin_keys = arguments.admin_keys.iter().map(admin).collect::<Result<_, Failure>>()?;
-    let recovery_keys = arguments.recovery_keys.iter().map(|key| public_key(key)).collect::<Result<_, Failure>>()?;
-    let mut proofs = Vec::new();
-    let node = match config {
-        Some(config) => {
-            let mut openers = Openers::new(session);
-            let mut open = |purpose: Purpose, role: KeyUse| {
-                let key = openers.open(&purpose.file(&config.keys_directory), false)?;
-                proofs.push(ceremony::prove(&arguments.network, &id, role, &key));
-                Ok::<_, Failure>(Key(key.public()))
-            };
-            Some(Node {
-                consensus_key: open(Purpose::Consensus, KeyUse::Consensus)?,
-                sealing_key: open(Purpose::Sealing, KeyUse::Sealing)?,
-                peer_key: open(Purpose::Peer, KeyUse::Peer)?,
-                url: arguments.url.unwrap_or_default(),
-            })
-        }
-        None => None,
-    };
-    let agency = Agency {
-        id,
-        name: arguments.name,
-        kind: arguments.kind,
-        roles: arguments.roles,
-        admin_keys,
-        officers: Vec::new(),
-        node,
-    };
-    let contribution = Contribution {
-        format: ceremony::FORMAT.to_owned(),
-        network: arguments.network,
-        agency,
-        addresses: arguments.addresses,
-        recovery_keys,
-        log_keys: Vec::new(),
-        proofs,
-    };
-    let bytes = contribution.to_bytes().map_err(|error| Failure::not_written(&arguments.out, error))?;
-    write(&arguments.out, &bytes)?;
-    let fingerprint = ceremony::fingerprint(&bytes);
-    let data = json!({ "agency_id": contribution.agency.id, "file": arguments.out, "fingerprint": fingerprint });
-    let text = Words::new(format!("电话核对: {fingerprint}"), format!("read out by phone: {fingerprint}"));
-    Ok(Answer { data, text, ..Answer::default() })
+/// With `sha256:` in front or without it.
+fn parse_hash(text: &str) -> Result<Hash, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let bytes = hex::decode(digits).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| "a hash is sha256: and 64 hexadecimal digits".to_owned())
 }
 
-/// 64 hexadecimal digits, or a file whose head names the key.
-fn public_key(text: &str) -> Result<Key, Failure> {
-    if let Some(bytes) = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok()) {
-        return Ok(Key(PublicKey(bytes)));
-    }
-    let named = keys::inspect(Path::new(text))?.public;
-    named.map(Key).ok_or_else(|| Failure::usage(format!("{text} names no public key; give its 64 hexadecimal digits")))
-}
-
-fn assemble(arguments: &Assemble) -> Result<Answer, Failure> {
-    let (mut contributions, mut fingerprints) = (Vec::new(), Vec::new());
-    for path in &arguments.contributions {
-        let bytes = read_limited(path, ceremony::MAX_CONTRIBUTION_BYTES)?;
-        let named = |fault: CeremonyFault| Failure::new(5018, format!("{}: {fault}", path.display()));
-        let contribution = Contribution::parse(&bytes).map_err(named)?;
-        contribution.check(&arguments.network).map_err(named)?;
-        fingerprints.push((contribution.agency.id.clone(), ceremony::fingerprint(&bytes)));
-        contributions.push(contribution);
-    }
-    let document = ceremony::assemble(&template(arguments)?, &contributions)?;
-    let bytes = document.to_bytes().map_err(|error| Failure::not_written(&arguments.out, error))?;
-    let genesis = Genesis::parse(&bytes).map_err(|fault| Failure::genesis(&arguments.out, &fault))?;
-    let seeds = seeds(&genesis, &contributions)?;
-    write(&arguments.out, &bytes)?;
-    write(&arguments.seeds_out, seeds.to_text().as_bytes())?;
-    let lines: String =
-        fingerprints.iter().map(|(agency, fingerprint)| format!("{agency:<12} {fingerprint}\n")).collect();
-    let items: Vec<_> = fingerprints
-        .iter()
-        .map(|(agency, fingerprint)| json!({ "agency_id": agency, "fingerprint": fingerprint }))
-        .collect();
-    let hash = hash_text(&genesis);
-    let data = json!({
-        "network": genesis.origin, "genesis_hash": hash, "genesis_file": arguments.out,
-        "seeds_file": arguments.seeds_out, "contributions": items,
-    });
-    let text = Words::new(
-        format!("{lines}创世哈希 {hash}\n请各单位 genesis check 与 genesis approve"),
-        format!("{lines}genesis hash {hash}\nnow each agency: genesis check, then genesis approve"),
-    );
-    Ok(Answer { data, text, ..Answer::default() })
-}
-
-fn template(arguments: &Assemble) -> Result<Document, Failure> {
-    let (mut consensus, mut rules) = (Numbers::default(), Numbers::default());
-    for text in &arguments.parameters {
-        let wrong = || Failure::usage(format!("--set {text} is not NAME=VALUE with a whole number"));
-        let (name, value) = text.split_once('=').ok_or_else(wrong)?;
-        let value: u64 = value.parse().map_err(|_| wrong())?;
-        let known = mingzhang_ledger::authority::Parameters::default().set(name, value);
-        let numbers = if known { &mut consensus } else { &mut rules };
-        if numbers.0.insert(name.to_owned(), value).is_some() {
-            return Err(Failure::usage(format!("--set {name} is given twice")));
-        }
-    }
-    Ok(Document {
-        format: mingzhang_genesis::document::FORMAT.to_owned(),
-        name: arguments.network.clone(),
-        suite: 1,
-        development: arguments.development,
-        test_keys: false,
-        utc_offset_minutes: arguments.utc_offset_minutes,
-        currencies: arguments.currencies.clone(),
-        consensus,
-        rules,
-        agencies: Vec::new(),
-        recovery: Recovery { threshold: arguments.recovery_threshold, keys: Vec::new() },
-        log_keys: Vec::new(),
-    })
-}
-
-fn seeds(genesis: &Genesis, contributions: &[Contribution]) -> Result<Seeds, Failure> {
-    let mut peers = Vec::new();
-    for contribution in contributions {
-        let Some(node) = &contribution.agency.node else { continue };
-        let address = |text: &String| {
-            text.parse().map_err(|fault| Failure::new(5016, format!("{}: {fault}", contribution.agency.id)))
-        };
-        peers.push(Peer {
-            agency: contribution.agency.id.clone(),
-            peer_key: node.peer_key.0,
-            addresses: contribution.addresses.iter().map(address).collect::<Result<_, _>>()?,
-            observer: false,
-        });
-    }
-    let text = Seeds { genesis_hash: genesis.hash, peers }.to_text();
-    Seeds::parse(&text).map_err(|fault| Failure::new(5016, fault.to_string()))
-}
-
-fn check(path: &Path, config: Option<&Path>) -> Result<Answer, Failure> {
+fn check(path: &Path, config: Option<&Path>, wanted: Option<&Hash>) -> Result<Answer, Failure> {
     let genesis = setup::read_genesis(path)?;
+    if let Some(wanted) = wanted.filter(|wanted| **wanted != genesis.hash) {
+        let (name, found, wanted) = (path.display(), hash_text(&genesis), hex::encode(wanted));
+        return Err(Failure::new(5018, format!("{name} has the hash {found}, the one told is sha256:{wanted}")));
+    }
     if let Some(config) = config {
         let config = Config::read(config)?;
         for (purpose, registered) in node_keys(&genesis, &config.agency)? {
@@ -326,8 +142,8 @@ fn node_keys(genesis: &Genesis, agency: &str) -> Result<[(Purpose, PublicKey); 3
 fn approve(session: &Session, arguments: &Approve) -> Result<Answer, Failure> {
     let genesis = setup::read_genesis(&arguments.genesis)?;
     let mut files = arguments.keys.clone();
-    if let Some(config) = &arguments.config {
-        let config = Config::read(config)?;
+    let config = arguments.config.as_deref().map(Config::read).transpose()?;
+    if let Some(config) = &config {
         node_keys(&genesis, &config.agency)?;
         files.extend(Purpose::ALL.map(|purpose| purpose.file(&config.keys_directory)));
     }
@@ -340,9 +156,18 @@ fn approve(session: &Session, arguments: &Approve) -> Result<Answer, Failure> {
     let mut proofs: Vec<Proof> = Vec::new();
     for file in &files {
         let key = openers.open(file, genesis.test_keys())?;
-        let place = known.iter().find(|place| place.key == key.public()).ok_or_else(|| {
-            Failure::new(5005, format!("{} holds no key of this genesis: {:?}", file.display(), key.public()))
-        })?;
+        let name = file.display();
+        let place = known
+            .iter()
+            .find(|place| place.key == key.public())
+            .ok_or_else(|| Failure::new(5005, format!("{name} holds no key of this genesis: {:?}", key.public())))?;
+        if let Some(config) = config.as_ref().filter(|config| config.agency != place.agency) {
+            let (theirs, own) = (&place.agency, &config.agency);
+            return Err(Failure::new(5005, format!("{name} is a key of agency {theirs}, not of {own}")));
+        }
+        if proofs.iter().any(|proof| proof.key.0 == key.public()) {
+            return Err(Failure::usage(format!("the key in {name} is given twice")));
+        }
         proofs.push(possession::prove(genesis.scope(), &place.agency, place.use_of_key, &key, time_s));
     }
     let count = proofs.len();
@@ -351,9 +176,13 @@ fn approve(session: &Session, arguments: &Approve) -> Result<Answer, Failure> {
     write_proofs(&arguments.out, &approval)?;
     let hash = hash_text(&genesis);
     let data = json!({ "genesis_hash": hash, "file": arguments.out, "proofs": count });
+    // Without a configuration nothing says whose keys they should be: so each is named.
+    let line = |proof: &Proof| format!("{:<12} {}\n", proof.agency, proof.role.name());
+    let lines: String = approval.proofs.iter().map(line).collect();
+    let file = arguments.out.display();
     let text = Words::new(
-        format!("已为 {hash} 证明 {count} 把密钥,写入 {}", arguments.out.display()),
-        format!("proved {count} keys for {hash}, written to {}", arguments.out.display()),
+        format!("{lines}已证明 {count} 把密钥,写入 {file}\n{hash}"),
+        format!("{lines}proved {count} keys, written to {file}, for\n{hash}"),
     );
     Ok(Answer { data, text, ..Answer::default() })
 }
@@ -407,6 +236,21 @@ fn write_proofs(path: &Path, proofs: &Proofs) -> Result<(), Failure> {
     write(path, &proofs.to_bytes().map_err(|error| Failure::not_written(path, error))?)
 }
 
+/// Where a contributed node is reached, as the seeds will say it.
+fn addresses(contribution: &Contribution) -> Result<Vec<Address>, Failure> {
+    let id = &contribution.agency.id;
+    let refused = |reason: String| Failure::new(5032, format!("agency {id}: {reason}"));
+    let count = contribution.addresses.len();
+    if contribution.agency.node.is_some() && !(1..=MAX_ADDRESSES).contains(&count) {
+        return Err(refused(format!("it gives {count} addresses of its node, 1 to {MAX_ADDRESSES} are allowed")));
+    }
+    contribution
+        .addresses
+        .iter()
+        .map(|text| text.parse().map_err(|fault: AddressFault| refused(fault.to_string())))
+        .collect()
+}
+
 /// Writes a new file; an existing one is never overwritten, because somebody may already have read out its digest.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     use std::io::Write;
@@ -415,7 +259,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    create().map_err(|error| Failure::not_written(path, error))
+    create().map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Failure::not_written(path, EXISTS),
+        _ => Failure::not_written(path, error),
+    })
 }
 
 /// Opens key files; one passphrase is asked for and tried on all, another only where it does not fit.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use mingzhang_ledger::crypto::PublicKey;
 use serde_json::json;
 
 use super::answer::{Answer, Failure, Words};
@@ -12,6 +13,9 @@ use crate::keys::{self, Purpose};
 
 /// Administrators of an agency.
 const ADMINS: usize = 2;
+
+/// Purpose, file and public half of a key that was made.
+type Made = (String, PathBuf, PublicKey);
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -43,10 +47,11 @@ pub fn run(session: &Session, arguments: Arguments) -> Result<Answer, Failure> {
     config.api_listen = arguments.api_listen.unwrap_or(config.api_listen);
     config.ops_listen = arguments.ops_listen.unwrap_or(config.ops_listen);
     config.peer_listen = arguments.peer_listen.unwrap_or(config.peer_listen);
+    let file = folder.join("node.toml");
+    config.check(&file)?;
     let passphrase = session.new_passphrase(&folder.join("keys"))?;
     let private = |path: &Path| make_private_folder(path);
     private(&folder.join("keys"))?;
-    let file = folder.join("node.toml");
     std::fs::write(&file, config.to_text()).map_err(|error| Failure::not_written(&file, error))?;
     // Reading it back checks it as `run` will.
     Config::read(&file)?;
@@ -73,11 +78,43 @@ pub fn run(session: &Session, arguments: Arguments) -> Result<Answer, Failure> {
         .collect();
     let lines: String =
         made.iter().map(|(purpose, _, key)| format!("{purpose:<10} {}\n", hex::encode(key.0))).collect();
+    let next = if arguments.observer { observers_next(&made) } else { founders_next(&file) };
     let text = Words::new(
-        format!("{lines}配置文件 {0}\n下一步: mingzhang-node genesis contribute --config {0}", file.display()),
-        format!("{lines}configuration {0}\nnext: mingzhang-node genesis contribute --config {0}", file.display()),
+        format!("{lines}配置文件 {}\n下一步: {}", file.display(), next.zh),
+        format!("{lines}configuration {}\nnext: {}", file.display(), next.en),
     );
     Ok(Answer { data: json!({ "dir": folder, "config": file, "keys": items }), text, ..Answer::default() })
+}
+
+fn founders_next(file: &Path) -> Words {
+    let file = file.display();
+    Words::new(
+        format!("mingzhang-node genesis contribute --config {file}\n加入已有网络的单位: 见 OPERATIONS「变更成员」"),
+        format!(
+            "mingzhang-node genesis contribute --config {file}\nto join a network that runs: OPERATIONS, 'Changing the members'"
+        ),
+    )
+}
+
+/// An observer contributes nothing: the members let it in by its key.
+fn observers_next(made: &[Made]) -> Words {
+    let key = made.first().map(|(_, _, key)| hex::encode(key.0)).unwrap_or_default();
+    let entry = format!("[[peers]]\nagency = \"observer-1\"\npeer_key = \"{key}\"\naddresses = []\nobserver = true");
+    let zh = [
+        "请各成员单位在其 seeds.toml 中加入以下内容(名称自拟,表中未用过即可),",
+        "然后重启其节点:",
+        &entry,
+        "把网络的 genesis.json、genesis-proofs.json、seeds.toml 放在 node.toml 旁边,",
+        "再运行 mingzhang-node run",
+    ];
+    let en = [
+        "every member adds this to its seeds.toml, under a name that",
+        "is not yet taken there, and restarts its node:",
+        &entry,
+        "put the network's genesis.json, genesis-proofs.json and seeds.toml beside",
+        "node.toml, then mingzhang-node run",
+    ];
+    Words::new(zh.join("\n"), en.join("\n"))
 }
 
 /// Refuses a folder with anything in it, so that no key and no data is ever overwritten.

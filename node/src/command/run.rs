@@ -21,7 +21,7 @@ use crate::network::NetworkFault;
 use crate::node::{self, Fault, Node, Start};
 use crate::ops;
 use crate::setup::{self, SetupFault};
-use crate::store::StoreFault;
+use crate::store::{Store, StoreFault};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -109,9 +109,13 @@ fn runtime_threads() -> usize {
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {
+    // This very node may run already: then its ports are taken too, and another port would be the wrong advice.
+    Store::require_free(&start.config.data_directory)?;
     // A taken port is said before the store is touched.
     let ops_listener = listen(start.config.ops_listen).await?;
     let api_listener = listen(start.config.api_listen).await?;
+    // The peers' own listener shares its port with whoever shares it too: two nodes of one user would both have it.
+    drop(listen(start.config.peer_listen).await?);
     let mut node = node::start(start).await?;
     let mut listeners = JoinSet::new();
     listeners.spawn(ops::serve(ops_listener, Arc::clone(node.handle())));

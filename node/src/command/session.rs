@@ -40,7 +40,7 @@ pub struct Global {
     /// Never ask, fail instead 不提问
     #[arg(long, global = true)]
     no_input: bool,
-    /// Read the passphrase from this file descriptor 从该文件描述符读取口令
+    /// Read the passphrase from this file descriptor; a new one has 8 characters or more 从该文件描述符读取口令(新口令至少8个字符)
     #[arg(long, global = true, value_name = "N")]
     passphrase_fd: Option<u32>,
 }
@@ -95,6 +95,11 @@ impl Session {
 
     /// The passphrase that opens `file`.
     pub fn passphrase(&self, file: &Path) -> Result<Passphrase, Failure> {
+        let name = file.display();
+        self.obtain(file, &Words::new(format!("{name} 的口令: "), format!("passphrase of {name}: ")))
+    }
+
+    fn obtain(&self, file: &Path, question: &Words) -> Result<Passphrase, Failure> {
         if let Some(descriptor) = self.passphrase_fd {
             if let Some(line) = self.descriptor_line.get() {
                 return Ok(line.clone());
@@ -105,16 +110,20 @@ impl Session {
         if self.no_input || !std::io::stdin().is_terminal() {
             return Err(KeyFault::PassphraseMissing { path: file.to_owned() }.into());
         }
-        let name = file.display();
-        self.prompt(&Words::new(format!("{name} 的口令: "), format!("passphrase of {name}: ")))
+        self.prompt(question)
     }
 
     /// A new passphrase, typed twice.
     pub fn new_passphrase(&self, file: &Path) -> Result<Passphrase, Failure> {
-        let passphrase = self.passphrase(file)?;
+        let (name, least) = (file.display(), MIN_PASSPHRASE_CHARACTERS);
+        let question = Words::new(
+            format!("{name} 的新口令(至少 {least} 个字符): "),
+            format!("new passphrase of {name}, {least} characters or more: "),
+        );
+        let passphrase = self.obtain(file, &question)?;
         if passphrase.chars().count() < MIN_PASSPHRASE_CHARACTERS {
             return Err(Failure::usage(format!(
-                "the passphrase has fewer than {MIN_PASSPHRASE_CHARACTERS} characters"
+                "the passphrase is too short: it must have {MIN_PASSPHRASE_CHARACTERS} characters or more"
             )));
         }
         if self.passphrase_fd.is_none() && *self.prompt(&Words::new("再输一次: ", "once more: "))? != *passphrase {

@@ -160,6 +160,11 @@ fn keypair(key: &SigningKey) -> Result<Keypair, NetworkFault> {
     Keypair::ed25519_from_bytes(*seed).map_err(|error| NetworkFault::Setup(error.to_string()))
 }
 
+/// The innermost sentence: transports wrap what the system says, some in words that are empty.
+fn reason_of(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), reason_of)
+}
+
 async fn listen(
     swarm: &mut libp2p::Swarm<swarm::Behaviour>,
     listen: Vec<Multiaddr>,
@@ -167,7 +172,7 @@ async fn listen(
     let mut bound = Vec::new();
     for wanted in listen {
         let fault = |reason: String| NetworkFault::Listen { address: wanted.clone(), reason };
-        let id = swarm.listen_on(wanted.clone()).map_err(|error| fault(error.to_string()))?;
+        let id = swarm.listen_on(wanted.clone()).map_err(|error| fault(reason_of(&error)))?;
         loop {
             match swarm.select_next_some().await {
                 SwarmEvent::NewListenAddr { listener_id, address } if listener_id == id => {
@@ -175,10 +180,11 @@ async fn listen(
                     break;
                 }
                 SwarmEvent::ListenerError { listener_id, error } if listener_id == id => {
-                    return Err(fault(error.to_string()));
+                    return Err(fault(reason_of(&error)));
                 }
                 SwarmEvent::ListenerClosed { listener_id, reason, .. } if listener_id == id => {
-                    return Err(fault(format!("{reason:?}")));
+                    let reason = reason.err().map(|error| reason_of(&error));
+                    return Err(fault(reason.unwrap_or_else(|| "the listener closed".to_owned())));
                 }
                 _ => {}
             }

@@ -70,6 +70,15 @@ async fn frames_reach_every_seat_in_order_with_their_sender() {
 }
 
 #[tokio::test]
+async fn a_taken_port_is_refused_in_the_words_of_the_system() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = holder.local_addr().expect("bound").port();
+    let listen: Vec<Multiaddr> = vec![format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address")];
+    let fault = start(Config { key: key(0), chain: CHAIN, listen, peers: Vec::new() }).await.expect_err("taken");
+    assert!(fault.to_string().contains("in use"), "{fault}");
+}
+
+#[tokio::test]
 async fn gossip_is_passed_on_only_after_it_was_judged_valid() {
     // A line: 0 and 2 do not know each other, so a message gets through only if 1 passes it on.
     let (left, mut left_inbox) = node(0, vec![peer(1, &[])]).await;

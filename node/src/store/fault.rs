@@ -25,7 +25,7 @@ pub enum StoreFault {
     Version { version: u32, supported: u32 },
     #[error("{}: the genesis state cannot be made: {reason}", self.code())]
     Genesis { reason: String },
-    #[error("{}: {what} is corrupt: {reason}; run mingzhang-node store check", self.code())]
+    #[error("{}: {what} is corrupt: {reason}", self.code())]
     Corrupt { what: String, reason: String },
     #[error("{}: disk of {path} is full, {free_per_mille} of 1000 parts are free; make space and start again", self.code())]
     DiskFull { path: PathBuf, free_per_mille: u64 },

@@ -92,6 +92,16 @@ impl Store {
         store.load()
     }
 
+    /// Nobody holds the directory now. Changes nothing; [`Store::open`] is what takes it.
+    pub fn require_free(path: &Path) -> Result<(), StoreFault> {
+        let Ok(file) = File::open(path.join(PROCESS_FILE)) else { return Ok(()) };
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(in_use(path)),
+            // Whatever else is wrong, opening says it.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+        }
+    }
+
     fn empty((db, lock): (DB, File), path: &Path, foundation: &Foundation, findings: &Findings) -> Self {
         let tip = genesis_tip(foundation, 0, [0; 32]);
         Self {
@@ -272,14 +282,16 @@ fn take_lock(path: &Path) -> Result<File, StoreFault> {
         File::options().create(true).truncate(false).read(true).write(true).open(&name).map_err(not_opened)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let pid = std::fs::read_to_string(&name).unwrap_or_else(|_| "unknown".into());
-            return Err(StoreFault::InUse { path: path.to_owned(), pid });
-        }
+        Err(TryLockError::WouldBlock) => return Err(in_use(path)),
         Err(TryLockError::Error(error)) => return Err(not_opened(error)),
     }
     file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes())).map_err(not_opened)?;
     Ok(file)
+}
+
+fn in_use(path: &Path) -> StoreFault {
+    let pid = std::fs::read_to_string(path.join(PROCESS_FILE)).unwrap_or_else(|_| "unknown".into());
+    StoreFault::InUse { path: path.to_owned(), pid }
 }
 
 /// Hashes of all leaves by their index, and where each stands, in the order of their keys.
