@@ -3,7 +3,7 @@
 use super::calendar::Day;
 use super::role::Role;
 use super::scan;
-use super::schema::{COMMON, Field, FieldKind, MAX_CODE_BYTES, MAX_LIST_ITEMS, MAX_TEXT_BYTES, RecordType};
+use super::schema::{COMMON, Field, FieldKind, MAX_CODE_BYTES, MAX_LIST_ITEMS, MAX_TEXT_BYTES, RecordType, spelled};
 use crate::codec::Value;
 use crate::crypto::PublicKey;
 use crate::outcome::Refusal;
@@ -58,6 +58,10 @@ fn wrong(field: &str, wanted: &str) -> Refusal {
     Refusal::new(1004, format!("{field}: {wanted}"))
 }
 
+fn none_of(field: &str, value: &str, wanted: &[&str]) -> Refusal {
+    Refusal::new(1004, format!("{field}: \"{}\" is none of {}", shown(value), wanted.join(", ")))
+}
+
 fn check(field: &Field, kind: FieldKind, value: &Value) -> Result<(), Refusal> {
     let name = field.name;
     let must = |holds: bool, wanted: &str| if holds { Ok(()) } else { Err(wrong(name, wanted)) };
@@ -87,8 +91,10 @@ fn check(field: &Field, kind: FieldKind, value: &Value) -> Result<(), Refusal> {
         },
         FieldKind::Code => code(name, text()?).and_then(|()| scan::check(name, text()?)),
         FieldKind::Declared => code(name, text()?),
-        FieldKind::OneOf(codes) => must(codes.contains(&text()?), &format!("one of {}", codes.join(", "))),
-        FieldKind::Role => must(Role::from_code(text()?).is_some(), "a role"),
+        FieldKind::OneOf(codes) if codes.contains(&text()?) => Ok(()),
+        FieldKind::OneOf(codes) => Err(none_of(name, text()?, &spelled(codes))),
+        FieldKind::Role if Role::from_code(text()?).is_some() => Ok(()),
+        FieldKind::Role => Err(none_of(name, text()?, &Role::ALL.map(Role::code))),
         FieldKind::Text => {
             let limit = format!("1 to {MAX_TEXT_BYTES} bytes without control characters");
             let plain = !text()?.is_empty() && text()?.len() <= MAX_TEXT_BYTES && !text()?.contains(char::is_control);
