@@ -143,3 +143,25 @@ fn code(name: &str, code: &str) -> Result<(), Refusal> {
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::record_type;
+
+    #[test]
+    fn mz_1004_names_the_value_and_each_code_that_would_do_once() {
+        let told = |kind: &str, field: &str, value: &str| {
+            let kind = record_type(kind).expect("a record type");
+            let refusal = body(kind, &Value::text_map([(field, Value::text(value))])).expect_err("refused");
+            assert_eq!(refusal.code.0, 1004);
+            refusal.detail
+        };
+        let detail = told("matter_define", "decider_role", "boss");
+        assert!(detail.starts_with("decider_role: \"boss\" is none of "), "{detail}");
+        assert!(detail.contains("decider, ") && detail.contains("finance, "), "{detail}");
+        let detail = told("account_open", "account_kind", "POT");
+        assert!(detail.starts_with("account_kind: \"POT\" is none of SOURCE, "), "{detail}");
+        assert!(detail.ends_with("LAPSED"), "{detail}");
+    }
+}
