@@ -42,7 +42,7 @@ impl Reason {
             Self::Rejected(code) => (language.pick("驳回", "rejected"), Code(code).to_string()),
             Self::Skipped(Skip::AmountInvalid, true) => {
                 let why = language.pick(
-                    "amount_invalid 负数,此前没有足以抵减的付款",
+                    "amount_invalid, 负数,此前没有足以抵减的付款",
                     "amount_invalid, negative and no earlier payment covers it",
                 );
                 (language.pick("跳过", "skipped"), why.to_owned())
