@@ -148,10 +148,12 @@ fn killed_in_the_middle(world: &World, folder: &Path) {
 fn a_file_that_cannot_be_read_names_its_line_and_sends_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("broken.csv");
-    std::fs::write(&file, "id,amount,currency\n1,5.00,CNY\n2,6.00\n").expect("a file");
+    std::fs::write(&file, "id,amount,currency\n1,5.00,CNY\n2,6.00\n3,7.00,CNY,\n").expect("a file");
     let arguments = ["--json", "--lang", "en", "import", "donations", &file.display().to_string()];
     let told = mingzhang_tests::world::run("mingzhang", &arguments, folder.path());
     assert_eq!(told.exit, Some(2), "{}", told.json);
     let detail = told.json["errors"][0]["detail"].as_str().expect("what is wrong");
     assert!(detail.contains("line 3") && detail.contains("nothing was sent"), "{detail}");
+    assert!(detail.contains("line 4") && detail.matches("line 3").count() == 1, "{detail}");
+    assert_eq!(told.json["errors"][0]["code"], "MZ-2011", "{}", told.json);
 }

@@ -4,7 +4,7 @@ use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::Hash;
 
 use super::fund::{Account, Book, year_of};
-use super::item::{Claim, Content, Note, Skip, Unsent};
+use super::item::{Claim, Content, Note};
 use super::plan::{Draft, Planner, Under, key_in_batch};
 use super::row::{self, Reading};
 use super::table::{Columns, Table};
@@ -23,11 +23,10 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
     let claim = |row: &super::table::Row| {
         let (item, made) = row::id_of(row, file);
         let pair = (row.get("amount"), row.get("currency"));
-        let (money, mut notes, unsent) = currencies.money(pair, &reading.map.notation, reading.strict);
-        let negative = money.as_ref().is_some_and(|money| money.minor < 0);
-        let unsent = if negative { Some(Unsent::Skipped(Skip::AmountInvalid)) } else { unsent };
+        let mut stated = currencies.money(pair, &reading.map.notation);
+        let negative = stated.money.as_ref().is_some_and(|money| money.minor < 0);
         if made && has_ids {
-            notes.push(Note::IdSynthesised);
+            stated.notes.push(Note::IdSynthesised);
         }
         let content = Content::Donation {
             programme: row::programme_of(row, reading.name),
@@ -36,7 +35,11 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             earmarked: !row.get("earmark").is_empty(),
             reference: item.clone(),
         };
-        row::claim(row, &dates, item, (money, notes, unsent), content)
+        let mut claim = row::claim(row, (&dates, reading.strict), item, stated, content);
+        if negative {
+            claim.refuse_negative("amount", row.get("amount"));
+        }
+        claim
     };
     Ok(table.rows.iter().map(claim).collect())
 }

@@ -6,9 +6,9 @@ use super::amount;
 use super::dates::DateFormat;
 use super::entitled::{self, Entitled, Paid, Payee};
 use super::fund::Book;
-use super::item::{Claim, Content, Note, Skip, Unsent};
+use super::item::{Claim, Content, Fault, Note, Skip, Unsent, Wrong};
 use super::plan::{Planner, Under};
-use super::row::{self, Currencies, Reading};
+use super::row::{self, Currencies, Reading, Stated};
 use super::words;
 use crate::output::exponent_of;
 
@@ -27,7 +27,7 @@ pub fn read(bytes: &[u8], reading: &Reading<'_>) -> Result<Vec<Claim>, String> {
 fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat, &Currencies, &Reading<'_>)) -> Claim {
     let stated = number_of(grant, "amountAwarded");
     let pair = (stated.as_str(), text_of(grant, "currency"));
-    let (money, mut notes, unsent) = currencies.money(pair, &reading.map.notation, reading.strict);
+    let Stated { money, mut notes, mut faults, unsent } = currencies.money(pair, &reading.map.notation);
     let negative = money.as_ref().is_some_and(|money| money.minor < 0);
     let id = match text_of(grant, "id") {
         "" => {
@@ -38,8 +38,19 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     };
     let disbursed = money.as_ref().and_then(|money| {
         let exponent = exponent_of(&money.currency)?;
-        amount::minor(&number_of(grant, "amountDisbursed"), &reading.map.notation, exponent)
+        let text = number_of(grant, "amountDisbursed");
+        let minor = amount::minor(&text, &reading.map.notation, exponent).filter(|minor| *minor >= 0);
+        if minor.is_none() && !text.trim().is_empty() {
+            notes.push(Note::DisbursementUnreadable);
+            faults.push(Fault::new("amountDisbursed", &text, Wrong::Amount));
+        }
+        minor
     });
+    let awarded = text_of(grant, "awardDate");
+    let date = dates.read(awarded);
+    if date.is_none() && !awarded.is_empty() {
+        faults.push(Fault::new("awardDate", awarded, Wrong::Date));
+    }
     let planned = first_of(grant, "plannedDates");
     let until = planned.and_then(|dates| DateFormat::Iso.read(text_of(dates, "endDate")));
     let organisation = first_of(grant, "recipientOrganization");
@@ -57,24 +68,30 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
         disbursed: disbursed.filter(|minor| *minor != 0),
     };
     let digest = digest(grant, &id, &stated);
-    Claim {
+    let mut claim = Claim {
         key: id.clone(),
         item: id,
         line: ordinal,
         batch: String::new(),
-        date: dates.read(text_of(grant, "awardDate")),
+        date,
         money,
         notes,
+        faults,
         digest,
-        unsent: match (grant.as_object().is_none_or(serde_json::Map::is_empty), negative) {
-            (true, _) => Some(Unsent::Skipped(Skip::Empty)),
-            (false, true) => Some(Unsent::Skipped(Skip::AmountInvalid)),
-            (false, false) => unsent,
+        unsent: if grant.as_object().is_none_or(serde_json::Map::is_empty) {
+            Some(Unsent::Skipped(Skip::Empty))
+        } else {
+            unsent
         },
         repeats: false,
         conflicts: Vec::new(),
         content,
+    };
+    if negative {
+        claim.refuse_negative("amountAwarded", &stated);
     }
+    claim.judge_dates(reading.strict);
+    claim
 }
 
 fn digest(grant: &Json, id: &str, stated: &str) -> mingzhang_ledger::crypto::Hash {

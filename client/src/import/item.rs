@@ -54,6 +54,10 @@ pub enum Note {
     IdSynthesised,
     CurrencyInherited,
     DateInherited,
+    /// A date is there, but it is none that can be read.
+    DateUnreadable,
+    /// What was disbursed is there, but it is no amount: only the grant is recorded.
+    DisbursementUnreadable,
 }
 
 impl Note {
@@ -62,7 +66,33 @@ impl Note {
             Self::IdSynthesised => "id_synthesised",
             Self::CurrencyInherited => "currency_inherited",
             Self::DateInherited => "date_inherited",
+            Self::DateUnreadable => "date_unreadable",
+            Self::DisbursementUnreadable => "disbursement_unreadable",
         }
+    }
+}
+
+/// What is wrong with a value that the source states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wrong {
+    Date,
+    Currency,
+    Amount,
+    /// Below zero, and nothing earlier that it could return.
+    Negative,
+}
+
+/// A value of the source that was not taken, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub column: &'static str,
+    pub text: String,
+    pub wrong: Wrong,
+}
+
+impl Fault {
+    pub fn new(column: &'static str, text: &str, wrong: Wrong) -> Self {
+        Self { column, text: text.to_owned(), wrong }
     }
 }
 
@@ -81,6 +111,9 @@ pub enum Unsent {
     Refused(u16),
 }
 
+/// The door's code for a date that is none.
+const DATE_IMPOSSIBLE: u16 = 1012;
+
 /// One row or element of a source.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -94,6 +127,7 @@ pub struct Claim {
     pub date: Option<Day>,
     pub money: Option<Money>,
     pub notes: Vec<Note>,
+    pub faults: Vec<Fault>,
     /// Digest of the mapped values alone: no file name, no row number.
     pub digest: Hash,
     pub unsent: Option<Unsent>,
@@ -160,6 +194,28 @@ impl Claim {
             super::Format::Donations => Kind::Donation,
             super::Format::Permits => Kind::Permit,
         }
+    }
+
+    /// A date that cannot be read is not a missing one: strict imports refuse the row, historical ones say so.
+    pub fn judge_dates(&mut self, strict: bool) {
+        if self.unsent.is_some() || !self.faults.iter().any(|fault| fault.wrong == Wrong::Date) {
+            return;
+        }
+        if strict {
+            self.unsent = Some(Unsent::Refused(DATE_IMPOSSIBLE));
+        } else {
+            self.notes.push(Note::DateUnreadable);
+        }
+    }
+
+    pub fn is_negative(&self) -> bool {
+        self.faults.iter().any(|fault| fault.wrong == Wrong::Negative)
+    }
+
+    /// Takes back a negative amount that returns nothing.
+    pub fn refuse_negative(&mut self, column: &'static str, text: &str) {
+        self.unsent = Some(Unsent::Skipped(Skip::AmountInvalid));
+        self.faults.push(Fault::new(column, text, Wrong::Negative));
     }
 
     /// All days that the claim states: the newest of a batch is where its period ends.

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::amount::Notation;
+use super::table::unreadable;
 use crate::output::Failure;
 
 /// A map file as written.
@@ -50,9 +51,9 @@ pub struct Map {
 
 impl Map {
     pub fn read(path: &Path, known: &[&str]) -> Result<Self, Failure> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        Self::parse(&text, known).map_err(|fault| Failure::usage(format!("{}: {fault}", path.display())))
+        let broken = |fault: String| unreadable(&path.display().to_string(), fault.trim_end());
+        let text = std::fs::read_to_string(path).map_err(|error| broken(error.to_string()))?;
+        Self::parse(&text, known).map_err(broken)
     }
 
     pub fn parse(text: &str, known: &[&str]) -> Result<Self, String> {
@@ -105,6 +106,16 @@ mod tests {
         assert_eq!(map.constants["currency"], "CNY");
         assert_eq!((map.notation.scale, map.notation.thousands), (10_000, Some(',')));
         assert_eq!(map.encoding.as_deref(), Some("gb18030"));
+    }
+
+    #[test]
+    fn a_map_that_cannot_be_read_has_a_code() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("map.toml");
+        let code = |path: &Path| Map::read(path, KNOWN).map(|_| ()).expect_err("no map").code.map(|code| code.0);
+        assert_eq!(code(&path), Some(2011), "it is not there");
+        std::fs::write(&path, "columns = 1").expect("a file");
+        assert_eq!(code(&path), Some(2011));
     }
 
     #[test]

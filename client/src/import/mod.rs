@@ -15,6 +15,7 @@ pub mod node;
 pub mod payments;
 pub mod permits;
 pub mod plan;
+pub mod reason;
 pub mod report;
 pub mod row;
 pub mod table;

@@ -8,7 +8,7 @@ use mingzhang_ledger::crypto::Hash;
 
 use super::entitled::{self, Entitled, Paid, Payee};
 use super::fund::{Account, Book};
-use super::item::{Claim, Content, Note, Skip, Unsent};
+use super::item::{Claim, Content, Note};
 use super::plan::{Draft, Entry, Planner, Under, key_in_batch};
 use super::row::{self, Reading};
 use super::table::{Columns, Row, Table};
@@ -37,9 +37,9 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
     let claim = |row: &Row| {
         let (item, made) = row::id_of(row, file);
         let pair = (row.get("amount"), row.get("currency"));
-        let (money, mut notes, unsent) = currencies.money(pair, &reading.map.notation, reading.strict);
+        let mut stated = currencies.money(pair, &reading.map.notation);
         if made {
-            notes.push(Note::IdSynthesised);
+            stated.notes.push(Note::IdSynthesised);
         }
         let bank_ref = row.get("bank_ref");
         let content = Content::Payment {
@@ -49,10 +49,11 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             purpose: row.get("purpose").to_owned(),
             bank_ref: if bank_ref.is_empty() { item.clone() } else { bank_ref.to_owned() },
         };
-        row::claim(row, &dates, item, (money, notes, unsent), content)
+        row::claim(row, (&dates, reading.strict), item, stated, content)
     };
     let mut claims: Vec<Claim> = table.rows.iter().map(claim).collect();
-    returns(&mut claims);
+    let amounts: Vec<&str> = table.rows.iter().map(|row| row.get("amount")).collect();
+    returns(&mut claims, &amounts);
     Ok(claims)
 }
 
@@ -64,13 +65,13 @@ fn open_key(claim: &Claim) -> Option<(String, String, String)> {
     (!whose.is_empty()).then(|| (programme.clone(), currency, whose.clone()))
 }
 
-/// A negative row without an earlier payment that covers it is no amount.
-fn returns(claims: &mut [Claim]) {
+/// A negative row without an earlier payment that covers it is no amount. What is not sent covers nothing.
+fn returns(claims: &mut [Claim], amounts: &[&str]) {
     let mut order: Vec<usize> = (0..claims.len()).collect();
     order.sort_by_key(|at| (claims.get(*at).and_then(|claim| claim.date), *at));
     let mut open: BTreeMap<(String, String, String), Vec<i128>> = BTreeMap::new();
     for at in order {
-        let Some(claim) = claims.get_mut(at) else { continue };
+        let Some(claim) = claims.get_mut(at).filter(|claim| claim.unsent.is_none()) else { continue };
         let Some(minor) = claim.money.as_ref().map(|money| money.minor) else { continue };
         let key = open_key(claim);
         if minor > 0 {
@@ -79,7 +80,7 @@ fn returns(claims: &mut [Claim]) {
             let last = key.and_then(|key| open.get_mut(&key)?.last_mut());
             match last {
                 Some(left) if *left >= -minor => *left += minor,
-                _ => claim.unsent = Some(Unsent::Skipped(Skip::AmountInvalid)),
+                _ => claim.refuse_negative("amount", amounts.get(at).copied().unwrap_or_default()),
             }
         }
     }

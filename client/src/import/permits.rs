@@ -25,8 +25,9 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
     let table = Table::read(bytes, reading.map, &COLUMNS)?;
     let dates = ["applied", "decided", "issued", "closed"].map(|column| (column, table.dates(reading.map, column)));
     let claim = |row: &Row| {
+        let mut faults = Vec::new();
         let [applied, decided, issued, closed] =
-            [0, 1, 2, 3].map(|at: usize| dates.get(at).and_then(|(column, format)| format.read(row.get(column))));
+            dates.each_ref().map(|(column, format)| row::day(row, (*column, format), &mut faults));
         let (item, made) = row::id_of(row, file);
         let matter = if row.get("matter").is_empty() { reading.name } else { row.get("matter") };
         let content = Content::Permit {
@@ -38,7 +39,7 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             closed,
             ending: ending(row.get("status")),
         };
-        Claim {
+        let mut claim = Claim {
             key: item.clone(),
             item,
             line: row.line,
@@ -46,12 +47,15 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             date: applied,
             money: None,
             notes: if made { vec![Note::IdSynthesised] } else { Vec::new() },
+            faults,
             digest: row::digest(row.values()),
             unsent: row.is_empty().then_some(Unsent::Skipped(Skip::Empty)),
             repeats: false,
             conflicts: Vec::new(),
             content: if row.is_empty() { Content::Nothing } else { content },
-        }
+        };
+        claim.judge_dates(reading.strict);
+        claim
     };
     Ok(table.rows.iter().map(claim).collect())
 }

@@ -11,6 +11,7 @@ use super::Format;
 use super::item::{Claim, Kind, Note, Source, Unsent};
 use super::load::{Opening, Outcome, Standing, Verdict, obstacle};
 use super::plan::Item;
+use super::reason::{self, Reason};
 use crate::output::{Failure, Language, decimal_text, exponent_of};
 
 /// What became of an item.
@@ -293,7 +294,30 @@ impl Report<'_> {
             let title = entry.map_or("", |entry| language.pick(&entry.zh.title, &entry.en.title));
             lines.push(format!("  {}  {count}  {title}", Code(*code)));
         }
+        lines.extend(self.left_out(language));
         lines.join("\n")
+    }
+
+    /// Which rows were not recorded as they stand, and why: reason, count and the first lines of each.
+    fn left_out(&self, language: Language) -> Vec<String> {
+        let mut rows: BTreeMap<Reason, Vec<String>> = BTreeMap::new();
+        let one_file = self.lines.iter().map(|line| line.file).collect::<BTreeSet<_>>().len() < 2;
+        for line in &self.lines {
+            let place =
+                if one_file { line.claim.line.to_string() } else { format!("{}:{}", line.file, line.claim.line) };
+            for reason in line.reasons() {
+                rows.entry(reason).or_default().push(place.clone());
+            }
+        }
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let mut lines: Vec<String> = rows.iter().flat_map(|(reason, places)| reason.lines(places, language)).collect();
+        lines.push(format!(
+            "  {}",
+            language.pick("逐行原因与处理: --report R.jsonl", "each row with its reason and fix: --report R.jsonl")
+        ));
+        lines
     }
 }
 
@@ -310,14 +334,38 @@ fn programmes(outcome: &Outcome) -> Value {
 }
 
 impl Line<'_> {
+    /// Why it was skipped or rejected, and what was noted as unreadable though it was recorded.
+    fn reasons(&self) -> Vec<Reason> {
+        match (self.fate, self.item.unsent, self.code) {
+            (Fate::Skipped, Some(Unsent::Skipped(skip)), _) => vec![Reason::Skipped(skip, self.claim.is_negative())],
+            (Fate::Rejected, _, Some(code)) => vec![Reason::Rejected(code)],
+            (Fate::Applied, ..) => self.claim.notes.iter().filter_map(|note| Reason::of_note(*note)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The source's own words for what was not taken, then what the ledger said.
+    fn detail(&self, language: Language) -> Option<String> {
+        let faults = self.claim.faults.iter().map(|fault| reason::fault_text(fault, language));
+        let parts: Vec<String> = faults.chain(Some(self.detail.clone())).filter(|part| !part.is_empty()).collect();
+        let whole = parts.join("; ");
+        match self.item.unsent {
+            Some(Unsent::Skipped(skip)) if whole.is_empty() => Some(reason::skip_title(skip, language).to_owned()),
+            _ if whole.is_empty() => None,
+            _ => Some(whole),
+        }
+    }
+
     fn json(&self, language: Language) -> Value {
         let skip = match self.item.unsent {
             Some(Unsent::Skipped(reason)) => Some(reason.name()),
             Some(Unsent::Refused(_)) | None => None,
         };
         let main = self.code.or_else(|| self.flags.first().copied());
-        let fix =
-            main.and_then(|code| catalogue().get(&Code(code))).map(|entry| language.pick(&entry.zh.fix, &entry.en.fix));
+        let entry = main.and_then(|code| catalogue().get(&Code(code)));
+        let own = self.claim.faults.first().map(|fault| reason::fix(fault.wrong, language));
+        // What is wrong in the source is mended there; the catalogue speaks of records.
+        let fix = own.or_else(|| entry.map(|entry| language.pick(&entry.zh.fix, &entry.en.fix)));
         json!({
             "item": self.claim.item,
             "kind": self.item.kind.name(),
@@ -327,7 +375,7 @@ impl Line<'_> {
             "result": self.fate.name(),
             "code": self.code.map(|code| Code(code).to_string()),
             "reason": skip,
-            "detail": if self.detail.is_empty() { Value::Null } else { json!(self.detail) },
+            "detail": self.detail(language),
             "fields": self.fields,
             "flags": self.flags.iter().map(|code| Code(*code).to_string()).collect::<Vec<_>>(),
             "notes": self.claim.notes.iter().map(|note| note.name()).collect::<Vec<_>>(),

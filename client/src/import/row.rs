@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use mingzhang_ledger::codec::put_counted;
 use mingzhang_ledger::crypto::{Hash, sha256};
+use mingzhang_ledger::records::calendar::Day;
 
 use super::amount::{self, Notation};
 use super::dates::DateFormat;
-use super::item::{Claim, Content, Money, Note, Skip, Unsent};
+use super::item::{Claim, Content, Fault, Money, Note, Skip, Unsent, Wrong};
 use super::map::Map;
 use super::table::{Row, Table};
 use crate::output::exponent_of;
@@ -21,7 +22,13 @@ pub struct Reading<'a> {
 }
 
 /// The money of a row, what was noted about it, and why it makes no record.
-pub type Stated = (Option<Money>, Vec<Note>, Option<Unsent>);
+#[derive(Debug, Clone, Default)]
+pub struct Stated {
+    pub money: Option<Money>,
+    pub notes: Vec<Note>,
+    pub faults: Vec<Fault>,
+    pub unsent: Option<Unsent>,
+}
 
 /// The currencies that a file states, in capitals.
 #[derive(Debug, Clone, Default)]
@@ -33,32 +40,41 @@ impl Currencies {
         Self(known.collect())
     }
 
-    /// The currency of one amount, and whether it is inherited. A missing one is the file's only other; a misspelt one
-    /// too, but only in historical imports; else the amount is refused with 1011.
-    fn resolve(&self, stated: &str, strict: bool) -> Result<(String, bool), Unsent> {
+    /// The currency of one amount, and whether it is inherited. A missing one is the file's only other. A row stands by
+    /// itself, so that the others say nothing about one that is unknown: it is refused with 1011, as is a missing one
+    /// where the file has several.
+    fn resolve(&self, stated: &str) -> Result<(String, bool), Unsent> {
         let stated = stated.trim().to_ascii_uppercase();
         if exponent_of(&stated).is_some() {
             return Ok((stated, false));
         }
         let mut others = self.0.iter();
         match (others.next(), others.next()) {
-            (Some(only), None) if stated.is_empty() || !strict => Ok((only.clone(), true)),
+            (Some(only), None) if stated.is_empty() => Ok((only.clone(), true)),
             _ => Err(Unsent::Refused(1011)),
         }
     }
 
     /// The money of a row, or why it makes no record.
-    pub fn money(&self, (amount, currency): (&str, &str), notation: &Notation, strict: bool) -> Stated {
-        let (currency, inherited) = match self.resolve(currency, strict) {
+    pub fn money(&self, (amount, currency): (&str, &str), notation: &Notation) -> Stated {
+        let (currency, inherited) = match self.resolve(currency) {
             Ok(found) => found,
-            Err(unsent) => return (None, Vec::new(), Some(unsent)),
+            Err(unsent) => {
+                let faults = vec![Fault::new("currency", currency, Wrong::Currency)];
+                return Stated { faults, unsent: Some(unsent), ..Stated::default() };
+            }
         };
         let notes = if inherited { vec![Note::CurrencyInherited] } else { Vec::new() };
         let exponent = exponent_of(&currency).unwrap_or(0);
         match amount::minor(amount, notation, exponent) {
-            None => (None, notes, Some(Unsent::Skipped(Skip::AmountInvalid))),
-            Some(0) => (Some(Money { currency, minor: 0 }), notes, Some(Unsent::Skipped(Skip::ZeroAmount))),
-            Some(minor) => (Some(Money { currency, minor }), notes, None),
+            None => {
+                let faults = vec![Fault::new("amount", amount, Wrong::Amount)];
+                Stated { money: None, notes, faults, unsent: Some(Unsent::Skipped(Skip::AmountInvalid)) }
+            }
+            Some(minor) => {
+                let unsent = (minor == 0).then_some(Unsent::Skipped(Skip::ZeroAmount));
+                Stated { money: Some(Money { currency, minor }), notes, faults: Vec::new(), unsent }
+            }
         }
     }
 }
@@ -95,23 +111,40 @@ pub fn programme_of(row: &Row, name: &str) -> String {
     if stated.is_empty() { name.to_owned() } else { stated.to_owned() }
 }
 
+/// The day in a column; a text that is none is kept among the faults.
+pub fn day(row: &Row, (column, format): (&'static str, &DateFormat), faults: &mut Vec<Fault>) -> Option<Day> {
+    let text = row.get(column);
+    let day = format.read(text);
+    if day.is_none() && !text.is_empty() {
+        faults.push(Fault::new(column, text, Wrong::Date));
+    }
+    day
+}
+
 /// A row as a claim, as donations and payments read it; an empty row claims nothing.
-pub fn claim(row: &Row, dates: &DateFormat, item: String, money: Stated, content: Content) -> Claim {
-    let (money, notes, unsent) = money;
-    Claim {
+pub fn claim(row: &Row, (dates, strict): (&DateFormat, bool), item: String, stated: Stated, content: Content) -> Claim {
+    let Stated { money, notes, mut faults, unsent } = stated;
+    let date = day(row, ("date", dates), &mut faults);
+    let mut claim = Claim {
         key: item.clone(),
         item,
         line: row.line,
         batch: row.get("batch").to_owned(),
-        date: dates.read(row.get("date")),
+        date,
         money,
         notes,
+        faults,
         digest: digest(row.values()),
         unsent: if row.is_empty() { Some(Unsent::Skipped(Skip::Empty)) } else { unsent },
         repeats: false,
         conflicts: Vec::new(),
         content: if row.is_empty() { Content::Nothing } else { content },
+    };
+    if row.is_empty() {
+        claim.faults.clear();
     }
+    claim.judge_dates(strict);
+    claim
 }
 
 #[cfg(test)]
@@ -122,17 +155,19 @@ mod tests {
     fn a_currency_is_inherited_or_refused_never_repaired() {
         let one = Currencies::of(["MXN", "mxn", "", "MNX"].into_iter());
         let two = Currencies::of(["MXN", "USD"].into_iter());
-        assert_eq!(one.resolve("mxn", true), Ok(("MXN".to_owned(), false)));
-        assert_eq!(one.resolve("", true), Ok(("MXN".to_owned(), true)));
-        assert_eq!(one.resolve("MNX", false), Ok(("MXN".to_owned(), true)));
-        assert_eq!(one.resolve("MNX", true), Err(Unsent::Refused(1011)));
-        assert_eq!(two.resolve("", false), Err(Unsent::Refused(1011)));
+        assert_eq!(one.resolve("mxn"), Ok(("MXN".to_owned(), false)));
+        assert_eq!(one.resolve(""), Ok(("MXN".to_owned(), true)));
+        assert_eq!(one.resolve("MNX"), Err(Unsent::Refused(1011)));
+        assert_eq!(two.resolve(""), Err(Unsent::Refused(1011)));
+        let refused = one.money(("5.00", "XYZ"), &Notation::default());
+        assert_eq!((refused.money, refused.unsent), (None, Some(Unsent::Refused(1011))));
+        assert_eq!(refused.faults, [Fault::new("currency", "XYZ", Wrong::Currency)]);
     }
 
     #[test]
     fn rows_without_money_are_skipped() {
         let currencies = Currencies::of(["CNY"].into_iter());
-        let skip = |text| currencies.money((text, "CNY"), &Notation::default(), false).2;
+        let skip = |text| currencies.money((text, "CNY"), &Notation::default()).unsent;
         assert_eq!(skip("0.00"), Some(Unsent::Skipped(Skip::ZeroAmount)));
         assert_eq!(skip("n/a"), Some(Unsent::Skipped(Skip::AmountInvalid)));
         assert_eq!(skip("0.01"), None);

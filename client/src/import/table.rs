@@ -3,9 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mingzhang_ledger::outcome::Code;
+
 use super::dates::DateFormat;
 use super::map::Map;
 use crate::output::Failure;
+
+/// A file that is not of the expected form.
+const UNREADABLE: Code = Code(2011);
+/// Most lines that a refusal names.
+const MAX_NAMED: usize = 10;
 
 /// One row: our columns that have a value, trimmed.
 #[derive(Debug, Clone)]
@@ -46,13 +53,17 @@ pub struct Columns {
 impl Table {
     pub fn read(bytes: &[u8], map: &Map, columns: &Columns) -> Result<Self, String> {
         let text = decode(bytes, map.encoding.as_deref())?;
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
         let header = reader.headers().map_err(|error| error.to_string())?.clone();
         let sources = sources(&header, map, columns)?;
-        let mut rows = Vec::new();
+        let (mut rows, mut faults) = (Vec::new(), Vec::new());
         for record in reader.records() {
-            let record = record.map_err(|error| line_of(&error))?;
+            let record = record.map_err(|error| error.to_string())?;
             let line = record.position().map_or(0, csv::Position::line);
+            if record.len() != header.len() {
+                faults.push(format!("line {line}: {} value(s) for {} columns", record.len(), header.len()));
+                continue;
+            }
             let mut values = BTreeMap::new();
             for (ours, theirs) in &sources {
                 let parts: Vec<&str> = theirs.iter().filter_map(|at| record.get(*at)).collect();
@@ -66,6 +77,9 @@ impl Table {
                 values.extend(constants);
             }
             rows.push(Row { line, values });
+        }
+        if !faults.is_empty() {
+            return Err(listed(&faults));
         }
         let columns = sources.into_keys().chain(map.constants.keys().cloned()).collect();
         Ok(Self { rows, columns })
@@ -102,11 +116,13 @@ fn sources(header: &csv::StringRecord, map: &Map, columns: &Columns) -> Result<B
     Ok(found)
 }
 
-fn line_of(error: &csv::Error) -> String {
-    let line = error.position().map(csv::Position::line);
-    match line {
-        Some(line) => format!("line {line}: {error}"),
-        None => error.to_string(),
+/// The first faults of a file, and how many more there are.
+fn listed(faults: &[String]) -> String {
+    let named: Vec<&str> = faults.iter().take(MAX_NAMED).map(String::as_str).collect();
+    let named = named.join("; ");
+    match faults.len().saturating_sub(MAX_NAMED) {
+        0 => named,
+        more => format!("{named}; and {more} more lines"),
     }
 }
 
@@ -120,16 +136,17 @@ fn decode(bytes: &[u8], label: Option<&str>) -> Result<String, String> {
     };
     let (text, used, damaged) = encoding.decode(bytes);
     if damaged {
-        let good: usize =
-            text.chars().take_while(|char| *char != char::REPLACEMENT_CHARACTER).filter(|c| *c == '\n').count();
-        return Err(format!("line {}: bytes that are not {}; name the encoding in a map", good + 1, used.name()));
+        let lines = (1..).zip(text.split('\n')).filter(|(_, line)| line.contains(char::REPLACEMENT_CHARACTER));
+        let faults: Vec<String> =
+            lines.map(|(line, _): (u64, _)| format!("line {line}: bytes that are not {}", used.name())).collect();
+        return Err(format!("{}; name the encoding in a map", listed(&faults)));
     }
     Ok(text.into_owned())
 }
 
 /// The failure that a fault in a file is.
 pub fn unreadable(file: &str, fault: &str) -> Failure {
-    Failure::usage(format!("{file}: {fault}; nothing was sent"))
+    Failure::coded(UNREADABLE, format!("{file}: {fault}; nothing was sent"))
 }
 
 #[cfg(test)]
@@ -172,6 +189,11 @@ mod tests {
     fn a_broken_file_names_its_line() {
         let fault = Table::read(b"id,amount\n1,2\n3\n", &Map::default(), &COLUMNS).expect_err("a short row");
         assert!(fault.starts_with("line 3:"), "{fault}");
+        let fault = Table::read(b"id,amount\n1,2\n3\n4,5,6\n", &Map::default(), &COLUMNS).expect_err("two bad rows");
+        assert_eq!(fault, "line 3: 1 value(s) for 2 columns; line 4: 3 value(s) for 2 columns");
+        let many = format!("id,amount\n{}", "3\n".repeat(12));
+        let fault = Table::read(many.as_bytes(), &Map::default(), &COLUMNS).expect_err("many bad rows");
+        assert!(fault.contains("line 11:") && fault.ends_with("and 2 more lines"), "{fault}");
         let fault = Table::read(b"id,x\n", &Map::default(), &COLUMNS).expect_err("no amount");
         assert!(fault.contains("amount"), "{fault}");
     }

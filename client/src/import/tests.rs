@@ -24,6 +24,8 @@ use super::report::{Report, make};
 use super::{Format, read};
 use crate::output::Failure;
 
+mod bad_rows;
+
 /// 2026-11-25.
 const TODAY: Day = Day(20_782);
 const RECORDS_OF_A_BLOCK: usize = 500;

@@ -1,7 +1,7 @@
 //! Keeps docs/RECORDS.md and its Chinese twin true: their tables are exactly what the schema says. A row that is missing
 //! or wrong is printed as it must be.
 
-use super::schema::{Area, COMMON, Field, FieldKind, RecordType};
+use super::schema::{Area, COMMON, Field, FieldKind, RecordType, spelled};
 
 const PAGES: [(&str, &str); 2] = [
     ("docs/RECORDS.md", include_str!("../../../docs/RECORDS.md")),
@@ -26,7 +26,7 @@ fn kind_text(kind: FieldKind) -> String {
         FieldKind::Currency => "cur".into(),
         FieldKind::Code => "code".into(),
         FieldKind::Declared => "declared code".into(),
-        FieldKind::OneOf(codes) => codes.join("/"),
+        FieldKind::OneOf(codes) => spelled(codes).join("/"),
         FieldKind::Text => "text".into(),
         FieldKind::Person => "person".into(),
         FieldKind::Recipient => "recipient".into(),

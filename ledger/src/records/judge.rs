@@ -12,6 +12,7 @@ use super::role::Role;
 use super::scene::{Scene, Verdict, reject};
 use super::schema::{Area, FieldKind, RecordType, Unique};
 use super::waiting::Need;
+use crate::outcome::Code;
 use crate::state::StateFault;
 
 /// All rules over the scene's record, in their order; then it takes effect, or waits for the needs that are returned.
@@ -96,10 +97,10 @@ fn references_exist(scene: &mut Scene<'_>) -> Verdict {
         let FieldKind::Ref(kinds) = found.kind else { continue };
         let right_kind = kinds.is_empty() || leaf.object.as_ref().is_some_and(|object| kinds.contains(&object.kind()));
         if !right_kind {
-            return reject(3002, format!("{}: {} is a {}", found.field, found.reference, leaf.record_type));
+            return reject(3002, format!("{}: {} {}", found.field, found.reference, unfit(leaf)));
         }
         if !kinds.is_empty() && !leaf.in_effect() {
-            return reject(3002, format!("{}: {} is not in effect", found.field, found.reference));
+            return reject(3002, format!("{}: {} {}", found.field, found.reference, unfit(leaf)));
         }
     }
     for agency in &mentions.agencies {
@@ -108,6 +109,19 @@ fn references_exist(scene: &mut Scene<'_>) -> Verdict {
         }
     }
     declared_subject_is_its_refs(scene, &mentions.references)
+}
+
+/// Why a record that exists cannot be referred to.
+fn unfit(leaf: &RecordLeaf) -> String {
+    match leaf.waiting.as_deref() {
+        _ if leaf.outcome != 0 => format!("was rejected ({}) and stands for nothing", Code(leaf.outcome)),
+        Some(waiting) if waiting.is_open() => {
+            let wanted: Vec<String> = waiting.outstanding().map(|(_, need)| need.by()).collect();
+            format!("waits for approval by {}", wanted.join(" and "))
+        }
+        Some(waiting) if !waiting.is_effective() => "ended without taking effect".to_owned(),
+        Some(_) | None => format!("is of type {}, which does not fit here", leaf.record_type),
+    }
 }
 
 fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Reference]) -> Verdict {

@@ -194,3 +194,14 @@ fn nothing(_: &mut Scene<'_>) -> Verdict {
 fn no_approvers(_: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     Ok(Vec::new())
 }
+
+/// Codes for people: of those that differ in case alone, the first.
+pub fn spelled(codes: &[&'static str]) -> Vec<&'static str> {
+    let mut spelled: Vec<&'static str> = Vec::new();
+    for code in codes {
+        if !spelled.iter().any(|known| known.eq_ignore_ascii_case(code)) {
+            spelled.push(code);
+        }
+    }
+    spelled
+}

@@ -3,7 +3,7 @@
 use super::calendar::Day;
 use super::role::Role;
 use super::scan;
-use super::schema::{COMMON, Field, FieldKind, MAX_CODE_BYTES, MAX_LIST_ITEMS, MAX_TEXT_BYTES, RecordType};
+use super::schema::{COMMON, Field, FieldKind, MAX_CODE_BYTES, MAX_LIST_ITEMS, MAX_TEXT_BYTES, RecordType, spelled};
 use crate::codec::Value;
 use crate::crypto::PublicKey;
 use crate::outcome::Refusal;
@@ -58,6 +58,10 @@ fn wrong(field: &str, wanted: &str) -> Refusal {
     Refusal::new(1004, format!("{field}: {wanted}"))
 }
 
+fn none_of(field: &str, value: &str, wanted: &[&str]) -> Refusal {
+    Refusal::new(1004, format!("{field}: \"{}\" is none of {}", shown(value), wanted.join(", ")))
+}
+
 fn check(field: &Field, kind: FieldKind, value: &Value) -> Result<(), Refusal> {
     let name = field.name;
     let must = |holds: bool, wanted: &str| if holds { Ok(()) } else { Err(wrong(name, wanted)) };
@@ -87,8 +91,10 @@ fn check(field: &Field, kind: FieldKind, value: &Value) -> Result<(), Refusal> {
         },
         FieldKind::Code => code(name, text()?).and_then(|()| scan::check(name, text()?)),
         FieldKind::Declared => code(name, text()?),
-        FieldKind::OneOf(codes) => must(codes.contains(&text()?), &format!("one of {}", codes.join(", "))),
-        FieldKind::Role => must(Role::from_code(text()?).is_some(), "a role"),
+        FieldKind::OneOf(codes) if codes.contains(&text()?) => Ok(()),
+        FieldKind::OneOf(codes) => Err(none_of(name, text()?, &spelled(codes))),
+        FieldKind::Role if Role::from_code(text()?).is_some() => Ok(()),
+        FieldKind::Role => Err(none_of(name, text()?, &Role::ALL.map(Role::code))),
         FieldKind::Text => {
             let limit = format!("1 to {MAX_TEXT_BYTES} bytes without control characters");
             let plain = !text()?.is_empty() && text()?.len() <= MAX_TEXT_BYTES && !text()?.contains(char::is_control);
@@ -136,4 +142,26 @@ fn code(name: &str, code: &str) -> Result<(), Refusal> {
 /// At most 40 characters of a value, for a message.
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::record_type;
+
+    #[test]
+    fn mz_1004_names_the_value_and_each_code_that_would_do_once() {
+        let told = |kind: &str, field: &str, value: &str| {
+            let kind = record_type(kind).expect("a record type");
+            let refusal = body(kind, &Value::text_map([(field, Value::text(value))])).expect_err("refused");
+            assert_eq!(refusal.code.0, 1004);
+            refusal.detail
+        };
+        let detail = told("matter_define", "decider_role", "boss");
+        assert!(detail.starts_with("decider_role: \"boss\" is none of "), "{detail}");
+        assert!(detail.contains("decider, ") && detail.contains("finance, "), "{detail}");
+        let detail = told("account_open", "account_kind", "POT");
+        assert!(detail.starts_with("account_kind: \"POT\" is none of SOURCE, "), "{detail}");
+        assert!(detail.ends_with("LAPSED"), "{detail}");
+    }
 }

@@ -42,6 +42,11 @@ impl Need {
         Self { agency: None, role }
     }
 
+    /// For a sentence: by whom.
+    pub fn by(&self) -> String {
+        format!("{} ({})", self.agency.as_deref().unwrap_or("another agency"), self.role.code())
+    }
+
     fn fits_agency(&self, agency: &str, proposer: &str) -> bool {
         self.agency.as_deref().map_or(agency != proposer, |wanted| wanted == agency)
     }

@@ -77,6 +77,22 @@ pub fn issue(scene: &mut Scene<'_>) -> Verdict {
     Ok(scene.put(&reference, Object::Case(case))?)
 }
 
+/// 3009, then 3011 and the rest: a live licence is not issued for a time that is over.
+pub fn issue_in_sequence(scene: &mut Scene<'_>) -> Verdict {
+    ends_later(scene)?;
+    super::in_sequence(scene, Step::Issue)
+}
+
+/// 3009: what is issued or prolonged now ends no earlier than it begins.
+fn ends_later(scene: &mut Scene<'_>) -> Verdict {
+    let Some(until) = scene.record.find::<Day>("valid_until") else { return Ok(()) };
+    let effective = scene.record.effective;
+    if scene.mode == Mode::Live && until < effective {
+        return reject(3009, format!("valid until {until}, effective {effective}"));
+    }
+    Ok(())
+}
+
 /// 撤销 and 吊销 take a second head of the same agency.
 pub fn second_head(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     match new_state(scene)? {
@@ -114,6 +130,9 @@ pub fn change_in_sequence(scene: &mut Scene<'_>) -> Verdict {
         return reject(3011, format!("case {reference} is {} and has no licence", case.state.name()));
     };
     let licence = licence(scene, &licence_ref)?;
+    if new_state(scene)? == LicenceState::Valid {
+        ends_later(scene)?;
+    }
     if scene.mode == Mode::Live && !licence.state.is_open() {
         return reject(3011, format!("licence {} is {}", licence.licence_no, licence.state.name()));
     }

@@ -172,7 +172,7 @@ pub const TYPES: &[RecordType] = &[
         ],
         entitled: matters_agency,
         check: licence::check_issue,
-        sequence: |scene| in_sequence(scene, Step::Issue),
+        sequence: licence::issue_in_sequence,
         take_effect: licence::issue,
         ..CASE
     },
@@ -241,10 +241,13 @@ fn filers_agency(scene: &mut Scene<'_>) -> Verdict {
 
 /// 3009 and 3011.
 fn in_sequence(scene: &mut Scene<'_>, step: Step) -> Verdict {
-    let (_, case) = case(scene)?;
+    let (reference, case) = case(scene)?;
     not_before_latest(scene, &case)?;
     if scene.mode == Mode::Live && !transition::is_possible(case.state, step) {
-        return reject(3011, format!("a {} case, {}", case.state.name(), scene.record.kind.name));
+        return reject(
+            3011,
+            format!("case {reference} is {}; {} does not follow from there", case.state.name(), scene.record.kind.name),
+        );
     }
     Ok(())
 }

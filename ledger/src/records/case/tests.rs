@@ -309,3 +309,26 @@ fn revoking_takes_two_heads_and_ends_the_licence() {
     assert_eq!(licence_of(&stage, "civil/L").state, LicenceState::Revoked);
     stage.expect(3011, "civil/head", "licence_change", "restore", change("valid"));
 }
+
+#[test]
+fn mz_3009_a_licence_is_not_issued_or_prolonged_into_the_past() {
+    let mut stage = reviewed(20);
+    stage.apply("civil/decider", "case_decide", "decide", decision("town/C", true));
+    let until = |day: &str| ("valid_until", text(day));
+    let with_end = |day: &str| licence("town/C", "LIC-1").into_iter().chain([until(day)]).collect::<Fields>();
+    stage.expect(3009, "civil/decider", "licence_issue", "L-1", with_end("2020-01-01"));
+    stage.expect(3009, "civil/decider", "licence_issue", "L-2", with_end("2026-05-31"));
+    stage.apply("civil/decider", "licence_issue", "L", with_end("2026-06-01"));
+    let change =
+        |status: &str| with("town/C", vec![("status", text(status)), ("reason", text("x")), until("2020-01-01")]);
+    stage.expect(3009, "civil/head", "licence_change", "change-1", change("valid"));
+    stage.apply("civil/head", "licence_change", "change-2", change("expired"));
+}
+
+#[test]
+fn mz_3011_says_where_the_case_stands() {
+    let mut stage = issued();
+    let again = stage.submit("civil/decider", "case_decide", "again", decision("town/C", true));
+    assert_eq!(again.outcome, 3011);
+    assert_eq!(again.detail, "case town/C is issued; case_decide does not follow from there");
+}

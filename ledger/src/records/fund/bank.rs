@@ -6,7 +6,9 @@ use super::account::AccountKind;
 use super::book::{self, Place};
 use super::movement::{self, Movement, MovementKind, MovementState, Payment, Posting};
 use super::rules::{self, Part};
+use super::shown::money;
 use super::sums::Step;
+use crate::records::calendar::Day;
 use crate::records::object::{Kind, Mode, Object, Ref};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
@@ -30,7 +32,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::AgentBank],
         entitled: by_bank,
         check: can_confirm,
-        sequence: |scene| rules::follows(scene, "movement"),
+        sequence: booked_in_its_years,
         take_effect: confirm,
         ..RecordType::BASE
     },
@@ -42,7 +44,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::AgentBank],
         entitled: by_bank,
         check: can_confirm_income,
-        sequence: |scene| rules::follows(scene, "movement"),
+        sequence: booked_by_now,
         take_effect: confirm,
         ..RecordType::BASE
     },
@@ -132,6 +134,28 @@ fn can_confirm_income(scene: &mut Scene<'_>) -> Verdict {
     rules::bank_reference_is_new(scene)
 }
 
+/// 3007 for the bank's own day: what is booked has happened. Then 3009 as for every record.
+fn booked_by_now(scene: &mut Scene<'_>) -> Verdict {
+    let (booked, recorded): (Day, Day) = (scene.record.need("booked")?, scene.record.recorded);
+    if booked > recorded {
+        return reject(3007, format!("booked {booked}, recorded {recorded}"));
+    }
+    rules::follows(scene, "movement")
+}
+
+/// 3009 too: nothing of a programme is paid before its first year. A day before the request is let in, for should a bank
+/// have paid too early, that must be told; and an income may reach the bank before there is a programme.
+fn booked_in_its_years(scene: &mut Scene<'_>) -> Verdict {
+    booked_by_now(scene)?;
+    let booked: Day = scene.record.need("booked")?;
+    let (_, programme) = rules::programme_of_movement(scene, "movement")?;
+    let first = programme.years.iter().min().copied().unwrap_or(0);
+    if i64::from(booked.year()) < i64::try_from(first).unwrap_or(i64::MAX) {
+        return reject(3009, format!("booked {booked}, the programme's first year is {first}"));
+    }
+    Ok(())
+}
+
 fn of_kind(scene: &mut Scene<'_>, fits: fn(MovementKind) -> bool) -> Verdict {
     let reference: Ref = scene.record.need("movement")?;
     let movement = book::movement(scene, &reference)?;
@@ -184,13 +208,16 @@ pub fn back(scene: &mut Scene<'_>, payment: Ref, amount: u64) -> Verdict<TakeBac
 }
 
 /// 3215: returns and recoveries stay within what was paid.
-pub fn within_paid(scene: &Scene<'_>, original: &Movement, amount: u64) -> Verdict {
+pub fn within_paid(scene: &mut Scene<'_>, original: &Movement, amount: u64) -> Verdict {
     let Some(payment) = &original.payment else { return Ok(()) };
     let back = payment.returned.saturating_add(payment.recovered);
     let paid = if original.state == MovementState::Posted { original.amount() } else { 0 };
     if scene.mode != Mode::Live || back.saturating_add(amount) <= paid {
         return Ok(());
     }
+    let programme = &original.programme;
+    let (paid, back) = (money(scene, programme, paid)?, money(scene, programme, back)?);
+    let amount = money(scene, programme, amount)?;
     reject(3215, format!("paid {paid}, came back {back}, now {amount}"))
 }
 

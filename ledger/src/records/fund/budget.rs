@@ -6,6 +6,7 @@ use super::entitlement;
 use super::movement::{self, Movement, MovementKind, Posting};
 use super::programme::{Programme, TREASURY};
 use super::rules::{self, Legs, Part};
+use super::shown::money;
 use crate::records::calendar::Day;
 use crate::records::object::{Kind, Mode, Ref};
 use crate::records::role::Role;
@@ -163,12 +164,14 @@ fn is_child(parent: &Ref, above: &Account, (child, below): (&Ref, &Account)) -> 
 }
 
 /// 3202 on `allot`: what is passed down stays within what came in.
-fn children_fit(scene: &Scene<'_>, legs: &Legs) -> Verdict {
+fn children_fit(scene: &mut Scene<'_>, legs: &Legs) -> Verdict {
     let passed = legs.debit.passed_down.saturating_sub(legs.own).saturating_add(legs.posting.amount);
     let received = legs.debit.sums.credits_posted;
     if scene.mode != Mode::Live || passed <= received {
         return Ok(());
     }
+    let programme = &legs.debit.programme;
+    let (passed, received) = (money(scene, programme, passed)?, money(scene, programme, received)?);
     reject(3202, format!("children of {} would hold {passed}, it received {received}", legs.posting.debit))
 }
 
@@ -193,12 +196,14 @@ fn can_recall(scene: &mut Scene<'_>) -> Verdict {
 }
 
 /// 3202 on `recall`: committed and passed-down money is not there to be recalled.
-fn uncommitted(scene: &Scene<'_>, legs: &Legs) -> Verdict {
+fn uncommitted(scene: &mut Scene<'_>, legs: &Legs) -> Verdict {
     let free = legs.debit.sums.available().saturating_add(legs.own);
     if scene.mode != Mode::Live || legs.posting.amount <= free {
         return Ok(());
     }
-    reject(3202, format!("{}: uncommitted {free}, recalled {}", legs.posting.debit, legs.posting.amount))
+    let programme = &legs.debit.programme;
+    let (free, recalled) = (money(scene, programme, free)?, money(scene, programme, legs.posting.amount)?);
+    reject(3202, format!("{}: uncommitted {free}, recalled {recalled}", legs.posting.debit))
 }
 
 fn plan_recall(scene: &mut Scene<'_>) -> Verdict<Movement> {
@@ -257,6 +262,8 @@ fn within_budget(scene: &mut Scene<'_>, legs: &Legs, award: &Ref) -> Verdict {
     if legs.debit.assumed || wanted <= budget {
         return Ok(());
     }
+    let programme = &legs.debit.programme;
+    let (wanted, budget) = (money(scene, programme, wanted)?, money(scene, programme, budget)?);
     scene.reject_or_flag(3208, format!("{award} needs {wanted}, its budget {} is {budget}", legs.posting.debit))
 }
 

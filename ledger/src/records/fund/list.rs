@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use super::book;
 use super::entitlement::Usage;
 use super::rules::{self, Part};
+use super::shown::money_text;
 use crate::crypto::Hash;
 use crate::records::calendar::Day;
 use crate::records::object::{Kind, Mode, Object, Person, Ref, Subject};
@@ -174,10 +175,12 @@ fn can_publish(scene: &mut Scene<'_>) -> Verdict {
     let (count, total): (u64, u64) = (scene.record.need("count")?, scene.record.need("total")?);
     let standard: u64 = scene.record.need("standard_minor")?;
     if programme.standard_minor.is_some_and(|agreed| agreed != standard) {
-        let agreed = programme.standard_minor.unwrap_or(standard);
+        let agreed = money_text(programme.standard_minor.unwrap_or(standard), &programme.currency);
+        let standard = money_text(standard, &programme.currency);
         return reject(3217, format!("standard {standard}, the programme's is {agreed}"));
     }
     if count == 0 || standard == 0 || total.checked_rem(standard) != Some(0) {
+        let (standard, total) = (money_text(standard, &programme.currency), money_text(total, &programme.currency));
         return reject(3217, format!("{count} lines of {standard} each cannot add up to {total}"));
     }
     Ok(())

@@ -26,6 +26,7 @@ pub mod receipt;
 pub mod recovery;
 pub mod returned;
 pub mod rules;
+pub mod shown;
 pub mod standing;
 pub mod sums;
 pub mod year;

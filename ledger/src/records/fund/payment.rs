@@ -14,6 +14,7 @@ use super::movement::{self, Movement, MovementKind, Payment, Posting};
 use super::pattern::{self, Pattern};
 use super::programme::Programme;
 use super::rules::{self, Part};
+use super::shown::{money, money_text};
 use crate::codec::Value;
 use crate::crypto::Hash;
 use crate::records::object::{Kind, Mode, Object, Person, Ref};
@@ -152,6 +153,9 @@ pub fn within_value(scene: &mut Scene<'_>, award: &Ref, amount: u64) -> Verdict 
     if claimed <= value {
         return Ok(());
     }
+    let programme = entitlement.programme().clone();
+    let [value, before, amount] = [value, before, amount].map(|minor| money(scene, &programme, minor));
+    let (value, before, amount) = (value?, before?, amount?);
     scene.reject_or_flag(3207, format!("{award}: value {value}, paid and reserved {before}, asked {amount}"))
 }
 
@@ -233,15 +237,16 @@ fn within_list(scene: &mut Scene<'_>, request: &Request) -> Verdict {
     let amount = request.posting.amount;
     let due = proof.units.checked_mul(list.standard_minor);
     if due != Some(amount) || proof.amount != amount {
-        let (units, standard) = (proof.units, list.standard_minor);
-        return reject(
-            3217,
-            format!("{units} units of {standard} are due, the line says {}, asked {amount}", proof.amount),
-        );
+        let shown = |minor| money_text(minor, &request.programme.1.currency);
+        let (units, standard) = (proof.units, shown(list.standard_minor));
+        let (stated, asked) = (shown(proof.amount), shown(amount));
+        return reject(3217, format!("{units} units of {standard} are due, the line says {stated}, asked {asked}"));
     }
     let before = list.usage.claimed.saturating_sub(rules::own_amount(scene)?);
     if before.saturating_add(amount) > list.total {
-        return reject(3217, format!("list {}: total {}, claimed {before}", request.award, list.total));
+        let shown = |minor| money_text(minor, &request.programme.1.currency);
+        let (total, before, asked) = (shown(list.total), shown(before), shown(amount));
+        return reject(3217, format!("list {}: total {total}, claimed {before}, asked {asked}", request.award));
     }
     Ok(())
 }

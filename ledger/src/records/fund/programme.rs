@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 
 use super::book;
 use super::rules::{self, Part};
+use super::shown::money_text;
 use super::sums::Sums;
 use crate::records::object::{Kind, Mode, Object, Ref};
 use crate::records::role::Role;
@@ -226,6 +227,7 @@ fn can_close(scene: &mut Scene<'_>) -> Verdict {
     }
     let (held, reserved) = (programme.held.credits_posted, programme.held.debits_pending);
     let left = held.saturating_sub(programme.held.debits_posted);
+    let (left, reserved) = (money_text(left, &programme.currency), money_text(reserved, &programme.currency));
     reject(3221, format!("programme {reference}: {left} left in its accounts, {reserved} reserved"))
 }
 

@@ -6,6 +6,7 @@ use super::bank;
 use super::book;
 use super::movement::{MovementKind, MovementState};
 use super::rules::{self, Part};
+use super::shown::money;
 use crate::records::object::{Kind, Mode, Object, Ref, Subject};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
@@ -113,7 +114,9 @@ fn can_receive(scene: &mut Scene<'_>) -> Verdict {
     rules::earmarked(&legs)?;
     bank::within_paid(scene, &back.original, amount)?;
     if scene.mode == Mode::Live && order.received.saturating_add(amount) > order.amount {
-        let (claimed, received) = (order.amount, order.received);
+        let programme = &back.original.programme;
+        let (claimed, received) = (money(scene, programme, order.amount)?, money(scene, programme, order.received)?);
+        let amount = money(scene, programme, amount)?;
         return reject(3215, format!("{reference} claims {claimed}, received {received}, now {amount}"));
     }
     bank::returnable(scene, &legs)

@@ -7,6 +7,7 @@ use super::book::{self, Place};
 use super::movement::{self, Movement, MovementKind, MovementState, Payment, Posting};
 use super::payment;
 use super::rules::{self, Part};
+use super::shown::money;
 use crate::records::object::{Kind, Mode, Ref};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
@@ -121,6 +122,9 @@ fn within_returns(scene: &mut Scene<'_>, again: &Again) -> Verdict {
     if scene.mode != Mode::Live || before.saturating_add(amount) <= returned {
         return Ok(());
     }
+    let programme = &again.earlier.programme;
+    let (returned, before) = (money(scene, programme, returned)?, money(scene, programme, before)?);
+    let amount = money(scene, programme, amount)?;
     reject(3223, format!("{}: returned {returned}, reissued {before}, now {amount}", again.original))
 }
 

@@ -7,6 +7,7 @@ use super::account::{Account, AccountKind, earmarks_agree};
 use super::book::{self, Place};
 use super::movement::{self, Movement, MovementState, Posting};
 use super::programme::Programme;
+use super::shown::money;
 use crate::records::object::{Mode, Ref, Subject};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
@@ -67,6 +68,8 @@ pub fn covered(scene: &mut Scene<'_>, legs: &Legs) -> Verdict {
     if !legs.debit.kind.is_limited() || said || unstated || amount <= available {
         return Ok(());
     }
+    let programme = &legs.debit.programme;
+    let (available, amount) = (money(scene, programme, available)?, money(scene, programme, amount)?);
     scene.reject_or_flag(3201, format!("account {}: available {available}, asked {amount}", legs.posting.debit))
 }
 

@@ -7,6 +7,7 @@ use super::book::{self, Place};
 use super::movement::{self, Movement, MovementKind, Posting};
 use super::programme::Programme;
 use super::rules::{self, Part};
+use super::shown::money;
 use crate::records::object::{Kind, Object, Ref};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
@@ -67,6 +68,7 @@ fn can_close(scene: &mut Scene<'_>) -> Verdict {
     let left = closing.fold(0u64, |sum, (_, account)| sum.saturating_add(account.sums.available()));
     let carry: u64 = scene.record.need("carry_minor")?;
     if carry > left {
+        let (left, carry) = (money(scene, &reference, left)?, money(scene, &reference, carry)?);
         return reject(3201, format!("{left} is left in {year}, carried {carry}"));
     }
     rules::programme_open(&reference, &programme)?;

@@ -58,6 +58,17 @@ fn references_exist_are_of_the_right_kind_and_in_effect() {
     later.push(("agency", text("town")));
     stage.apply("finance/1", "account_open", "LATER", later);
     stage.expect(3002, "finance/1", "allot", "AL-3", with("finance/LATER"));
+    let waits = stage.submit("finance/1", "allot", "AL-7", with("finance/LATER"));
+    let wanted = "from: finance/LATER waits for approval by finance (finance)".to_owned();
+    assert_eq!((waits.outcome, waits.detail), (3002, wanted));
+    let kind = stage.submit("finance/1", "allot", "AL-4", with("civil/P"));
+    assert_eq!(kind.detail, "from: civil/P is of type programme_open, which does not fit here");
+    let rejected = stage.submit("finance/1", "allot", "AL-5", with("finance/AL-1"));
+    assert_eq!(rejected.detail, "from: finance/AL-1 was rejected (MZ-3002) and stands for nothing");
+    let fields = stage.digest_of("finance/LATER").into_iter().chain([("reason", text("no"))]).collect();
+    stage.apply("finance/2", "reject", "RJ", fields);
+    let ended = stage.submit("finance/1", "allot", "AL-6", with("finance/LATER"));
+    assert_eq!(ended.detail, "from: finance/LATER ended without taking effect");
     let mut nobody = programme_fields("CNY");
     nobody.retain(|(name, _)| *name != "bank");
     nobody.push(("bank", text("nobody")));

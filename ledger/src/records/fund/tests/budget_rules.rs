@@ -198,3 +198,18 @@ fn a_second_finance_officer_releases_large_amounts() {
     assert_eq!(state_of(&stage, "civil/PAY-2"), MovementState::Released);
     assert_balanced(&stage, "live");
 }
+
+#[test]
+fn reasons_show_money_as_people_write_it() {
+    let mut stage = funded();
+    let told = |stage: &mut Stage, officer: &str, kind: &str, id: &str, fields: Vec<(&str, Value)>| {
+        stage.submit(officer, kind, id, fields).detail
+    };
+    let detail = told(&mut stage, "finance/1", "allot", "A-1", allotment(200_100));
+    assert_eq!(detail, "children of finance/P-APP would hold 2,081.00 CNY, it received 100.00 CNY");
+    grant(&mut stage, "H", 2, 4_000);
+    let detail = told(&mut stage, "civil/1", "commit", "CM-2", commitment("H", 3_001));
+    assert_eq!(detail, "account finance/P-ALL: available 30.00 CNY, asked 30.01 CNY");
+    let detail = told(&mut stage, "civil/1", "payment_request", "PAY", payment("G", 1, 123_456));
+    assert_eq!(detail, "civil/G: value 50.00 CNY, paid and reserved 0.00 CNY, asked 1,234.56 CNY");
+}

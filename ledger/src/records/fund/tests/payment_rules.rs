@@ -217,3 +217,14 @@ fn a_party_is_paid_to_the_account_that_it_registered() {
     stage.expect(3211, "civil/1", "payment_request", "PAY-1", request(hash(9)));
     stage.apply_with(OWNER, "payment_request", "PAY-2", request(hash(8)));
 }
+
+#[test]
+fn mz_3007_and_3009_a_bank_books_neither_ahead_nor_before_the_programme() {
+    let mut stage = funded();
+    stage.apply_with(OWNER, "payment_request", "PAY", payment("G", 1, 10));
+    let booked = |day: &str| with(confirmation("civil/PAY", "B-1"), "booked", text(day));
+    for (number, (code, day)) in [(3007, "2026-06-02"), (3007, "2027-06-01"), (3009, "1900-01-01")].iter().enumerate() {
+        stage.expect(*code, "bank/1", "payment_confirm", &format!("PC-{number}"), booked(day));
+    }
+    stage.apply("bank/1", "payment_confirm", "PC", booked("2026-05-31"));
+}
