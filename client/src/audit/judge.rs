@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use mingzhang_genesis::Genesis;
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::{BundledTrail, EvidenceBundle, SubjectKind, subject_key};
@@ -18,9 +19,8 @@ use mingzhang_ledger::transaction::{Payload, Transaction};
 use mingzhang_ledger::verify::{BundleReport, ProvenBundle, ProvenTrail, Report, Verdict, absence, bundle};
 use serde_json::{Value, json};
 
-use crate::context::Network;
 use crate::output::{Failure, Language, exit, exponent_of, money_json};
-use crate::verify::{authorities, discontinuities_json, steps_json, verdict_name};
+use crate::verify::{authorities_of, discontinuities_json, steps_json, verdict_name};
 
 /// What is known after judging.
 pub struct Judged {
@@ -44,8 +44,8 @@ pub struct Money {
 }
 
 /// Verifies a bundle about the subject that its trail names.
-pub fn judge(network: &Network, evidence: &EvidenceBundle, language: Language) -> Result<Judged, Failure> {
-    let BundleReport { report, trail: proven, discontinuities, .. } = bundle(&authorities(network), evidence);
+pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -> Result<Judged, Failure> {
+    let BundleReport { report, trail: proven, discontinuities, .. } = bundle(&authorities_of(genesis), evidence);
     let (exit, reason) = match &report.verdict {
         Verdict::Verified => (exit::DONE, None),
         Verdict::Failed { code, .. } => (exit::FAILED, Some((*code, last_detail(&report)))),
