@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::context::{ContextFile, home};
-use crate::output::{Failure, exit};
+use crate::output::{Failure, exit, plain};
 
 /// Public facts about a key, in `NAME.toml` beside `NAME.pem`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ pub fn facts(path: &Path) -> Result<Facts, Failure> {
 
 /// A key file that cannot be used.
 fn wrong_key(path: &Path, reason: &dyn std::fmt::Display) -> Failure {
-    Failure::coded(Code(5005), format!("key {}: {reason}", path.display()))
+    Failure::coded(Code(5005), format!("key {}: {}", path.display(), plain(reason)))
 }
 
 /// Opens a key by name or file.
@@ -121,7 +121,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(|error| Failure::coded(Code(5025), format!("key {}: {error}", path.display())))?;
+        .map_err(|error| Failure::coded(Code(5025), format!("key {}: {}", path.display(), plain(error))))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(())

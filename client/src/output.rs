@@ -89,7 +89,7 @@ impl Failure {
 
     /// A file of the caller's that cannot be read or is not of its form.
     pub fn unreadable(file: &Path, reason: impl Display) -> Self {
-        Self::coded(INPUT_UNREADABLE, format!("{}: {reason}", file.display()))
+        Self::coded(INPUT_UNREADABLE, format!("{}: {}", file.display(), plain(reason)))
     }
 
     pub fn bug(detail: impl Into<String>) -> Self {
@@ -112,9 +112,15 @@ impl Failure {
     }
 }
 
+/// A reason without the number that the operating system gives it.
+pub fn plain(reason: impl Display) -> String {
+    let text = reason.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::coded(FILE_NOT_WRITTEN, error.to_string())
+        Self::coded(FILE_NOT_WRITTEN, plain(error))
     }
 }
 

@@ -17,3 +17,4 @@ mod recovery;
 mod returning;
 mod setup;
 mod tidy;
+mod words;

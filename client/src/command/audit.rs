@@ -1,7 +1,7 @@
 //! `mingzhang audit`: a programme's money and any trail, proven complete under one sealed checkpoint, judged here.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use mingzhang_ledger::header::Header;
@@ -394,7 +394,7 @@ fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answ
     Ok(with_discontinuities(answer, desk, &judged))
 }
 
-fn verify(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
+fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let text = read_evidence(file)?;
     let evidence: EvidenceBundle = serde_json::from_str(&text)
         .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())).with_exit(exit::FAILED))?;

@@ -21,7 +21,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Pin a network: name, genesis file (given with --genesis) and nodes (given with --node), or --from a context file
+    /// Pin a network: name, genesis file (--genesis) and nodes (--node), or --from a context file; the first is the default
     Add {
         name: String,
         /// Take everything from another context file, such as a devnet's
@@ -106,11 +106,11 @@ fn pin(desk: &Desk, file: &ContextFile) -> Result<bool, Failure> {
     if let Some(earlier) = context::saved(name)?.filter(|earlier| earlier.genesis_hash != file.genesis_hash) {
         let words = match desk.language {
             Language::Chinese => format!(
-                "环境 {name} 已存在,钉住另一个网络(sha256:{});请先运行 mingzhang context remove {name},或换一个名称",
+                "环境 {name} 已存在,钉住另一个网络 sha256:{};请先运行 mingzhang context remove {name},或换一个名称",
                 earlier.genesis_hash
             ),
             Language::English => format!(
-                "context {name} exists and pins another network (sha256:{}): remove it first \
+                "context {name} exists and pins another network, sha256:{}: remove it first \
                  (mingzhang context remove {name}) or choose another name",
                 earlier.genesis_hash
             ),

@@ -174,6 +174,13 @@ impl Desk {
 pub fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        // A script that asked for JSON gets the parser's own refusals in it, too.
+        Err(error) if error.use_stderr() && std::env::args().any(|argument| argument == "--json") => {
+            let printer = Printer { json: true, quiet: false, verbose: false, language: Language::English };
+            let text = error.to_string();
+            let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            return printer.finish("", Err(Failure::usage(sentence)));
+        }
         Err(error) => {
             let status = if error.use_stderr() { exit::USAGE } else { exit::DONE };
             return if error.print().is_ok() { status } else { exit::BUG };

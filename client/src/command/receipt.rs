@@ -1,6 +1,6 @@
 //! `mingzhang receipt`: fetch a receipt, verify it against the pinned genesis before it is kept, show it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use mingzhang_ledger::entry::Entry;
@@ -208,13 +208,13 @@ fn export_handoffs(desk: &Desk, out: &PathBuf) -> Result<Answer, Failure> {
     Ok(Answer { warnings, ..Answer::done(data, text) })
 }
 
-fn read(file: &PathBuf) -> Result<Receipt, Failure> {
+fn read(file: &Path) -> Result<Receipt, Failure> {
     let text = read_evidence(file)?;
     Receipt::parse(&text).map_err(|fault| Failure::coded(Code(4101), format!("{}: {fault}", file.display())))
 }
 
 /// What the file says, without any verification: its record and the decision about it are shown as claims.
-fn show(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
+fn show(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let receipt = read(file)?;
     let record = match Entry::decode(&receipt.entry) {
         Ok(Entry::Record { outcome, transaction }) => Some((outcome, transaction)),

@@ -289,13 +289,8 @@ fn finish(
 /// Tells the id that was made here: the command as it was typed would make another, and so a second record.
 fn with_made_id(desk: &Desk, (agency, id): (&str, &str), result: Result<Answer, Failure>) -> Result<Answer, Failure> {
     let again = match desk.language {
-        Language::Chinese => {
-            format!("编号 {id} 由本命令生成;重复本命令时请加 --id {id},或运行 mingzhang tx wait {agency}/{id}")
-        }
-        Language::English => format!(
-            "the id {id} was made here: to run the command again, add --id {id}, \
-             or wait with mingzhang tx wait {agency}/{id}"
-        ),
+        Language::Chinese => format!("编号由本命令生成;重复时请加 --id {id}"),
+        Language::English => format!("an id was made; to run this again, add --id {id}"),
     };
     match result {
         Ok(mut answer) => {
@@ -305,7 +300,8 @@ fn with_made_id(desk: &Desk, (agency, id): (&str, &str), result: Result<Answer, 
             if answer.exit == exit::NOT_YET_KNOWN {
                 let pending = desk.pick("待确认", "pending");
                 answer.text = format!("{}\n  {pending}  {agency}/{id}", answer.text.lines().next().unwrap_or_default());
-                answer.warnings.push(again);
+                let wait = desk.pick("或运行", "or run");
+                answer.warnings.extend([again, format!("{wait}: mingzhang tx wait {agency}/{id}")]);
             }
             Ok(answer)
         }

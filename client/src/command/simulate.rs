@@ -52,7 +52,10 @@ fn describe(reply: &Value, pick: impl Fn(&str, &str) -> String) -> String {
     let outcome =
         if code.is_empty() { pick("将生效", "would be applied") } else { pick("将被驳回", "would be rejected") };
     let record = format!("{} {}/{}", text(&reply["record_type"]), text(&reply["agency_id"]), text(&reply["record_id"]));
-    lines.push(format!("  {record}  {outcome} {}", title(&code, &pick)).trim_end().to_owned());
+    match code.is_empty() {
+        true => lines.push(format!("  {record}  {outcome}")),
+        false => lines.extend([format!("  {record}"), format!("  {outcome} {}", title(&code, &pick))]),
+    }
     if !text(&reply["detail"]).is_empty() {
         lines.push(wrap(&text(&reply["detail"]), 4));
     }

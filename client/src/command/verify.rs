@@ -1,7 +1,7 @@
 //! `mingzhang verify`: receipts and checkpoints, from the genesis file alone. With --offline or without, no socket is
 //! opened: everything needed is in the files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use mingzhang_genesis::Genesis;
@@ -82,7 +82,7 @@ fn authorities(desk: &Desk, trust: &Trust) -> Result<(Authorities, Genesis), Fai
 
 fn verify_receipt(
     desk: &Desk,
-    file: &PathBuf,
+    file: &Path,
     trust: &Trust,
     cited: Option<(PathBuf, String)>,
 ) -> Result<Answer, Failure> {
@@ -124,10 +124,11 @@ fn decided(facts: &ReceiptFacts, is_proven: bool, language: Language) -> String 
     let payload = facts.transaction.payload();
     let claim = if is_proven { "" } else { language.pick("(未证实)", " (not proven)") };
     format!(
-        "  {} {}/{}\n  {}: {}{claim}",
+        "  {} {}/{}  {}{claim}\n  {}: {}{claim}",
         payload.record_type,
         payload.agency,
         id_text(&payload.record_id),
+        if facts.outcome == 0 { language.pick("已入账", "applied") } else { language.pick("已驳回", "REJECTED") },
         language.pick("账本的结论", "the ledger's decision"),
         outcome_text(facts.outcome, language)
     )
@@ -176,7 +177,7 @@ fn finish(mut answer: Answer, verdict: &Verdict) -> Answer {
     answer
 }
 
-fn checkpoint(desk: &Desk, file: &PathBuf, trust: &Trust) -> Result<Answer, Failure> {
+fn checkpoint(desk: &Desk, file: &Path, trust: &Trust) -> Result<Answer, Failure> {
     let (authorities, genesis) = authorities(desk, trust)?;
     let checked = authorities.checkpoint(&read_evidence(file)?);
     let verdict = match &checked {
