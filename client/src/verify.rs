@@ -6,7 +6,8 @@ use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::Passage;
 use mingzhang_ledger::recovery::Discontinuity;
-use mingzhang_ledger::verify::{Authorities, Report, StepName, StepResult, Verdict};
+use mingzhang_ledger::state::key::id_text;
+use mingzhang_ledger::verify::{Authorities, ReceiptFacts, Report, StepName, StepResult, Verdict};
 use serde_json::{Value, json};
 
 use crate::output::{Failure, Language};
@@ -100,6 +101,21 @@ pub fn outcome_text(outcome: u16, language: Language) -> String {
         Language::English => &entry.en.title,
     });
     format!("{} {code} {title}", language.pick("已驳回", "REJECTED")).trim_end().to_owned()
+}
+
+/// The record and what the ledger decided about it: that a receipt is genuine says nothing of that.
+pub fn decided(facts: &ReceiptFacts, is_proven: bool, language: Language) -> String {
+    let payload = facts.transaction.payload();
+    let claim = if is_proven { "" } else { language.pick("(未证实)", " (not proven)") };
+    format!(
+        "  {} {}/{}  {}{claim}\n  {}: {}{claim}",
+        payload.record_type,
+        payload.agency,
+        id_text(&payload.record_id),
+        if facts.outcome == 0 { language.pick("已入账", "applied") } else { language.pick("已驳回", "REJECTED") },
+        language.pick("账本的结论", "the ledger's decision"),
+        outcome_text(facts.outcome, language)
+    )
 }
 
 /// The outcome in JSON.

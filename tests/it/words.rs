@@ -79,6 +79,10 @@ fn rejected_is_said_at_once(world: &World, folder: &Path) {
     assert!(!verified.out.contains("✓ signature"), "{}", verified.out);
     let chinese = Read::in_world(world, "zh-CN", &["verify", "receipt", &file]);
     chinese.says(0, &["已核验 VERIFIED  approve finance/A-1  已驳回\n", "账本的结论: 已驳回 MZ-3002"]);
+    let (_, bundle) = path(folder, "rejected.json");
+    Read::english(world, &["receipt", "get", "finance/A-1", "--format", "bundle", "--out", &bundle])
+        .says(0, &["REJECTED"]);
+    Read::english(world, &["audit", "verify", &bundle]).says(0, &["VERIFIED  approve finance/A-1  REJECTED\n"]);
     let shown = Read::english(world, &["receipt", "show", &file]);
     shown.says(0, &["approve finance/A-1", "REJECTED MZ-3002", "not verified here"]);
     let json = world.client(&["receipt", "show", &file]);
@@ -154,6 +158,9 @@ fn an_id_made_here_is_told(world: &World) {
     assert!(!listed.out.contains(&name), "a final record is listed: {}", listed.out);
     let json = world.client(&anchor);
     assert_eq!((json.exit, &json.data()["id_made"]), (Some(6), &true.into()), "{}", json.json);
+    let propose = ["gov", "propose", "authority_set", "--set", "turn_timeout_ms=2000", "--from", "1h"];
+    let told = Read::english(world, &[&propose[..], &["--key", "approval-admin-1"]].concat());
+    told.says(6, &["pending  approval/", "an id was made", "add --id "]);
     assert!(json.json["warnings"][0].as_str().is_some_and(|text| text.contains("--id ")), "{}", json.json);
 }
 

@@ -20,7 +20,8 @@ use crate::audit::{blocks, fetch};
 use crate::keys;
 use crate::output::{Answer, Failure, exit, exponent_of, money_text};
 use crate::verify::{
-    discontinuities_json, discontinuity_warnings, read_evidence, sentence, steps_json, steps_text, verdict_name,
+    decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, sentence, steps_json,
+    steps_text, verdict_name,
 };
 
 #[derive(Debug, clap::Args)]
@@ -412,12 +413,15 @@ fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
         "entries": trail.map_or(0, |trail| trail.entries.len()), "missing": missing,
         "money_conserved": judged.money.as_ref().map(|money| money.balanced), "findings": found,
         "steps": steps_json(&judged.report),
+        "outcome": judged.receipt.as_ref().map(|facts| outcome_name(facts.outcome)),
+        "code": judged.receipt.as_ref().filter(|facts| facts.outcome != 0).map(|facts| Code(facts.outcome).to_string()),
         "discontinuities": discontinuities_json(&judged.discontinuities),
     });
     if judged.exit != exit::DONE {
         return Ok(failed(&judged, data, desk));
     }
-    let text =
-        format!("{}\n{}", sentence(&judged.report.verdict, desk.language), steps_text(&judged.report, desk.language));
+    let said = judged.receipt.as_ref().map_or(String::new(), |facts| decided(facts, true, desk.language));
+    let steps = steps_text(&judged.report, desk.language);
+    let text = format!("{}{said}\n{steps}", sentence(&judged.report.verdict, desk.language));
     Ok(with_discontinuities(Answer::done(data, text), desk, &judged))
 }

@@ -283,11 +283,11 @@ fn finish(
         None => 0,
     };
     let result = submit::send(network, &desk.api()?, transaction, wait_s, desk.language);
-    if flags.contains_id("id") { result } else { with_made_id(desk, (draft.agency, &record_id), result) }
+    if flags.contains_id("id") { result } else { with_made_id(desk, &record_id, result) }
 }
 
 /// Tells the id that was made here: the command as it was typed would make another, and so a second record.
-fn with_made_id(desk: &Desk, (agency, id): (&str, &str), result: Result<Answer, Failure>) -> Result<Answer, Failure> {
+pub fn with_made_id(desk: &Desk, id: &str, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
     let again = match desk.language {
         Language::Chinese => format!("编号由本命令生成;重复时请加 --id {id}"),
         Language::English => format!("an id was made; to run this again, add --id {id}"),
@@ -298,10 +298,10 @@ fn with_made_id(desk: &Desk, (agency, id): (&str, &str), result: Result<Answer, 
                 members.insert("id_made".into(), json!(true));
             }
             if answer.exit == exit::NOT_YET_KNOWN {
-                let pending = desk.pick("待确认", "pending");
-                answer.text = format!("{}\n  {pending}  {agency}/{id}", answer.text.lines().next().unwrap_or_default());
-                let wait = desk.pick("或运行", "or run");
-                answer.warnings.extend([again, format!("{wait}: mingzhang tx wait {agency}/{id}")]);
+                let name = format!("{}/{id}", answer.data["agency_id"].as_str().unwrap_or_default());
+                let (pending, wait) = (desk.pick("待确认", "pending"), desk.pick("或运行", "or run"));
+                answer.text = format!("{}\n  {pending}  {name}", answer.text.lines().next().unwrap_or_default());
+                answer.warnings.extend([again, format!("{wait}: mingzhang tx wait {name}")]);
             }
             Ok(answer)
         }

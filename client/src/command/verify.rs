@@ -7,20 +7,19 @@ use clap::Subcommand;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::Passage;
-use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::Transaction;
 use mingzhang_ledger::verify::{
-    Authorities, ReceiptFacts, Report, Step, StepName, StepResult, Verdict, document, document_digest, receipt,
+    Authorities, Report, Step, StepName, StepResult, Verdict, document, document_digest, receipt,
 };
 use serde_json::json;
 
 use super::Desk;
 use super::record::read_source;
 use crate::handoffs;
-use crate::output::{Answer, Failure, Language, exit};
+use crate::output::{Answer, Failure, exit};
 use crate::verify::{
-    authorities_after, discontinuities_json, discontinuity_warnings, outcome_name, outcome_text, read_evidence,
-    sentence, steps_json, steps_text, verdict_name,
+    authorities_after, decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, sentence,
+    steps_json, steps_text, verdict_name,
 };
 
 #[derive(Debug, clap::Args)]
@@ -117,21 +116,6 @@ fn verify_receipt(
     );
     let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
     Ok(finish(Answer { warnings, ..Answer::done(data, text) }, verdict))
-}
-
-/// The record and what the ledger decided about it: that a receipt is genuine says nothing of that.
-fn decided(facts: &ReceiptFacts, is_proven: bool, language: Language) -> String {
-    let payload = facts.transaction.payload();
-    let claim = if is_proven { "" } else { language.pick("(未证实)", " (not proven)") };
-    format!(
-        "  {} {}/{}  {}{claim}\n  {}: {}{claim}",
-        payload.record_type,
-        payload.agency,
-        id_text(&payload.record_id),
-        if facts.outcome == 0 { language.pick("已入账", "applied") } else { language.pick("已驳回", "REJECTED") },
-        language.pick("账本的结论", "the ledger's decision"),
-        outcome_text(facts.outcome, language)
-    )
 }
 
 /// Adds the step that compares a file with the record that cites it.
