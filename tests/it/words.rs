@@ -1,5 +1,7 @@
 //! What a clerk or an auditor reads of the client: plain words about what happened, and the command that comes next.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use mingzhang_tests::world::{World, command};
@@ -58,6 +60,7 @@ fn what_a_verification_and_a_submission_say() {
     an_approver_is_told_what_to_name(&world);
     an_id_made_here_is_told(&world);
     subjects_are_checked_and_keys_have_names(&world);
+    a_lost_answer_is_no_refusal(&world);
     silence_keeps_the_record(&world);
 }
 
@@ -194,6 +197,29 @@ fn silence_keeps_the_record(world: &World) {
     let outbox = world.home().join("outbox");
     std::fs::rename(outbox.join(world.genesis_hash()), outbox.join("0".repeat(64))).expect("moved");
     Read::english(world, &["tx", "list"]).says(0, &["civil/KEPT-1", "another network"]);
+}
+
+/// A node that takes a record and says no more: whether it is recorded is not known, and nobody says that it is not.
+fn a_lost_answer_is_no_refusal(world: &World) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let node = format!("http://{}", listener.local_addr().expect("its address"));
+    let status = format!("{{\"genesis_hash\":\"sha256:{}\"}}", world.genesis_hash());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_ok() && request.starts_with(b"GET") {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", status.len());
+                stream.write_all(format!("{head}{status}").as_bytes()).expect("the client listens");
+            }
+        }
+    });
+    let root = "8".repeat(64);
+    let anchor = ["record", "document_anchor", "--root", &root, "--kind", "minutes", "--key", "civil-window-1"];
+    let told = Read::english(world, &[&["--node", &node][..], &anchor, &["--id", "LOST-1"]].concat());
+    told.says(6, &["MZ-2008", "outbox: civil/LOST-1"]);
+    // The same command finds out: it sends the same bytes to a node that answers.
+    let again = Read::english(world, &[&anchor[..], &["--id", "LOST-1", "--wait", "60s"]].concat());
+    again.says(0, &["final, applied"]);
 }
 
 #[test]
