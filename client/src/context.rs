@@ -57,8 +57,14 @@ pub fn load(name_or_file: &str) -> Result<ContextFile, Failure> {
     let is_file = name_or_file.contains('/') || name_or_file.ends_with(".toml");
     let path = if is_file { PathBuf::from(name_or_file) } else { contexts_dir()?.join(format!("{name_or_file}.toml")) };
     let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::usage(format!("context {}: {error}", path.display())))?;
-    toml::from_str(&text).map_err(|error| Failure::usage(format!("context {}: {}", path.display(), error.message())))
+        .map_err(|error| Failure::unreadable(&path, format!("context {name_or_file}: {error}")))?;
+    toml::from_str(&text).map_err(|error| Failure::unreadable(&path, error.message()))
+}
+
+/// The saved context of that name, if there is one.
+pub fn saved(name: &str) -> Result<Option<ContextFile>, Failure> {
+    let exists = contexts_dir()?.join(format!("{name}.toml")).exists();
+    if exists { load(name).map(Some) } else { Ok(None) }
 }
 
 pub fn save(context: &ContextFile) -> Result<PathBuf, Failure> {
@@ -72,7 +78,7 @@ pub fn save(context: &ContextFile) -> Result<PathBuf, Failure> {
 
 pub fn remove(name: &str) -> Result<(), Failure> {
     std::fs::remove_file(contexts_dir()?.join(format!("{name}.toml")))
-        .map_err(|error| Failure::usage(format!("context {name}: {error}")))
+        .map_err(|error| Failure::coded(Code(2011), format!("context {name}: {error}")))
 }
 
 /// All saved contexts by name.
@@ -183,7 +189,7 @@ impl Network {
 
 /// Reads and checks a genesis file.
 pub fn read_genesis(path: &Path) -> Result<Genesis, Failure> {
-    let bytes =
-        std::fs::read(path).map_err(|error| Failure::usage(format!("genesis file {}: {error}", path.display())))?;
-    Genesis::parse(&bytes).map_err(|error| Failure::usage(format!("genesis file {}: {error}", path.display())))
+    let bytes = std::fs::read(path).map_err(|error| Failure::unreadable(path, error))?;
+    Genesis::parse(&bytes)
+        .map_err(|error| Failure::coded(Code(5018), format!("genesis file {}: {error}", path.display())))
 }

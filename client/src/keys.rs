@@ -5,11 +5,12 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use mingzhang_ledger::crypto::{SigningKey, key_file};
+use mingzhang_ledger::outcome::Code;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::context::{ContextFile, home};
-use crate::output::{Failure, exit};
+use crate::output::{Failure, exit, plain};
 
 /// Public facts about a key, in `NAME.toml` beside `NAME.pem`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -71,16 +72,24 @@ fn path_of(name_or_file: &str, context: Option<&ContextFile>) -> Result<PathBuf,
     Ok(folder(context)?.join(format!("{name_or_file}.pem")))
 }
 
+/// Whether the context has a key of that name.
+pub fn exists(name: &str, context: &ContextFile) -> Result<bool, Failure> {
+    Ok(path_of(name, Some(context))?.exists())
+}
+
 /// Public facts beside a key file; a key without a sidecar has none.
 pub fn facts(path: &Path) -> Result<Facts, Failure> {
     let sidecar = path.with_extension("toml");
     match std::fs::read_to_string(&sidecar) {
-        Ok(text) => {
-            toml::from_str(&text).map_err(|error| Failure::usage(format!("{}: {}", sidecar.display(), error.message())))
-        }
+        Ok(text) => toml::from_str(&text).map_err(|error| Failure::unreadable(&sidecar, error.message())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Facts::default()),
-        Err(error) => Err(Failure::usage(format!("{}: {error}", sidecar.display()))),
+        Err(error) => Err(Failure::unreadable(&sidecar, error)),
     }
+}
+
+/// A key file that cannot be used.
+fn wrong_key(path: &Path, reason: &dyn std::fmt::Display) -> Failure {
+    Failure::coded(Code(5005), format!("key {}: {}", path.display(), plain(reason)))
 }
 
 /// Opens a key by name or file.
@@ -90,14 +99,13 @@ pub fn open(
     passphrase: PassphraseSource,
 ) -> Result<OfficerKey, Failure> {
     let path = path_of(name_or_file, context)?;
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::usage(format!("key {}: {error}", path.display())).with_exit(exit::NOT_PERMITTED))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong_key(&path, &error))?;
     let secret = match key_file::is_encrypted(&text) {
         true => Some(passphrase.ask(&format!("{}: ", path.display()))?),
         false => None,
     };
     let key = key_file::read(&text, secret.as_ref().map(|secret| secret.as_bytes()))
-        .map_err(|error| Failure::usage(format!("key {}: {error}", path.display())).with_exit(exit::NOT_PERMITTED))?;
+        .map_err(|error| wrong_key(&path, &error))?;
     Ok(OfficerKey { name: name_or_file.to_owned(), key, facts: facts(&path)? })
 }
 
@@ -113,7 +121,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(|error| Failure::usage(format!("key {}: {error}", path.display())))?;
+        .map_err(|error| Failure::coded(Code(5025), format!("key {}: {}", path.display(), plain(error))))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mingzhang_ledger::outcome::Code;
 use reqwest::blocking::{Client, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::context::Network;
 use crate::output::{Failure, Printer, exit};
@@ -148,6 +148,7 @@ impl NodeApi {
     ) -> Result<Reply, Failure> {
         let first = self.chosen.borrow().unwrap_or(0);
         let mut reasons = Vec::new();
+        let mut may_have_arrived = false;
         for step in 0..self.nodes.len() {
             let index = (first + step) % self.nodes.len();
             let Some(base) = self.nodes.get(index) else { continue };
@@ -162,7 +163,7 @@ impl NodeApi {
                 }
             }
             let began = Instant::now();
-            match send(base).map_err(|error| error.to_string()).and_then(read) {
+            match send(base).map_err(|error| self.cause(&error)).and_then(read) {
                 Ok(reply) => {
                     let (ms, bytes) = (began.elapsed().as_millis(), reply.body.len());
                     self.printer
@@ -170,20 +171,39 @@ impl NodeApi {
                     *self.chosen.borrow_mut() = Some(index);
                     return Ok(reply);
                 }
-                Err(error) => {
+                Err(Silence { reason, refused }) => {
                     *self.chosen.borrow_mut() = None;
-                    self.printer.trace(|| format!("{method} {base}/api/v1{path}  {error}"));
-                    reasons.push(format!("{base}: {error}"));
+                    self.printer.trace(|| format!("{method} {base}/api/v1{path}  {reason}"));
+                    reasons.push(format!("{base}: {reason}"));
+                    may_have_arrived |= !refused;
                 }
             }
         }
-        Err(Failure::unreachable(format!("no node answers ({})", reasons.join("; "))))
+        let mut failure = Failure::unreachable(reasons.join("; "));
+        failure.data = json!({ "may_have_arrived": may_have_arrived });
+        Err(failure)
+    }
+
+    /// Why a request has no answer, in a few words.
+    fn cause(&self, error: &reqwest::Error) -> Silence {
+        let pick = |chinese: &str, english: &str| self.printer.language.pick(chinese, english).to_owned();
+        let mut root: &dyn std::error::Error = error;
+        while let Some(inner) = root.source() {
+            root = inner;
+        }
+        let kind = root.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let reason = match kind {
+            Some(std::io::ErrorKind::ConnectionRefused) => pick("拒绝连接", "connection refused"),
+            _ if error.is_timeout() => pick("没有按时应答", "no answer in time"),
+            _ => root.to_string(),
+        };
+        Silence { reason, refused: error.is_connect() || error.is_builder() }
     }
 
     fn check_network(&self, base: &str) -> Result<(), Failure> {
-        let ask = || self.client.get(format!("{base}/api/v1/status")).send().map_err(|error| error.to_string());
+        let ask = || self.client.get(format!("{base}/api/v1/status")).send().map_err(|error| self.cause(&error));
         let reply = patiently(|| ask().and_then(read));
-        let reply = reply.map_err(|error| Failure::unreachable(format!("{base}: {error}")))?;
+        let reply = reply.map_err(|silence| Failure::unreachable(format!("{base}: {}", silence.reason)))?;
         if reply.status != 200 {
             return Err(Failure::unreachable(format!("{base}: HTTP {}", reply.status)));
         }
@@ -211,16 +231,29 @@ fn patiently<E>(mut ask: impl FnMut() -> Result<Reply, E>) -> Result<Reply, E> {
     ask()
 }
 
-fn read(response: Response) -> Result<Reply, String> {
+/// Why there is no answer, and whether the node certainly got nothing.
+struct Silence {
+    reason: String,
+    refused: bool,
+}
+
+impl Silence {
+    /// The node was asked, and its answer is lost.
+    fn after_asking(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), refused: false }
+    }
+}
+
+fn read(response: Response) -> Result<Reply, Silence> {
     use std::io::Read as _;
     let status = response.status().as_u16();
     let retry_after_s =
         response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let mut body = Vec::new();
     let limit = u64::try_from(MAX_ANSWER_BYTES).map_or(u64::MAX, |limit| limit + 1);
-    response.take(limit).read_to_end(&mut body).map_err(|error| error.to_string())?;
+    response.take(limit).read_to_end(&mut body).map_err(Silence::after_asking)?;
     if body.len() > MAX_ANSWER_BYTES {
-        return Err(format!("answer over {MAX_ANSWER_BYTES} bytes"));
+        return Err(Silence::after_asking(format!("answer over {MAX_ANSWER_BYTES} bytes")));
     }
     Ok(Reply { status, body, retry_after_s })
 }

@@ -1,11 +1,18 @@
 //! What people and scripts read: one JSON envelope, texts in two languages, exit codes. stdout carries the result and
 //! nothing else; prose goes to stderr.
 
+use std::fmt::Display;
 use std::io::Write as _;
+use std::path::Path;
 
 pub use mingzhang_ledger::layout::wrap;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use serde_json::{Value, json};
+
+const NODE_UNREACHABLE: Code = Code(2007);
+const INPUT_UNREADABLE: Code = Code(2011);
+const USAGE_WRONG: Code = Code(2012);
+const FILE_NOT_WRITTEN: Code = Code(5025);
 
 /// Exit statuses of both binaries.
 pub mod exit {
@@ -77,7 +84,12 @@ pub struct Failure {
 
 impl Failure {
     pub fn usage(detail: impl Into<String>) -> Self {
-        Self { exit: exit::USAGE, code: None, detail: detail.into(), data: Value::Null }
+        Self::coded(USAGE_WRONG, detail)
+    }
+
+    /// A file of the caller's that cannot be read or is not of its form.
+    pub fn unreadable(file: &Path, reason: impl Display) -> Self {
+        Self::coded(INPUT_UNREADABLE, format!("{}: {}", file.display(), plain(reason)))
     }
 
     pub fn bug(detail: impl Into<String>) -> Self {
@@ -85,7 +97,7 @@ impl Failure {
     }
 
     pub fn unreachable(detail: impl Into<String>) -> Self {
-        Self { exit: exit::UNREACHABLE, code: None, detail: detail.into(), data: Value::Null }
+        Self::coded(NODE_UNREACHABLE, detail)
     }
 
     /// Exit status and texts come from the catalogue.
@@ -100,9 +112,15 @@ impl Failure {
     }
 }
 
+/// A reason without the number that the operating system gives it.
+pub fn plain(reason: impl Display) -> String {
+    let text = reason.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::usage(error.to_string())
+        Self::coded(FILE_NOT_WRITTEN, plain(error))
     }
 }
 
@@ -177,7 +195,7 @@ impl Printer {
                 self.note(&explain(Some(*code), detail, self.language));
             }
             for warning in &answer.warnings {
-                self.note(warning);
+                self.note(&wrap(warning, 0));
             }
         }
         answer.exit

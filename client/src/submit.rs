@@ -1,7 +1,7 @@
 //! Build, sign, send, wait: the definite answer about one record. The signed bytes lie in the outbox before they leave,
 //! so a rerun of an unresolved command resumes with the same bytes and can never record twice.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mingzhang_ledger::codec::Value;
@@ -20,6 +20,9 @@ use crate::output::{Answer, Failure, Language, exit, wrap};
 pub const DEFAULT_LIFE: Duration = Duration::from_secs(600);
 /// Longest life that the door allows, less a minute for lagging block times.
 pub const MAX_LIFE: Duration = Duration::from_secs(24 * 3_600 - 60);
+
+/// A node of another network: the record was not sent to it.
+const OTHER_NETWORK: Code = Code(2009);
 
 /// A record to be signed.
 pub struct Draft<'a> {
@@ -96,19 +99,44 @@ impl Outbox {
         }
     }
 
-    /// What is unresolved, oldest name first.
+    /// A transaction whose answer became known in another way than by sending it.
+    pub fn settle(&self, id: &str) -> Result<(), Failure> {
+        let known = self.list()?.into_iter().find(|transaction| hex::encode(transaction.id()) == id);
+        known.map_or(Ok(()), |transaction| self.resolved(&transaction))
+    }
+
+    /// What is unresolved, in the order of expiry.
     pub fn list(&self) -> Result<Vec<Transaction>, Failure> {
+        in_folder(&self.folder)
+    }
+
+    /// What is unresolved on other networks, with their genesis hashes.
+    pub fn others(&self) -> Result<Vec<(String, Transaction)>, Failure> {
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
+        let Some(all) = self.folder.parent() else { return Ok(found) };
+        for entry in std::fs::read_dir(all)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "tx") {
-                let bytes = std::fs::read(&path)?;
-                found.extend(Transaction::decode(&bytes).ok());
+            if path == self.folder || !path.is_dir() {
+                continue;
             }
+            let hash = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.extend(in_folder(&path)?.into_iter().map(|transaction| (hash.clone(), transaction)));
         }
-        found.sort_by_key(|transaction| transaction.payload().expires_at);
         Ok(found)
     }
+}
+
+fn in_folder(folder: &Path) -> Result<Vec<Transaction>, Failure> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "tx") {
+            let bytes = std::fs::read(&path)?;
+            found.extend(Transaction::decode(&bytes).ok());
+        }
+    }
+    found.sort_by_key(|transaction| transaction.payload().expires_at);
+    Ok(found)
 }
 
 /// Equality is judged on the record, not on its envelope (D14).
@@ -132,16 +160,11 @@ pub fn send(
 ) -> Result<Answer, Failure> {
     let outbox = Outbox::open(network)?;
     let transaction = outbox.keep(transaction)?;
-    let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
-    let reply = api.post_cose("/transactions", transaction.bytes(), wait_s)?;
-    if !(200..300).contains(&reply.status) {
-        let mut failure = reply.problem();
-        if failure.exit != exit::UNREACHABLE && failure.exit != exit::NOT_YET_KNOWN {
-            outbox.resolved(&transaction)?;
-        }
-        failure.data = json!({ "tx_id": tx_id, "problem": failure.data });
-        return Err(failure);
-    }
+    let reply = match api.post_cose("/transactions", transaction.bytes(), wait_s) {
+        Ok(reply) if (200..300).contains(&reply.status) => reply,
+        Ok(reply) => return Err(refused(&outbox, &transaction, reply.problem(), language)?),
+        Err(failure) => return Err(refused(&outbox, &transaction, failure, language)?),
+    };
     let answer = describe(reply.json()?, language);
     if answer.exit != exit::NOT_YET_KNOWN {
         outbox.resolved(&transaction)?;
@@ -149,11 +172,38 @@ pub fn send(
     Ok(answer)
 }
 
-/// The status of a transaction by id.
+/// A failure to send, with what became of the record: kept to be sent again, or not worth sending.
+fn refused(
+    outbox: &Outbox,
+    transaction: &Transaction,
+    mut failure: Failure,
+    language: Language,
+) -> Result<Failure, Failure> {
+    let payload = transaction.payload();
+    // What may have arrived may be recorded yet, so silence after sending is no refusal.
+    if failure.data.get("may_have_arrived").and_then(serde_json::Value::as_bool) == Some(true) {
+        failure = Failure { data: failure.data, ..Failure::coded(Code(2008), failure.detail) };
+    }
+    let kept = matches!(failure.exit, exit::UNREACHABLE | exit::NOT_YET_KNOWN) || failure.code == Some(OTHER_NETWORK);
+    if kept {
+        let words = language.pick("记录保存在待发箱中", "the record is kept in the outbox");
+        let record = format!("{}/{}", payload.agency, id_text(&payload.record_id));
+        failure.detail = format!("{}; {words}: {record}", failure.detail);
+    } else {
+        outbox.resolved(transaction)?;
+    }
+    failure.data = json!({
+        "tx_id": format!("sha256:{}", hex::encode(transaction.id())), "record_type": payload.record_type,
+        "agency_id": payload.agency, "record_id": id_text(&payload.record_id), "kept_in_outbox": kept,
+        "problem": failure.data,
+    });
+    Ok(failure)
+}
+
+/// The status of a transaction by its id in hexadecimal.
 pub fn status(api: &NodeApi, tx_id: &str, wait_s: u64, language: Language) -> Result<Answer, Failure> {
     let query = if wait_s > 0 { format!("?wait={wait_s}") } else { String::new() };
-    let id = tx_id.strip_prefix("sha256:").unwrap_or(tx_id);
-    Ok(describe(api.get_json(&format!("/transactions/{id}/status{query}"))?, language))
+    Ok(describe(api.get_json(&format!("/transactions/{tx_id}/status{query}"))?, language))
 }
 
 /// Exit status and words for a node's status document.
@@ -226,7 +276,18 @@ fn waiting(status: &serde_json::Value, at: &str, language: Language) -> String {
         false => language.pick("已记录,待批准", "recorded, waits for approval"),
     };
     let needed = format!("{}: {}", language.pick("还需", "still needed"), parts.join(", "));
-    if parts.is_empty() { format!("{words}{at}") } else { format!("{words}{at}\n{}", wrap(&needed, 4)) }
+    let command = approval(status).map_or(String::new(), |(record, digest)| {
+        format!("\n    mingzhang record approve --waiting {record} \\\n      --digest {digest}")
+    });
+    if parts.is_empty() { format!("{words}{at}") } else { format!("{words}{at}\n{}{command}", wrap(&needed, 4)) }
+}
+
+/// What an approver names: the waiting record and, as digest, its transaction's id. None where nobody is to approve.
+fn approval(status: &serde_json::Value) -> Option<(String, &str)> {
+    let text = |key: &str| status.get(key).and_then(serde_json::Value::as_str);
+    let mut items = status.get("waits_for")?.as_array()?.iter();
+    items.find(|item| item.get("record_type").and_then(serde_json::Value::as_str) == Some("approve"))?;
+    Some((format!("{}/{}", text("agency_id")?, text("record_id")?), text("tx_id")?.trim_start_matches("sha256:")))
 }
 
 #[cfg(test)]

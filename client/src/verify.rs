@@ -1,19 +1,16 @@
 //! Verification on this machine, from the pinned genesis file: what `verify` and `audit` share. Opens no socket.
 
+use std::path::Path;
+
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::Passage;
 use mingzhang_ledger::recovery::Discontinuity;
-use mingzhang_ledger::verify::{Authorities, Report, StepName, StepResult, Verdict};
+use mingzhang_ledger::state::key::id_text;
+use mingzhang_ledger::verify::{Authorities, ReceiptFacts, Report, StepName, StepResult, Verdict};
 use serde_json::{Value, json};
 
-use crate::context::Network;
 use crate::output::{Failure, Language};
-
-/// The authorities of a network, as its genesis names them; a bundle's own hand-offs lead on from there.
-pub fn authorities(network: &Network) -> Authorities {
-    authorities_of(&network.genesis)
-}
 
 /// The authorities that hand-offs lead to.
 pub fn authorities_after(genesis: &Genesis, handoffs: &[Passage]) -> Result<Authorities, Failure> {
@@ -24,11 +21,19 @@ pub fn authorities_after(genesis: &Genesis, handoffs: &[Passage]) -> Result<Auth
     Ok(authorities)
 }
 
-/// The authorities that a genesis file names.
+/// The authorities that a genesis file names; a bundle's own hand-offs lead on from there.
 pub fn authorities_of(genesis: &Genesis) -> Authorities {
     Authorities::new(&genesis.origin, genesis.hash, genesis.set.clone()).with_recovery(genesis.recovery_keys())
 }
 
+/// The text of a receipt, checkpoint or bundle; bytes that are no text are as malformed as a text that says nothing.
+pub fn read_evidence(file: &Path) -> Result<String, Failure> {
+    let bytes = std::fs::read(file).map_err(|error| Failure::unreadable(file, error))?;
+    String::from_utf8(bytes).map_err(|_| Failure::coded(MALFORMED, format!("{}: not a text file", file.display())))
+}
+
+/// A receipt, checkpoint or bundle that cannot be read as one.
+const MALFORMED: Code = Code(4101);
 /// That recovery keys, and not the members, said who decides next.
 const DISCONTINUITY: Code = Code(4131);
 
@@ -84,6 +89,40 @@ pub fn sentence(verdict: &Verdict, language: Language) -> &'static str {
     }
 }
 
+/// What the ledger decided about a record, with the code of a rejection and its title. That it was applied means that
+/// it was not rejected: it may still wait for an approval or the bank.
+pub fn outcome_text(outcome: u16, language: Language) -> String {
+    if outcome == 0 {
+        return language.pick("已入账,未被驳回", "applied").to_owned();
+    }
+    let code = Code(outcome);
+    let title = catalogue().get(&code).map_or("", |entry| match language {
+        Language::Chinese => &entry.zh.title,
+        Language::English => &entry.en.title,
+    });
+    format!("{} {code} {title}", language.pick("已驳回", "REJECTED")).trim_end().to_owned()
+}
+
+/// The record and what the ledger decided about it: that a receipt is genuine says nothing of that.
+pub fn decided(facts: &ReceiptFacts, is_proven: bool, language: Language) -> String {
+    let payload = facts.transaction.payload();
+    let claim = if is_proven { "" } else { language.pick("(未证实)", " (not proven)") };
+    format!(
+        "  {} {}/{}  {}{claim}\n  {}: {}{claim}",
+        payload.record_type,
+        payload.agency,
+        id_text(&payload.record_id),
+        if facts.outcome == 0 { language.pick("已入账", "applied") } else { language.pick("已驳回", "REJECTED") },
+        language.pick("账本的结论", "the ledger's decision"),
+        outcome_text(facts.outcome, language)
+    )
+}
+
+/// The outcome in JSON.
+pub fn outcome_name(outcome: u16) -> &'static str {
+    if outcome == 0 { "applied" } else { "rejected" }
+}
+
 pub fn steps_json(report: &Report) -> Value {
     let steps = report
         .steps
@@ -92,17 +131,21 @@ pub fn steps_json(report: &Report) -> Value {
     steps.collect()
 }
 
-pub fn steps_text(report: &Report) -> String {
+pub fn steps_text(report: &Report, language: Language) -> String {
     let lines: Vec<String> = report
         .steps
         .iter()
         .map(|step| {
-            let mark = match step.result {
-                StepResult::Passed | StepResult::Attested => "✓",
-                StepResult::Failed => "✗",
-                StepResult::Missing => "?",
+            let (mark, word) = match step.result {
+                StepResult::Passed => ("✓", ""),
+                // Not proven here: the seals vouch for it, and nothing else does.
+                StepResult::Attested => {
+                    ("○", language.pick("未核验,由封签担保: ", "not checked, the seals attest it: "))
+                }
+                StepResult::Failed => ("✗", ""),
+                StepResult::Missing => ("?", ""),
             };
-            format!("  {mark} {:<10} {}", step_name(step.name), step.detail)
+            format!("  {mark} {:<10} {word}{}", step_name(step.name), step.detail)
         })
         .collect();
     lines.join("\n")

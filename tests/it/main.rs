@@ -18,3 +18,4 @@ mod recovery;
 mod returning;
 mod setup;
 mod tidy;
+mod words;

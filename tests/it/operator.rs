@@ -210,17 +210,39 @@ fn what_key_status_says(copy: &dyn Fn() -> Copy) {
     assert_eq!(told.exit, Some(0), "a key that came later is in no genesis: {}", told.json);
 }
 
-/// The client's own refusals carry no code where clap or a file speaks; the exit status is what scripts rely on.
+/// Command, code and exit status of what needs no record.
+const CLERKS_MISTAKES: [(&str, &[&str], &str, i32); 8] = [
+    ("a code that does not exist", &["explain", "MZ-9999"], "MZ-2012", 2),
+    ("no code at all", &["explain", "abc"], "MZ-2012", 2),
+    ("a language that there is not", &["--lang", "fr", "version"], "MZ-2012", 2),
+    ("no such file", &["verify", "receipt", "/nowhere"], "MZ-2011", 2),
+    ("a receipt that is no text", &["verify", "receipt", "/bin/sh"], "MZ-4101", 8),
+    ("no transaction", &["tx", "status", "a/b/c"], "MZ-2012", 2),
+    ("no key of that name", &["audit", "trail", "officer", "nobody"], "MZ-2012", 2),
+    ("no pseudonym", &["audit", "trail", "recipient", "li-lei"], "MZ-2012", 2),
+];
+
+/// The client's own refusals have a code as the ledger's have, also where the parser or a file speaks.
 fn clients_mistakes(world: &World, verdicts: &mut Verdicts) {
     let anchor = ["record", "document_anchor", "--kind", "minutes", "--id", "X", "--root"];
     let root = "1".repeat(64);
     let no_key = [&anchor[..], &[root.as_str(), "--key", "nobody"]].concat();
-    verdicts.check("no such officer's key", &world.client(&no_key), "", 4);
+    verdicts.check("no such officer's key", &world.client(&no_key), "MZ-5005", 4);
     let short = [&anchor[..], &["12", "--key", "civil-window-1"]].concat();
     let told = world.client(&short);
     assert_eq!(told.exit, Some(2), "a hash that is too short: {} {}", told.json, told.stderr);
     let unreachable = ["--node", "http://127.0.0.1:9", "query", "record", "civil/X"];
-    verdicts.check("nobody listens there", &world.client(&unreachable), "", 7);
+    verdicts.check("nobody listens there", &world.client(&unreachable), "MZ-2007", 7);
+    let long = [&anchor[..], &[root.as_str(), "--key", "civil-window-1", "--wait", "5x"]].concat();
+    verdicts.check("a duration that is none", &world.client(&long), "MZ-2012", 2);
+    let nameless = ["record", "document_anchor", "--kind", "minutes", "--root", &root, "--id", "x y"];
+    let nameless = [&nameless[..], &["--key", "civil-window-1"]].concat();
+    verdicts.check("an id that is none", &world.client(&nameless), "MZ-2012", 2);
+    let nowhere = run("mingzhang", &["--json", "--context", "nope", "query", "status"], &world.home());
+    verdicts.check("no such context", &nowhere, "MZ-2011", 2);
+    for (what, arguments, code, exit) in CLERKS_MISTAKES {
+        verdicts.check(what, &world.client(arguments), code, exit);
+    }
 }
 
 /// Spoils the middle of every table file of a store that was closed in good order.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use mingzhang_genesis::Genesis;
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::{BundledTrail, EvidenceBundle, SubjectKind, subject_key};
@@ -15,16 +16,19 @@ use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::recovery::Discontinuity;
 use mingzhang_ledger::state::key;
 use mingzhang_ledger::transaction::{Payload, Transaction};
-use mingzhang_ledger::verify::{BundleReport, ProvenBundle, ProvenTrail, Report, Verdict, absence, bundle};
+use mingzhang_ledger::verify::{
+    BundleReport, ProvenBundle, ProvenTrail, ReceiptFacts, Report, Verdict, absence, bundle,
+};
 use serde_json::{Value, json};
 
-use crate::context::Network;
 use crate::output::{Failure, Language, exit, exponent_of, money_json};
-use crate::verify::{authorities, discontinuities_json, steps_json, verdict_name};
+use crate::verify::{authorities_of, discontinuities_json, steps_json, verdict_name};
 
 /// What is known after judging.
 pub struct Judged {
     pub report: Report,
+    /// What the bundle's receipt says, where it has one.
+    pub receipt: Option<ReceiptFacts>,
     pub proven: Option<ProvenBundle>,
     /// The money of a programme, folded.
     pub money: Option<Money>,
@@ -44,14 +48,14 @@ pub struct Money {
 }
 
 /// Verifies a bundle about the subject that its trail names.
-pub fn judge(network: &Network, evidence: &EvidenceBundle, language: Language) -> Result<Judged, Failure> {
-    let BundleReport { report, trail: proven, discontinuities, .. } = bundle(&authorities(network), evidence);
+pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -> Result<Judged, Failure> {
+    let BundleReport { report, receipt, trail: proven, discontinuities } = bundle(&authorities_of(genesis), evidence);
     let (exit, reason) = match &report.verdict {
         Verdict::Verified => (exit::DONE, None),
         Verdict::Failed { code, .. } => (exit::FAILED, Some((*code, last_detail(&report)))),
         Verdict::Inconclusive { code, missing } => (exit::INCONCLUSIVE, Some((*code, missing.join("; ")))),
     };
-    let mut judged = Judged { report, proven, money: None, exit, discontinuities, reason };
+    let mut judged = Judged { report, receipt, proven, money: None, exit, discontinuities, reason };
     let Some(bundled) = &evidence.trail else { return Ok(judged) };
     if judged.exit != exit::DONE || bundled.trail.kind != SubjectKind::Programme {
         return Ok(judged);

@@ -1,12 +1,12 @@
 //! `mingzhang audit`: a programme's money and any trail, proven complete under one sealed checkpoint, judged here.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::outcome::Code;
-use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind};
+use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind, subject_key};
 use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::Payload;
 use serde_json::{Value, json};
@@ -17,8 +17,12 @@ use super::tx::time_text;
 use crate::audit::judge::{Judged, figures_json, findings, judge, money_at, money_of, proof_json, records};
 use crate::audit::nodes::{self, Agreement};
 use crate::audit::{blocks, fetch};
+use crate::keys;
 use crate::output::{Answer, Failure, exit, exponent_of, money_text};
-use crate::verify::{discontinuities_json, discontinuity_warnings, sentence, steps_json, steps_text, verdict_name};
+use crate::verify::{
+    decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, sentence, steps_json,
+    steps_text, verdict_name,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -38,6 +42,7 @@ enum Action {
     /// Every record that touched a subject, with its completeness proof
     Trail {
         subject: Subject,
+        /// agency/id of a programme, account or case; a key's id or name; scope/pseudonym; a registry's name
         id: String,
         /// Show records of this block and later ones only; the whole trail is proven all the same
         #[arg(long, value_name = "H", default_value_t = 0)]
@@ -49,6 +54,7 @@ enum Action {
     /// The same as one file that proves itself offline
     Bundle {
         subject: Subject,
+        /// As for `audit trail`
         id: String,
         #[arg(long)]
         out: PathBuf,
@@ -64,11 +70,17 @@ enum Action {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Subject {
+    /// Public money, as agency/id: civil/AID-2026
     Programme,
+    /// A programme's account, as agency/id: finance/F-2026-014
     Account,
+    /// A case, as agency/id: approval/C-2026-17
     Case,
+    /// All that a key signed: its id of 32 hex digits (key show), or its name in this context: civil-window-1
     Officer,
+    /// Who is paid, as scope/pseudonym with 32 hex digits: relief/0123456789abcdef0123456789abcdef
     Recipient,
+    /// All of a kind: programmes, agencies, proposals, officers/AGENCY, accounts/AGENCY.PROGRAMME
     Registry,
 }
 
@@ -114,17 +126,56 @@ struct Gathered {
 }
 
 fn gather(desk: &Desk, subject: Subject, id: &str) -> Result<Gathered, Failure> {
-    let id = match subject {
-        Subject::Programme | Subject::Account | Subject::Case => qualified(desk, id)?,
-        Subject::Officer | Subject::Recipient | Subject::Registry => id.to_owned(),
-    };
+    let id = subject_id(desk, subject, id)?;
     let network = desk.network()?;
     let api = desk.api()?;
     let evidence = fetch::bundle(network, &api, subject.kind(), &id)?;
-    let judged = judge(network, &evidence, desk.language)?;
+    let judged = judge(&network.genesis, &evidence, desk.language)?;
     let proven = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE);
     let agreement = proven.map(|proven| nodes::ask(&api, proven, subject.kind(), &id)).unwrap_or_default();
     Ok(Gathered { evidence, judged, id, agreement })
+}
+
+/// The id as the ledger has it; one that cannot be of that kind is told what one looks like.
+fn subject_id(desk: &Desk, subject: Subject, id: &str) -> Result<String, Failure> {
+    let full = match subject {
+        Subject::Programme | Subject::Account | Subject::Case => qualified(desk, id)?,
+        Subject::Officer if subject_key(SubjectKind::Officer, id).is_none() && !id.contains('/') => {
+            match keys::exists(id, &desk.network()?.context)? {
+                true => hex::encode(desk.key(Some(id))?.key.public().key_id()),
+                false => id.to_owned(),
+            }
+        }
+        Subject::Officer | Subject::Recipient | Subject::Registry => id.to_owned(),
+    };
+    let is_registry = subject != Subject::Registry || is_registry(&full);
+    if is_registry && subject_key(subject.kind(), &full).is_some() {
+        return Ok(full);
+    }
+    let wanted = match subject {
+        Subject::Programme | Subject::Account | Subject::Case => {
+            desk.pick("应写作「单位/编号」,例如 civil/AID-2026", "agency/id is wanted, such as civil/AID-2026")
+        }
+        Subject::Officer => desk.pick(
+            "应为 32 位十六进制的密钥编号(mingzhang key show),或本环境的密钥名称,例如 civil-window-1",
+            "a key's id of 32 hex digits (mingzhang key show) or the name of a key of this context is wanted, \
+             such as civil-window-1",
+        ),
+        Subject::Recipient => desk.pick(
+            "应写作「范围/代称」:资金项目的代称范围和 32 位十六进制的代称",
+            "scope/pseudonym is wanted: the programme's scope of pseudonyms and 32 hex digits",
+        ),
+        Subject::Registry => desk.pick(
+            "应为 programmes、agencies、proposals、officers/单位 或 accounts/单位.资金项目编号",
+            "programmes, agencies, proposals, officers/AGENCY or accounts/AGENCY.PROGRAMME is wanted",
+        ),
+    };
+    Err(Failure::usage(format!("{} {id}: {wanted}", subject.name())))
+}
+
+fn is_registry(name: &str) -> bool {
+    let well_formed = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+    name.split('/').count() <= 2 && name.split('/').all(well_formed)
 }
 
 /// Names every node that tells another story than the one that is proven.
@@ -166,7 +217,8 @@ fn header_at(desk: &Desk, judged: &Judged, height: u64) -> Result<Option<Header>
 
 /// When it does not verify, no figure is shown as fact.
 fn failed(judged: &Judged, data: Value, desk: &Desk) -> Answer {
-    let text = format!("{}\n{}", sentence(&judged.report.verdict, desk.language), steps_text(&judged.report));
+    let text =
+        format!("{}\n{}", sentence(&judged.report.verdict, desk.language), steps_text(&judged.report, desk.language));
     let mut answer = Answer::done(data, text).with_exit(judged.exit);
     answer.reason.clone_from(&judged.reason);
     answer
@@ -174,6 +226,11 @@ fn failed(judged: &Judged, data: Value, desk: &Desk) -> Answer {
 
 fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failure> {
     let Gathered { mut judged, id, agreement, .. } = gather(desk, Subject::Programme, id)?;
+    // A programme states its currency when it is opened; any other record has a trail as well, and no money.
+    if judged.money.as_ref().is_some_and(|money| money.fold.currency().is_empty()) {
+        let words = desk.pick("不是已设立的资金项目", "is no programme that was opened");
+        return Err(Failure::coded(Code(2005), format!("{id} {words}")));
+    }
     let mut at = judged.proven.as_ref().map(|proven| proven.header.header);
     if let Some(height) = height {
         at = header_at(desk, &judged, height)?;
@@ -338,11 +395,11 @@ fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answ
     Ok(with_discontinuities(answer, desk, &judged))
 }
 
-fn verify(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
+    let text = read_evidence(file)?;
     let evidence: EvidenceBundle = serde_json::from_str(&text)
         .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())).with_exit(exit::FAILED))?;
-    let judged = judge(desk.network()?, &evidence, desk.language)?;
+    let judged = judge(&desk.genesis()?, &evidence, desk.language)?;
     let trail = evidence.trail.as_ref().map(|trail| &trail.trail);
     let id = trail.map(|trail| trail.id.clone()).unwrap_or_default();
     let found = judged.proven.as_ref().map(|proven| findings(&id, proven, u64::MAX, desk.language)).unwrap_or_default();
@@ -356,11 +413,15 @@ fn verify(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
         "entries": trail.map_or(0, |trail| trail.entries.len()), "missing": missing,
         "money_conserved": judged.money.as_ref().map(|money| money.balanced), "findings": found,
         "steps": steps_json(&judged.report),
+        "outcome": judged.receipt.as_ref().map(|facts| outcome_name(facts.outcome)),
+        "code": judged.receipt.as_ref().filter(|facts| facts.outcome != 0).map(|facts| Code(facts.outcome).to_string()),
         "discontinuities": discontinuities_json(&judged.discontinuities),
     });
     if judged.exit != exit::DONE {
         return Ok(failed(&judged, data, desk));
     }
-    let text = format!("{}\n{}", sentence(&judged.report.verdict, desk.language), steps_text(&judged.report));
+    let said = judged.receipt.as_ref().map_or(String::new(), |facts| decided(facts, true, desk.language));
+    let steps = steps_text(&judged.report, desk.language);
+    let text = format!("{}{said}\n{steps}", sentence(&judged.report.verdict, desk.language));
     Ok(with_discontinuities(Answer::done(data, text), desk, &judged))
 }

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use mingzhang_ledger::outcome::Code;
 use serde_json::json;
 
 use super::Desk;
 use crate::context::{self, ContextFile};
-use crate::output::{Answer, Failure};
+use crate::output::{Answer, Failure, Language};
+
+/// A genesis file that is not the one that was meant.
+const GENESIS_INVALID: Code = Code(5018);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -17,7 +21,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Pin a network: name, genesis file (given with --genesis) and nodes (given with --node), or --from a context file
+    /// Pin a network: name, genesis file (--genesis) and nodes (--node), or --from a context file; the first is the default
     Add {
         name: String,
         /// Take everything from another context file, such as a devnet's
@@ -79,16 +83,55 @@ fn add(desk: &Desk, name: String, from: Option<PathBuf>, genesis_hash: Option<St
     let found = hex::encode(context::read_genesis(&file.genesis_file)?.hash);
     if found != file.genesis_hash {
         return Err(Failure::coded(
-            mingzhang_ledger::outcome::Code(4001),
-            format!("{} hashes to {found}, wanted {}", file.genesis_file.display(), file.genesis_hash),
-        )
-        .with_exit(crate::output::exit::USAGE));
+            GENESIS_INVALID,
+            format!(
+                "{} hashes to {found}, wanted {}; nothing was added",
+                file.genesis_file.display(),
+                file.genesis_hash
+            ),
+        ));
     }
     file.name.clone_from(&name);
+    let is_current = pin(desk, &file)?;
     let path = context::save(&file)?;
-    context::set_current(&name)?;
-    let data = json!({ "name": name, "file": path, "genesis_hash": file.genesis_hash, "nodes": file.nodes });
+    let data = json!({ "name": name, "file": path, "genesis_hash": file.genesis_hash, "nodes": file.nodes,
+                       "current": is_current });
     Ok(Answer::done(data, format!("{name}  sha256:{}", file.genesis_hash)))
+}
+
+/// Makes the first context the default and leaves the default alone otherwise, so that no later command goes to another
+/// network unasked. A name that pins another network is never taken over.
+fn pin(desk: &Desk, file: &ContextFile) -> Result<bool, Failure> {
+    let name = &file.name;
+    if let Some(earlier) = context::saved(name)?.filter(|earlier| earlier.genesis_hash != file.genesis_hash) {
+        let words = match desk.language {
+            Language::Chinese => format!(
+                "环境 {name} 已存在,钉住另一个网络 sha256:{};请先运行 mingzhang context remove {name},或换一个名称",
+                earlier.genesis_hash
+            ),
+            Language::English => format!(
+                "context {name} exists and pins another network, sha256:{}: remove it first \
+                 (mingzhang context remove {name}) or choose another name",
+                earlier.genesis_hash
+            ),
+        };
+        return Err(Failure::usage(words));
+    }
+    let current = context::current()?;
+    // A default that was removed counts as none.
+    let holds = current.as_deref().map(context::saved).transpose()?.flatten().is_some();
+    if !holds {
+        context::set_current(name)?;
+    }
+    let is_current = !holds || current.as_deref() == Some(name.as_str());
+    if !is_current {
+        let (current, name) = (current.unwrap_or_default(), name);
+        desk.printer.note(&match desk.language {
+            Language::Chinese => format!("默认环境仍是 {current};改用它: mingzhang context use {name}"),
+            Language::English => format!("the default stays {current}; to use this one: mingzhang context use {name}"),
+        });
+    }
+    Ok(is_current)
 }
 
 fn select(desk: &Desk, name: &str) -> Result<Answer, Failure> {

@@ -20,8 +20,10 @@ pub fn run(desk: &Desk, args: &Args) -> Result<Answer, Failure> {
 }
 
 fn one(desk: &Desk, text: &str) -> Result<Answer, Failure> {
-    let code = parse_code(text).ok_or_else(|| Failure::usage(format!("{text}: not a code such as MZ-3201")))?;
-    let entry = find(code).ok_or_else(|| Failure::usage(format!("{code} is not in the catalogue")))?;
+    let code = parse_code(text)
+        .ok_or_else(|| Failure::usage(format!("{text}: not a code such as MZ-3201; `mingzhang explain` lists all")))?;
+    let entry = find(code)
+        .ok_or_else(|| Failure::usage(format!("{code} is not in the catalogue; `mingzhang explain` lists all")))?;
     let words = if desk.language == Language::Chinese { &entry.zh } else { &entry.en };
     let data = json!({
         "code": code.to_string(), "name": entry.name, "family": entry.family, "http": entry.http, "exit": entry.exit,

@@ -13,7 +13,7 @@ use serde_json::{Map, json};
 
 use self::impact::{Impact, Network as Members};
 use super::Desk;
-use super::record::{duration, read_source};
+use super::record::{duration, read_source, with_made_id};
 use crate::body::{self, Reading};
 use crate::keys::random;
 use crate::output::{Answer, Failure};
@@ -176,7 +176,8 @@ fn propose(desk: &Desk, asked: &Proposed<'_>, sending: &Sending) -> Result<Answe
         ("action_body", Value::bytes(&action_body)),
         ("from_time", Value::Uint(from_time(asked.from)?)),
     ]);
-    send(desk, ("proposal", id, body), sending, impact)
+    let result = send(desk, ("proposal", id, body), sending, impact);
+    if asked.id.is_some() { result } else { with_made_id(desk, &id_text(&id), result) }
 }
 
 fn from_time(text: &str) -> Result<u64, Failure> {

@@ -121,11 +121,9 @@ fn show(desk: &Desk, name: &str) -> Result<Answer, Failure> {
 }
 
 fn import(desk: &Desk, name: &str, file: &PathBuf) -> Result<Answer, Failure> {
-    let text = Zeroizing::new(
-        std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?,
-    );
+    let text = Zeroizing::new(std::fs::read_to_string(file).map_err(|error| Failure::unreadable(file, error))?);
     if !key_file::is_encrypted(&text) {
-        key_file::read(&text, None).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        key_file::read(&text, None).map_err(|error| Failure::unreadable(file, error))?;
     }
     let path = file_of(desk, name)?;
     keys::write(&path, &text)?;
@@ -134,9 +132,7 @@ fn import(desk: &Desk, name: &str, file: &PathBuf) -> Result<Answer, Failure> {
 
 fn export(desk: &Desk, name: &str, file: &PathBuf) -> Result<Answer, Failure> {
     let path = file_of(desk, name)?;
-    let text = Zeroizing::new(
-        std::fs::read_to_string(&path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
-    );
+    let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(|error| Failure::unreadable(&path, error))?);
     keys::write(file, &text)?;
     let encrypted = key_file::is_encrypted(&text);
     Ok(Answer::done(json!({ "name": name, "file": file, "encrypted": encrypted }), file.display().to_string()))

@@ -75,9 +75,9 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 fn build(desk: &Desk, file: &Path, currency: &str, out: &Path) -> Result<Answer, Failure> {
     let exponent =
         exponent_of(currency).ok_or_else(|| Failure::usage(format!("--currency {currency} is not a currency")))?;
-    let text = std::fs::read(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-    let lines = read(&text, exponent).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-    let list = List::of(lines).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+    let text = std::fs::read(file).map_err(|error| Failure::unreadable(file, error))?;
+    let lines = read(&text, exponent).map_err(|error| Failure::unreadable(file, error))?;
+    let list = List::of(lines).map_err(|error| Failure::unreadable(file, error))?;
     write(&list, out)?;
     let data = json!({
         "file": out.join(LIST_FILE), "root": format!("sha256:{}", hex::encode(list.root)), "count": list.lines.len(),

@@ -20,9 +20,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use mingzhang_genesis::Genesis;
 use serde_json::json;
 
-use crate::context::{Network, Overrides};
+use crate::context::{Network, Overrides, read_genesis};
 use crate::keys::{OfficerKey, PassphraseSource};
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, Printer, exit};
@@ -55,8 +56,8 @@ struct Global {
     /// One JSON envelope on stdout
     #[arg(long, global = true)]
     json: bool,
-    /// Language of texts
-    #[arg(long, global = true, value_name = "zh-CN|en")]
+    /// Language of texts; if not given, MINGZHANG_LANG or the locale decides
+    #[arg(long, global = true, value_name = "zh-CN|en", value_parser = language_tag)]
     lang: Option<String>,
     /// Longest wait for one answer of a node, in seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
@@ -151,6 +152,14 @@ impl Desk {
         crate::keys::open(name, Some(context), self.passphrase)
     }
 
+    /// What a verification trusts: the genesis file of the flag and nothing else, or else the context's pinned one.
+    pub fn genesis(&self) -> Result<Genesis, Failure> {
+        match self.genesis_file() {
+            Some(file) => read_genesis(file),
+            None => Ok(self.network()?.genesis.clone()),
+        }
+    }
+
     /// The genesis file given on the command line, for commands that need no context.
     pub fn genesis_file(&self) -> Option<&PathBuf> {
         self.overrides.genesis.as_ref()
@@ -165,6 +174,13 @@ impl Desk {
 pub fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        // A script that asked for JSON gets the parser's own refusals in it, too.
+        Err(error) if error.use_stderr() && std::env::args().any(|argument| argument == "--json") => {
+            let printer = Printer { json: true, quiet: false, verbose: false, language: Language::English };
+            let text = error.to_string();
+            let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            return printer.finish("", Err(Failure::usage(sentence)));
+        }
         Err(error) => {
             let status = if error.use_stderr() { exit::USAGE } else { exit::DONE };
             return if error.print().is_ok() { status } else { exit::BUG };
@@ -173,6 +189,16 @@ pub fn run() -> u8 {
     let desk = desk(&cli.global);
     let (name, result) = dispatch(&desk, cli.command);
     desk.printer.finish(&name, result)
+}
+
+/// A locale of any language reads English; whoever asks for a language by name is told that there is none.
+fn language_tag(tag: &str) -> Result<String, String> {
+    let language = tag.split(['-', '_', '.']).next().unwrap_or(tag).to_ascii_lowercase();
+    if ["zh", "en"].contains(&language.as_str()) {
+        Ok(tag.to_owned())
+    } else {
+        Err("there are zh-CN and en".to_owned())
+    }
 }
 
 fn desk(global: &Global) -> Desk {

@@ -2,10 +2,12 @@
 //! proofs use `receipt` and `audit`.
 
 use clap::Subcommand;
+use mingzhang_ledger::state::key::{id_text, parse_id};
 use serde_json::Value;
 
 use super::Desk;
-use crate::output::{Answer, Failure};
+use crate::output::{Answer, Failure, exit};
+use crate::submit::Outbox;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -20,7 +22,10 @@ enum Action {
     /// A block's header, or the newest blocks
     Block { height: Option<u64> },
     /// A transaction in words
-    Tx { tx: String },
+    Tx {
+        /// Transaction id (64 hex digits), or the record as agency/id
+        tx: String,
+    },
     /// What a record made and where it stands: agency/id
     Record { id: String },
     /// A programme, or all of them
@@ -36,7 +41,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Action::Status => ("query status", Ok("/status".to_owned())),
         Action::Block { height: Some(height) } => ("query block", Ok(format!("/blocks/{height}"))),
         Action::Block { height: None } => ("query block", Ok("/blocks".to_owned())),
-        Action::Tx { tx } => ("query tx", Ok(format!("/transactions/{}", tx.trim_start_matches("sha256:")))),
+        Action::Tx { tx } => ("query tx", transaction_id(desk, &tx).map(|id| format!("/transactions/{id}"))),
         Action::Record { id } => ("query record", qualified(desk, &id).map(|id| format!("/records/{id}"))),
         Action::Programme { id: None } => ("query programme", Ok("/programmes".to_owned())),
         Action::Programme { id: Some(id) } => {
@@ -51,6 +56,42 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 /// `agency/id`; a bare id is of the own agency.
 pub fn qualified(desk: &Desk, id: &str) -> Result<String, Failure> {
     if id.contains('/') { Ok(id.to_owned()) } else { Ok(format!("{}/{id}", desk.network()?.agency()?)) }
+}
+
+/// The transaction that is meant: its id in hexadecimal, or the record's as `agency/id`, which a node or this machine's
+/// outbox knows.
+pub fn transaction_id(desk: &Desk, text: &str) -> Result<String, Failure> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
+    if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digits);
+    }
+    let name = qualified(desk, text)?;
+    let parts = name.split_once('/').filter(|(agency, _)| is_agency(agency));
+    let Some((agency, record)) = parts.and_then(|(agency, id)| Some((agency, parse_id(id)?))) else {
+        let wanted = desk.pick(
+            "既不是交易编号(64 位十六进制),也不是「单位/编号」",
+            "neither a transaction id (64 hex digits) nor agency/id",
+        );
+        return Err(Failure::usage(format!("{text}: {wanted}")));
+    };
+    let recorded = desk.api()?.get_json(&format!("/records/{agency}/{}", id_text(&record)));
+    let failure = match recorded {
+        Ok(found) => {
+            let id = found.get("tx_id").and_then(Value::as_str).unwrap_or("");
+            return Ok(id.trim_start_matches("sha256:").to_owned());
+        }
+        Err(failure) => failure,
+    };
+    let mut waiting = Outbox::open(desk.network()?)?.list()?.into_iter();
+    let mine = waiting.find(|mine| mine.payload().agency == agency && mine.payload().record_id == record);
+    match (mine, failure.exit) {
+        (Some(mine), exit::NOT_FOUND) => Ok(hex::encode(mine.id())),
+        _ => Err(failure),
+    }
+}
+
+fn is_agency(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn show(desk: &Desk, path: &str) -> Result<Answer, Failure> {

@@ -1,8 +1,9 @@
 //! `mingzhang receipt`: fetch a receipt, verify it against the pinned genesis before it is kept, show it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
+use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::{BUNDLE_FORMAT, EntryView, EvidenceBundle, OutcomeView};
 use mingzhang_ledger::receipt::Receipt;
@@ -14,11 +15,14 @@ use mingzhang_ledger::verify::{Authorities, ReceiptFacts, ReceiptReport, Report,
 use serde_json::json;
 
 use super::Desk;
+use super::query::transaction_id;
 use crate::audit::fetch::officer_key;
 use crate::handoffs;
-use crate::output::{Answer, Failure, exit};
+use crate::output::{Answer, Failure, Language, exit};
+use crate::submit::Outbox;
 use crate::verify::{
-    authorities, authorities_after, discontinuities_json, discontinuity_warnings, steps_text, verdict_name,
+    authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, outcome_name, outcome_text,
+    read_evidence, steps_text, verdict_name,
 };
 
 /// That a state is no longer held.
@@ -36,6 +40,7 @@ pub struct Args {
 enum Action {
     /// The receipt of a final transaction, applied or rejected
     Get {
+        /// Transaction id (64 hex digits), or the record as agency/id
         tx: String,
         /// The receipt alone, or with the signer's key and its proofs as one JSON file
         #[arg(long, value_enum, default_value = "tlog-proof")]
@@ -72,17 +77,20 @@ impl Format {
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
         Action::Get { tx, format, out } => ("receipt get".into(), get(desk, &tx, format, out.as_ref())),
-        Action::Show { file } => ("receipt show".into(), show(&file)),
+        Action::Show { file } => ("receipt show".into(), show(desk, &file)),
         Action::Handoffs { out } => ("receipt handoffs".into(), export_handoffs(desk, &out)),
         Action::Refresh { file } => ("receipt refresh".into(), refresh(desk, &file)),
     }
 }
 
 fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<Answer, Failure> {
+    let id = transaction_id(desk, tx)?;
     let (text, checked, authorities) = match format {
-        Format::TlogProof => fetch(desk, tx)?,
-        Format::Bundle => bundle(desk, tx)?,
+        Format::TlogProof => fetch(desk, &id)?,
+        Format::Bundle => bundle(desk, &id)?,
     };
+    // What is proven to be on the ledger waits for no answer any more.
+    Outbox::open(desk.network()?)?.settle(&id)?;
     if let Some(out) = out {
         std::fs::write(out, &text)?;
     }
@@ -91,13 +99,19 @@ fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<A
     let data = json!({
         "tx_id": facts.map(|facts| format!("sha256:{}", hex::encode(facts.transaction.id()))),
         "format": format.name(), "file": out,
+        "outcome": facts.map(|facts| outcome_name(facts.outcome)),
+        "code": facts.filter(|facts| facts.outcome != 0).map(|facts| Code(facts.outcome).to_string()),
         "index": facts.map(|facts| facts.index), "tree_size": facts.map(|facts| facts.tree_size),
         "seals": sealed.map(|sealed| sealed.seals.len()), "quorum": sealed.map(|sealed| sealed.quorum),
         "epoch": sealed.map(|sealed| sealed.epoch), "verdict": verdict_name(&checked.report.verdict),
         "discontinuities": discontinuities_json(authorities.discontinuities()),
     });
+    let said = facts.map_or(String::new(), |facts| {
+        let words = desk.pick("账本的结论", "the ledger's decision");
+        format!("\n  {words}: {}", outcome_text(facts.outcome, desk.language))
+    });
     let shown = match out {
-        Some(out) => format!("{}  {}", out.display(), desk.pick("回执已核验", "receipt verified")),
+        Some(out) => format!("{}  {}{said}", out.display(), desk.pick("回执已核验", "receipt verified")),
         None => text,
     };
     let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
@@ -108,27 +122,26 @@ fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<A
 type Fetched = (String, ReceiptReport, Authorities);
 
 /// The receipt's text, verified against the pinned genesis and for the transaction that was asked for.
-fn fetch(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
-    let id = tx.strip_prefix("sha256:").unwrap_or(tx);
+fn fetch(desk: &Desk, id: &str) -> Result<Fetched, Failure> {
     let text = desk.api()?.get(&format!("/transactions/{id}/receipt?wait=20"))?.success()?.text();
     let genesis = &desk.network()?.genesis;
     let authorities = authorities_after(genesis, &handoffs::fetch(genesis, &desk.api()?)?)?;
     let checked = receipt(&authorities, &text, None);
-    require_verified(&checked.report)?;
+    require_verified(&checked.report, desk.language)?;
     let found = checked.facts.as_ref().map(|facts| hex::encode(facts.transaction.id())).unwrap_or_default();
-    if found != id.to_lowercase() {
+    if found != id {
         return Err(Failure::coded(Code(4102), format!("the node gave a receipt of {found}")));
     }
     Ok((text, checked, authorities))
 }
 
-fn require_verified(report: &Report) -> Result<(), Failure> {
+fn require_verified(report: &Report, language: Language) -> Result<(), Failure> {
     let (exit, code) = match &report.verdict {
         Verdict::Verified => return Ok(()),
         Verdict::Failed { code, .. } => (exit::FAILED, *code),
         Verdict::Inconclusive { code, .. } => (exit::INCONCLUSIVE, *code),
     };
-    Err(Failure::coded(code, steps_text(report)).with_exit(exit))
+    Err(Failure::coded(code, steps_text(report, language)).with_exit(exit))
 }
 
 /// The receipt with all that proves who signed it; verified as whoever gets the file will verify it.
@@ -159,7 +172,8 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
             trail: None,
             consistency: None,
         };
-        require_verified(&mingzhang_ledger::verify::bundle(&authorities(network), &evidence).report)?;
+        let judged = mingzhang_ledger::verify::bundle(&authorities_of(&network.genesis), &evidence);
+        require_verified(&judged.report, desk.language)?;
         let json = serde_json::to_string(&evidence).map_err(|error| Failure::bug(error.to_string()))?;
         return Ok((json, checked, led));
     }
@@ -194,23 +208,39 @@ fn export_handoffs(desk: &Desk, out: &PathBuf) -> Result<Answer, Failure> {
     Ok(Answer { warnings, ..Answer::done(data, text) })
 }
 
-fn read(file: &PathBuf) -> Result<Receipt, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-    Receipt::parse(&text)
-        .map_err(|fault| Failure::coded(mingzhang_ledger::outcome::Code(4101), format!("{}: {fault}", file.display())))
+fn read(file: &Path) -> Result<Receipt, Failure> {
+    let text = read_evidence(file)?;
+    Receipt::parse(&text).map_err(|fault| Failure::coded(Code(4101), format!("{}: {fault}", file.display())))
 }
 
-fn show(file: &PathBuf) -> Result<Answer, Failure> {
+/// What the file says, without any verification: its record and the decision about it are shown as claims.
+fn show(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let receipt = read(file)?;
+    let record = match Entry::decode(&receipt.entry) {
+        Ok(Entry::Record { outcome, transaction }) => Some((outcome, transaction)),
+        _ => None,
+    };
     let checkpoint = &receipt.note.checkpoint;
     let tx_id = receipt.entry.get(3..).map(|bytes| hex::encode(mingzhang_ledger::crypto::sha256(&[bytes])));
     let data = json!({
         "tx_id": tx_id.map(|id| format!("sha256:{id}")), "origin": checkpoint.origin, "index": receipt.index,
         "tree_size": checkpoint.size, "path": receipt.path.len(), "seals": receipt.note.lines.len(),
         "entry_bytes": receipt.entry.len(),
+        "record_type": record.as_ref().map(|(_, transaction)| &transaction.payload().record_type),
+        "record_id": record.as_ref().map(|(_, transaction)| id_text(&transaction.payload().record_id)),
+        "agency_id": record.as_ref().map(|(_, transaction)| &transaction.payload().agency),
+        "outcome": record.as_ref().map(|(outcome, _)| outcome_name(*outcome)),
+        "code": record.as_ref().filter(|(outcome, _)| *outcome != 0).map(|(outcome, _)| Code(*outcome).to_string()),
+    });
+    let said = record.as_ref().map_or(String::new(), |(outcome, transaction)| {
+        let payload = transaction.payload();
+        let record = format!("{} {}/{}", payload.record_type, payload.agency, id_text(&payload.record_id));
+        let words = desk.pick("账本的结论", "the ledger's decision");
+        let claim = desk.pick("(未核验)", " (not verified here)");
+        format!("{record}\n  {words}: {}{claim}\n  ", outcome_text(*outcome, desk.language))
     });
     let text = format!(
-        "{}  index {}  tree {}  lines {}",
+        "{said}{}  index {}  tree {}  lines {}",
         checkpoint.origin,
         receipt.index,
         checkpoint.size,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::sha256;
-use mingzhang_ledger::records::schema::{COMMON, Field, FieldKind, RecordType};
+use mingzhang_ledger::records::schema::{Area, COMMON, Field, FieldKind, RecordType};
 use mingzhang_ledger::records::{all, record_type};
 use mingzhang_ledger::state::key::{id_text, parse_id};
 use serde_json::{Map, json};
@@ -16,8 +16,11 @@ use super::Desk;
 use crate::body;
 use crate::currency::{self, Known};
 use crate::keys::random;
-use crate::output::{Answer, Failure};
+use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::submit::{self, DEFAULT_LIFE, Draft, MAX_LIFE};
+
+/// Where `record --list` writes a type's fields.
+const FIELDS_COLUMN: usize = 25;
 
 /// The chosen record type and its flags; no type means `--list`.
 #[derive(Debug, Clone)]
@@ -52,7 +55,8 @@ fn fields(kind: &'static RecordType) -> impl Iterator<Item = &'static Field> {
 }
 
 fn subcommand(kind: &'static RecordType) -> Command {
-    let command = Command::new(kind.name).about(kind.zh).args(fields(kind).map(flag));
+    let about = format!("{} {}", english(kind), kind.zh);
+    let command = Command::new(kind.name).about(about).args(fields(kind).map(|field| flag(kind, field)));
     let command = match kind.field("currency") {
         Some(_) => command,
         None => command.arg(
@@ -95,13 +99,32 @@ fn long(field: &Field) -> &'static str {
     }
 }
 
-fn flag(field: &'static Field) -> Arg {
+/// A record type in English words.
+fn english(kind: &RecordType) -> String {
+    kind.name.replace('_', " ")
+}
+
+fn help(kind: &RecordType, field: &Field) -> &'static str {
+    let names_waiting = kind.field("waiting").is_some_and(|field| field.kind == FieldKind::Waiting);
+    match (field.kind, field.name, field.required) {
+        (FieldKind::Waiting, _, _) => "required; the record that waits",
+        (FieldKind::Hash, "digest", _) if names_waiting => {
+            "required; the waiting record's transaction id, as `record …` and `query record` print it (tx_id)"
+        }
+        (FieldKind::Minor | FieldKind::Amount, _, true) => "required; as people write it: 500.00, not minor units",
+        (FieldKind::Minor | FieldKind::Amount, _, false) => "optional; as people write it: 500.00, not minor units",
+        (_, _, true) => "required",
+        (_, _, false) => "optional",
+    }
+}
+
+fn flag(kind: &'static RecordType, field: &'static Field) -> Arg {
     let many = matches!(field.kind, FieldKind::List(_));
     Arg::new(long(field))
         .long(long(field))
         .value_name(value_name(&field.kind))
         .action(if many { ArgAction::Append } else { ArgAction::Set })
-        .help(if field.required { "required" } else { "optional" })
+        .help(help(kind, field))
 }
 
 fn value_name(kind: &FieldKind) -> &'static str {
@@ -146,21 +169,50 @@ fn list(desk: &Desk) -> Answer {
                 .iter()
                 .map(|field| json!({ "name": field.name, "kind": value_name(&field.kind), "required": field.required }))
                 .collect();
-            json!({ "record_type": kind.name, "zh": kind.zh, "area": format!("{:?}", kind.area).to_lowercase(), "fields": fields })
+            json!({ "record_type": kind.name, "zh": kind.zh, "en": english(kind), "area": format!("{:?}", kind.area).to_lowercase(), "fields": fields })
         })
         .collect();
-    let mut text = String::new();
-    let mut area = None;
+    let mut areas: Vec<Area> = Vec::new();
     for kind in all() {
-        if area != Some(kind.area) {
-            area = Some(kind.area);
-            text.push_str(&format!("{:?}\n", kind.area));
+        if !areas.contains(&kind.area) {
+            areas.push(kind.area);
         }
-        text.push_str(&format!("  {:<20} {}\n", kind.name, kind.zh));
+    }
+    let mut text = String::new();
+    for area in areas {
+        text.push_str(&format!("{}\n", area_name(area, desk.language)));
+        for kind in all().filter(|kind| kind.area == area) {
+            let words = match desk.language {
+                Language::Chinese => kind.zh.to_owned(),
+                Language::English => needed(kind),
+            };
+            text.push_str(format!("  {:<22} {words}", kind.name).trim_end());
+            text.push('\n');
+        }
     }
     desk.printer
         .note(desk.pick("每种记录的字段: mingzhang record <类型> --help", "fields: mingzhang record TYPE --help"));
     Answer::done(json!({ "items": rows }), text)
+}
+
+/// The fields that a record must have: names are English already.
+fn needed(kind: &RecordType) -> String {
+    let names: Vec<&str> = kind.fields.iter().filter(|field| field.required).map(long).collect();
+    wrap(&names.join(", "), FIELDS_COLUMN).trim_start().to_owned()
+}
+
+fn area_name(area: Area, language: Language) -> &'static str {
+    match area {
+        Area::Registry => language.pick("登记", "Registry: officers, roles, delegations"),
+        Area::Governance => language.pick("治理", "Governance"),
+        Area::Case => language.pick("审批", "Cases and licences"),
+        Area::Fund => language.pick("资金", "Public money"),
+        Area::Tender => language.pick("招标", "Tenders"),
+        Area::Data => language.pick("数据", "Data sets"),
+        Area::Exchange => language.pick("协同", "Exchanges between agencies"),
+        Area::Everywhere => language.pick("通用", "Everywhere: approvals, documents, corrections, findings"),
+        Area::Import => language.pick("历史导入", "Import of history"),
+    }
 }
 
 fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches) -> Result<Answer, Failure> {
@@ -232,7 +284,39 @@ fn finish(
         Some(text) => duration(text)?.as_secs(),
         None => 0,
     };
-    submit::send(network, &desk.api()?, transaction, wait_s, desk.language)
+    let result = submit::send(network, &desk.api()?, transaction, wait_s, desk.language);
+    if flags.contains_id("id") { result } else { with_made_id(desk, &record_id, result) }
+}
+
+/// Tells the id that was made here: the command as it was typed would make another, and so a second record.
+pub fn with_made_id(desk: &Desk, id: &str, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
+    let again = match desk.language {
+        Language::Chinese => format!("编号由本命令生成;重复时请加 --id {id}"),
+        Language::English => format!("an id was made; to run this again, add --id {id}"),
+    };
+    match result {
+        Ok(mut answer) => {
+            if let Some(members) = answer.data.as_object_mut() {
+                members.insert("id_made".into(), json!(true));
+            }
+            if answer.exit == exit::NOT_YET_KNOWN {
+                let name = format!("{}/{id}", answer.data["agency_id"].as_str().unwrap_or_default());
+                let (pending, wait) = (desk.pick("待确认", "pending"), desk.pick("或运行", "or run"));
+                answer.text = format!("{}\n  {pending}  {name}", answer.text.lines().next().unwrap_or_default());
+                answer.warnings.extend([again, format!("{wait}: mingzhang tx wait {name}")]);
+            }
+            Ok(answer)
+        }
+        Err(mut failure) => {
+            if let Some(members) = failure.data.as_object_mut() {
+                members.insert("id_made".into(), json!(true));
+            }
+            if matches!(failure.exit, exit::NOT_YET_KNOWN | exit::UNREACHABLE) {
+                failure.detail = format!("{}; {again}", failure.detail);
+            }
+            Err(failure)
+        }
+    }
 }
 
 fn members(kind: &'static RecordType, flags: &ArgMatches) -> Result<Map<String, serde_json::Value>, Failure> {
@@ -260,7 +344,7 @@ pub fn read_source(source: &str) -> Result<String, Failure> {
         std::io::stdin().read_to_string(&mut text)?;
         return Ok(text);
     }
-    std::fs::read_to_string(source).map_err(|error| Failure::usage(format!("{source}: {error}")))
+    std::fs::read_to_string(source).map_err(|error| Failure::unreadable(Path::new(source), error))
 }
 
 fn add_evidence(content: &mut Value, flags: &ArgMatches) -> Result<(), Failure> {
@@ -281,13 +365,13 @@ fn add_evidence(content: &mut Value, flags: &ArgMatches) -> Result<(), Failure> 
 
 /// SHA-256(salt ‖ file); the salt is kept beside the file and made once, so the same file gives the same digest again.
 fn salted_digest(file: &Path) -> Result<[u8; 32], Failure> {
-    let content = std::fs::read(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+    let content = std::fs::read(file).map_err(|error| Failure::unreadable(file, error))?;
     let salt_file = PathBuf::from(format!("{}.salt", file.display()));
     let salt: [u8; 32] = match std::fs::read_to_string(&salt_file) {
         Ok(text) => hex::decode(text.trim())
             .ok()
             .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| Failure::usage(format!("{}: not a salt of 64 hex digits", salt_file.display())))?,
+            .ok_or_else(|| Failure::unreadable(&salt_file, "not a salt of 64 hex digits"))?,
         Err(_) => {
             let salt = random()?;
             std::fs::write(&salt_file, hex::encode(salt))?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::tx::time_text;
-use crate::output::{Answer, Failure, wrap};
+use crate::output::{Answer, Failure, exit, wrap};
 
 /// Checks here, or asks a node.
 pub fn dry_run(desk: &Desk, transaction: &Transaction, place: &str) -> Result<Answer, Failure> {
@@ -33,23 +33,29 @@ fn here(desk: &Desk, transaction: &Transaction) -> Answer {
 fn on_server(desk: &Desk, transaction: &Transaction) -> Result<Answer, Failure> {
     let reply = desk.api()?.post_cose("/simulate", transaction.bytes(), 0)?.success()?.json()?;
     let text = describe(&reply, |chinese, english| desk.pick(chinese, english).to_owned());
-    Ok(Answer::done(reply, text))
+    // A script that asks first must not go on as if the record would be applied.
+    let code = reply["code"].as_str().and_then(|code| code.strip_prefix("MZ-")?.parse().ok()).map(Code);
+    let reason = code.map(|code| (code, reply["detail"].as_str().unwrap_or("").to_owned()));
+    let exit = if reason.is_none() { exit::DONE } else { exit::REJECTED };
+    Ok(Answer { reason, ..Answer::done(reply, text).with_exit(exit) })
 }
 
 /// A dry run in words: the height, the outcome, and of every object what would change.
 fn describe(reply: &Value, pick: impl Fn(&str, &str) -> String) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-    let mut lines = vec![format!(
-        "{}  {} {}",
-        pick("将要提交(未发送)", "would be submitted (not sent)"),
-        pick("依据高度", "at height"),
-        reply["as_of"]["height"]
-    )];
     let code = text(&reply["code"]);
+    let title_line = match code.is_empty() {
+        true => pick("将要提交(未发送)", "would be submitted (not sent)"),
+        false => pick("将被驳回(未发送)", "would be rejected (not sent)"),
+    };
+    let mut lines = vec![format!("{title_line}  {} {}", pick("依据高度", "at height"), reply["as_of"]["height"])];
     let outcome =
         if code.is_empty() { pick("将生效", "would be applied") } else { pick("将被驳回", "would be rejected") };
     let record = format!("{} {}/{}", text(&reply["record_type"]), text(&reply["agency_id"]), text(&reply["record_id"]));
-    lines.push(format!("  {record}  {outcome} {}", title(&code, &pick)).trim_end().to_owned());
+    match code.is_empty() {
+        true => lines.push(format!("  {record}  {outcome}")),
+        false => lines.extend([format!("  {record}"), format!("  {outcome} {}", title(&code, &pick))]),
+    }
     if !text(&reply["detail"]).is_empty() {
         lines.push(wrap(&text(&reply["detail"]), 4));
     }
@@ -116,7 +122,9 @@ mod tests {
                                "detail": "available 1.00, asked for 2.00", "as_of": { "height": 7 } });
         let text = describe(&rejected, english);
         assert!(
-            text.contains("would be rejected MZ-3201 ") && text.ends_with("available 1.00, asked for 2.00"),
+            text.starts_with("would be rejected (not sent)  at height 7")
+                && text.contains("would be rejected MZ-3201 ")
+                && text.ends_with("available 1.00, asked for 2.00"),
             "{text}"
         );
     }

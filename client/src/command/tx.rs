@@ -6,11 +6,12 @@ use clap::Subcommand;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::{Payload, Transaction};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::query::transaction_id;
 use super::record::duration;
 use super::{Desk, simulate};
-use crate::output::{Answer, Failure};
+use crate::output::{Answer, Failure, exit};
 use crate::submit::{self, Outbox};
 
 #[derive(Debug, clap::Args)]
@@ -50,13 +51,17 @@ enum Action {
     },
     /// Wait for the definite answer
     Wait {
+        /// Transaction id (64 hex digits), or the record as agency/id
         tx: String,
         #[arg(long, value_name = "30s", default_value = "30s")]
         wait: String,
     },
     /// Where a transaction stands
-    Status { tx: String },
-    /// Transactions in the outbox whose answer is not known
+    Status {
+        /// Transaction id (64 hex digits), or the record as agency/id
+        tx: String,
+    },
+    /// Transactions in the outbox whose answer was not known, and where they stand now
     List,
 }
 
@@ -69,10 +74,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
             ("tx submit".into(), submit(desk, &file, (wait.as_deref(), dry_run.as_deref())))
         }
         Action::Wait { tx, wait } => ("tx wait".into(), wait_for(desk, &tx, &wait)),
-        Action::Status { tx } => {
-            let result = desk.api().and_then(|api| submit::status(&api, &tx, 0, desk.language));
-            ("tx status".into(), result)
-        }
+        Action::Status { tx } => ("tx status".into(), status(desk, &tx)),
         Action::List => ("tx list".into(), list(desk)),
     }
 }
@@ -156,41 +158,102 @@ fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)
 
 fn wait_for(desk: &Desk, tx: &str, wait: &str) -> Result<Answer, Failure> {
     let deadline = std::time::Instant::now() + duration(wait)?;
+    let id = transaction_id(desk, tx)?;
     let api = desk.api()?;
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now()).as_secs().min(20);
-        let answer = submit::status(&api, tx, left, desk.language)?;
-        if answer.exit != crate::output::exit::NOT_YET_KNOWN || left == 0 {
-            return Ok(answer);
+        let answer = submit::status(&api, &id, left, desk.language)?;
+        if answer.exit != exit::NOT_YET_KNOWN || left == 0 {
+            return settled(desk, &id, answer);
         }
     }
 }
 
+fn status(desk: &Desk, tx: &str) -> Result<Answer, Failure> {
+    let id = transaction_id(desk, tx)?;
+    let answer = submit::status(&desk.api()?, &id, 0, desk.language)?;
+    settled(desk, &id, answer)
+}
+
+/// A definite answer ends the transaction's stay in the outbox.
+fn settled(desk: &Desk, id: &str, answer: Answer) -> Result<Answer, Failure> {
+    if answer.exit != exit::NOT_YET_KNOWN {
+        Outbox::open(desk.network()?)?.settle(id)?;
+    }
+    Ok(answer)
+}
+
+/// What the outbox holds. A node that answers says where each transaction of this network stands: what is final is told
+/// once more and leaves the outbox. What is kept for other networks is marked and left alone.
 fn list(desk: &Desk) -> Result<Answer, Failure> {
-    let unresolved = Outbox::open(desk.network()?)?.list()?;
-    let items: Vec<_> = unresolved
-        .iter()
-        .map(|transaction| {
-            let payload = transaction.payload();
-            json!({
-                "tx_id": format!("sha256:{}", hex::encode(transaction.id())), "record_type": payload.record_type,
-                "agency_id": payload.agency, "record_id": id_text(&payload.record_id),
-                "expires_at": time_text(payload.expires_at),
-            })
-        })
-        .collect();
-    let lines: Vec<_> = unresolved
-        .iter()
-        .map(|transaction| {
-            let payload = transaction.payload();
-            format!("{}/{}  {}", payload.agency, id_text(&payload.record_id), payload.record_type)
-        })
-        .collect();
+    let network = desk.network()?;
+    let outbox = Outbox::open(network)?;
+    let mut api = desk.api().ok();
+    let (mut items, mut lines) = (Vec::new(), Vec::new());
+    for transaction in outbox.list()? {
+        let id = hex::encode(transaction.id());
+        let answer = api.as_ref().map(|api| submit::status(api, &id, 0, desk.language));
+        let data = match answer {
+            Some(Ok(answer)) => {
+                let answer = settled(desk, &id, answer)?;
+                answer.data
+            }
+            // One silent network is not asked again for every line.
+            Some(Err(_)) => {
+                api = None;
+                Value::Null
+            }
+            None => Value::Null,
+        };
+        let status = data["status"].as_str().unwrap_or("not_asked");
+        let code = data["code"].as_str().unwrap_or("");
+        let standing = format!("{} {code}", standing(desk, status, data["outcome"].as_str().unwrap_or("")));
+        lines.push(line(&transaction, standing.trim_end()));
+        let mut item = item(&transaction, &network.context.genesis_hash);
+        item["status"] = json!(status);
+        item["outcome"] = data["outcome"].clone();
+        items.push(item);
+    }
+    for (genesis_hash, transaction) in outbox.others()? {
+        let words = format!("{} {}", desk.pick("另一个网络", "another network:"), transaction.payload().origin);
+        lines.push(line(&transaction, &words));
+        let mut item = item(&transaction, &genesis_hash);
+        item["status"] = json!("other_network");
+        items.push(item);
+    }
     Ok(Answer::done(json!({ "items": items, "next_cursor": null }), lines.join("\n")))
 }
 
+fn standing(desk: &Desk, status: &str, outcome: &str) -> &'static str {
+    let pick = |chinese, english| desk.language.pick(chinese, english);
+    match (status, outcome) {
+        ("final", "applied") => pick("已入账;移出待发箱", "final, applied; leaves the outbox"),
+        ("final", _) => pick("已驳回;移出待发箱", "final, REJECTED; leaves the outbox"),
+        ("expired", _) => pick("已过期,未记录;移出待发箱", "expired, never recorded; leaves the outbox"),
+        ("pending", _) => pick("待确认", "pending"),
+        ("unknown", _) => pick("节点未知", "unknown to the node"),
+        _ => pick("未查询:节点未应答", "not asked: no node answers"),
+    }
+}
+
+fn item(transaction: &Transaction, genesis_hash: &str) -> Value {
+    let payload = transaction.payload();
+    json!({
+        "tx_id": format!("sha256:{}", hex::encode(transaction.id())), "record_type": payload.record_type,
+        "agency_id": payload.agency, "record_id": id_text(&payload.record_id),
+        "expires_at": time_text(payload.expires_at), "genesis_hash": format!("sha256:{genesis_hash}"),
+    })
+}
+
+fn line(transaction: &Transaction, standing: &str) -> String {
+    let payload = transaction.payload();
+    let record = format!("{}/{}", payload.agency, id_text(&payload.record_id));
+    let id = hex::encode(transaction.id());
+    format!("{record}  {}  {standing}\n  sha256:{id}", payload.record_type)
+}
+
 fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+    std::fs::read(file).map_err(|error| Failure::unreadable(file, error))
 }
 
 /// RFC 3339 in UTC with milliseconds.

@@ -1,21 +1,25 @@
 //! `mingzhang verify`: receipts and checkpoints, from the genesis file alone. With --offline or without, no socket is
 //! opened: everything needed is in the files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::Passage;
-use mingzhang_ledger::verify::{Authorities, Verdict, document, document_digest, receipt};
+use mingzhang_ledger::transaction::Transaction;
+use mingzhang_ledger::verify::{
+    Authorities, Report, Step, StepName, StepResult, Verdict, document, document_digest, receipt,
+};
 use serde_json::json;
 
 use super::Desk;
-use crate::context::read_genesis;
+use super::record::read_source;
 use crate::handoffs;
 use crate::output::{Answer, Failure, exit};
 use crate::verify::{
-    authorities_after, discontinuities_json, discontinuity_warnings, sentence, steps_json, steps_text, verdict_name,
+    authorities_after, decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, sentence,
+    steps_json, steps_text, verdict_name,
 };
 
 #[derive(Debug, clap::Args)]
@@ -65,95 +69,76 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     }
 }
 
-/// The genesis file of the flag, else the context's pinned one.
-fn genesis(desk: &Desk) -> Result<Genesis, Failure> {
-    match desk.genesis_file() {
-        Some(file) => read_genesis(file),
-        None => read_genesis(&desk.network()?.context.genesis_file),
-    }
-}
-
 fn authorities(desk: &Desk, trust: &Trust) -> Result<(Authorities, Genesis), Failure> {
-    let genesis = genesis(desk)?;
+    let genesis = desk.genesis()?;
     let handoffs: Vec<Passage> = match &trust.handoffs {
-        Some(file) => serde_json::from_str(&read(file)?)
+        Some(file) => serde_json::from_str(&read_evidence(file)?)
             .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())))?,
         None => handoffs::kept(&genesis),
     };
     Ok((authorities_after(&genesis, &handoffs)?, genesis))
 }
 
-fn read(file: &PathBuf) -> Result<String, Failure> {
-    std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
-}
-
 fn verify_receipt(
     desk: &Desk,
-    file: &PathBuf,
+    file: &Path,
     trust: &Trust,
     cited: Option<(PathBuf, String)>,
 ) -> Result<Answer, Failure> {
     let (authorities, genesis) = authorities(desk, trust)?;
-    let report = receipt(&authorities, &read(file)?, None);
-    let mut verdict = report.report.verdict.clone();
-    let facts = report.facts.as_ref();
-    let mut steps = steps_json(&report.report);
-    let mut text_of_steps = steps_text(&report.report);
-    if let (Some((path, salt)), Some(facts), Verdict::Verified) = (&cited, facts, &verdict) {
-        let digest = document_digest(&read_salt(salt)?, &std::fs::read(path)?);
-        match document(&facts.transaction, &digest) {
-            Ok(()) => {
-                push_step(&mut steps, "passed", &hex::encode(digest));
-                text_of_steps.push_str(&format!("\n  ✓ {:<10} {}", "document", hex::encode(digest)));
-            }
-            Err(problem) => {
-                push_step(&mut steps, "failed", &problem.detail);
-                verdict = Verdict::Failed { code: problem.code, step: problem.step };
-            }
-        }
+    let mut checked = receipt(&authorities, &read_evidence(file)?, None);
+    let is_proven = checked.report.verdict == Verdict::Verified;
+    if let (Some((path, salt)), Some(facts), true) = (&cited, &checked.facts, is_proven) {
+        judge_document(&mut checked.report, &facts.transaction, (path, salt))?;
     }
-    let missing = if let Verdict::Inconclusive { missing, .. } = &verdict { missing.clone() } else { Vec::new() };
+    let (verdict, facts) = (&checked.report.verdict, checked.facts.as_ref());
+    let missing = if let Verdict::Inconclusive { missing, .. } = verdict { missing.clone() } else { Vec::new() };
     let sealed = facts.and_then(|facts| facts.sealed.as_ref());
-    let outcome = facts.map(|facts| if facts.outcome == 0 { "applied" } else { "rejected" });
     let data = json!({
-        "verdict": verdict_name(&verdict),
+        "verdict": verdict_name(verdict),
         "tx_id": facts.map(|facts| format!("sha256:{}", hex::encode(facts.transaction.id()))),
         "record_type": facts.map(|facts| facts.transaction.payload().record_type.clone()),
-        "outcome": outcome,
+        "outcome": facts.map(|facts| outcome_name(facts.outcome)),
         "code": facts.filter(|facts| facts.outcome != 0).map(|facts| Code(facts.outcome).to_string()),
         "index": facts.map(|facts| facts.index), "tree_size": facts.map(|facts| facts.tree_size),
         "epoch": sealed.map(|sealed| sealed.epoch), "seals": sealed.map(|sealed| sealed.seals.len()),
         "quorum": sealed.map(|sealed| sealed.quorum),
-        "genesis_hash": format!("sha256:{}", hex::encode(genesis.hash)), "steps": steps, "missing": missing,
+        "genesis_hash": format!("sha256:{}", hex::encode(genesis.hash)), "steps": steps_json(&checked.report), "missing": missing,
         "discontinuities": discontinuities_json(authorities.discontinuities()),
     });
-    let words = facts.map_or(String::new(), |facts| {
-        let payload = facts.transaction.payload();
-        format!(
-            "  {} {}/{}",
-            payload.record_type,
-            payload.agency,
-            mingzhang_ledger::state::key::id_text(&payload.record_id)
-        )
-    });
+    let words = facts.map_or(String::new(), |facts| decided(facts, is_proven, desk.language));
     let text = format!(
-        "{}{words}\n{text_of_steps}\n  {:<12} {}",
-        sentence(&verdict, desk.language),
+        "{}{words}\n{}\n  {:<12} {}",
+        sentence(verdict, desk.language),
+        steps_text(&checked.report, desk.language),
         "genesis",
         hex::encode(genesis.hash)
     );
     let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
-    Ok(finish(Answer { warnings, ..Answer::done(data, text) }, &verdict))
+    Ok(finish(Answer { warnings, ..Answer::done(data, text) }, verdict))
 }
 
-fn push_step(steps: &mut serde_json::Value, result: &str, detail: &str) {
-    if let Some(list) = steps.as_array_mut() {
-        list.push(json!({ "name": "document", "result": result, "detail": detail }));
-    }
+/// Adds the step that compares a file with the record that cites it.
+fn judge_document(
+    report: &mut Report,
+    transaction: &Transaction,
+    (path, salt): (&PathBuf, &str),
+) -> Result<(), Failure> {
+    let content = std::fs::read(path).map_err(|error| Failure::unreadable(path, error))?;
+    let digest = document_digest(&read_salt(salt)?, &content);
+    let (result, detail) = match document(transaction, &digest) {
+        Ok(()) => (StepResult::Passed, hex::encode(digest)),
+        Err(problem) => {
+            report.verdict = Verdict::Failed { code: problem.code, step: problem.step };
+            (StepResult::Failed, problem.detail)
+        }
+    };
+    report.steps.push(Step { name: StepName::Document, result, detail });
+    Ok(())
 }
 
 fn read_salt(salt: &str) -> Result<[u8; 32], Failure> {
-    let text = if salt.len() == 64 { salt.to_owned() } else { read(&PathBuf::from(salt))? };
+    let text = if salt.len() == 64 { salt.to_owned() } else { read_source(salt)? };
     hex::decode(text.trim())
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
@@ -176,9 +161,9 @@ fn finish(mut answer: Answer, verdict: &Verdict) -> Answer {
     answer
 }
 
-fn checkpoint(desk: &Desk, file: &PathBuf, trust: &Trust) -> Result<Answer, Failure> {
+fn checkpoint(desk: &Desk, file: &Path, trust: &Trust) -> Result<Answer, Failure> {
     let (authorities, genesis) = authorities(desk, trust)?;
-    let checked = authorities.checkpoint(&read(file)?);
+    let checked = authorities.checkpoint(&read_evidence(file)?);
     let verdict = match &checked {
         Ok(_) => Verdict::Verified,
         Err(problem) if problem.missing => {
