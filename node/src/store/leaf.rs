@@ -248,8 +248,8 @@ mod tests {
         let mut cache = LeafCache::default();
         for number in 0..(3 * CACHE_HALF as u64) {
             let mut key = [0; 32];
-            // Hashed by their last bytes.
-            key[24..].copy_from_slice(&number.to_be_bytes());
+            // Hashed by their last bytes, of which the low ones come first.
+            key[24..].copy_from_slice(&number.to_le_bytes());
             cache.fill(0, &Arc::new(Leaf { key, ..leaf(0, number, 0) }));
         }
         assert!(cache.young.len() + cache.old.len() <= 2 * CACHE_HALF);
