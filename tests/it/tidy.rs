@@ -231,3 +231,36 @@ fn every_dependency_says_why_it_is_there() {
     assert!(count > 20, "only {count} dependencies were found");
     none("dependencies without a reason", offences);
 }
+
+/// The fuzz targets lie outside the workspace and have a lock file of their own: what one of our crates comes to need must
+/// be in it too, or they cannot be built.
+#[test]
+fn the_fuzz_targets_lock_what_our_crates_need() {
+    let read = |path: &str| -> toml::Table {
+        let text = std::fs::read_to_string(root().join(path)).expect("it is in the repository");
+        text.parse().expect("cargo reads it")
+    };
+    let lock = read("fuzz/Cargo.lock");
+    let packages = lock["package"].as_array().expect("packages");
+    let (mut offences, mut count) = (Vec::new(), 0);
+    for name in ARROWS.iter().map(|(name, _)| *name).chain(["tests"]) {
+        let own = format!("mingzhang-{name}");
+        let Some(package) = packages.iter().find(|package| package["name"].as_str() == Some(&own)) else { continue };
+        let locked = package["dependencies"].as_array().expect("a list").iter().filter_map(toml::Value::as_str);
+        // A version follows where there are several.
+        let locked: BTreeSet<&str> = locked.filter_map(|text| text.split(' ').next()).collect();
+        let manifest = read(&format!("{name}/Cargo.toml"));
+        let optional = |wanted: &toml::Value| wanted.get("optional").and_then(toml::Value::as_bool) == Some(true);
+        for (needed, wanted) in manifest["dependencies"].as_table().expect("a table") {
+            if optional(wanted) {
+                continue;
+            }
+            count += 1;
+            if !locked.contains(needed.as_str()) {
+                offences.push(format!("{name}: {needed}"));
+            }
+        }
+    }
+    assert!(count > 40, "only {count} dependencies were found");
+    none("dependencies that fuzz/Cargo.lock lacks", offences);
+}
