@@ -139,9 +139,9 @@ fn code(name: &str, code: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// At most 40 characters of a value, for a message.
+/// At most 40 characters of a value, for a message on somebody's terminal.
 fn shown(text: &str) -> String {
-    text.chars().take(40).collect()
+    text.chars().take(40).map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
 #[cfg(test)]
@@ -160,6 +160,10 @@ mod tests {
         let detail = told("matter_define", "decider_role", "boss");
         assert!(detail.starts_with("decider_role: \"boss\" is none of "), "{detail}");
         assert!(detail.contains("decider, ") && detail.contains("finance, "), "{detail}");
+        assert!(
+            told("matter_define", "decider_role", "\u{1b}[2J").contains("\"\u{fffd}[2J\""),
+            "nothing for a terminal"
+        );
         let detail = told("account_open", "account_kind", "POT");
         assert!(detail.starts_with("account_kind: \"POT\" is none of SOURCE, "), "{detail}");
         assert!(detail.ends_with("LAPSED"), "{detail}");
