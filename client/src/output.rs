@@ -250,25 +250,6 @@ fn write_line(text: &str) {
     }
 }
 
-/// Money as people read it: grouped digits and the currency.
-pub fn money_text(minor: i128, exponent: u32, currency: &str) -> String {
-    let scale = 10i128.pow(exponent);
-    let (whole, part) = ((minor / scale).abs(), (minor % scale).abs());
-    let digits = whole.to_string();
-    let mut grouped = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    let sign = if minor < 0 { "-" } else { "" };
-    match exponent {
-        0 => format!("{sign}{grouped} {currency}"),
-        _ => format!("{sign}{grouped}.{part:0width$} {currency}", width = exponent as usize),
-    }
-}
-
 /// Money in JSON: decimal string, minor units as a string, currency.
 pub fn money_json(minor: i128, exponent: u32, currency: &str) -> Value {
     json!({ "amount": decimal_text(minor, exponent), "minor": minor.to_string(), "currency": currency })
@@ -338,10 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn money_reads_well() {
-        assert_eq!(money_text(210_000_000, 2, "CNY"), "2,100,000.00 CNY");
-        assert_eq!(money_text(-5, 2, "CNY"), "-0.05 CNY");
-        assert_eq!(money_text(1_000, 0, "PYG"), "1,000 PYG");
+    fn plain_decimals_have_no_groups() {
         assert_eq!(decimal_text(-1_205, 2), "-12.05");
     }
 }

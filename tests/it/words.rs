@@ -170,6 +170,7 @@ fn an_id_made_here_is_told(world: &World) {
 fn subjects_are_checked_and_keys_have_names(world: &World) {
     Read::english(world, &["audit", "trail", "officer", "civil-window-1"]).says(0, &["DOC-1", "complete trail"]);
     Read::english(world, &["audit", "trail", "registry", "programmes"]).says(0, &["approve", "all of 1"]);
+    an_officers_trail_shows_all_that_it_counts(world);
     let wrong = [
         ("officer", "nobody", "key list"),
         ("recipient", "li-lei", "scope/pseudonym"),
@@ -181,6 +182,15 @@ fn subjects_are_checked_and_keys_have_names(world: &World) {
         assert!(told.prose.contains(words) || kind == "officer", "{}", told.prose);
     }
     Read::english(world, &["audit", "trail", "--help"]).says(0, &["civil-window-1", "accounts/AGENCY.PROGRAMME"]);
+}
+
+/// The founding document named the officer: it is the first entry of the trail, shown like the records.
+fn an_officers_trail_shows_all_that_it_counts(world: &World) {
+    let told = world.client(&["audit", "trail", "officer", "civil-window-1"]);
+    let entries = told.data()["entries"].as_array().cloned().unwrap_or_default();
+    assert_eq!(Some(entries.len() as u64), told.data()["count"].as_u64(), "{}", told.json);
+    assert_eq!(entries[0]["record_type"], "genesis", "{}", told.json);
+    Read::english(world, &["audit", "trail", "officer", "civil-window-1"]).says(0, &["0 ✓", "genesis"]);
 }
 
 fn silence_keeps_the_record(world: &World) {

@@ -4,9 +4,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
+use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind, subject_key};
+use mingzhang_ledger::records::fund::shown::money_text;
 use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::Payload;
 use serde_json::{Value, json};
@@ -18,7 +20,7 @@ use crate::audit::judge::{Judged, figures_json, findings, judge, money_at, money
 use crate::audit::nodes::{self, Agreement};
 use crate::audit::{blocks, fetch};
 use crate::keys;
-use crate::output::{Answer, Failure, exit, exponent_of, money_text};
+use crate::output::{Answer, Failure, exit};
 use crate::verify::{
     decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, sentence, steps_json,
     steps_text, verdict_name,
@@ -287,8 +289,7 @@ fn programme_text(
     (findings, nodes_agreeing): (usize, usize),
 ) -> String {
     let (Some(money), Some(proven)) = (&judged.money, &judged.proven) else { return String::new() };
-    let exponent = exponent_of(money.fold.currency()).unwrap_or(2);
-    let figure = |minor: i128| money_text(minor, exponent, money.fold.currency());
+    let figure = |minor: i128| money_text(minor, money.fold.currency());
     let f = &money.figures;
     let mut text = format!("{} {id}  {} {}\n", desk.pick("资金项目", "programme"), desk.pick("高度", "height"), height);
     let rows = [
@@ -340,6 +341,12 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
     let currency = judged.money.as_ref().map(|money| money.fold.currency());
     let mut lines = Vec::new();
     let mut entries = Vec::new();
+    // The founding document stands on the trails of what it founds; it is no record, and a part of the count.
+    let founded = proven.trail.entries.iter().any(|proven| matches!(proven.entry, Entry::Genesis { .. }));
+    if founded && heights.contains(&0) {
+        lines.push(format!("{:>7} ✓ {:<16} {:<18} {}", 0, "-", "genesis", desk.genesis()?.origin));
+        entries.push(founding_json());
+    }
     let shown = records(&proven.trail).zip(&headers).filter(|(_, header)| heights.contains(&header.height));
     for ((index, outcome, transaction), header) in shown {
         let payload = transaction.payload();
@@ -355,7 +362,7 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
         }));
     }
     let (count, root) = proven.trail.value.trail.unwrap_or_default();
-    if entries.len() < indices.len() {
+    if entries.len() < proven.trail.entries.len() {
         lines.push(format!("{} {}", desk.pick("所示", "shown"), entries.len()));
     }
     lines.push(format!(
@@ -369,6 +376,14 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
     });
     let answer = with_discontinuities(Answer::done(data, lines.join("\n")), desk, &judged);
     Ok(with_warnings(answer, desk, &agreement))
+}
+
+/// The founding document among the entries of a trail: the fields of a record, those it has not as null.
+fn founding_json() -> Value {
+    json!({
+        "index": 0, "height": 0, "time": null, "tx_id": null, "record_type": "genesis", "agency_id": null,
+        "record_id": null, "officer": null, "outcome": "applied", "code": null, "money": null,
+    })
 }
 
 /// Index, day and minute in UTC, type, record and why it was rejected.

@@ -9,12 +9,13 @@ use clap::Subcommand;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::merkle::{Nodes, inclusion_path, node_hash, subtree_root};
 use mingzhang_ledger::records::fund::list_proof::ListProof;
+use mingzhang_ledger::records::fund::shown::money_text;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Desk;
 use crate::keys::random;
-use crate::output::{Answer, Failure, exponent_of, money_text, parse_decimal};
+use crate::output::{Answer, Failure, exponent_of, parse_decimal};
 
 /// Most lines of one list.
 const MAX_LINES: usize = 1_000_000;
@@ -88,7 +89,7 @@ fn build(desk: &Desk, file: &Path, currency: &str, out: &Path) -> Result<Answer,
         list.lines.len(),
         desk.pick("行", "lines"),
         desk.pick("合计", "total"),
-        money_text(i128::from(list.total), exponent, currency),
+        money_text(list.total, currency),
         hex::encode(list.root)
     );
     Ok(Answer::done(data, text))

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use mingzhang_ledger::outcome::{Code, catalogue};
+use mingzhang_ledger::records::fund::shown::money_text;
 use serde_json::{Value, json};
 
 use super::Format;
@@ -286,7 +287,7 @@ impl Report<'_> {
         )];
         for ((kind, currency), minor) in &self.totals {
             let minor = i128::try_from(*minor).unwrap_or(i128::MAX);
-            let money = crate::output::money_text(minor, exponent_of(currency).unwrap_or(0), currency);
+            let money = money_text(minor, currency);
             lines.push(format!("  {}  {money}", kind.name()));
         }
         for (code, count) in &counters.by_code {

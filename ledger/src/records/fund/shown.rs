@@ -1,4 +1,4 @@
-//! Money as people read it, for the reasons of rejections.
+//! Money as people read it, in the reasons of rejections and in every answer.
 
 use super::book;
 use crate::records::object::{Mode, Ref};
@@ -17,13 +17,14 @@ pub fn money(scene: &mut Scene<'_>, programme: &Ref, minor: u64) -> Verdict<Stri
     Ok(money_text(minor, &programme.currency))
 }
 
-/// `1,234.50 CNY`.
-pub fn money_text(minor: u64, currency: &str) -> String {
+/// `1,234.50 CNY`, with the currency's decimals.
+pub fn money_text(minor: impl Into<i128>, currency: &str) -> String {
+    let minor = minor.into();
     let exponent = iso_currency::Currency::from_code(currency).and_then(|currency| currency.exponent());
     let exponent = exponent.map_or(0, usize::from);
-    let digits = format!("{minor:0>width$}", width = exponent.saturating_add(1));
+    let digits = format!("{:0>width$}", minor.unsigned_abs(), width = exponent.saturating_add(1));
     let Some((whole, part)) = digits.split_at_checked(digits.len().saturating_sub(exponent)) else { return digits };
-    let mut grouped = String::new();
+    let mut grouped = String::from(if minor < 0 { "-" } else { "" });
     for (at, digit) in whole.char_indices() {
         if at > 0 && whole.len().saturating_sub(at).is_multiple_of(GROUP) {
             grouped.push(',');
@@ -44,7 +45,9 @@ mod tests {
             (5, "CNY", "0.05 CNY"),
             (0, "CNY", "0.00 CNY"),
             (1_234_567, "PYG", "1,234,567 PYG"),
-            (u64::MAX, "CNY", "184,467,440,737,095,516.15 CNY"),
+            (i128::from(u64::MAX), "CNY", "184,467,440,737,095,516.15 CNY"),
+            (-5, "CNY", "-0.05 CNY"),
+            (-123_456, "CNY", "-1,234.56 CNY"),
             (12, "XYZ", "12 XYZ"),
         ] {
             assert_eq!(money_text(minor, currency), text);
