@@ -10,6 +10,7 @@ pub mod executor;
 pub mod guard;
 pub mod keyring;
 pub mod keys;
+mod listener;
 pub mod mempool;
 mod mutants;
 pub mod network;

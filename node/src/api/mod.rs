@@ -14,7 +14,6 @@ mod submit;
 mod trust;
 mod wait;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,6 +25,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::listener;
 use crate::node::NodeHandle;
 pub use problem::Problem;
 
@@ -104,9 +104,7 @@ async fn name_network(
     response
 }
 
-/// Serves until the task is dropped.
-pub async fn serve(listener: TcpListener, node: Node) {
-    if let Err(error) = axum::serve(listener, router(node).into_make_service_with_connect_info::<SocketAddr>()).await {
-        tracing::error!(%error, "the API's listener ended");
-    }
+/// Serves until the task is dropped, so many connections at the same time.
+pub async fn serve(listener: TcpListener, node: Node, connections: usize) {
+    listener::serve(listener, router(node), connections).await;
 }

@@ -17,6 +17,7 @@ use super::session::Session;
 use crate::api;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::engine::EngineFault;
+use crate::listener;
 use crate::network::NetworkFault;
 use crate::node::{self, Fault, Node, Start};
 use crate::ops;
@@ -109,6 +110,8 @@ fn runtime_threads() -> usize {
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {
+    // Before anything is opened: the store, peers and listeners share them.
+    let open_files = listener::raise_open_files();
     // This very node may run already: then its ports are taken too, and another port would be the wrong advice.
     Store::require_free(&start.config.data_directory)?;
     // A taken port is said before the store is touched.
@@ -117,9 +120,10 @@ async fn serve(start: Start) -> Result<(), Failure> {
     // The peers' own listener shares its port with whoever shares it too: two nodes of one user would both have it.
     drop(listen(start.config.peer_listen).await?);
     let mut node = node::start(start).await?;
+    let connections = listener::connections(open_files);
     let mut listeners = JoinSet::new();
     listeners.spawn(ops::serve(ops_listener, Arc::clone(node.handle())));
-    listeners.spawn(api::serve(api_listener, Arc::clone(node.handle())));
+    listeners.spawn(api::serve(api_listener, Arc::clone(node.handle()), connections));
     let outcome = tokio::select! {
         told = told_to_stop() => told,
         fault = node.failed() => Err(fault.into()),

@@ -46,6 +46,8 @@ pub struct PeerStatus {
     pub connected: bool,
     /// Round trip of the last ping in milliseconds.
     pub round_trip_ms: Option<u64>,
+    /// Two processes answer with this peer's identity.
+    pub twins: bool,
     /// Frames that found this peer's queue full and were dropped.
     pub dropped_frames: u64,
 }
@@ -62,6 +64,7 @@ struct Entry {
     peer: AllowedPeer,
     queues: Option<Queues>,
     round_trip_ms: Option<u64>,
+    twins: bool,
     dropped_frames: u64,
 }
 
@@ -112,7 +115,8 @@ impl Directory {
                 Some(entry) => entry.peer = peer,
                 None => {
                     added.push(id);
-                    entries.insert(id, Entry { peer, queues: None, round_trip_ms: None, dropped_frames: 0 });
+                    entries
+                        .insert(id, Entry { peer, queues: None, round_trip_ms: None, twins: false, dropped_frames: 0 });
                 }
             }
         }
@@ -182,6 +186,18 @@ impl Directory {
         }
     }
 
+    /// Whether two processes use this peer's identity; the log says when it begins and ends.
+    pub fn set_twins(&self, id: &PeerId, twins: bool) {
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(id).filter(|entry| entry.twins != twins) else { return };
+        entry.twins = twins;
+        if twins {
+            tracing::error!(peer = %entry.peer.name, "MZ-5028: two processes answer with the keys of this peer");
+        } else {
+            tracing::info!(peer = %entry.peer.name, "one process answers with the keys of this peer again");
+        }
+    }
+
     /// Peers to dial: not connected, and with an address.
     pub fn missing(&self) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let entries = self.lock();
@@ -196,6 +212,7 @@ impl Directory {
             name: entry.peer.name.clone(),
             connected: entry.queues.is_some(),
             round_trip_ms: entry.round_trip_ms.filter(|_| entry.queues.is_some()),
+            twins: entry.twins,
             dropped_frames: entry.dropped_frames,
         };
         self.lock().values().map(status).collect()

@@ -9,6 +9,7 @@ mod request;
 mod swarm;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod votes;
 
 use std::collections::BTreeSet;

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::directory::{AllowedPeer, Directory};
 use super::request::Pending;
+use super::twins::Twins;
 use super::{Gossip, NetworkFault, SwarmCommand, Topic, Worth, link};
 
 /// Largest gossip message: a full batch under any agreed parameter, or a final header with its certificate.
@@ -29,8 +30,8 @@ const GOSSIP_QUEUE_MESSAGES: usize = 256;
 /// Connections whose handshake is not finished: the allow-list acts only after it.
 const MAX_PENDING_INCOMING: u32 = 64;
 const MAX_ESTABLISHED: u32 = 4_096;
-/// Both sides may dial each other at once.
-const MAX_ESTABLISHED_PER_PEER: u32 = 2;
+/// Both sides may dial each other at once; and a second process with one identity gets in, so that it is noticed.
+const MAX_ESTABLISHED_PER_PEER: u32 = 4;
 /// Memory of the process above which no new connection is taken.
 const MAX_PROCESS_BYTES: usize = 4 * 1024 * 1024 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -92,8 +93,11 @@ fn behaviour(keypair: &Keypair, chain: &Hash) -> Result<Behaviour, NetworkFault>
         .with_max_pending_incoming(Some(MAX_PENDING_INCOMING))
         .with_max_established(Some(MAX_ESTABLISHED))
         .with_max_established_per_peer(Some(MAX_ESTABLISHED_PER_PEER));
-    let identify = identify::Config::new("mingzhang/1".to_owned(), keypair.public())
-        .with_agent_version(format!("mingzhang-node/{}", env!("CARGO_PKG_VERSION")));
+    let identify = identify::Config::new("mingzhang/1".to_owned(), keypair.public()).with_agent_version(format!(
+        "mingzhang-node/{} {}",
+        env!("CARGO_PKG_VERSION"),
+        process_number()?
+    ));
     Ok(Behaviour {
         allowed: allow_block_list::Behaviour::default(),
         limits: connection_limits::Behaviour::new(limits),
@@ -103,6 +107,13 @@ fn behaviour(keypair: &Keypair, chain: &Hash) -> Result<Behaviour, NetworkFault>
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
     })
+}
+
+/// Tells this process from another one with the same keys.
+fn process_number() -> Result<String, NetworkFault> {
+    let mut number = [0; 8];
+    getrandom::fill(&mut number).map_err(|error| NetworkFault::Setup(error.to_string()))?;
+    Ok(hex::encode(number))
 }
 
 /// TCP with Noise and yamux; with the feature `quic` also QUIC.
@@ -149,6 +160,7 @@ pub struct Driver {
     backoffs: BTreeMap<PeerId, Backoff>,
     /// Registered peers that sent something bad, and until which tick they are kept out.
     banned: BTreeMap<PeerId, u64>,
+    twins: Twins,
     ticks: u64,
     topics: [(Topic, gossipsub::TopicHash); 2],
 }
@@ -163,8 +175,8 @@ impl Driver {
     ) -> Self {
         let control = swarm.behaviour().streams.new_control();
         let topics = [Topic::Batches, Topic::Finals].map(|topic| (topic, topic_name(&chain, topic).hash()));
-        let (backoffs, banned, ticks) = (BTreeMap::new(), BTreeMap::new(), 0);
-        Self { swarm, chain, control, directory, pending, queues, backoffs, banned, ticks, topics }
+        let (backoffs, banned, twins, ticks) = (BTreeMap::new(), BTreeMap::new(), Twins::default(), 0);
+        Self { swarm, chain, control, directory, pending, queues, backoffs, banned, twins, ticks, topics }
     }
 
     /// Runs until every handle is gone.
@@ -246,7 +258,12 @@ impl Driver {
                 self.directory.set_queues(&peer_id, Some(queues));
                 tracing::info!(peer = %peer_id, "peer connected");
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.twins.closed(&peer_id, connection_id);
+                self.directory.set_twins(&peer_id, self.twins.are(&peer_id));
+                if num_established > 0 {
+                    return;
+                }
                 self.directory.set_queues(&peer_id, None);
                 self.pending.forget(&peer_id);
                 self.backoffs.entry(peer_id).or_insert(Backoff { next_tick: self.ticks + 1, pause_ticks: 1 });
@@ -272,12 +289,17 @@ impl Driver {
                 Ok(round_trip) => {
                     let round_trip_ms = u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX);
                     self.directory.set_round_trip(&peer, round_trip_ms);
+                    self.twins.answered(&peer, connection);
+                    self.directory.set_twins(&peer, self.twins.are(&peer));
                 }
                 Err(error) => {
                     tracing::info!(%peer, %error, "peer does not answer, closing the connection");
                     self.swarm.close_connection(connection);
                 }
             },
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
+                self.twins.known(peer_id, connection_id, &info.agent_version);
+            }
             _ => {}
         }
     }

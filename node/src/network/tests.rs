@@ -170,3 +170,31 @@ async fn nodes_of_another_network_exchange_nothing() {
     assert!(answer.is_err());
     assert!(request.is_err());
 }
+
+#[tokio::test]
+async fn two_processes_with_one_identity_are_noticed_by_the_peer_and_a_restart_is_none() {
+    let (host, mut host_inbox) = node(0, vec![peer(1, &[])]).await;
+    let host_peer = peer(0, host.addresses());
+    let twins = |handle: &Handle| handle.peers().iter().any(|peer| peer.seat == Some(1) && peer.twins);
+    let (first, first_inbox) = node(1, vec![host_peer.clone()]).await;
+    within(host_inbox.connected.wait_for(|seats| seats.contains(&1))).await.expect("connects");
+    drop((first, first_inbox));
+    within(host_inbox.connected.wait_for(|seats| !seats.contains(&1))).await.expect("gone");
+    let (_second, _second_inbox) = node(1, vec![host_peer.clone()]).await;
+    within(host_inbox.connected.wait_for(|seats| seats.contains(&1))).await.expect("connects again");
+    assert!(!twins(&host), "a restart is no twin");
+    let (third, third_inbox) = node(1, vec![host_peer]).await;
+    let noticed = async {
+        while !twins(&host) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    within(noticed).await;
+    drop((third, third_inbox));
+    let over = async {
+        while twins(&host) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    within(over).await;
+}

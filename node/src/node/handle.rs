@@ -202,7 +202,15 @@ impl NodeHandle {
             quorum: set.quorum(),
             tolerates: set.tolerated_faults(),
             peers_connected: peers.iter().filter(|peer| peer.connected).count(),
-            alarms: self.clocks.alarm().into_iter().chain(engine.alarms).collect(),
+            alarms: self.clocks.alarm().into_iter().chain(twins_alarm(&peers)).chain(engine.alarms).collect(),
         }
     }
+}
+
+/// Says whose keys two processes use at the same time.
+fn twins_alarm(peers: &[PeerStatus]) -> Option<String> {
+    let names: Vec<&str> = peers.iter().filter(|peer| peer.twins).map(|peer| peer.name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!("MZ-5028: two processes run with the keys of {}: one of them must be stopped", names.join(", "))
+    })
 }

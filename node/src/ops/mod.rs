@@ -10,7 +10,11 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::listener;
 use crate::node::{NodeHandle, NodeState};
+
+/// Connections at the same time: a few watchers, on this machine.
+const MAX_CONNECTIONS: usize = 64;
 
 /// All routes of the operators' listener.
 fn router(node: Arc<NodeHandle>) -> Router {
@@ -23,9 +27,7 @@ fn router(node: Arc<NodeHandle>) -> Router {
 
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, node: Arc<NodeHandle>) {
-    if let Err(error) = axum::serve(listener, router(node)).await {
-        tracing::error!(%error, "the listener for operators ended");
-    }
+    listener::serve(listener, router(node), MAX_CONNECTIONS).await;
 }
 
 /// The process answers.
