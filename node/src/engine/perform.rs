@@ -28,6 +28,7 @@ impl Engine {
             match effect {
                 Effect::Note { entered } => {
                     self.parts.store.note(self.turns.epoch(), entered)?;
+                    self.parts.mempool.reach(entered.just.turn);
                     self.queues.status.send_modify(|status| status.turn = entered.just.turn);
                 }
                 Effect::Vote { record, .. } => records.push(record.clone()),
