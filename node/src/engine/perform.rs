@@ -91,9 +91,7 @@ impl Engine {
             }
             Effect::Fetch { want, from } => self.fetch(want, from),
             Effect::Report { evidence } => {
-                let (code, accused) = (evidence.code(), evidence.accused());
-                self.parts.store.put_evidence(&evidence.encode(self.turns.epoch()))?;
-                self.show_text(format!("member {accused} broke rule E{code}; the proof is stored"));
+                self.parts.store.put_evidence(&evidence, self.turns.epoch())?;
             }
             Effect::Alarm(alarm) => self.show_alarm(&alarm),
         }
