@@ -20,6 +20,11 @@ pub enum Opening {
     Recovered { height: Height, block: BlockId },
 }
 
+/// W: turns ahead of the current one of which anything is kept.
+pub fn window(members: usize) -> Turn {
+    u64::try_from(members).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(16)
+}
+
 /// The context of decoding and verification. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Epoch {

@@ -101,6 +101,15 @@ impl Evidence {
         }
     }
 
+    /// The epoch whose set checks it.
+    pub fn epoch(&self) -> u64 {
+        match self {
+            Self::TwoVotes { first, .. } => first.statement.epoch(),
+            Self::InvalidJust { vote, .. } | Self::Contradicted { vote, .. } => vote.statement.epoch(),
+            Self::TwoBatches { first, .. } => first.epoch,
+        }
+    }
+
     /// Checks everything that needs no replay.
     pub fn check(&self, epoch: &Epoch) -> Result<(), EvidenceFault> {
         let mut items = Vec::new();
@@ -182,6 +191,16 @@ impl Evidence {
         };
         reader.finish()?;
         Ok(evidence)
+    }
+}
+
+impl Evidence {
+    /// The turn that encoded evidence speaks of: read without the set of its epoch. None for two batches.
+    pub fn turn_of(bytes: &[u8]) -> Option<u64> {
+        let (kind, vote) = bytes.split_first()?;
+        // Behind the vote's kind and epoch.
+        let turn = vote.get(9..)?.first_chunk()?;
+        matches!(kind, 1 | 5 | 6).then(|| u64::from_be_bytes(*turn))
     }
 }
 

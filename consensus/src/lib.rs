@@ -46,7 +46,7 @@ pub mod verify;
 mod vote;
 
 pub use effect::{Alarm, Audience, Build, Effect, Want};
-pub use epoch::{Epoch, Opening};
+pub use epoch::{Epoch, Opening, window};
 pub use input::{Draft, Found, Input, Verdict, Work};
 
 use std::collections::{BTreeMap, BTreeSet};

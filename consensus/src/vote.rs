@@ -12,7 +12,7 @@ use crate::mutants;
 use crate::safety::{Endorsed, SafetyRecord};
 use crate::statement::{Kind, Statement, Vote};
 use crate::tally::Seen;
-use crate::{Peer, Turn, Turns};
+use crate::{Peer, Turn, Turns, window};
 
 impl Turns {
     pub(crate) fn on_proposal(&mut self, from: Peer, proposal: Proposal) {
@@ -237,7 +237,6 @@ impl Turns {
 
     /// Turns ahead of the current one of which anything is kept.
     pub(crate) fn window(&self) -> Turn {
-        let members = u64::try_from(self.setup.epoch.members()).unwrap_or(u64::MAX);
-        members.saturating_mul(2).saturating_add(16)
+        window(self.setup.epoch.members())
     }
 }

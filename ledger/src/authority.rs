@@ -45,13 +45,14 @@ pub struct Parameters {
     pub seal_interval_ms: u64,
 }
 
-/// Least and most of each parameter, in the order of [`Parameters::named`]. A batch must hold the largest transaction.
+/// Least and most of each parameter, in the order of [`Parameters::named`]. A batch must hold the largest transaction and,
+/// signed, travel as one message of 1 MiB; a block must find room behind others in an answer of 8 MiB.
 const RANGES: [(u64, u64); 16] = [
     (10, 60_000),
     (1, 100_000),
-    (64 * 1024, 16 * 1024 * 1024),
+    (64 * 1024, 5 * 1024 * 1024),
     (1, 16_384),
-    (20 * 1024, 1024 * 1024),
+    (20 * 1024, 1024 * 1024 - 128),
     (50, 300_000),
     (50, 300_000),
     (50, 300_000),

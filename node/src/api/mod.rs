@@ -4,6 +4,7 @@
 mod answer;
 mod blocks;
 mod catalogue;
+mod evidence;
 mod openapi;
 mod pace;
 mod problem;
@@ -52,6 +53,7 @@ fn router(node: Node) -> Router {
         .route("/consistency", get(trust::consistency))
         .route("/handoffs/{epoch}", get(trust::handoff))
         .route("/authority-sets/{epoch}", get(trust::authority_set))
+        .route("/evidence", get(evidence::list))
         .route("/transactions", post(submit::transaction))
         .route("/batches", post(submit::batch))
         .route("/simulate", post(submit::simulate))

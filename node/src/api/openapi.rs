@@ -26,6 +26,7 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/consistency", summary: "That the log of `to` entries extends that of `from`", takes: "from! to!" },
     Route { method: "get", path: "/handoffs/{epoch}", summary: "How trust passes to an epoch", takes: "" },
     Route { method: "get", path: "/authority-sets/{epoch}", summary: "The members of an epoch and their keys", takes: "" },
+    Route { method: "get", path: "/evidence", summary: "Proof of rules that members broke, as this node holds it", takes: "cursor limit" },
     Route { method: "post", path: "/transactions", summary: "Submit one signed transaction", takes: "cose" },
     Route { method: "post", path: "/batches", summary: "Submit up to 1,000: (length u32, big-endian, then COSE_Sign1), repeated", takes: "cose" },
     Route { method: "post", path: "/simulate", summary: "What a transaction would do now; nothing is submitted", takes: "cose" },

@@ -1,9 +1,10 @@
 //! From frames to verified inputs, beside the engine: what waits is decoded together, its signatures are checked in one
 //! batch, and each message is concluded. A peer that sends something verifiably bad is disconnected for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mingzhang_consensus::message::Message;
+use mingzhang_consensus::message::{Message, Proposal};
 use mingzhang_consensus::verify::{Check, Refusal, SignedItem};
 use mingzhang_consensus::{Epoch, Input};
 use rayon::ThreadPool;
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::EpochWatch;
 use crate::clock::Clock;
-use crate::mempool::{Arrival, Mempool, verify_all};
+use crate::mempool::{Arrival, Mempool, Taken, verify_all};
 use crate::network::{self, Channel, Inbound, Remote};
 use crate::node::Clocks;
 use crate::store::{Store, StoreFault};
@@ -86,6 +87,9 @@ fn sort(frame: Inbound, epoch: &Epoch, parts: &Parts, outlets: &Outlets, checks:
     let Some(seat) = seat.and_then(|seat| u16::try_from(seat).ok()) else { return pass(&outlets.strays, frame) };
     // Bitmaps have the length that the own epoch gives them, so a frame of another epoch may not even decode.
     let check = match Message::decode(&frame.body, epoch) {
+        Ok(Message::Proposal(proposal)) if !names_what_it_brings(&proposal) => {
+            return refuse(parts, &frame.from, &"a proposal brings batches that it does not name");
+        }
         Ok(message) => Check::new(message, epoch),
         Err(_) if claimed_epoch(&frame.body).is_some_and(|claimed| claimed != epoch.number()) => {
             return pass(&outlets.strays, frame);
@@ -133,16 +137,15 @@ fn conclude(checks: Vec<(u16, Check)>, epoch: &Epoch, parts: &Parts) -> Result<V
         match check.conclude(own, epoch) {
             Ok(message) => {
                 if let Message::Proposal(proposal) = message.get() {
-                    hold_attached(proposal.batches.clone(), parts)?;
+                    hold_attached(from, proposal, epoch, parts)?;
                     inputs.extend(compare_clocks(from, proposal.header.time_ms, epoch, parts));
                 }
                 inputs.push(Input::Message { from, message });
             }
-            Err(Refusal::Convicted(evidence)) => {
-                tracing::error!(accused = evidence.accused(), "evidence of a broken rule was stored");
-                parts.store.put_evidence(&evidence.encode(epoch))?;
-            }
             Err(reason) => {
+                if let Refusal::Convicted(evidence) = &reason {
+                    parts.store.put_evidence(evidence, epoch)?;
+                }
                 if let Some(member) = epoch.set.member(from) {
                     tracing::warn!(seat = from, %reason, "peer is disconnected for a bad message");
                     parts.network.disconnect(&member.peer_key);
@@ -160,13 +163,30 @@ fn compare_clocks(from: u16, time_ms: u64, epoch: &Epoch, parts: &Parts) -> Opti
     parts.clocks.see(agency, ahead_ms, epoch.set.tolerated_faults()).map(|ok| Input::Health { ok })
 }
 
-/// Batches that came with a proposal are held before consensus hears of it; their authors' signatures were checked.
-fn hold_attached(batches: Vec<mingzhang_ledger::batch::Batch>, parts: &Parts) -> Result<(), StoreFault> {
-    let arrival = |batch| Arrival { batch, needed: true, author_verified: true };
-    let arrivals: Vec<Arrival> = batches.into_iter().filter(|batch| !parts.mempool.holds(batch)).map(arrival).collect();
-    if arrivals.is_empty() {
+/// Whether every batch that came with a proposal stands in its references.
+fn names_what_it_brings(proposal: &Proposal) -> bool {
+    let named: BTreeSet<_> = proposal.references.iter().map(|r| (r.author, r.run, r.seq, r.hash)).collect();
+    proposal.batches.iter().all(|batch| named.contains(&(batch.author, batch.run, batch.seq, batch.hash())))
+}
+
+/// Batches that came with a proposal are held before consensus hears of it; their authors' signatures were checked. Those
+/// of a proposal that consensus takes up are held in any case, of others as if they had come by gossip.
+fn hold_attached(from: u16, proposal: &Proposal, epoch: &Epoch, parts: &Parts) -> Result<(), StoreFault> {
+    let lacking: Vec<_> = proposal.batches.iter().filter(|batch| !parts.mempool.holds(batch)).cloned().collect();
+    if lacking.is_empty() {
         return Ok(());
     }
-    parts.mempool.take_in(arrivals)?;
+    let turn = proposal.turn();
+    let needed = from == epoch.proposer(turn) && parts.mempool.expects(epoch.number(), turn);
+    let arrival = |batch| Arrival { batch, needed, author_verified: true };
+    for taken in parts.mempool.take_in(lacking.into_iter().map(arrival).collect())? {
+        match taken {
+            Taken::Twice(evidence) => drop(parts.store.put_evidence(&evidence, epoch)?),
+            Taken::Held | Taken::Ignored | Taken::Invalid => {}
+        }
+    }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ impl Engine {
             match effect {
                 Effect::Note { entered } => {
                     self.parts.store.note(self.turns.epoch(), entered)?;
+                    self.parts.mempool.reach(entered.just.turn);
                     self.queues.status.send_modify(|status| status.turn = entered.just.turn);
                 }
                 Effect::Vote { record, .. } => records.push(record.clone()),
@@ -90,9 +91,7 @@ impl Engine {
             }
             Effect::Fetch { want, from } => self.fetch(want, from),
             Effect::Report { evidence } => {
-                let (code, accused) = (evidence.code(), evidence.accused());
-                self.parts.store.put_evidence(&evidence.encode(self.turns.epoch()))?;
-                self.show_text(format!("member {accused} broke rule E{code}; the proof is stored"));
+                self.parts.store.put_evidence(&evidence, self.turns.epoch())?;
             }
             Effect::Alarm(alarm) => self.show_alarm(&alarm),
         }

@@ -36,7 +36,7 @@ pub enum Taken {
     Twice(Box<Evidence>),
     /// Of no use now: old, far ahead, of another epoch, or beyond its author's quota.
     Ignored,
-    /// The author's signature does not hold, or the batch is over its limits: its sender lies.
+    /// The author's signature does not hold, or the batch is empty or over its limits: its sender lies.
     Invalid,
 }
 
@@ -107,15 +107,31 @@ impl Mempool {
         if held.is_empty() {
             return Ok(answers);
         }
+        for (place, taken) in self.keep(held)? {
+            if let Some(slot) = answers.get_mut(place) {
+                *slot = taken;
+            }
+        }
+        self.changed.notify_one();
+        Ok(answers)
+    }
+
+    /// Stores and holds what was checked, and drops from the store what is not held after all.
+    fn keep(&self, held: Vec<(usize, bool, Held)>) -> Result<Vec<(usize, Taken)>, StoreFault> {
+        let _one_at_a_time = self.storing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // Stored first: what is held may be endorsed, and the vote's sync covers this write.
         let batches: Vec<Arc<Batch>> = held.iter().map(|(_, _, held)| Arc::clone(&held.batch)).collect();
         self.parts.store.put_batches(&batches)?;
+        let (mut answers, mut refused) = (Vec::with_capacity(held.len()), Vec::new());
         let mut state = self.lock();
         for (place, needed, held) in held {
-            let (batch, holding) = (Arc::clone(&held.batch), state.lanes.hold(held, needed));
-            let taken = match holding {
+            let (batch, reference) = (Arc::clone(&held.batch), held.reference);
+            let taken = match state.lanes.hold(held, needed) {
                 Holding::Held | Holding::Known => Taken::Held,
-                Holding::Useless | Holding::LaneFull => Taken::Ignored,
+                Holding::Useless | Holding::LaneFull => {
+                    refused.push((batch.epoch, reference));
+                    Taken::Ignored
+                }
                 Holding::Second { first } => match state.lanes.get(&first) {
                     Some(earlier) => Taken::Twice(Box::new(Evidence::TwoBatches {
                         first: SignedBatch::from(earlier.batch.as_ref()),
@@ -124,12 +140,12 @@ impl Mempool {
                     None => Taken::Held,
                 },
             };
-            if let Some(slot) = answers.get_mut(place) {
-                *slot = taken;
-            }
+            answers.push((place, taken));
         }
         drop(state);
-        self.changed.notify_one();
+        for (epoch, reference) in refused {
+            self.parts.store.drop_batches(epoch, &[reference])?;
+        }
         Ok(answers)
     }
 
@@ -142,7 +158,7 @@ impl Mempool {
             if batch.epoch != state.lanes.epoch() {
                 return Err(Taken::Ignored);
             }
-            if batch.payload.len() > max_bytes {
+            if batch.payload.is_empty() || batch.payload.len() > max_bytes {
                 return Err(Taken::Invalid);
             }
             let max_records = usize::try_from(state.parameters.max_batch_records).unwrap_or(usize::MAX);
@@ -190,8 +206,14 @@ impl Mempool {
                 })
                 .collect();
             if holds {
-                let held_one =
-                    Held { batch: one.batch, reference: one.reference, candidates, viable_from: 0, passed_at: None };
+                let held_one = Held {
+                    batch: one.batch,
+                    reference: one.reference,
+                    candidates,
+                    viable_from: 0,
+                    passed_at: None,
+                    needed_until: 0,
+                };
                 held.push((one.place, one.needed, held_one));
             }
         }

@@ -1,11 +1,12 @@
 //! Batches that are held and not final yet, lane by lane, and which of them a block on a given parent may name. Pure:
 //! checked batches come in, references go out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mingzhang_consensus::lanes::{after, order};
 use mingzhang_consensus::message::{MAX_ATTACHED_BYTES, MAX_REFERENCES, MAX_WAITING};
+use mingzhang_consensus::window;
 use mingzhang_ledger::authority::Parameters;
 use mingzhang_ledger::batch::{Batch, LanePosition, Reference};
 use mingzhang_ledger::crypto::Hash;
@@ -13,6 +14,9 @@ use mingzhang_ledger::state::execute::Candidate;
 
 /// How far beyond a lane's position a batch may stand to be kept.
 const MAX_SEQ_AHEAD: u64 = 65_536;
+/// What each batch counts beside its payload: its row on disk and its place in memory. So a quota bounds the number of
+/// batches, and of runs, as well as their bytes.
+pub const BATCH_COST_BYTES: usize = 512;
 
 /// A batch whose author's signature holds, stored, with its transactions decoded and their signatures checked.
 #[derive(Debug, Clone)]
@@ -25,9 +29,15 @@ pub struct Held {
     pub viable_from: usize,
     /// Height of the tip at which the next one was found to pass; looked at again only when the tip moved on.
     pub passed_at: Option<u64>,
+    /// A block of a turn up to this one may need it; later it is kept within its author's quota only.
+    pub needed_until: u64,
 }
 
 impl Held {
+    fn cost(&self) -> usize {
+        self.batch.payload.len().saturating_add(BATCH_COST_BYTES)
+    }
+
     fn is_viable(&self) -> bool {
         self.viable_from < self.candidates.len()
     }
@@ -74,6 +84,23 @@ impl Lane {
         same.or_else(later).map(|(_, held)| held)
     }
 
+    /// Drops from the far end what no block can need any more, until the lane is within its quota.
+    fn trim(&mut self, quota: usize, final_turn: u64) -> Vec<Held> {
+        let mut places = Vec::new();
+        let mut bytes = self.bytes;
+        for (place, held) in self.held.iter().rev() {
+            if bytes <= quota {
+                break;
+            }
+            if held.needed_until <= final_turn {
+                bytes = bytes.saturating_sub(held.cost());
+                places.push(*place);
+            }
+        }
+        self.bytes = bytes;
+        places.iter().filter_map(|place| self.held.remove(place)).collect()
+    }
+
     fn follow(&self, position: LanePosition) -> impl Iterator<Item = &Held> {
         let mut position = position;
         std::iter::from_fn(move || {
@@ -91,6 +118,10 @@ pub struct Lanes {
     lanes: Vec<Lane>,
     bytes: usize,
     max_lane_bytes: usize,
+    /// The highest turn that has begun here.
+    turn: u64,
+    /// Turns from it on whose proposal brought batches.
+    carried: BTreeSet<u64>,
 }
 
 /// A batch at the front of its lane, whose transactions are to be looked at again.
@@ -107,14 +138,41 @@ impl Lanes {
     /// `positions` are those of the tip, one per authority; `max_lane_bytes` is what one author may have unfinal.
     pub fn new(epoch: u64, positions: &[LanePosition], max_lane_bytes: usize) -> Self {
         let lane = |position: &LanePosition| Lane { position: *position, ..Lane::default() };
-        Self { epoch, lanes: positions.iter().map(lane).collect(), bytes: 0, max_lane_bytes }
+        let lanes = positions.iter().map(lane).collect();
+        Self { epoch, lanes, bytes: 0, max_lane_bytes, turn: 0, carried: BTreeSet::new() }
     }
 
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Bytes of all payloads held.
+    /// This turn has begun here.
+    pub fn reach(&mut self, turn: u64) {
+        self.turn = self.turn.max(turn);
+        self.carried.retain(|carried| *carried >= self.turn);
+    }
+
+    /// Whether the batches of a proposal of this turn are taken whatever their authors' quotas: once, and only in turns
+    /// in which a proposal counts.
+    pub fn expects(&mut self, turn: u64) -> bool {
+        (self.turn..=self.horizon()).contains(&turn) && self.carried.insert(turn)
+    }
+
+    /// No block that is on its way stands at a later turn.
+    fn horizon(&self) -> u64 {
+        self.turn.saturating_add(window(self.lanes.len()))
+    }
+
+    /// A block that is on its way names this batch.
+    pub fn need(&mut self, reference: &Reference) {
+        let horizon = self.horizon();
+        let lane = self.lanes.get_mut(usize::from(reference.author));
+        if let Some(held) = lane.and_then(|lane| lane.held.get_mut(&place(reference))) {
+            held.needed_until = held.needed_until.max(horizon);
+        }
+    }
+
+    /// Bytes of all batches held, with what each costs beside its payload.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -158,7 +216,7 @@ impl Lanes {
         if behind || reference.seq.saturating_sub(base) > MAX_SEQ_AHEAD {
             return Holding::Useless;
         }
-        let size = usize::try_from(reference.bytes).unwrap_or(usize::MAX);
+        let size = usize::try_from(reference.bytes).unwrap_or(usize::MAX).saturating_add(BATCH_COST_BYTES);
         if !needed && lane.bytes.saturating_add(size) > self.max_lane_bytes {
             return Holding::LaneFull;
         }
@@ -171,15 +229,17 @@ impl Lanes {
     }
 
     /// Takes a checked batch in.
-    pub fn hold(&mut self, held: Held, needed: bool) -> Holding {
-        let reference = held.reference;
+    pub fn hold(&mut self, mut held: Held, needed: bool) -> Holding {
+        let (reference, horizon) = (held.reference, self.horizon());
         let holding = self.judge(held.batch.epoch, &reference, needed);
         if matches!(holding, Holding::Held | Holding::Second { .. })
             && let Some(lane) = self.lanes.get_mut(usize::from(reference.author))
         {
-            let size = held.batch.payload.len();
-            lane.bytes += size;
-            self.bytes += size;
+            if needed {
+                held.needed_until = held.needed_until.max(horizon);
+            }
+            lane.bytes += held.cost();
+            self.bytes += held.cost();
             lane.held.insert(place(&reference), held);
         }
         holding
@@ -278,17 +338,21 @@ impl Lanes {
         waiting
     }
 
-    /// A block became final: everything before its lane positions is dropped. Returns the dropped batches.
-    pub fn advance(&mut self, positions: &[LanePosition]) -> Vec<Held> {
+    /// A block became final at this turn: everything before its lane positions is dropped, and of a lane over its quota,
+    /// from its far end, what only blocks needed that cannot become final any more. Returns the dropped batches.
+    pub fn advance(&mut self, positions: &[LanePosition], turn: u64) -> Vec<Held> {
+        self.reach(turn);
         let mut dropped = Vec::new();
         for (lane, position) in self.lanes.iter_mut().zip(positions) {
             lane.position = *position;
             let kept = lane.held.split_off(&(position.run, position.next_seq, [0; 32]));
-            for (_, held) in std::mem::replace(&mut lane.held, kept) {
-                lane.bytes = lane.bytes.saturating_sub(held.batch.payload.len());
-                self.bytes = self.bytes.saturating_sub(held.batch.payload.len());
-                dropped.push(held);
-            }
+            let mut gone: Vec<Held> = std::mem::replace(&mut lane.held, kept).into_values().collect();
+            let before: usize = gone.iter().map(Held::cost).sum();
+            lane.bytes = lane.bytes.saturating_sub(before);
+            gone.extend(lane.trim(self.max_lane_bytes, turn));
+            let all: usize = gone.iter().map(Held::cost).sum();
+            self.bytes = self.bytes.saturating_sub(all);
+            dropped.append(&mut gone);
         }
         dropped
     }

@@ -118,6 +118,8 @@ struct State {
 pub struct Mempool {
     parts: Parts,
     state: Mutex<State>,
+    /// Held while batches are stored and then held: what is refused is dropped from the store before anybody else holds it.
+    storing: Mutex<()>,
     submissions: mpsc::Sender<Submission>,
     /// Transactions in all of them.
     submitted: AtomicUsize,
@@ -177,9 +179,10 @@ impl Mempool {
         let (packing, changed) = (Notify::new(), Notify::new());
         let (accepting, submitted, expiry_waits) = (AtomicBool::new(true), AtomicUsize::new(0), AtomicUsize::new(0));
         let state = Mutex::new(state);
-        let mempool = Self { parts, state, submissions, submitted, packing, changed, accepting, expiry_waits };
+        let storing = Mutex::new(());
+        let mempool = Self { parts, state, storing, submissions, submitted, packing, changed, accepting, expiry_waits };
         mempool.open_run()?;
-        mempool.restore()?;
+        mempool.restore(epoch)?;
         Ok((Arc::new(mempool), Submissions(receiver)))
     }
 
@@ -201,9 +204,10 @@ impl Mempool {
     }
 
     /// Takes in again what the store kept: batches of this epoch, and own transactions that are not final.
-    fn restore(&self) -> Result<(), StoreFault> {
-        let epoch = self.lock().lanes.epoch();
-        let batches = self.parts.store.batches(epoch)?;
+    fn restore(&self, epoch: &Epoch) -> Result<(), StoreFault> {
+        let turn = self.parts.store.last_turn(epoch)?;
+        self.reach(turn);
+        let batches = self.parts.store.batches(epoch.number())?;
         let arrivals = batches.into_iter().map(|batch| Arrival { batch, needed: true, author_verified: true });
         self.take_in(arrivals.collect())?;
         self.restore_own()
@@ -237,7 +241,8 @@ impl Mempool {
 
     /// What this node holds for the references of a block, in their order; or those that it lacks.
     pub fn held(&self, references: &[Reference]) -> Result<Vec<HeldBatch>, Vec<Reference>> {
-        let state = self.lock();
+        let mut state = self.lock();
+        references.iter().for_each(|reference| state.lanes.need(reference));
         let (mut held, mut missing) = (Vec::with_capacity(references.len()), Vec::new());
         for reference in references {
             match state.lanes.get(reference) {
@@ -258,6 +263,17 @@ impl Mempool {
         let now_ms = self.parts.clock.now_ms();
         let in_time = |candidate: &&Candidate| candidate.transaction.payload().expires_at > now_ms;
         candidates.iter().filter(in_time).cloned().collect()
+    }
+
+    /// A turn has begun here.
+    pub fn reach(&self, turn: u64) {
+        self.lock().lanes.reach(turn);
+    }
+
+    /// Whether the batches of a proposal of this turn are needed; see [`Lanes::expects`].
+    pub fn expects(&self, epoch: u64, turn: u64) -> bool {
+        let mut state = self.lock();
+        state.lanes.epoch() == epoch && state.lanes.expects(turn)
     }
 
     pub fn batch(&self, reference: &Reference) -> Option<Arc<Batch>> {
@@ -355,7 +371,7 @@ impl Mempool {
             let own = state.seat.as_ref().map(|seat| seat.index);
             // A node that catches up may be an epoch ahead of its lanes: these are opened at the tip.
             let ours = block.header.epoch == state.lanes.epoch();
-            let dropped = if ours { state.lanes.advance(&block.positions) } else { Vec::new() };
+            let dropped = if ours { state.lanes.advance(&block.positions, block.header.turn) } else { Vec::new() };
             let own_dropped = dropped.iter().filter(|held| Some(held.reference.author) == own);
             let left_out: Vec<own::Pending> = own_dropped
                 .flat_map(|held| state.own.left_out(held.reference.run, held.reference.seq, &held.candidates))
@@ -402,7 +418,7 @@ impl Mempool {
     pub fn jump(&self, tip: &Tip) {
         let mut state = self.lock();
         if tip.epoch == state.lanes.epoch() {
-            state.lanes.advance(&tip.lanes);
+            state.lanes.advance(&tip.lanes, tip.turn);
             state.head = (tip.height, tip.lanes.clone());
         }
         drop(state);

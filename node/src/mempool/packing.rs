@@ -52,6 +52,8 @@ impl Mempool {
             candidates: candidates.into(),
             viable_from: 0,
             passed_at: None,
+            // Dropped it would leave a gap that nobody else can fill.
+            needed_until: u64::MAX,
         };
         self.lock().lanes.hold(held, true);
         publish(&batch);

@@ -10,12 +10,12 @@ use mingzhang_ledger::crypto::{Hash, Signature};
 use mingzhang_ledger::entry;
 use mingzhang_ledger::state::execute::Candidate;
 
-use super::lane::{Front, Held, Holding, Lanes};
+use super::lane::{BATCH_COST_BYTES, Front, Held, Holding, Lanes};
 use super::own::{Own, Pending, record_key};
 use super::*;
 use crate::testing::{KeyOf, anchor, genesis, key};
 
-const LANE_BYTES: usize = 1_000;
+const LANE_BYTES: usize = 20_000;
 
 fn held(author: u16, run: u64, seq: u64, size: usize) -> Held {
     let mut payload = vec![0; size];
@@ -25,7 +25,8 @@ fn held(author: u16, run: u64, seq: u64, size: usize) -> Held {
     let batch = Batch { epoch: 0, author, run, seq, payload, signature: Signature([0; 64]) };
     let transaction = Arc::new(anchor(&genesis(), 0, 1, 1));
     let candidates = [Candidate { transaction, verified_with: None }].into();
-    Held { reference: batch.reference(10), batch: Arc::new(batch), candidates, viable_from: 0, passed_at: None }
+    let (reference, batch) = (batch.reference(10), Arc::new(batch));
+    Held { reference, batch, candidates, viable_from: 0, passed_at: None, needed_until: 0 }
 }
 
 fn lanes(authors: usize) -> Lanes {
@@ -79,7 +80,7 @@ fn a_gap_ends_a_lane_and_a_later_run_goes_on() {
 #[test]
 fn quotas_hold_at_the_limit_and_one_beyond_unless_a_block_needs_the_batch() {
     let mut lanes = lanes(2);
-    assert_eq!(lanes.hold(held(0, 1, 0, LANE_BYTES - 50), false), Holding::Held);
+    assert_eq!(lanes.hold(held(0, 1, 0, LANE_BYTES - 50 - 2 * BATCH_COST_BYTES), false), Holding::Held);
     assert_eq!(lanes.hold(held(0, 1, 1, 51), false), Holding::LaneFull);
     assert_eq!(lanes.hold(held(0, 1, 1, 50), false), Holding::Held);
     assert_eq!(lanes.hold(held(0, 1, 2, 50), false), Holding::LaneFull);
@@ -87,6 +88,45 @@ fn quotas_hold_at_the_limit_and_one_beyond_unless_a_block_needs_the_batch() {
     assert_eq!(lanes.hold(held(1, 1, 0, 50), false), Holding::Held, "another author has room");
     assert_eq!(lanes.hold(held(1, 1, 0, 50), false), Holding::Known);
     assert_eq!(lanes.hold(held(2, 1, 0, 50), false), Holding::Useless, "no such author");
+}
+
+#[test]
+fn small_batches_fill_a_lane_as_large_ones_do_and_so_do_runs() {
+    let mut lanes = lanes(1);
+    let most = u64::try_from(LANE_BYTES / (BATCH_COST_BYTES + 6)).expect("small");
+    for run in 1..=most {
+        assert_eq!(lanes.hold(held(0, run, run % 2, 6), false), Holding::Held);
+    }
+    assert_eq!(lanes.hold(held(0, most + 1, 0, 6), false), Holding::LaneFull);
+}
+
+#[test]
+fn a_proposal_brings_batches_past_the_quota_once_a_turn_and_only_where_it_counts() {
+    let mut lanes = lanes(4);
+    lanes.reach(10);
+    let window = mingzhang_consensus::window(4);
+    let expected: Vec<bool> =
+        [9, 10, 10, 10 + window, 10 + window, 11 + window].into_iter().map(|turn| lanes.expects(turn)).collect();
+    assert_eq!(expected, [false, true, false, true, false, false]);
+}
+
+#[test]
+fn what_only_dead_blocks_needed_goes_from_the_far_end_of_a_lane_over_its_quota() {
+    let mut lanes = lanes(1);
+    let size = LANE_BYTES / 4;
+    lanes.reach(1);
+    for seq in 0..4 {
+        lanes.hold(held(0, 1, seq, size), true);
+    }
+    let window = mingzhang_consensus::window(1);
+    let start = [LanePosition::default()];
+    assert!(lanes.advance(&start, window).is_empty(), "a block of such a turn may still name them");
+    lanes.reach(window + 1);
+    lanes.need(&held(0, 1, 3, size).reference);
+    let dropped: Vec<u64> = lanes.advance(&start, window + 1).iter().map(|held| held.reference.seq).collect();
+    assert_eq!(dropped, [2], "the last one is needed again, and with the others the lane is within its quota");
+    assert_eq!(lanes.bytes(), 3 * (size + BATCH_COST_BYTES));
+    assert!(lanes.advance(&start, 100 * window).is_empty());
 }
 
 #[test]
@@ -104,9 +144,9 @@ fn what_a_final_block_passed_is_dropped_and_never_taken_again() {
     for seq in 0..3 {
         lanes.hold(held(0, 1, seq, 50), false);
     }
-    let dropped = lanes.advance(&[LanePosition { run: 1, next_seq: 2 }]);
+    let dropped = lanes.advance(&[LanePosition { run: 1, next_seq: 2 }], 1);
     assert_eq!(dropped.len(), 2);
-    assert_eq!(lanes.bytes(), 50);
+    assert_eq!(lanes.bytes(), 50 + BATCH_COST_BYTES);
     assert_eq!(lanes.hold(held(0, 1, 1, 50), true), Holding::Useless);
 }
 
@@ -401,6 +441,28 @@ async fn packed_batches_are_signed_stored_and_wait_for_a_block() {
     let taken = other.take_in(vec![arrival(batch.clone()), arrival(changed), arrival(batch)]).expect("the store works");
     assert_eq!(taken, [Taken::Held, Taken::Invalid, Taken::Held]);
     assert!(other.held(&chosen).expect("held")[0].candidates.iter().all(|one| one.verified_with.is_some()));
+}
+
+/// A batch of agency 1, signed.
+fn signed(run: u64, seq: u64, payload: Vec<u8>) -> Batch {
+    seat().expect("a seat").sign_batch(run, seq, payload)
+}
+
+#[tokio::test]
+async fn empty_batches_are_refused_and_what_finds_its_lane_full_leaves_nothing_on_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = Limits { lane_bytes: 2 * (BATCH_COST_BYTES + 5), ..LIMITS };
+    let (mempool, _submissions, store) = mempool(folder.path(), limits);
+    let batches: Vec<Batch> = (0..4).map(|seq| signed(9, seq, vec![0, 0, 0, 1, 7])).collect();
+    let arrival = |batch: &Batch| Arrival { batch: batch.clone(), needed: false, author_verified: false };
+    let mut arrivals: Vec<Arrival> = batches.iter().map(arrival).collect();
+    arrivals.push(arrival(&signed(10, 0, Vec::new())));
+    let taken = mempool.take_in(arrivals).expect("the store works");
+    assert_eq!(taken, [Taken::Held, Taken::Held, Taken::Ignored, Taken::Ignored, Taken::Invalid]);
+    assert_eq!(store.batches(0).expect("the store reads"), batches[..2]);
+    let needed = Arrival { needed: true, ..arrival(&batches[2]) };
+    assert_eq!(mempool.take_in(vec![needed]).expect("the store works"), [Taken::Held]);
+    assert_eq!(store.batches(0).expect("the store reads"), batches[..3]);
 }
 
 #[test]

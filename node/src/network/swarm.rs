@@ -25,6 +25,8 @@ use super::{Gossip, NetworkFault, SwarmCommand, Topic, Worth, link};
 
 /// Largest gossip message: a full batch under any agreed parameter, or a final header with its certificate.
 pub const MAX_GOSSIP_BYTES: usize = 1024 * 1024;
+/// What gossip itself adds to a message: its topic and lengths.
+const GOSSIP_FRAMING_BYTES: usize = 1024;
 /// Gossip messages that may wait for one slow peer; beyond it they are dropped, and fetched by hash later.
 const GOSSIP_QUEUE_MESSAGES: usize = 256;
 /// Connections whose handshake is not finished: the allow-list acts only after it.
@@ -72,7 +74,7 @@ fn gossip_behaviour(chain: &Hash) -> Result<gossipsub::Behaviour, NetworkFault> 
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(|message| MessageId::from(sha256(&[&message.data]).to_vec()))
-        .max_transmit_size(MAX_GOSSIP_BYTES)
+        .max_transmit_size(MAX_GOSSIP_BYTES + GOSSIP_FRAMING_BYTES)
         .connection_handler_queue_len(GOSSIP_QUEUE_MESSAGES)
         // Members are few and tell each other directly: "do not send me this" would be one more message for each.
         .idontwant_message_size_threshold(usize::MAX)

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-use mingzhang_ledger::crypto::{PublicKey, SigningKey};
+use mingzhang_ledger::authority::{MAX_MEMBERS, ParameterFault, Parameters};
+use mingzhang_ledger::batch::{Batch, LanePosition, Reference};
+use mingzhang_ledger::certificate::{FinalCert, Signers};
+use mingzhang_ledger::crypto::{PublicKey, Signature, SigningKey};
+use mingzhang_ledger::header::Header;
 
 use super::*;
+use crate::executor::LoggedBlock;
+use crate::sync::wire::{MAX_SEGMENT_BLOCKS, Proof, SEGMENT_BYTES, Segment};
 
 const CHAIN: Hash = [7; 32];
 /// Generous: the machine may be busy. Nothing waits this long unless the test fails.
@@ -112,6 +118,63 @@ async fn publish_until_received(from: &Handle, inbox: &mut Inbox, body: &[u8]) -
     let (remote, _, received, ticket) = gossip.await.into_parts();
     assert_eq!((remote.seat, received.as_slice()), (Some(0), body));
     ticket
+}
+
+/// The allowed values of a consensus parameter end here.
+fn most(name: &str) -> u64 {
+    let mut parameters = Parameters::default();
+    assert!(parameters.set(name, u64::MAX));
+    match parameters.check() {
+        Err(ParameterFault::Range { most, .. }) => most,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_largest_batch_that_may_be_agreed_is_gossiped() {
+    let mut nodes = mesh(2).await;
+    let (_second, mut second_inbox) = nodes.pop().expect("two");
+    let (first, _first_inbox) = nodes.pop().expect("two");
+    let payload = vec![5; usize::try_from(most("max_batch_bytes")).expect("small")];
+    let batch = Batch { epoch: 0, author: 0, run: 1, seq: 0, payload, signature: Signature([0; 64]) };
+    let body = batch.encode();
+    assert!(body.len() <= MAX_GOSSIP_BYTES);
+    publish_until_received(&first, &mut second_inbox, &body).await;
+}
+
+#[test]
+fn the_largest_block_that_may_be_agreed_fits_an_answer_behind_others() {
+    let header = Header::decode(&header_bytes()).expect("a header");
+    let block = |entries| LoggedBlock { header, entries, preimage: None };
+    // Others fill the answer to one byte below the size at which no more are added.
+    let mut blocks = vec![block(Vec::new()); MAX_SEGMENT_BLOCKS - 1];
+    let mut room = SEGMENT_BYTES - 1 - blocks.len() * 256;
+    let entry = 100;
+    blocks[0].entries = vec![vec![0; entry]; room / entry];
+    room %= entry;
+    blocks[1].entries = vec![vec![0; room]];
+    let (records, bytes) = (most("max_block_records"), most("max_block_bytes"));
+    // In a payload each stands behind its length in four bytes, on the log behind version and outcome in three.
+    let size = usize::try_from(bytes / records).expect("small") - 4 + 3;
+    let mut largest = block(vec![vec![0; size]; usize::try_from(records).expect("small")]);
+    let reference = Reference { author: 0, run: 0, seq: 0, records: 0, bytes: 0, hash: [0; 32] };
+    largest.preimage = Some((
+        vec![LanePosition::default(); MAX_MEMBERS],
+        vec![reference; mingzhang_consensus::message::MAX_REFERENCES],
+    ));
+    blocks.push(largest);
+    let members = u16::try_from(MAX_MEMBERS).expect("small");
+    let signers = Signers::new((0..members).map(|member| (member, Signature([0; 64]))));
+    let certificate = FinalCert { epoch: 0, turn: 1, height: 1, block: [0; 32], signers };
+    let proof = Proof::Certificate(certificate);
+    let segment = Segment { blocks, above: vec![header; MAX_SEGMENT_BLOCKS], proof }.encode(MAX_MEMBERS);
+    assert!(Frame::new(Channel::Answer, &[&[0; 8], &segment]).is_some(), "{} bytes", segment.len());
+}
+
+fn header_bytes() -> [u8; 256] {
+    let mut bytes = [0; 256];
+    (bytes[0], bytes[1]) = (2, 1);
+    bytes
 }
 
 #[tokio::test]

@@ -66,8 +66,7 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
                 Taken::Held | Taken::Ignored => Worth::Spread,
                 Taken::Twice(evidence) => {
                     let epoch = parts.epoch.borrow().clone();
-                    tracing::error!(accused = evidence.accused(), "evidence of a broken rule was stored");
-                    parts.store.put_evidence(&evidence.encode(&epoch))?;
+                    parts.store.put_evidence(&evidence, &epoch)?;
                     Worth::Spread
                 }
                 Taken::Invalid => {

@@ -91,7 +91,7 @@ pub struct NodeStatus {
     pub tolerates: usize,
     /// Registered peers that are connected, observers too.
     pub peers_connected: usize,
-    /// Newest first.
+    /// Newest first, then the faults of others that are proven here.
     pub alarms: Vec<String>,
 }
 
@@ -202,7 +202,14 @@ impl NodeHandle {
             quorum: set.quorum(),
             tolerates: set.tolerated_faults(),
             peers_connected: peers.iter().filter(|peer| peer.connected).count(),
-            alarms: self.clocks.alarm().into_iter().chain(twins_alarm(&peers)).chain(engine.alarms).collect(),
+            alarms: self
+                .clocks
+                .alarm()
+                .into_iter()
+                .chain(twins_alarm(&peers))
+                .chain(engine.alarms)
+                .chain(self.store.offence_alarms())
+                .collect(),
         }
     }
 }

@@ -53,6 +53,11 @@ fn put(text: &mut String, name: &str, (kind, help): (&str, &str), samples: &[(St
 }
 
 async fn metrics(State(node): State<Arc<NodeHandle>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text(&node))
+}
+
+/// All metrics.
+pub(crate) fn text(node: &NodeHandle) -> String {
     let (status, fill) = (node.status(), node.fill());
     let plain = |value: u64| vec![(String::new(), value)];
     let count = |value: usize| plain(u64::try_from(value).unwrap_or(u64::MAX));
@@ -79,6 +84,12 @@ async fn metrics(State(node): State<Arc<NodeHandle>>) -> impl IntoResponse {
     let help = "how far another member's clock is ahead of this node's at least";
     put(&mut text, "clock_ahead_ms", ("gauge", help), &plain(node.clock_ahead_ms()));
     put(&mut text, "alarms", ("gauge", "alarms raised since the start"), &count(status.alarms.len()));
+    put(
+        &mut text,
+        "evidence",
+        ("gauge", "faults of members that are proven here"),
+        &count(node.store.offences().len()),
+    );
     let ready = u64::from(status.state == NodeState::Ready);
     put(&mut text, "ready", ("gauge", "1 if the node takes part at the tip"), &plain(ready));
     let missed: Vec<_> = status
@@ -87,5 +98,5 @@ async fn metrics(State(node): State<Arc<NodeHandle>>) -> impl IntoResponse {
         .map(|member| (format!("{{agency=\"{}\"}}", member.agency), member.missed_turns))
         .collect();
     put(&mut text, "missed_turns", ("counter", "turns that passed without a block of the agency"), &missed);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+    text
 }

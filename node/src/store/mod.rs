@@ -11,6 +11,7 @@ mod discontinuity;
 pub mod disk;
 mod doubt;
 mod durable;
+mod evidence;
 mod fault;
 mod leaf;
 mod leaf_hashes;
@@ -45,6 +46,7 @@ pub use check::Checked;
 pub use commit::{Committed, ExecutedBlock, FinalBlock, Finality};
 pub use discontinuity::{AboveFinal, Certified};
 pub use durable::Durable;
+pub use evidence::{Accused, Offence};
 pub use fault::StoreFault;
 pub use leaf::{Leaf, received, sent};
 pub use log::Log;
@@ -82,6 +84,8 @@ pub struct Store {
     settled_turn: Mutex<u64>,
     /// Ids in [`Column::Admitted`].
     admitted: Mutex<BTreeSet<Hash>>,
+    /// What [`Column::Evidence`] proves.
+    offences: Mutex<evidence::Offences>,
     final_height: watch::Sender<u64>,
     sealed_size: watch::Sender<u64>,
     recovery: Recovery,

@@ -119,6 +119,7 @@ impl Store {
             leaves: Mutex::new(LeafCache::default()),
             settled_turn: Mutex::new(0),
             admitted: Mutex::new(BTreeSet::new()),
+            offences: Mutex::default(),
             final_height: watch::Sender::new(0),
             sealed_size: watch::Sender::new(0),
             recovery: findings.decide(),
@@ -204,6 +205,7 @@ impl Store {
         self.leaves.lock().expect("no holder of this lock panics").advance(tip.height);
         let ids = self.admitted()?.into_iter().map(|admission| admission.transaction_id).collect();
         *self.admitted.lock().expect("no holder of this lock panics") = ids;
+        self.load_offences()?;
         self.final_height.send_replace(tip.height);
         self.sealed_size.send_replace(self.get_u64(meta::SEALED)?.unwrap_or(0));
 

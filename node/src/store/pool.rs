@@ -1,11 +1,11 @@
-//! What waits to become final: batches that this node holds, transactions that it admitted, the run of its own lane,
-//! and evidence of others' faults. What is packed, gossiped or dropped, and when, is the mempool's matter.
+//! What waits to become final: batches that this node holds, transactions that it admitted, and the run of its
+//! own lane. What is packed, gossiped or dropped, and when, is the mempool's matter.
 
 use std::borrow::Borrow;
 
 use mingzhang_ledger::batch::{Batch, Reference};
 use mingzhang_ledger::codec::Reader;
-use mingzhang_ledger::crypto::{Hash, sha256};
+use mingzhang_ledger::crypto::Hash;
 use rocksdb::{Direction, IteratorMode, WriteBatch};
 
 use super::Store;
@@ -145,19 +145,6 @@ impl Store {
         write.put_cf(self.column(Column::Meta), meta::RUN, run.to_be_bytes());
         self.write_synced(write)?;
         Ok(Durable::after_sync(run))
-    }
-
-    /// Keeps evidence of a fault. The same evidence twice is one.
-    pub fn put_evidence(&self, evidence: &[u8]) -> Result<(), StoreFault> {
-        let mut write = WriteBatch::default();
-        write.put_cf(self.column(Column::Evidence), sha256(&[evidence]), evidence);
-        self.write(write).map(drop)
-    }
-
-    /// All evidence, in no particular order.
-    pub fn evidence(&self) -> Result<Vec<Vec<u8>>, StoreFault> {
-        let all = self.db.iterator_cf(self.column(Column::Evidence), IteratorMode::Start);
-        all.map(|item| Ok(item?.1.to_vec())).collect()
     }
 
     pub(super) fn get_u64(&self, name: &[u8]) -> Result<Option<u64>, StoreFault> {

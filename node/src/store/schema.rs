@@ -8,6 +8,7 @@ use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options as RocksOptions,
 };
 
+use super::evidence::Offence;
 use super::leaf_hashes;
 
 /// Version of the layout below; a database of another version is refused.
@@ -58,7 +59,7 @@ pub enum Column {
     Admitted,
     /// checkpoint size u64 ‖ agency → seal line.
     Seals,
-    /// SHA-256 of the evidence → evidence.
+    /// epoch u64 ‖ member u16 ‖ rule u8 → evidence.
     Evidence,
     /// Log index u64 → figures of a rejection, for people; no part of the ledger.
     Details,
@@ -186,6 +187,19 @@ pub fn vote(epoch: u64, turn: u64, kind: u8) -> [u8; 17] {
     key[..8].copy_from_slice(&epoch.to_be_bytes());
     key[8..16].copy_from_slice(&turn.to_be_bytes());
     key
+}
+
+pub fn evidence(offence: &Offence) -> [u8; 11] {
+    let mut key = [offence.rule; 11];
+    key[..8].copy_from_slice(&offence.epoch.to_be_bytes());
+    key[8..10].copy_from_slice(&offence.accused.to_be_bytes());
+    key
+}
+
+pub fn offence(key: &[u8]) -> Option<Offence> {
+    let [epoch @ .., high, low, rule] = <[u8; 11]>::try_from(key).ok()?;
+    let epoch = u64::from_be_bytes(*epoch.first_chunk()?);
+    Some(Offence { epoch, accused: u16::from_be_bytes([high, low]), rule })
 }
 
 /// In [`Column::Meta`].

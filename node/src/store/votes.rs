@@ -105,6 +105,14 @@ impl Store {
         })
     }
 
+    /// The highest turn of this epoch that was entered, voted in, or became final here.
+    pub fn last_turn(&self, epoch: &Epoch) -> Result<u64, StoreFault> {
+        let restored = self.restored(epoch)?;
+        let entered = restored.entered.map(|entered| entered.just.turn);
+        let voted = restored.records.iter().map(SafetyRecord::turn);
+        Ok(voted.chain(entered).fold(restored.tip.turn, u64::max))
+    }
+
     /// Time of the newest final block of this epoch, among the last [`LOOKED_BACK`], that this seat proposed.
     pub fn last_proposed_ms(&self, epoch: u64, seat: u16) -> Result<Option<u64>, StoreFault> {
         let view = self.view()?;

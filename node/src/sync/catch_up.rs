@@ -259,8 +259,7 @@ pub(super) fn store_evidence(parts: &Parts, taken: &[Taken]) -> Result<(), SyncF
     let epoch = parts.epoch.borrow().clone();
     for taken in taken {
         if let Taken::Twice(evidence) = taken {
-            tracing::error!(accused = evidence.accused(), "evidence of a broken rule was stored");
-            parts.store.put_evidence(&evidence.encode(&epoch))?;
+            parts.store.put_evidence(evidence, &epoch)?;
         }
     }
     Ok(())
