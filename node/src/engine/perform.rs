@@ -88,6 +88,7 @@ impl Engine {
                 self.signer.finalise(certificate.turn);
                 self.assign(Job::Commit { blocks, certificate })?;
             }
+            Effect::Keep { blocks, from } => self.assign(Job::Keep { blocks: blocks.into_iter().collect(), from })?,
             Effect::Fetch { want, from } => self.fetch(want, from),
             Effect::Report { evidence } => {
                 let (code, accused) = (evidence.code(), evidence.accused());
