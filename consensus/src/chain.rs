@@ -8,7 +8,7 @@ use mingzhang_ledger::header::Header;
 
 use crate::justification::{Just, Parent};
 use crate::mutants;
-use crate::{BlockId, Height, Millis, Turns};
+use crate::{BlockId, Height, Millis, Turn, Turns};
 
 /// How far this node is with a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,21 @@ impl Blocks {
     /// Drops the blocks that nothing speaks of any more.
     pub(crate) fn retain(&mut self, keep: impl Fn(&BlockId) -> bool) {
         self.0.retain(|id, _| keep(id));
+    }
+
+    /// Blocks that are being executed, and those of this turn and later.
+    pub(crate) fn in_work(&self, turn: Turn) -> impl Iterator<Item = BlockId> {
+        let in_work = move |block: &Block| matches!(block.status, Status::Executing) || block.header.turn >= turn;
+        self.0.iter().filter(move |(_, block)| in_work(block)).map(|(id, _)| *id)
+    }
+
+    /// The executor drops what it has of these valid blocks.
+    pub(crate) fn unexecute(&mut self, dropped: impl Fn(&BlockId) -> bool) {
+        for (id, block) in &mut self.0 {
+            if matches!(block.status, Status::Valid { .. }) && dropped(id) {
+                block.status = Status::Known;
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -35,6 +35,9 @@ pub enum Effect {
     /// block with the certificate of the last; answer `Committed`. Prune the vote records of turns up to
     /// `certificate.turn` in the same write. Idempotent by height.
     Commit { blocks: Vec<BlockId>, certificate: FinalCert },
+    /// Of the executed blocks above the tip, these and those of turn `from` and later may still be built on or become
+    /// final. Drop the others, after what was asked for before this: one that is needed after all is executed again.
+    Keep { blocks: Vec<BlockId>, from: Turn },
     /// Somebody broke a rule and this proves it: store, publish, alarm.
     Report { evidence: Evidence },
     /// Tell the operator.

@@ -103,9 +103,12 @@ impl Turns {
         if turn >= self.cur {
             self.enter(Just::after_final(certificate));
             self.enter_after_skips();
-        } else if turn > self.just.parent.turn() {
-            // The current turn's justification skips a turn that is final.
-            self.halt(Alarm::Divergence { turn });
+        } else {
+            self.forget_old_turns();
+            if turn > self.just.parent.turn() {
+                // The current turn's justification skips a turn that is final.
+                self.halt(Alarm::Divergence { turn });
+            }
         }
     }
 

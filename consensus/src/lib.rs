@@ -177,6 +177,8 @@ pub struct Turns {
     armed_ms: Option<Millis>,
     relayed: u8,
     building: Option<Building>,
+    /// The turn in which executed blocks were last given up.
+    kept: Turn,
     /// By the wall clock.
     propose_not_before_ms: Millis,
     /// Turns above the final one, blocks above the tip, and what is being fetched.

@@ -27,6 +27,8 @@ const PRECISION_CAP_MS: Millis = 10_000;
 const DELAY_CAP_MS: Millis = 60_000;
 /// Above this many blocks, those that nothing speaks of are dropped.
 const BLOCKS_KEPT: usize = 64;
+/// After so many turns without finality, and so many again, the executed blocks of failed turns are given up.
+const TURNS_EXECUTED: Turn = 64;
 
 impl Turns {
     /// Enters the turn that a verified justification starts. False if it is not a later one.
@@ -50,12 +52,13 @@ impl Turns {
         self.entered_wall_ms = self.wall_ms;
         self.progress_ms = self.steady_ms;
         self.forget_old_turns();
+        self.give_up_executed();
         self.effects.push(Effect::Note { entered: Entered { just } });
         true
     }
 
     /// Memory stays bounded however long finality takes.
-    fn forget_old_turns(&mut self) {
+    pub(crate) fn forget_old_turns(&mut self) {
         let old = self.cur.saturating_sub(self.window());
         for state in self.turns.range_mut(..old).map(|(_, state)| state) {
             if state.skip_cert.is_some() {
@@ -73,6 +76,22 @@ impl Turns {
         roots.extend(self.book.turns().filter_map(|turn| self.book.entry(turn)?.endorsed.as_ref()).map(|e| e.block()));
         let keep: BTreeSet<BlockId> = roots.iter().flat_map(|root| self.walk(root).known).collect();
         self.blocks.retain(|id| keep.contains(id));
+    }
+
+    /// What is executed stays with the executor until a block of its height is final: while turns fail, each would leave
+    /// one there for good. Only what is certified or of the current turn is built on or becomes final as things are;
+    /// what is certified late is executed again.
+    fn give_up_executed(&mut self) {
+        if self.cur < self.kept.max(self.last_final.turn).saturating_add(TURNS_EXECUTED) {
+            return;
+        }
+        self.kept = self.cur;
+        let mut roots: Vec<BlockId> = vec![self.last_final.block, self.just.parent.block(&self.setup.epoch)];
+        roots.extend(self.turns.values().filter_map(|state| state.endorse_cert.as_ref()).map(|cert| cert.block));
+        roots.extend(self.blocks.in_work(self.cur));
+        let kept: BTreeSet<BlockId> = roots.iter().flat_map(|root| self.walk(root).known).collect();
+        self.blocks.unexecute(|id| !kept.contains(id));
+        self.effects.push(Effect::Keep { blocks: kept.into_iter().collect(), from: self.cur });
     }
 
     /// b: how many times f + 1 turns in a row have failed. Falls only on finality.

@@ -65,6 +65,7 @@ impl Turns {
             armed_ms: None,
             relayed: 0,
             building: None,
+            kept: 0,
             propose_not_before_ms: 0,
             turns: std::collections::BTreeMap::new(),
             blocks: Blocks::default(),

@@ -1,6 +1,8 @@
 //! The engine of a simulated node: performs effects under the engine's contract, with the real store and signer; work
 //! beside the engine is done in order, a while later. Starting, stopping and links are here too.
 
+use std::collections::BTreeSet;
+
 use mingzhang_consensus::message::Message;
 use mingzhang_consensus::safety::{SafetyFault, SafetyRecord};
 use mingzhang_consensus::verify::{Check, Refusal, Verified, verdicts};
@@ -31,6 +33,10 @@ pub enum Job {
         blocks: Vec<BlockId>,
         certificate: FinalCert,
     },
+    Keep {
+        blocks: BTreeSet<BlockId>,
+        from: u64,
+    },
     Fetch {
         want: Want,
         from: Vec<u16>,
@@ -53,6 +59,7 @@ impl Job {
             Self::Fetch { .. } => 5,
             Self::CatchUp { .. } => 6,
             Self::Follow => 7,
+            Self::Keep { .. } => 8,
         }
     }
 }
@@ -226,6 +233,9 @@ impl World {
                 }
                 self.assign(place, Job::Commit { blocks, certificate });
             }
+            Effect::Keep { blocks, from } => {
+                self.assign(place, Job::Keep { blocks: blocks.into_iter().collect(), from });
+            }
             Effect::Fetch { want, from } => {
                 let delay = 2 * self.delay();
                 self.schedule_job(place, delay, Job::Fetch { want, from });
@@ -331,6 +341,7 @@ impl World {
                 self.step(place, Input::Committed { height: certificate.height });
                 self.after_commit(place);
             }
+            Job::Keep { blocks, from } => running.blocks.executor.keep_only(&blocks, from),
             Job::Fetch { want, from } => self.fetch(place, want, &from),
             Job::CatchUp { from } => self.catch_up(place, from),
             Job::Follow => self.follow(place),

@@ -177,9 +177,10 @@ fn proposal(epoch: &Epoch, variant: u64) -> Message {
 impl Node {
     fn print(&self) -> u64 {
         let Turns {
-            // The same for ever.
+            // The same for ever, or in so few turns.
             setup: _,
             set_hash: _,
+            kept: _,
             wall_ms,
             steady_ms,
             signing,
@@ -272,8 +273,9 @@ impl Node {
             Effect::Report { evidence } if evidence.accused() == world.faulty => {}
             Effect::Report { evidence } => self.fault = Some(format!("{evidence:?}")),
             Effect::Alarm(alarm) => self.fault = Some(format!("{alarm:?}")),
-            // Not built, and not fetched: the block is nowhere to be had. What is sent is what it says.
-            Effect::Build(_) | Effect::Fetch { .. } | Effect::Send { .. } => {}
+            // Not built, and not fetched: the block is nowhere to be had. What is sent is what it says, and nothing is
+            // given up in so few turns.
+            Effect::Build(_) | Effect::Fetch { .. } | Effect::Send { .. } | Effect::Keep { .. } => {}
         }
         None
     }

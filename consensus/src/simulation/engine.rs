@@ -77,6 +77,7 @@ impl World {
                     let height = self.node(node).executor.tip().height;
                     self.schedule_job(node, 1, Job::Committed { height });
                 }
+                Effect::Keep { blocks, from } => self.node_mut(node).executor.keep(&blocks, from),
                 Effect::Report { evidence } => self.oracle.evidence.push(evidence),
                 Effect::Alarm(alarm) => self.oracle.alarms.push((node, alarm)),
             }

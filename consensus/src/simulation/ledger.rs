@@ -9,7 +9,7 @@ use mingzhang_ledger::batch::{LanePosition, Reference, batches_digest};
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::header::Header;
 
-use crate::{BlockId, Build, Epoch, Height, Verdict, Work, lanes};
+use crate::{BlockId, Build, Epoch, Height, Turn, Verdict, Work, lanes};
 
 /// A transaction with this bit changes the authority set.
 pub const CHANGES_SET: u64 = 1 << 62;
@@ -240,6 +240,13 @@ impl Executor {
             Ok(_) => Verdict::Invalid { reason: "header differs".into() },
             Err(reason) => Verdict::Invalid { reason },
         }
+    }
+
+    /// Blocks above the tip that are neither among these nor of this turn or later are forgotten.
+    pub fn keep(&mut self, blocks: &[BlockId], from: Turn) {
+        let tip = self.tip;
+        let of_late = |block: &Executed| block.header.is_some_and(|header| header.turn >= from);
+        self.executed.retain(|id, block| *id == tip || blocks.contains(id) || of_late(block));
     }
 
     /// Batches of final blocks are forgotten, as those who applied them do.

@@ -158,7 +158,12 @@ impl World {
 
     /// Every key named in `twins` runs once more, at a place behind the authorities.
     pub fn with_twins(members: u16, twins: &[Peer], seed: u64, weather: Weather) -> Self {
-        let epoch = test_epoch(members);
+        Self::of(test_epoch(members), twins, seed, weather)
+    }
+
+    /// A world whose first epoch is this one.
+    pub fn of(epoch: Epoch, twins: &[Peer], seed: u64, weather: Weather) -> Self {
+        let members = epoch.members() as u16;
         let mut world = Self {
             now: START_MS,
             weather,

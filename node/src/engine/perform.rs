@@ -89,6 +89,7 @@ impl Engine {
                 self.signer.finalise(certificate.turn);
                 self.assign(Job::Commit { blocks, certificate })?;
             }
+            Effect::Keep { blocks, from } => self.assign(Job::Keep { blocks: blocks.into_iter().collect(), from })?,
             Effect::Fetch { want, from } => self.fetch(want, from),
             Effect::Report { evidence } => {
                 self.parts.store.put_evidence(&evidence, self.turns.epoch())?;

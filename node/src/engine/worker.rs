@@ -1,6 +1,7 @@
 //! Work beside the engine, one job at a time and in order. Answers return as inputs. What is done with blocks is said in
 //! `blocks`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mingzhang_consensus::message::Message;
@@ -32,6 +33,11 @@ pub enum Job {
     Commit {
         blocks: Vec<BlockId>,
         certificate: FinalCert,
+    },
+    /// Of the executed blocks, only these and those of this turn or later are needed any more.
+    Keep {
+        blocks: BTreeSet<BlockId>,
+        from: u64,
     },
     /// Final blocks of a peer, whose headers and certificate or manifest were checked. The answer says why they cannot
     /// be what those confirm, or why this node does not follow the manifest.
@@ -65,6 +71,10 @@ pub async fn work(mut jobs: mpsc::Receiver<Job>, parts: &Parts) -> Result<(), Ex
                 Some(Input::Executed { block, verdict: parts.blocks.execute(&header, &references) })
             }
             Job::Commit { blocks, certificate } => Some(parts.commit(&blocks, &certificate)?),
+            Job::Keep { blocks, from } => {
+                parts.blocks.executor.keep_only(&blocks, from);
+                None
+            }
             Job::Replay { blocks, by, reply } => {
                 if reply.send(parts.replay(&blocks, &by)?).is_err() {
                     tracing::debug!("nobody waits for the replay any more");

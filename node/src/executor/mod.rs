@@ -5,7 +5,7 @@
 mod layered;
 mod replay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use mingzhang_consensus::{BlockId, Build, Draft, Verdict, lanes};
@@ -28,8 +28,8 @@ use crate::store::{Committed, ExecutedBlock, FinalBlock, Finality, Store, StoreF
 pub use layered::Layered;
 pub use replay::LoggedBlock;
 
-/// Executed blocks that are kept while none of them is final. More than the protocol leaves unfinal, with forks.
-const MAX_PENDING: usize = 256;
+/// Heights below the tip at which a block is looked for that a repeated commit names.
+const RECENT_HEIGHTS: usize = 4_096;
 
 /// A batch that this node holds: what it really contains, and its transactions in order.
 #[derive(Debug, Clone)]
@@ -72,8 +72,6 @@ pub enum ExecutorFault {
     NotExecuted(BlockId),
     #[error("lane positions after the last final block are not known yet")]
     LanesUnknown,
-    #[error("{0} executed blocks wait to become final, no more are taken")]
-    Full(usize),
 }
 
 /// What a child needs to know of its parent.
@@ -168,7 +166,7 @@ impl Executor {
         let pending = self.execute(&view, &parent, words, &candidates_of(batches))?;
         let header = pending.executed.header;
         let acted = pending.acted;
-        self.keep(pending)?;
+        self.keep(pending);
         Ok(Draft { header, references, acted })
     }
 
@@ -233,7 +231,7 @@ impl Executor {
             return Ok(Err(format!("{what} differs from what execution gives")));
         }
         let acted = pending.acted;
-        self.keep(pending)?;
+        self.keep(pending);
         Ok(Ok(acted))
     }
 
@@ -268,6 +266,12 @@ impl Executor {
         Ok(committed)
     }
 
+    /// Drops what waits here but these blocks and those of this turn or later: consensus has given the others up, and
+    /// has them executed again should they be needed after all.
+    pub fn keep_only(&self, blocks: &BTreeSet<BlockId>, from: u64) {
+        self.lock().retain(|id, pending| blocks.contains(id) || pending.executed.header.turn >= from);
+    }
+
     /// A block that waits here.
     pub fn pending(&self, id: &BlockId) -> Option<Arc<Pending>> {
         self.lock().get(id).cloned()
@@ -300,7 +304,7 @@ impl Executor {
     /// Whether a block of the log has this id. Asked for blocks that a repeated commit names.
     fn is_final(&self, id: &BlockId) -> Result<bool, ExecutorFault> {
         let view = self.store.view()?;
-        let recent = (1..=view.height()).rev().take(MAX_PENDING);
+        let recent = (1..=view.height()).rev().take(RECENT_HEIGHTS);
         for height in recent {
             if view.header(height)?.is_some_and(|header| header.id() == *id) {
                 return Ok(true);
@@ -313,13 +317,10 @@ impl Executor {
         self.pending.lock().expect("no holder of this lock panics")
     }
 
-    fn keep(&self, pending: Pending) -> Result<(), ExecutorFault> {
-        let mut all = self.lock();
-        if all.len() >= MAX_PENDING {
-            return Err(ExecutorFault::Full(all.len()));
-        }
-        all.insert(pending.executed.header.id(), Arc::new(pending));
-        Ok(())
+    /// However many wait already: refusing one more would stop this node for as long as none becomes final. How many
+    /// there can be is consensus' matter.
+    fn keep(&self, pending: Pending) {
+        self.lock().insert(pending.executed.header.id(), Arc::new(pending));
     }
 
     /// The layers from `id` down to the block that `base` shows, newest first.

@@ -179,6 +179,39 @@ fn a_branch_sees_its_own_blocks_and_the_loser_is_dropped() {
     assert!(node.store.check().is_ok());
 }
 
+/// Each failed turn leaves a block of the same height. However many wait, the next is built, validated and replayed; what
+/// consensus gives up is dropped, and executed again when it is needed after all.
+#[test]
+fn blocks_of_failed_turns_stop_nothing() {
+    let (one, two) = (node(), node());
+    let root = one.store.tip().id;
+    let first = [held(0, 0..3)];
+    let forks: Vec<Header> = (1..=400).map(|turn| propose(&one, root, turn, &first)).collect();
+    for fork in &forks {
+        assert_eq!(validate(&two, fork, &first), Verdict::Valid { acted: false });
+    }
+    let (kept, last) = (forks[7], forks[399]);
+    let child = propose(&one, kept.id(), 401, &[held(1, 3..6)]);
+    for node in [&one, &two] {
+        node.executor.keep_only(&BTreeSet::from([kept.id()]), 400);
+        let left = [last.id(), child.id()].map(|id| node.executor.pending(&id).is_some());
+        assert_eq!(left, [true, std::ptr::eq(node, &one)], "of this turn and later");
+        assert!(node.executor.pending(&kept.id()).is_some());
+        assert!(node.executor.pending_count() <= 3);
+    }
+    assert_eq!(validate(&two, &child, &[held(1, 3..6)]), Verdict::Valid { acted: false });
+    let given_up = propose(&one, root, 402, &first);
+    two.executor.keep_only(&BTreeSet::new(), 402);
+    assert_eq!(validate(&two, &child, &[held(1, 3..6)]), Verdict::MissingParent);
+    for header in [kept, given_up] {
+        assert_eq!(validate(&two, &header, &first), Verdict::Valid { acted: false }, "executed again");
+    }
+    assert_eq!(validate(&two, &child, &[held(1, 3..6)]), Verdict::Valid { acted: false });
+    let ids = [kept.id(), child.id()];
+    two.executor.commit(&ids, &certificate(&child)).expect("commits");
+    assert_eq!((two.executor.pending_count(), two.store.tip().id), (0, child.id()));
+}
+
 /// What is asked together is answered as if it were asked one by one: over the tip, and over blocks above it.
 #[test]
 fn questions_asked_together_have_the_same_answers() {

@@ -195,7 +195,11 @@ impl Authority {
                     self.asked.push(effect);
                 }
                 Effect::Build(_) | Effect::Execute { .. } | Effect::Fetch { .. } => self.asked.push(effect),
-                Effect::Note { .. } | Effect::Send { .. } | Effect::Report { .. } | Effect::Alarm(_) => {}
+                Effect::Note { .. }
+                | Effect::Send { .. }
+                | Effect::Keep { .. }
+                | Effect::Report { .. }
+                | Effect::Alarm(_) => {}
             }
         }
         // An answer that never comes is as good a story as any.

@@ -15,6 +15,7 @@ pub const STORIES: &[Story] = &[
     Story { name: "away_for_long_and_back_by_range", seeds: 1, tell: away_for_long_and_back_by_range },
     Story { name: "clocks_apart", seeds: 1, tell: clocks_apart },
     Story { name: "a_clock_far_ahead", seeds: 1, tell: a_clock_far_ahead },
+    Story { name: "hundreds_of_turns_fail", seeds: 2, tell: hundreds_of_turns_fail },
     Story { name: "slow_execution_everywhere", seeds: 1, tell: slow_execution_everywhere },
     Story { name: "authorities_change_in_foul_weather", seeds: 20, tell: authorities_change_in_foul_weather },
 ];
@@ -155,6 +156,36 @@ fn a_clock_far_ahead(seed: u64) {
     for round in 0..20 {
         world.submit(round % 4, 3);
         world.run_for(1_000);
+    }
+    complete_within(&mut world, 30_000);
+}
+
+/// One is dead and one clock is far ahead: two endorse every block of their own turns, and none becomes final. The
+/// blocks of those turns fill no memory, and when both are repaired, or when only those vote that were there all along,
+/// the next turns go well.
+fn hundreds_of_turns_fail(seed: u64) {
+    let mut epoch = super::super::test_epoch(4);
+    let mut set = mingzhang_ledger::authority::AuthoritySet::clone(&epoch.set);
+    let times = &mut set.parameters;
+    (times.turn_timeout_ms, times.turn_timeout_min_ms, times.turn_timeout_max_ms) = (100, 100, 400);
+    epoch.set = std::sync::Arc::new(set);
+    let mut world = World::of(epoch, &[], seed, Weather::FAIR);
+    world.submit(0, 1);
+    world.run_for(5_000);
+    world.crash(3);
+    world.node_mut(2).clock_offset_ms = 200_000;
+    world.submit(0, 3);
+    world.run_for(200_000);
+    let core = world.node(0).core.as_ref().expect("is up");
+    let (failed, blocks) = (core.turn() - core.final_point().1, core.blocks.len());
+    assert!(failed > 400 && blocks > 128, "the turns failed, and left blocks: {failed}, {blocks}");
+    for node in [0, 1] {
+        let held = world.node(node).executor.executed.len();
+        assert!(held < 256, "oracle memory: {held} executed blocks of failed turns");
+    }
+    world.node_mut(2).clock_offset_ms = 0;
+    if seed == 0 {
+        world.start(3, false);
     }
     complete_within(&mut world, 30_000);
 }

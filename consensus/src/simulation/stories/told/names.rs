@@ -58,6 +58,11 @@ fn a_clock_far_ahead() {
 }
 
 #[test]
+fn hundreds_of_turns_fail() {
+    tell("hundreds_of_turns_fail");
+}
+
+#[test]
 fn slow_execution_everywhere() {
     tell("slow_execution_everywhere");
 }
