@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 const NODE_UNREACHABLE: Code = Code(2007);
 const INPUT_UNREADABLE: Code = Code(2011);
 const USAGE_WRONG: Code = Code(2012);
+const INTERNAL_FAILURE: Code = Code(5024);
 const FILE_NOT_WRITTEN: Code = Code(5025);
 
 /// Exit statuses of both binaries.
@@ -93,7 +94,7 @@ impl Failure {
     }
 
     pub fn bug(detail: impl Into<String>) -> Self {
-        Self { exit: exit::BUG, code: None, detail: detail.into(), data: Value::Null }
+        Self::coded(INTERNAL_FAILURE, detail)
     }
 
     pub fn unreachable(detail: impl Into<String>) -> Self {
@@ -316,6 +317,13 @@ mod tests {
         assert!(text.starts_with("MZ-3201 rejected: "), "{text}");
         assert!(text.contains("\n        account finance/A: available 1, asked 2\n        fix: "), "{text}");
         assert!(explain(Some(Code(3201)), "", Language::Chinese).contains("驳回已记入账本"));
+    }
+
+    #[test]
+    fn what_should_not_occur_has_a_code_too() {
+        let failure = Failure::bug("no randomness");
+        assert_eq!((failure.exit, failure.code), (exit::BUG, Some(INTERNAL_FAILURE)));
+        assert!(explain(failure.code, &failure.detail, Language::English).contains("no randomness\n        fix: "));
     }
 
     #[test]

@@ -15,7 +15,10 @@ impl Default for Notation {
     }
 }
 
-/// Minor units of an amount; None if the text is no amount of a currency with so many decimals.
+/// Digits before the point with which an amount is beyond every currency's largest sum in 64 bits.
+const BEYOND_DIGITS: usize = 21;
+
+/// Minor units of an amount, at most those of the type; None if the text is no amount of a currency with so many decimals.
 pub fn minor(text: &str, notation: &Notation, exponent: u32) -> Option<i128> {
     let text: String = text.trim().chars().filter(|char| Some(*char) != notation.thousands).collect();
     let (negative, digits) = match text.strip_prefix('-') {
@@ -26,6 +29,9 @@ pub fn minor(text: &str, notation: &Notation, exponent: u32) -> Option<i128> {
     let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || !all_digits(whole) || !all_digits(part) {
         return None;
+    }
+    if whole.trim_start_matches('0').len() >= BEYOND_DIGITS {
+        return Some(if negative { -i128::MAX } else { i128::MAX });
     }
     let part = part.trim_end_matches('0');
     let mantissa: i128 = format!("{whole}{part}").parse().ok()?;
@@ -60,6 +66,9 @@ mod tests {
             ("", 2, None),
             (".", 2, None),
             ("0.1", 2, Some(10)),
+            ("1000000000000000000000000000000000000000000", 2, Some(i128::MAX)),
+            ("-1000000000000000000000.00", 2, Some(-i128::MAX)),
+            ("0000000000000000000000001", 2, Some(100)),
         ] {
             assert_eq!(minor(text, &plain, exponent), expected, "{text}");
         }

@@ -39,7 +39,7 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     let disbursed = money.as_ref().and_then(|money| {
         let exponent = exponent_of(&money.currency)?;
         let text = number_of(grant, "amountDisbursed");
-        let minor = amount::minor(&text, &reading.map.notation, exponent).filter(|minor| *minor >= 0);
+        let minor = amount::minor(&text, &reading.map.notation, exponent).filter(|minor| u64::try_from(*minor).is_ok());
         if minor.is_none() && !text.trim().is_empty() {
             notes.push(Note::DisbursementUnreadable);
             faults.push(Fault::new("amountDisbursed", &text, Wrong::Amount));
@@ -55,15 +55,17 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     let until = planned.and_then(|dates| DateFormat::Iso.read(text_of(dates, "endDate")));
     let organisation = first_of(grant, "recipientOrganization");
     let person = first_of(grant, "recipientIndividual");
-    let identified = |party: Option<&Json>| {
-        let party = party?;
-        let id = text_of(party, "id");
-        Some(if id.is_empty() { text_of(party, "name") } else { id }.to_owned()).filter(|id| !id.is_empty())
-    };
+    let stated_of =
+        |party: Option<&Json>, field| Some(text_of(party?, field).to_owned()).filter(|text| !text.is_empty());
+    // Only an id may be written; by a name, whosever it is, a recipient is known under a pseudonym.
+    let party = stated_of(organisation, "id");
+    let named =
+        || stated_of(organisation, "name").or_else(|| stated_of(person, "id")).or_else(|| stated_of(person, "name"));
+    let person = if party.is_none() { named() } else { None };
     let content = Content::Grant {
         programme: programme(grant, reading.name),
-        party: identified(organisation),
-        person: identified(person),
+        party,
+        person,
         until,
         disbursed: disbursed.filter(|minor| *minor != 0),
     };
@@ -90,7 +92,7 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     if negative {
         claim.refuse_negative("amountAwarded", &stated);
     }
-    claim.judge_dates(reading.strict);
+    claim.judge(reading.strict);
     claim
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use mingzhang_ledger::codec::put_counted;
+use mingzhang_ledger::codec::{Value, put_counted};
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::records::calendar::Day;
 use mingzhang_ledger::transaction::RecordId;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::words;
 use crate::output::Failure;
 
 const RECORD_ID: &str = "mingzhang-import-1";
@@ -114,6 +115,15 @@ impl Secret {
         sha256(&[&self.mac("salt", key), row])
     }
 
+    /// An identifier of the source; one that does not fit, or may name a person, under a keyed hash: a plain one could be
+    /// tried for every name and number.
+    pub fn declared(&self, source: &str) -> Value {
+        if words::is_plain(source) {
+            return Value::text(source);
+        }
+        Value::text(&format!("hmac:{}", hex::encode(first_half(&self.mac("declared", source)))))
+    }
+
     /// A commitment to whatever account a payee has in the source.
     pub fn payee_account(&self, payee: &str) -> Hash {
         self.mac("account", payee)
@@ -155,6 +165,16 @@ mod tests {
         for entry in std::fs::read_dir(folder).expect("the folder") {
             let mode = entry.expect("an entry").metadata().expect("its facts").permissions().mode();
             assert_eq!(mode & 0o077, 0);
+        }
+    }
+    #[test]
+    fn a_declared_id_that_may_name_somebody_is_keyed() {
+        let (one, other) = (Secret::new([1; 32], Day(20_000)), Secret::new([2; 32], Day(20_000)));
+        assert_eq!(one.declared("GB-CHC-1"), Value::text("GB-CHC-1"));
+        for name in ["张三", "13800138000", ""] {
+            let text = one.declared(name);
+            assert!(text.as_text().is_some_and(|text| text.starts_with("hmac:") && text.len() == 37), "{text:?}");
+            assert!(text == one.declared(name) && text != other.declared(name));
         }
     }
 }

@@ -78,6 +78,8 @@ pub enum Wrong {
     Date,
     Currency,
     Amount,
+    /// An amount, but more minor units than a record holds.
+    TooLarge,
     /// Below zero, and nothing earlier that it could return.
     Negative,
 }
@@ -111,6 +113,8 @@ pub enum Unsent {
     Refused(u16),
 }
 
+/// The door's code for an amount that no record holds.
+const AMOUNT_IMPOSSIBLE: u16 = 1011;
 /// The door's code for a date that is none.
 const DATE_IMPOSSIBLE: u16 = 1012;
 
@@ -153,8 +157,9 @@ pub enum Ending {
 pub enum Content {
     Grant {
         programme: String,
-        /// An organisation's id, or a person's to be made a pseudonym.
+        /// An organisation's id.
         party: Option<String>,
+        /// Without one, an organisation's name or whatever a person is known by: to be made a pseudonym.
         person: Option<String>,
         until: Option<Day>,
         disbursed: Option<i128>,
@@ -196,8 +201,12 @@ impl Claim {
         }
     }
 
-    /// A date that cannot be read is not a missing one: strict imports refuse the row, historical ones say so.
-    pub fn judge_dates(&mut self, strict: bool) {
+    /// A date that cannot be read is not a missing one, and an amount that is too large is one: strict imports refuse
+    /// the row, historical ones say so.
+    pub fn judge(&mut self, strict: bool) {
+        if strict && self.money.is_none() && self.faults.iter().any(|fault| fault.wrong == Wrong::TooLarge) {
+            self.unsent = Some(Unsent::Refused(AMOUNT_IMPOSSIBLE));
+        }
         if self.unsent.is_some() || !self.faults.iter().any(|fault| fault.wrong == Wrong::Date) {
             return;
         }
@@ -206,6 +215,11 @@ impl Claim {
         } else {
             self.notes.push(Note::DateUnreadable);
         }
+    }
+
+    /// Below zero, and to be sent if there is a payment that it takes back.
+    pub fn is_return(&self) -> bool {
+        self.unsent.is_none() && self.money.as_ref().is_some_and(|money| money.minor < 0)
     }
 
     pub fn is_negative(&self) -> bool {

@@ -1,21 +1,17 @@
 //! The order of an import: each batch opened and approved in turn, then the records of all accepted batches stage by
 //! stage, then each import closed with what was applied. Every step may be run again: the ledger gives its first answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::records::calendar::Day;
 use mingzhang_ledger::transaction::RecordId;
 
-use super::Format;
-use super::fund::{Book, Years, year_of};
 use super::identity::{Identity, Secret};
-use super::item::{Claim, Kind, Source, Unsent};
-use super::payments::Newest;
-use super::permits::Matters;
-use super::plan::{Item, Plan, Planner, STAGES, Under};
-use super::{donations, grants, payments, permits, words};
+use super::item::{Claim, Source};
+use super::plan::{Item, Plan, STAGES};
+use super::{Format, items, words};
 use crate::output::Failure;
 
 /// Most times that an import is opened anew after its approval ended without effect.
@@ -92,12 +88,19 @@ pub struct Batch {
     pub source: usize,
     name: String,
     /// Places of its claims, by date, then in the order of the file.
-    claims: Vec<usize>,
-    period_end: Day,
+    pub claims: Vec<usize>,
+    pub period_end: Day,
     rows_root: Hash,
     total_minor: u64,
     pub opening: Opening,
-    key: String,
+    pub key: String,
+}
+
+impl Batch {
+    /// Nothing of it is ever recorded.
+    pub fn is_rejected(&self) -> bool {
+        matches!(&self.opening, Opening::Shut { standing } if matches!(standing.verdict, Verdict::Rejected(_)))
+    }
 }
 
 /// What became of an `import_open`.
@@ -134,7 +137,7 @@ pub fn run(format: Format, strict: bool, loads: &[Load<'_>], ledger: &mut dyn Le
     let mut plan = Plan::default();
     let agency = ledger.agency(Officer::Importer).to_owned();
     for (at, load) in loads.iter().enumerate() {
-        plan_source(format, &agency, (at, load, &batches), &mut plan);
+        items::plan_source(format, &agency, (at, load, &batches), &mut plan);
     }
     let standings = send_all(&plan, ledger)?;
     let closings = close_all(loads, (&plan, &batches, &standings), ledger)?;
@@ -235,94 +238,6 @@ fn one(ledger: &mut dyn Ledger, record: Outgoing<'_>) -> Result<Standing, Failur
     ledger.send(&[record])?.pop().ok_or_else(|| Failure::bug("a record was sent and nothing was answered"))
 }
 
-// ---- the plan ----
-
-fn plan_source(format: Format, agency: &str, (at, load, batches): (usize, &Load<'_>, &[Batch]), plan: &mut Plan) {
-    let mut books = Books { funds: Book::new(years(load, batches, at)), ..Books::default() };
-    for (place, batch) in batches.iter().enumerate().filter(|(_, batch)| batch.source == at) {
-        let import = load.identity.record_id("import_open", &batch.key);
-        let under = Under { batch: place, import: words::reference(agency, &import), period_end: batch.period_end };
-        let open = matches!(batch.opening, Opening::Open { .. });
-        for claim_at in &batch.claims {
-            let Some(claim) = load.source.claims.get(*claim_at) else { continue };
-            let (kind, money, unsent) = (claim.kind(format), sendable(claim), claim.unsent);
-            let (records, needs) = (Vec::new(), Vec::new());
-            let mut item = Item { source: at, batch: place, claim: *claim_at, kind, money, records, needs, unsent };
-            let disbursed = disbursement(claim, item.money.as_ref());
-            let mut second =
-                disbursed.map(|money| Item { kind: Kind::Disbursement, money: Some(money), ..item.clone() });
-            if open && unsent.is_none() && !claim.repeats {
-                let planner = &mut Planner { identity: &load.identity, secret: &load.secret, agency, plan };
-                plan_item(planner, (format, &mut books), &under, (claim, &mut item, second.as_mut()));
-            }
-            plan.items.push(item);
-            plan.items.extend(second);
-        }
-    }
-}
-
-/// What the claims of a source share.
-#[derive(Default)]
-struct Books {
-    funds: Book,
-    newest: Newest,
-    matters: Matters,
-}
-
-fn plan_item(
-    planner: &mut Planner<'_>,
-    (format, books): (Format, &mut Books),
-    under: &Under,
-    (claim, item, second): (&Claim, &mut Item, Option<&mut Item>),
-) {
-    let none = (String::new(), 0);
-    let stated = (claim, &item.money.clone().unwrap_or(none));
-    (item.records, item.needs) = match format {
-        Format::Grants => {
-            let records = grants::plan(planner, &mut books.funds, under, stated);
-            if let Some(second) = second {
-                (second.records, second.needs) = (records.disbursement, records.needs.clone());
-            }
-            (records.grant, records.needs)
-        }
-        Format::Payments => payments::plan(planner, (&mut books.funds, &mut books.newest), under, stated),
-        Format::Donations => donations::plan(planner, &mut books.funds, under, stated),
-        Format::Permits => permits::plan(planner, &mut books.matters, under, claim),
-    };
-}
-
-/// The sum that a claim moves, without its sign.
-fn sendable(claim: &Claim) -> Option<(String, u64)> {
-    let money = claim.money.as_ref()?;
-    Some((money.currency.clone(), u64::try_from(money.minor.unsigned_abs()).ok()?))
-}
-
-fn disbursement(claim: &Claim, money: Option<&(String, u64)>) -> Option<(String, u64)> {
-    let super::item::Content::Grant { disbursed: Some(minor), .. } = &claim.content else { return None };
-    if matches!(claim.unsent, Some(Unsent::Skipped(_))) {
-        return None;
-    }
-    Some((money?.0.clone(), u64::try_from(*minor).ok()?))
-}
-
-/// The years of each programme over all batches, accepted or not, so that they do not depend on answers.
-fn years(load: &Load<'_>, batches: &[Batch], source: usize) -> Years {
-    let mut years = Years::new();
-    for batch in batches.iter().filter(|batch| batch.source == source) {
-        let claims = batch.claims.iter().filter_map(|at| load.source.claims.get(*at));
-        for claim in claims.filter(|claim| claim.unsent.is_none()) {
-            let (Some(programme), Some(money)) = (claim.programme(), &claim.money) else { continue };
-            let day = claim.date.map_or(batch.period_end, |day| day.min(batch.period_end));
-            let listed = years.entry((programme.to_owned(), money.currency.clone())).or_default();
-            let year = year_of(day);
-            if let Err(place) = listed.binary_search(&year) {
-                listed.insert(place, year);
-            }
-        }
-    }
-    years
-}
-
 // ---- sending ----
 
 impl Standing {
@@ -396,10 +311,13 @@ fn close_all(
     ledger: &mut dyn Ledger,
 ) -> Result<Vec<Standing>, Failure> {
     let agency = ledger.agency(Officer::Importer).to_owned();
+    // A return that waits for another batch can still enter while its own is open.
+    let waits = plan.items.iter().filter(|item| item.rests_on.is_some());
+    let waiting: BTreeSet<usize> = waits.map(|item| item.batch).collect();
     let mut closings: Vec<(RecordId, Value)> = Vec::new();
     for (place, batch) in batches.iter().enumerate() {
         let Some(load) = loads.get(batch.source) else { continue };
-        if matches!(batch.opening, Opening::Shut { .. }) {
+        if waiting.contains(&place) || matches!(batch.opening, Opening::Shut { .. }) {
             continue;
         }
         let records = plan.records.iter().zip(standings).filter(|(record, _)| record.batch == place);

@@ -54,7 +54,7 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             conflicts: Vec::new(),
             content: if row.is_empty() { Content::Nothing } else { content },
         };
-        claim.judge_dates(reading.strict);
+        claim.judge(reading.strict);
         claim
     };
     Ok(table.rows.iter().map(claim).collect())
@@ -129,8 +129,9 @@ pub fn plan(
         (Some(day), _) => {
             let day = under.when(Some(*day));
             records.push(planner.add(under, day, decide(true)).at);
-            let issue =
-                about("licence_issue", 4).with("licence_no", words::declared(&claim.item)).with("licence", licence);
+            let issue = about("licence_issue", 4)
+                .with("licence_no", planner.secret.declared(&claim.item))
+                .with("licence", licence);
             records.push(planner.add(under, day, issue).at);
             let ended = match ending {
                 Ending::Cancelled => Some("cancelled"),

@@ -42,6 +42,8 @@ pub struct Item {
     pub records: Vec<usize>,
     /// Shared records without which they mean nothing.
     pub needs: Vec<usize>,
+    /// Of a return: the batch of the payment that it takes back, if that one was not opened.
+    pub rests_on: Option<usize>,
     pub unsent: Option<Unsent>,
 }
 

@@ -84,6 +84,7 @@ pub fn fault_text(fault: &Fault, language: Language) -> String {
         Wrong::Currency => language.pick("不是 ISO 4217 币种", "is no ISO 4217 currency"),
         Wrong::Amount if fault.text.is_empty() => language.pick("未填写", "is missing"),
         Wrong::Amount => language.pick("不是金额", "is not an amount"),
+        Wrong::TooLarge => language.pick("超过一条记录可写的金额", "is more than a record holds"),
         Wrong::Negative => {
             language.pick("为负数,此前没有足以抵减的付款", "is negative and no earlier payment covers it")
         }
@@ -105,6 +106,10 @@ pub fn fix(wrong: Wrong, language: Language) -> &'static str {
             "请写成不带分隔符的数字,小数位不多于该币种;带分隔符的文件请在 --map 文件的 [formats] 中写明 thousands。",
             "Write digits with at most the currency's decimals; if the file groups digits, state thousands = \",\" under \
              [formats] in a map (--map).",
+        ),
+        Wrong::TooLarge => language.pick(
+            "请核对金额与单位;以分计,一条记录最多 18446744073709551615。",
+            "Check the amount and its unit: a record holds at most 18446744073709551615 minor units.",
         ),
         Wrong::Negative => language.pick(
             "退款须指同一资金项目、同一合同或收款人的在先付款;请核对后更正。",

@@ -9,7 +9,7 @@ use mingzhang_ledger::records::fund::shown::money_text;
 use serde_json::{Value, json};
 
 use super::Format;
-use super::item::{Claim, Kind, Note, Source, Unsent};
+use super::item::{Claim, Fault, Kind, Note, Source, Unsent, Wrong};
 use super::load::{Opening, Outcome, Standing, Verdict, obstacle};
 use super::plan::Item;
 use super::reason::{self, Reason};
@@ -72,8 +72,8 @@ pub struct Report<'a> {
     pub lines: Vec<Line<'a>>,
     pub counters: Counters,
     pub by_kind: BTreeMap<Kind, Counters>,
-    /// Applied minor units per kind and currency.
-    pub totals: BTreeMap<(Kind, String), u128>,
+    /// Applied minor units per kind and currency; what was returned is taken off.
+    pub totals: BTreeMap<(Kind, String), i128>,
     pub transactions: u64,
     /// What kept an import from being closed, for people.
     pub warnings: Vec<String>,
@@ -96,7 +96,8 @@ pub fn make<'a>(outcome: &'a Outcome, sources: &'a [Source]) -> Report<'a> {
         report.counters.count(&line);
         report.by_kind.entry(item.kind).or_default().count(&line);
         if let (Fate::Applied, Some((currency, minor))) = (line.fate, &item.money) {
-            *report.totals.entry((item.kind, currency.clone())).or_default() += u128::from(*minor);
+            let sign = if claim.is_return() { -1 } else { 1 };
+            *report.totals.entry((item.kind, currency.clone())).or_default() += sign * i128::from(*minor);
         }
         report.lines.push(line);
     }
@@ -148,10 +149,7 @@ fn judge<'a>(outcome: &'a Outcome, item: &'a Item, (claim, file): (&'a Claim, &'
     }
     let standings = &outcome.standings;
     let own: Vec<&Standing> = item.records.iter().filter_map(|at| standings.get(*at)?.as_ref()).collect();
-    let shut = match outcome.batches.get(item.batch).map(|batch| &batch.opening) {
-        Some(Opening::Shut { standing }) => Some(standing),
-        Some(Opening::Open { .. }) | None => None,
-    };
+    let shut = std::iter::once(item.batch).chain(item.rests_on).find_map(|batch| shut(outcome, batch));
     let before = |standing: &Standing| standing.repeated || standing.stands_from_before(false);
     let all_before = match shut {
         Some(standing) => standing.repeated,
@@ -173,6 +171,14 @@ fn judge<'a>(outcome: &'a Outcome, item: &'a Item, (claim, file): (&'a Claim, &'
     }
     line.detail = obstacle.map(|standing| standing.detail.clone()).unwrap_or_default();
     line
+}
+
+/// The answer that kept a batch from being opened.
+fn shut(outcome: &Outcome, batch: usize) -> Option<&Standing> {
+    match &outcome.batches.get(batch)?.opening {
+        Opening::Shut { standing } => Some(standing),
+        Opening::Open { .. } => None,
+    }
 }
 
 /// The fields that the item's records name in `defaults` and `conflicts`.
@@ -240,7 +246,7 @@ impl Report<'_> {
         let mut totals = serde_json::Map::new();
         for ((kind, currency), minor) in &self.totals {
             let exponent = exponent_of(currency).unwrap_or(0);
-            let sum = decimal_text(i128::try_from(*minor).unwrap_or(i128::MAX), exponent);
+            let sum = decimal_text(*minor, exponent);
             let of_kind = totals.entry(kind.name()).or_insert_with(|| json!({}));
             of_kind[currency.as_str()] = json!(sum);
         }
@@ -286,8 +292,7 @@ impl Report<'_> {
             counters.unknown,
         )];
         for ((kind, currency), minor) in &self.totals {
-            let minor = i128::try_from(*minor).unwrap_or(i128::MAX);
-            let money = money_text(minor, currency);
+            let money = money_text(*minor, currency);
             lines.push(format!("  {}  {money}", kind.name()));
         }
         for (code, count) in &counters.by_code {
@@ -345,9 +350,14 @@ impl Line<'_> {
         }
     }
 
+    /// What is wrong in the source. A negative amount is, if it is skipped: else it took back a payment.
+    fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.claim.faults.iter().filter(|fault| fault.wrong != Wrong::Negative || self.fate == Fate::Skipped)
+    }
+
     /// The source's own words for what was not taken, then what the ledger said.
     fn detail(&self, language: Language) -> Option<String> {
-        let faults = self.claim.faults.iter().map(|fault| reason::fault_text(fault, language));
+        let faults = self.faults().map(|fault| reason::fault_text(fault, language));
         let parts: Vec<String> = faults.chain(Some(self.detail.clone())).filter(|part| !part.is_empty()).collect();
         let whole = parts.join("; ");
         match self.item.unsent {
@@ -364,7 +374,7 @@ impl Line<'_> {
         };
         let main = self.code.or_else(|| self.flags.first().copied());
         let entry = main.and_then(|code| catalogue().get(&Code(code)));
-        let own = self.claim.faults.first().map(|fault| reason::fix(fault.wrong, language));
+        let own = self.faults().next().map(|fault| reason::fix(fault.wrong, language));
         // What is wrong in the source is mended there; the catalogue speaks of records.
         let fix = own.or_else(|| entry.map(|entry| language.pick(&entry.zh.fix, &entry.en.fix)));
         json!({

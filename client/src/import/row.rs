@@ -71,6 +71,10 @@ impl Currencies {
                 let faults = vec![Fault::new("amount", amount, Wrong::Amount)];
                 Stated { money: None, notes, faults, unsent: Some(Unsent::Skipped(Skip::AmountInvalid)) }
             }
+            Some(minor) if u64::try_from(minor.unsigned_abs()).is_err() => {
+                let faults = vec![Fault::new("amount", amount, Wrong::TooLarge)];
+                Stated { money: None, notes, faults, unsent: Some(Unsent::Skipped(Skip::AmountInvalid)) }
+            }
             Some(minor) => {
                 let unsent = (minor == 0).then_some(Unsent::Skipped(Skip::ZeroAmount));
                 Stated { money: Some(Money { currency, minor }), notes, faults: Vec::new(), unsent }
@@ -143,7 +147,7 @@ pub fn claim(row: &Row, (dates, strict): (&DateFormat, bool), item: String, stat
     if row.is_empty() {
         claim.faults.clear();
     }
-    claim.judge_dates(strict);
+    claim.judge(strict);
     claim
 }
 

@@ -25,6 +25,8 @@ use super::{Format, read};
 use crate::output::Failure;
 
 mod bad_rows;
+mod personal;
+mod returns;
 
 /// 2026-11-25.
 const TODAY: Day = Day(20_782);
@@ -251,7 +253,7 @@ fn judge(format: Format, file: &str, strict: bool, check: impl Fn(&Report<'_>, &
     check(&report, &outcome);
 }
 
-fn total(report: &Report<'_>, kind: Kind, currency: &str) -> u128 {
+fn total(report: &Report<'_>, kind: Kind, currency: &str) -> i128 {
     report.totals.get(&(kind, currency.to_owned())).copied().unwrap_or(0)
 }
 

@@ -5,16 +5,17 @@ use serde_json::Value as Json;
 use super::*;
 use crate::output::Language;
 
-struct Told {
+pub(super) struct Told {
     /// The report's lines by line of the file.
-    rows: BTreeMap<u64, Json>,
-    screen: String,
-    totals: BTreeMap<(Kind, String), u128>,
+    pub(super) rows: BTreeMap<u64, Json>,
+    pub(super) screen: String,
+    pub(super) totals: BTreeMap<(Kind, String), i128>,
+    pub(super) programmes: usize,
     /// Effective dates of what was applied.
     dates: Vec<String>,
 }
 
-fn told(format: Format, text: &str, strict: bool) -> Told {
+pub(super) fn told(format: Format, text: &str, strict: bool) -> Told {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("rows.csv");
     std::fs::write(&path, text).expect("a file");
@@ -34,6 +35,7 @@ fn told(format: Format, text: &str, strict: bool) -> Told {
         rows: lines.map(|line| (line["line"].as_u64().expect("a line"), line)).collect(),
         screen: report.text(Language::English),
         totals: report.totals.clone(),
+        programmes: outcome.plan.programmes.len(),
         dates: outcome.plan.records.iter().filter_map(|record| date(record)?).collect(),
     }
 }
