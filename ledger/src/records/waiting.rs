@@ -251,8 +251,7 @@ fn second_person(scene: &mut Scene<'_>) -> Verdict {
 fn matching_need(scene: &mut Scene<'_>, named: &Named) -> Result<Option<u32>, StateFault> {
     let (reference, leaf, waiting) = (&named.reference, &named.leaf, named.waiting()?);
     let body = scene.waited(reference, leaf)?.mentions;
-    let in_body = body.references.iter().map(|found| &found.reference);
-    let subjects: Vec<&Ref> = in_body.chain(leaf.subjects.iter().filter_map(Subject::record)).collect();
+    let subjects = judge::concerned(scene, &body, &leaf.subjects)?;
     let (signer, today) = (&scene.signer, scene.today());
     Ok(waiting
         .outstanding()

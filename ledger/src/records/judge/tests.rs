@@ -43,6 +43,50 @@ fn a_role_covers_only_its_scope() {
     stage.expect(3003, "finance/2", "approve", "A-1", fields);
 }
 
+fn lent(to_officer: &str, role: &str, scope: Option<&str>) -> Vec<(&'static str, Value)> {
+    let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-06-30"))];
+    let mut fields = vec![("to_officer", Value::bytes(&person(to_officer))), ("role", text(role))];
+    fields.extend(scope.map(|scope| ("scope", to(scope))));
+    fields.into_iter().chain(days).collect()
+}
+
+fn on_behalf(delegation: &str, mut fields: Vec<(&'static str, Value)>) -> Vec<(&'static str, Value)> {
+    fields.push(("on_behalf_of", to(delegation)));
+    fields
+}
+
+#[test]
+fn a_delegation_lends_no_more_than_its_giver_has() {
+    let mut stage = opened();
+    open_programme(&mut stage, "Q", "CNY");
+    narrow(&mut stage, "finance/2", ("max_minor", Value::Uint(100)));
+    let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-12-31"))];
+    let wide =
+        vec![("officer", Value::bytes(&person("finance/2"))), ("role", text("finance")), ("scope", to("civil/Q"))];
+    let admins = ["finance/admin1", "finance/admin2"];
+    stage.apply_with(admins, "role_grant", "G-wide", wide.into_iter().chain(days).collect());
+    stage.expect(3003, "finance/2", "appropriate", "AP-1", appropriation(101));
+    stage.apply("finance/2", "delegation", "L-P", lent("finance/3", "finance", Some("civil/P")));
+    stage.expect(3003, "finance/3", "appropriate", "AP-2", on_behalf("finance/L-P", appropriation(101)));
+    stage.apply("finance/3", "appropriate", "AP-3", on_behalf("finance/L-P", appropriation(100)));
+    stage.apply("finance/2", "delegation", "L-Q", lent("finance/3", "finance", Some("civil/Q")));
+    stage.expect(3003, "finance/3", "appropriate", "AP-4", on_behalf("finance/L-Q", appropriation(1)));
+}
+
+#[test]
+fn who_borrows_a_role_is_still_kept_out_by_its_own() {
+    let mut stage = Stage::found();
+    let role = |officer: &str| {
+        let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-12-31"))];
+        let fields = vec![("officer", Value::bytes(&person(officer))), ("role", text("admin"))];
+        fields.into_iter().chain(days).collect::<Vec<_>>()
+    };
+    stage.apply("audit/admin1", "delegation", "L", lent("audit/1", "admin", None));
+    stage.expect(3702, "audit/1", "role_grant", "G", on_behalf("audit/L", role("audit/1")));
+    stage.apply("archive/admin1", "delegation", "L", lent("archive/1", "admin", None));
+    stage.expect(3012, "archive/1", "role_grant", "G", on_behalf("archive/L", role("archive/plain")));
+}
+
 #[test]
 fn references_exist_are_of_the_right_kind_and_in_effect() {
     let mut stage = opened();
