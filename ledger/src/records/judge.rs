@@ -221,9 +221,10 @@ fn role_covers(scene: &mut Scene<'_>) -> Verdict {
     }
     let (mentions, subjects) = (Arc::clone(scene.record.mentions()), Arc::clone(&scene.subjects));
     let concerned = concerned(scene, &mentions, &subjects)?;
+    let amount = (scene.record.kind.amount)(scene)?;
     let today = scene.today();
     let (record, signer) = (&scene.record, &scene.signer);
-    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, mentions.amount_minor, &concerned)) {
+    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, amount, &concerned)) {
         return Ok(());
     }
     let wanted: Vec<_> = record.kind.submitters.iter().map(|role| role.code()).collect();
