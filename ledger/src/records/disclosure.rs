@@ -16,6 +16,9 @@ use crate::state::key::{self, Key};
 /// Under this kind of code stands the latest disclosure of a programme that begins on a day: the cumulative series.
 const SERIES: &str = "disclosure";
 
+/// Coarsest precision in minor units: ten thousand yuan (万元). Beyond, hardly a figure would say anything.
+const MAX_PRECISION: u64 = 1_000_000;
+
 /// What was published.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -81,10 +84,11 @@ fn owner(scene: &mut Scene<'_>) -> Verdict {
     }
 }
 
-/// To the nearest multiple of a precision, halves up, as a count of multiples.
-fn rounded(amount_minor: u64, precision: u64) -> u64 {
-    let half = precision.div_euclid(2);
-    amount_minor.saturating_add(half).checked_div(precision).unwrap_or(amount_minor)
+/// To the nearest multiple of a precision, halves up. None: past the limit of 64 bits.
+fn rounded(amount_minor: u64, precision: u64) -> Option<u64> {
+    let multiples = amount_minor.checked_div(precision)?;
+    let up = amount_minor.checked_rem(precision)? >= precision.saturating_sub(precision.div_euclid(2));
+    multiples.checked_add(u64::from(up))?.checked_mul(precision)
 }
 
 /// 3703 and 3704.
@@ -102,9 +106,12 @@ fn check_figures(scene: &mut Scene<'_>) -> Verdict {
 
 fn equal_counters(scene: &mut Scene<'_>, stated: &Disclosure, counted: DayCount) -> Verdict {
     let unit = stated.precision;
+    if unit > MAX_PRECISION {
+        return scene.reject_or_flag(3703, format!("precision {unit} minor units, at most {MAX_PRECISION}"));
+    }
     let amounts = [("income", stated.income, counted.income), ("paid", stated.paid, counted.paid)];
     for (name, published, sum) in amounts {
-        if rounded(published, unit) != rounded(sum, unit) {
+        if rounded(sum, unit) != Some(published) {
             return scene.reject_or_flag(3703, format!("{name} {published}, counted {sum}, to {unit} minor units"));
         }
     }
@@ -120,10 +127,12 @@ fn does_not_fall(scene: &mut Scene<'_>, stated: &Disclosure) -> Verdict {
     if earlier.to_day > stated.to_day || correction_of(scene, &reference)?.is_some() {
         return Ok(());
     }
-    let unit = stated.precision.max(earlier.precision);
+    // The least that the earlier figure and the most that this one may stand for, each to its own precision.
+    let least = |figure: u64| figure.saturating_sub(earlier.precision.div_euclid(2));
+    let most = |figure: u64| figure.saturating_add(stated.precision.saturating_sub(1).div_euclid(2));
     let figures = [
-        ("income", rounded(earlier.income, unit), rounded(stated.income, unit)),
-        ("paid", rounded(earlier.paid, unit), rounded(stated.paid, unit)),
+        ("income", least(earlier.income), most(stated.income)),
+        ("paid", least(earlier.paid), most(stated.paid)),
         ("count", earlier.count, stated.count),
     ];
     match figures.iter().find(|(_, before, now)| now < before) {
@@ -212,11 +221,28 @@ mod tests {
 
     #[test]
     fn halves_are_rounded_up() {
-        assert_eq!(rounded(6_341_392_632, 10_000), 634_139);
-        assert_eq!(rounded(15, 10), 2);
-        assert_eq!(rounded(14, 10), 1);
-        assert_eq!(rounded(7, 1), 7);
-        assert_eq!(rounded(u64::MAX, 2), u64::MAX / 2);
+        assert_eq!(rounded(6_341_392_632, 10_000), Some(6_341_390_000));
+        assert_eq!(rounded(15, 10), Some(20));
+        assert_eq!(rounded(14, 10), Some(10));
+        assert_eq!(rounded(7, 1), Some(7));
+        assert_eq!(rounded(u64::MAX - 1, 2), Some(u64::MAX - 1));
+        assert_eq!(rounded(u64::MAX, 2), None);
+    }
+
+    #[test]
+    fn a_figure_is_the_rounded_counter_itself_and_no_precision_hides_it_3703() {
+        let mut stage = paid();
+        stage.expect(3703, "civil/1", "disclosure", "D-1", published(BOTH, 4_999, 2, 1_000));
+        stage.expect(3703, "civil/1", "disclosure", "D-2", published(BOTH, 4_500, 2, 1_000));
+        stage.expect(3703, "civil/1", "disclosure", "D-3", published(BOTH, 0, 2, 1_000_001));
+        stage.apply("civil/1", "disclosure", "D-4", published(BOTH, 0, 2, 1_000_000));
+    }
+
+    #[test]
+    fn figures_of_another_precision_fall_only_where_they_must_have_3704() {
+        let mut stage = paid();
+        stage.apply("civil/1", "disclosure", "D-1", published(BOTH, 5_000, 2, 1_000));
+        stage.apply("civil/1", "disclosure", "D-2", published(BOTH, 4_500, 2, 10));
     }
 
     /// An open historical import with a programme `archive/P` and 10,000 appropriated on 2025-06-01.

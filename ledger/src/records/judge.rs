@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::body::{self, Record};
+use super::body::{self, Mentions, Record};
 use super::import;
 use super::object::RecordLeaf;
 use super::object::{Mode, Object, Ref, Subject};
@@ -189,11 +189,11 @@ fn may_be_history(kind: &RecordType) -> bool {
     }
 }
 
-/// An importer's role entitles to no live act; whoever also holds a role that does is no importer in it.
+/// An importer's role entitles to no live act; whoever was also granted a role that does is no importer in it.
 fn importer_stays_out(scene: &Scene<'_>) -> Verdict {
     let (signer, wanted, today) = (&scene.signer, scene.record.kind.submitters, scene.today());
-    let entitled = wanted.is_empty() || wanted.iter().any(|role| signer.holds(*role, today));
-    if !entitled && signer.holds(Role::Importer, today) {
+    let entitled = wanted.is_empty() || wanted.iter().any(|role| signer.holds_itself(*role, today));
+    if !entitled && signer.holds_itself(Role::Importer, today) {
         return reject(3012, format!("an importer writes no live {}", scene.record.kind.name));
     }
     Ok(())
@@ -206,7 +206,9 @@ fn may_cross(leaf: &RecordLeaf) -> bool {
 
 /// 3702.
 fn auditor_stays_out(scene: &mut Scene<'_>) -> Verdict {
-    if scene.signer.holds(Role::Auditor, scene.today()) && !scene.record.kind.by_auditor {
+    let (signer, today) = (&scene.signer, scene.today());
+    let auditor = signer.holds(Role::Auditor, today) || signer.holds_itself(Role::Auditor, today);
+    if auditor && !scene.record.kind.by_auditor {
         return reject(3702, format!("an auditor writes no {}", scene.record.kind.name));
     }
     Ok(())
@@ -214,21 +216,45 @@ fn auditor_stays_out(scene: &mut Scene<'_>) -> Verdict {
 
 /// 3003: one of the roles that the table names, in force, within its scope and limit.
 fn role_covers(scene: &mut Scene<'_>) -> Verdict {
-    let record = &scene.record;
-    if record.kind.submitters.is_empty() {
+    if scene.record.kind.submitters.is_empty() {
         return Ok(());
     }
-    let mentions = record.mentions();
-    let subjects = scene.subjects.iter().filter_map(Subject::record);
-    let concerned: Vec<&Ref> = subjects.chain(mentions.references.iter().map(|found| &found.reference)).collect();
+    let (mentions, subjects) = (Arc::clone(scene.record.mentions()), Arc::clone(&scene.subjects));
+    let concerned = concerned(scene, &mentions, &subjects)?;
+    let amount = (scene.record.kind.amount)(scene)?;
     let today = scene.today();
-    let signer = &scene.signer;
-    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, mentions.amount_minor, &concerned)) {
+    let (record, signer) = (&scene.record, &scene.signer);
+    if record.kind.submitters.iter().any(|role| signer.covers(*role, today, amount, &concerned)) {
         return Ok(());
     }
     let wanted: Vec<_> = record.kind.submitters.iter().map(|role| role.code()).collect();
     let held: Vec<_> = signer.grants.iter().map(|grant| grant.role.code()).collect();
     reject(3003, format!("wants {}; in force: {}", wanted.join(" or "), held.join(", ")))
+}
+
+/// What a record concerns, for the scope of a role. The delegation that it cites and what that is bound to do not count:
+/// else whoever borrows a role for one programme would have it for all.
+pub(super) fn concerned<'m>(
+    scene: &mut Scene<'_>,
+    mentions: &'m Mentions,
+    subjects: &'m [Subject],
+) -> Result<Vec<&'m Ref>, StateFault> {
+    let (mut named, mut lent) = (BTreeSet::new(), BTreeSet::new());
+    if mentions.references.iter().any(is_delegation) {
+        for found in &mentions.references {
+            let target = if is_delegation(found) { &mut lent } else { &mut named };
+            if let Some(leaf) = scene.leaf(&found.reference)? {
+                add_subjects_of(target, &found.reference, leaf);
+            }
+        }
+    }
+    let subjects = subjects.iter().filter(|subject| named.contains(subject) || !lent.contains(subject));
+    let references = mentions.references.iter().filter(|found| !is_delegation(found)).map(|found| &found.reference);
+    Ok(subjects.filter_map(Subject::record).chain(references).collect())
+}
+
+fn is_delegation(found: &body::Reference) -> bool {
+    found.field == "on_behalf_of"
 }
 
 /// 3005.

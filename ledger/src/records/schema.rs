@@ -145,6 +145,8 @@ pub struct RecordType {
     pub crosses_modes: bool,
     /// Needs of approval, in order; an empty list means that the record takes effect at once. Never asked in imports.
     pub approvers: fn(&mut Scene<'_>) -> Verdict<Vec<Need>>,
+    /// What the record moves in minor units, for the limit of a role, where its own amounts do not say it.
+    pub amount: fn(&mut Scene<'_>) -> Verdict<u64>,
     /// Rules that come before roles: 3503 and 3602.
     pub belongs: Step,
     /// The mechanism's half of 3003: which agencies the programme (matter, tender …) names.
@@ -172,6 +174,7 @@ impl RecordType {
         by_auditor: false,
         crosses_modes: false,
         approvers: no_approvers,
+        amount: own_amounts,
         belongs: nothing,
         entitled: nothing,
         check: nothing,
@@ -189,6 +192,10 @@ impl RecordType {
 
 fn nothing(_: &mut Scene<'_>) -> Verdict {
     Ok(())
+}
+
+fn own_amounts(scene: &mut Scene<'_>) -> Verdict<u64> {
+    Ok(scene.record.mentions().amount_minor)
 }
 
 fn no_approvers(_: &mut Scene<'_>) -> Verdict<Vec<Need>> {

@@ -20,25 +20,33 @@ pub struct Signer {
     pub behalf_of: Option<Person>,
     /// Whether the key was revoked or suspended before the block's time.
     pub revoked: bool,
+    /// Whether the agency has left: nobody there holds or lends a role.
+    retired: bool,
     /// Roles that the agency may hold.
     pub agency_roles: Vec<Role>,
-    /// Grants not revoked; none once the agency is retired.
+    /// Grants not revoked; none once the agency is retired. On another's behalf, what that officer lends.
     pub grants: Vec<Grant>,
+    /// What the signer itself was granted, on whose behalf it acts: who is kept out of an act by a role does not come in
+    /// by borrowing another.
+    own_grants: Option<Vec<Grant>>,
 }
 
 impl Signer {
-    /// The submitter of a record. On another's behalf: with that officer's grants of the delegated role, within the
-    /// delegation's scope. Whether the delegation holds is 3006.
+    /// The submitter of a record. On another's behalf: with those grants of the delegated role that reach as far as the
+    /// delegation's scope, within it. Whether the delegation holds is 3006.
     pub fn of(state: &Overlay<'_>, record: &Record<'_>, time_ms: u64) -> Result<Option<Self>, StateFault> {
         let agency = &record.reference.agency;
         let Some(mut signer) = Self::load(state, record.key_id, agency, time_ms)? else { return Ok(None) };
         let Some(reference) = record.find::<Ref>("on_behalf_of") else { return Ok(Some(signer)) };
         let leaf: Option<RecordLeaf> = state.get(&reference.key())?;
         if let Some(Object::Delegation(delegation)) = leaf.and_then(|leaf| leaf.object) {
-            let lender = grants_in_force(state, agency, &delegation.from_person, time_ms)?;
-            let lent = lender.into_iter().filter(|grant| grant.role == delegation.role);
-            signer.grants =
-                lent.map(|grant| Grant { scope: delegation.scope.clone().or(grant.scope.clone()), ..grant }).collect();
+            let mut lent = Vec::new();
+            if !signer.retired {
+                lent = grants_in_force(state, agency, &delegation.from_person, time_ms)?;
+            }
+            lent.retain(|grant| grant.role == delegation.role && grant.reaches(delegation.scope.as_ref()));
+            lent.iter_mut().for_each(|grant| grant.scope.clone_from(&delegation.scope));
+            signer.own_grants = Some(std::mem::replace(&mut signer.grants, lent));
             signer.behalf_of = Some(delegation.from_person);
         }
         Ok(Some(signer))
@@ -58,6 +66,8 @@ impl Signer {
             agency: agency.into(),
             person: registered.person,
             behalf_of: None,
+            retired,
+            own_grants: None,
             revoked: registered.revoked_from.is_some_and(|from| from <= time_ms),
             agency_roles: office.roles.clone(),
             grants,
@@ -66,8 +76,12 @@ impl Signer {
 
     /// The signer's grants of a role that are in force on a day and that the agency may hold.
     pub fn grants_of(&self, role: Role, day: Day) -> impl Iterator<Item = &Grant> {
+        self.in_force(&self.grants, role, day)
+    }
+
+    fn in_force<'g>(&self, grants: &'g [Grant], role: Role, day: Day) -> impl Iterator<Item = &'g Grant> + use<'g> {
         let allowed = role == Role::Admin || self.agency_roles.contains(&role);
-        self.grants.iter().filter(move |grant| {
+        grants.iter().filter(move |grant| {
             allowed
                 && grant.role == role
                 && grant.valid_from <= day
@@ -78,6 +92,11 @@ impl Signer {
     /// Whether the signer holds a role on a day, whatever its scope and limit.
     pub fn holds(&self, role: Role, day: Day) -> bool {
         self.grants_of(role, day).next().is_some()
+    }
+
+    /// Whether the signer was itself granted a role that is in force on a day, on whosever behalf it acts.
+    pub fn holds_itself(&self, role: Role, day: Day) -> bool {
+        self.in_force(self.own_grants.as_ref().unwrap_or(&self.grants), role, day).next().is_some()
     }
 
     /// Whether a role in force covers an act of this amount on these subjects.

@@ -201,6 +201,19 @@ impl Waited {
         let mentions = Arc::new(body::Mentions::of(kind, &body));
         Ok(Self { kind, body: Arc::new(body), mentions })
     }
+
+    fn record(self, reference: &Ref, leaf: &RecordLeaf) -> Record<'static> {
+        Record {
+            kind: self.kind,
+            reference: reference.clone(),
+            transaction_id: leaf.transaction_id,
+            key_id: leaf.key_id,
+            body: Body::Waited(self.body),
+            recorded: leaf.recorded,
+            effective: leaf.effective,
+            found: OnceCell::from(self.mentions),
+        }
+    }
 }
 
 /// Whether the signer, or who lent it the role, has already acted on the record.
@@ -248,19 +261,28 @@ fn second_person(scene: &mut Scene<'_>) -> Verdict {
 }
 
 /// The first outstanding need that the signer can meet: agency, role in force, its limit and scope.
-fn matching_need(scene: &mut Scene<'_>, named: &Named) -> Result<Option<u32>, StateFault> {
+fn matching_need(scene: &mut Scene<'_>, named: &Named) -> Verdict<Option<u32>> {
     let (reference, leaf, waiting) = (&named.reference, &named.leaf, named.waiting()?);
-    let body = scene.waited(reference, leaf)?.mentions;
-    let in_body = body.references.iter().map(|found| &found.reference);
-    let subjects: Vec<&Ref> = in_body.chain(leaf.subjects.iter().filter_map(Subject::record)).collect();
+    let waited = scene.waited(reference, leaf)?;
+    let body = Arc::clone(&waited.mentions);
+    let amount = amount_of(scene, waited.record(reference, leaf))?;
+    let subjects = judge::concerned(scene, &body, &leaf.subjects)?;
     let (signer, today) = (&scene.signer, scene.today());
     Ok(waiting
         .outstanding()
         .find(|(_, need)| {
-            need.fits_agency(&signer.agency, &reference.agency)
-                && signer.covers(need.role, today, body.amount_minor, &subjects)
+            need.fits_agency(&signer.agency, &reference.agency) && signer.covers(need.role, today, amount, &subjects)
         })
         .map(|(number, _)| number))
+}
+
+/// What a waiting record moves.
+fn amount_of(scene: &mut Scene<'_>, record: Record<'static>) -> Verdict<u64> {
+    let kind = record.kind;
+    let outer = std::mem::replace(&mut scene.record, record);
+    let amount = (kind.amount)(scene);
+    scene.record = outer;
+    amount
 }
 
 fn kind_of(leaf: &RecordLeaf) -> Result<&'static RecordType, StateFault> {
@@ -346,17 +368,7 @@ pub(crate) fn void(scene: &mut Scene<'_>, reference: &Ref) -> Result<(), StateFa
 /// Runs a step with the waiting record on the scene instead of the one that ends its waiting.
 fn inside(scene: &mut Scene<'_>, reference: &Ref, step: impl FnOnce(&mut Scene<'_>) -> Verdict) -> Verdict {
     let leaf = scene.leaf_as_is(reference)?.ok_or(StateFault::Invariant("a waiting record has no leaf"))?;
-    let waited = scene.waited(reference, &leaf)?;
-    let record = Record {
-        kind: waited.kind,
-        reference: reference.clone(),
-        transaction_id: leaf.transaction_id,
-        key_id: leaf.key_id,
-        body: Body::Waited(waited.body),
-        recorded: leaf.recorded,
-        effective: leaf.effective,
-        found: OnceCell::from(waited.mentions),
-    };
+    let record = scene.waited(reference, &leaf)?.record(reference, &leaf);
     let signer = Signer::of(&scene.draft, &record, scene.block.time_ms)?
         .ok_or(StateFault::Invariant("the key of a waiting record is not registered"))?;
     let outer = (

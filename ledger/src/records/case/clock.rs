@@ -8,7 +8,7 @@ use crate::records::working_day::WorkingDays;
 use crate::state::StateFault;
 
 /// The day on which a record counts against a deadline. In live cases the day of its block, so that no earlier
-/// effective date can cure lateness; in imports the effective date, because nothing else is known.
+/// effective date can cure lateness or shorten an applicant's time; in imports the effective date, because nothing else is known.
 pub fn counted_day(scene: &Scene<'_>) -> Day {
     match scene.mode {
         Mode::Live => scene.record.recorded,
@@ -33,7 +33,7 @@ pub fn resume(scene: &Scene<'_>, case: &mut Case) -> Result<(), StateFault> {
     let mut days = days(scene);
     let left = days.between(paused, deadline)?;
     if paused <= deadline {
-        case.deadline = Some(days.deadline(scene.record.effective, left)?);
+        case.deadline = Some(days.deadline(counted_day(scene), left)?);
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub fn check_return(scene: &mut Scene<'_>) -> Verdict {
 
 pub fn give_notice(scene: &mut Scene<'_>) -> Verdict {
     let (reference, mut case) = case(scene)?;
-    case.notice = Some(scene.record.effective);
+    case.notice = Some(clock::counted_day(scene));
     step_taken(scene, &mut case, Step::Return);
     Ok(scene.put(&reference, Object::Case(case))?)
 }

@@ -23,7 +23,7 @@ pub fn opine(scene: &mut Scene<'_>) -> Verdict {
 
 pub fn pause(scene: &mut Scene<'_>) -> Verdict {
     let (reference, mut case) = case(scene)?;
-    case.paused = Some(scene.record.effective);
+    case.paused = Some(clock::counted_day(scene));
     step_taken(scene, &mut case, Step::Pause);
     Ok(scene.put(&reference, Object::Case(case))?)
 }

@@ -131,6 +131,24 @@ fn a_case_is_refused_with_a_reason_or_declined_or_withdrawn() {
 }
 
 #[test]
+fn no_earlier_date_of_a_pause_cures_lateness_or_of_a_notice_shortens_the_time_to_answer() {
+    let mut stage = reviewed(1);
+    stage.pass_days(21);
+    let dated = |more| with("town/C", vec![("effective_date", text("2026-06-01")), more]);
+    stage.apply("civil/reviewer", "case_pause", "pause", dated(("ground", text("expert-review"))));
+    stage.apply("civil/reviewer", "case_resume", "resume", with("town/C", vec![("ground", text("expert-review"))]));
+    let decided = stage.apply("civil/decider", "case_decide", "decide", decision("town/C", true));
+    assert_eq!(decided.flags, [3307]);
+
+    let mut stage = submitted(20);
+    stage.pass_days(21);
+    stage.apply("civil/reviewer", "case_return", "return", dated(("items", hash(5))));
+    let fields = with("town/C", vec![("reason", text("逾期未补正"))]);
+    stage.pass_days(21);
+    stage.expect(3011, "civil/reviewer", "case_not_accept", "early", fields);
+}
+
+#[test]
 fn a_notice_not_answered_in_time_closes_the_case() {
     let mut stage = submitted(20);
     stage.apply("civil/reviewer", "case_return", "return", with("town/C", vec![("items", hash(5))]));

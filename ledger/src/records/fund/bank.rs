@@ -30,6 +30,7 @@ pub const TYPES: &[RecordType] = &[
         area: Area::Fund,
         fields: CONFIRMATION,
         submitters: &[Role::AgentBank],
+        amount: confirmed,
         entitled: by_bank,
         check: can_confirm,
         sequence: booked_in_its_years,
@@ -42,6 +43,7 @@ pub const TYPES: &[RecordType] = &[
         area: Area::Fund,
         fields: CONFIRMATION,
         submitters: &[Role::AgentBank],
+        amount: confirmed,
         entitled: by_bank,
         check: can_confirm_income,
         sequence: booked_by_now,
@@ -79,6 +81,12 @@ pub const TYPES: &[RecordType] = &[
 ];
 
 // ---- who (3003, 3004) ----
+
+/// The whole movement.
+fn confirmed(scene: &mut Scene<'_>) -> Verdict<u64> {
+    let reference: Ref = scene.record.need("movement")?;
+    Ok(book::movement(scene, &reference)?.amount())
+}
 
 fn by_bank(scene: &mut Scene<'_>) -> Verdict {
     let reference: Ref = scene.record.need("movement")?;

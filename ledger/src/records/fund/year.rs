@@ -24,6 +24,7 @@ pub const TYPES: &[RecordType] = &[RecordType {
         Field::need("carry_minor", FieldKind::Minor),
     ],
     submitters: &[Role::Finance],
+    amount: left,
     entitled: by_finance,
     approvers: by_two,
     check: can_close,
@@ -59,13 +60,20 @@ fn accounts(scene: &mut Scene<'_>, programme: &Ref) -> Verdict<Vec<(Ref, Arc<Acc
     Ok(accounts)
 }
 
+/// What is carried or lapses: all that its accounts still hold.
+fn left(scene: &mut Scene<'_>) -> Verdict<u64> {
+    let programme: Ref = scene.record.need("programme")?;
+    let accounts = accounts(scene, &programme)?;
+    let closing = accounts.iter().filter(|(_, account)| account.kind.closes_with_year());
+    Ok(closing.fold(0, |sum, (_, account)| sum.saturating_add(account.sums.available())))
+}
+
 /// 3201, 3216, 3221.
 fn can_close(scene: &mut Scene<'_>) -> Verdict {
     let (reference, programme) = named(scene)?;
     let year: u64 = scene.record.need("year")?;
     let accounts = accounts(scene, &reference)?;
-    let closing = accounts.iter().filter(|(_, account)| account.kind.closes_with_year());
-    let left = closing.fold(0u64, |sum, (_, account)| sum.saturating_add(account.sums.available()));
+    let left = left(scene)?;
     let carry: u64 = scene.record.need("carry_minor")?;
     if carry > left {
         let (left, carry) = (money(scene, &reference, left)?, money(scene, &reference, carry)?);

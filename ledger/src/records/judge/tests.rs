@@ -2,21 +2,28 @@
 
 use crate::codec::Value;
 use crate::records::fund::tests::{
-    OWNER, account_fields, allotment, appropriation, grant_fields, open_programme, opened, payment, programme_fields,
+    FINANCE, OWNER, account_fields, allotment, appropriation, confirmation, funded, grant_fields, open_programme,
+    opened, payment, programme_fields, uint,
 };
 use crate::records::testing::{Stage, hash, person, text, to};
 use crate::state::key;
 
-/// Takes the role from an officer of finance and grants it anew, with a scope or limit.
-fn narrow(stage: &mut Stage, officer: &str, bound: (&'static str, Value)) {
+/// Takes the role from an officer and grants it anew, with a scope or limit.
+fn narrow_role(stage: &mut Stage, officer: &str, role: &str, bound: (&'static str, Value)) {
     let named = || ("officer", Value::bytes(&person(officer)));
-    let admins = ["finance/admin1", "finance/admin2"];
+    let (agency, _) = officer.split_once('/').expect("agency/label");
+    let (first, second) = (format!("{agency}/admin1"), format!("{agency}/admin2"));
     let id = officer.replace('/', "-");
-    stage.apply_with(admins, "role_revoke", &format!("V-{id}"), vec![named(), ("role", text("finance"))]);
+    let taken = vec![named(), ("role", text(role))];
+    stage.apply_with([&first, &second], "role_revoke", &format!("V-{id}"), taken);
     let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-12-31"))];
-    let mut fields = vec![named(), ("role", text("finance")), bound];
+    let mut fields = vec![named(), ("role", text(role)), bound];
     fields.extend(days);
-    stage.apply_with(admins, "role_grant", &format!("G-{id}"), fields);
+    stage.apply_with([&first, &second], "role_grant", &format!("G-{id}"), fields);
+}
+
+fn narrow(stage: &mut Stage, officer: &str, bound: (&'static str, Value)) {
+    narrow_role(stage, officer, "finance", bound);
 }
 
 #[test]
@@ -32,6 +39,30 @@ fn a_role_covers_amounts_up_to_its_limit() {
 }
 
 #[test]
+fn a_limit_binds_who_confirms_for_the_bank() {
+    let mut stage = funded();
+    narrow_role(&mut stage, "bank/1", "agent_bank", ("max_minor", Value::Uint(599)));
+    narrow_role(&mut stage, "bank/2", "agent_bank", ("max_minor", Value::Uint(600)));
+    stage.apply("civil/1", "payment_request", "PAY", payment("G", 1, 600));
+    assert_eq!(stage.approve("finance/1", "civil/PAY").outcome, 0);
+    stage.expect(3003, "bank/1", "payment_confirm", "PC-1", confirmation("civil/PAY", "B-1"));
+    stage.apply("bank/2", "payment_confirm", "PC-2", confirmation("civil/PAY", "B-1"));
+}
+
+#[test]
+fn a_limit_binds_who_closes_a_year_and_who_approves_it() {
+    let mut stage = opened();
+    stage.apply_with(FINANCE, "appropriate", "AP", appropriation(1_000));
+    narrow(&mut stage, "finance/3", ("max_minor", Value::Uint(999)));
+    let close = || vec![("programme", to("civil/P")), ("year", uint(2026)), ("carry_minor", uint(1))];
+    stage.expect(3003, "finance/3", "year_close", "YC-1", close());
+    stage.apply("finance/1", "year_close", "YC-2", close());
+    let fields = stage.digest_of("finance/YC-2");
+    stage.expect(3003, "finance/3", "approve", "A-1", fields);
+    assert_eq!(stage.approve("finance/2", "finance/YC-2").outcome, 0);
+}
+
+#[test]
 fn a_role_covers_only_its_scope() {
     let mut stage = opened();
     open_programme(&mut stage, "Q", "CNY");
@@ -41,6 +72,50 @@ fn a_role_covers_only_its_scope() {
     stage.apply("finance/3", "appropriate", "AP-2", appropriation(10));
     let fields = stage.digest_of("finance/AP-2");
     stage.expect(3003, "finance/2", "approve", "A-1", fields);
+}
+
+fn lent(to_officer: &str, role: &str, scope: Option<&str>) -> Vec<(&'static str, Value)> {
+    let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-06-30"))];
+    let mut fields = vec![("to_officer", Value::bytes(&person(to_officer))), ("role", text(role))];
+    fields.extend(scope.map(|scope| ("scope", to(scope))));
+    fields.into_iter().chain(days).collect()
+}
+
+fn on_behalf(delegation: &str, mut fields: Vec<(&'static str, Value)>) -> Vec<(&'static str, Value)> {
+    fields.push(("on_behalf_of", to(delegation)));
+    fields
+}
+
+#[test]
+fn a_delegation_lends_no_more_than_its_giver_has() {
+    let mut stage = opened();
+    open_programme(&mut stage, "Q", "CNY");
+    narrow(&mut stage, "finance/2", ("max_minor", Value::Uint(100)));
+    let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-12-31"))];
+    let wide =
+        vec![("officer", Value::bytes(&person("finance/2"))), ("role", text("finance")), ("scope", to("civil/Q"))];
+    let admins = ["finance/admin1", "finance/admin2"];
+    stage.apply_with(admins, "role_grant", "G-wide", wide.into_iter().chain(days).collect());
+    stage.expect(3003, "finance/2", "appropriate", "AP-1", appropriation(101));
+    stage.apply("finance/2", "delegation", "L-P", lent("finance/3", "finance", Some("civil/P")));
+    stage.expect(3003, "finance/3", "appropriate", "AP-2", on_behalf("finance/L-P", appropriation(101)));
+    stage.apply("finance/3", "appropriate", "AP-3", on_behalf("finance/L-P", appropriation(100)));
+    stage.apply("finance/2", "delegation", "L-Q", lent("finance/3", "finance", Some("civil/Q")));
+    stage.expect(3003, "finance/3", "appropriate", "AP-4", on_behalf("finance/L-Q", appropriation(1)));
+}
+
+#[test]
+fn who_borrows_a_role_is_still_kept_out_by_its_own() {
+    let mut stage = Stage::found();
+    let role = |officer: &str| {
+        let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-12-31"))];
+        let fields = vec![("officer", Value::bytes(&person(officer))), ("role", text("admin"))];
+        fields.into_iter().chain(days).collect::<Vec<_>>()
+    };
+    stage.apply("audit/admin1", "delegation", "L", lent("audit/1", "admin", None));
+    stage.expect(3702, "audit/1", "role_grant", "G", on_behalf("audit/L", role("audit/1")));
+    stage.apply("archive/admin1", "delegation", "L", lent("archive/1", "admin", None));
+    stage.expect(3012, "archive/1", "role_grant", "G", on_behalf("archive/L", role("archive/plain")));
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl Grant {
     pub fn lasting(role: Role, scope: Option<Ref>, max_minor: Option<u64>) -> Self {
         Self { role, scope, max_minor, valid_from: Day(0), valid_until: None, by: None, revoked_from: None }
     }
+
+    /// Whether it covers a whole scope, so that it may be lent within that.
+    pub fn reaches(&self, scope: Option<&Ref>) -> bool {
+        self.scope.is_none() || self.scope.as_ref() == scope
+    }
 }
 
 /// What a role_grant record granted, so that role_revoke can name it.

@@ -175,7 +175,7 @@ fn not_wider_and_not_passed_on(scene: &mut Scene<'_>) -> Verdict {
         grant.valid_from <= from
             && from <= until
             && grant.valid_until.is_none_or(|end| until <= end)
-            && (grant.scope.is_none() || grant.scope == scope)
+            && grant.reaches(scope.as_ref())
     });
     if within { Ok(()) } else { reject(3006, format!("{from} to {until} is wider than the role granted")) }
 }
