@@ -174,12 +174,17 @@ pub fn payment_return(payment: &str, minor: u64, bank_ref: &str) -> Vec<(&'stati
 
 /// Registers a person's account under the programme's scope, confirmed by the bank.
 pub fn register(stage: &mut Stage, person: u8) {
+    register_as(stage, "civil/1", person);
+}
+
+/// As `register`, by an officer of another owner.
+pub fn register_as(stage: &mut Stage, officer: &str, person: u8) {
     let fields = vec![
         ("recipient", person_value(person)),
         ("scope", text("scope")),
         ("account_commitment", Value::bytes(&account_of(person))),
     ];
-    stage.apply_with(["civil/1", "bank/1"], "payee_register", &format!("PR-{person}"), fields);
+    stage.apply_with([officer, "bank/1"], "payee_register", &format!("PR-{person}"), fields);
 }
 
 /// A list of four lines, of persons 1 to 4 with one unit of 1,000 each.
