@@ -70,11 +70,10 @@ pub(super) fn place(account: &Account) -> Place<'_> {
     match account.kind {
         AccountKind::Source => Place { agency: "", year: 0, ..place },
         AccountKind::Appropriation | AccountKind::Carried => Place { agency: "", ..place },
-        AccountKind::Allotment => Place { above: account.parent.as_ref(), ..place },
         AccountKind::Commitment => Place { agency: "", year: 0, above: account.award.as_ref(), ..place },
         AccountKind::Paid => Place { earmark: None, ..place },
         AccountKind::Lapsed => Place { agency: "", earmark: None, ..place },
-        AccountKind::Returned | AccountKind::Deposit => place,
+        AccountKind::Allotment | AccountKind::Returned | AccountKind::Deposit => place,
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Place<'a> {
     pub agency: &'a str,
     pub year: u64,
     pub earmark: Option<&'a str>,
-    /// The award of a COMMITMENT, the parent of an ALLOTMENT.
+    /// The award of a COMMITMENT.
     pub above: Option<&'a Ref>,
 }
 

@@ -154,10 +154,15 @@ fn can_allot(scene: &mut Scene<'_>) -> Verdict {
     rules::movable(scene, &posting).map(drop)
 }
 
-/// 3002: money comes down from the account that was named as the parent, and goes back there.
+/// 3002: money comes down from the account that was named as the parent, and goes back there. An ALLOTMENT that names
+/// none hangs from APPROPRIATION. So they form a tree, and no budget grows by money that goes round in it.
 fn is_child(parent: &Ref, above: &Account, (child, below): (&Ref, &Account)) -> Verdict {
-    let same = above.programme == below.programme;
-    if parent != child && below.parent.as_ref().is_none_or(|named| named == parent || !same) {
+    let hangs = match &below.parent {
+        Some(named) => named == parent,
+        None => above.kind == AccountKind::Appropriation,
+    };
+    // Two programmes are 3203's matter.
+    if hangs || above.programme != below.programme {
         return Ok(());
     }
     reject(3002, format!("{child} is not a child of {parent}"))

@@ -1,19 +1,20 @@
 //! Claims under a list: one payment per programme, period, recipient and asset (3209), and none beside a programme that
-//! excludes it (3212). A claim is free again when its payment failed, or came back whole and was not made again.
+//! excludes it (3212). A claim is free again when its payment failed, or came back whole and was not made again. A
+//! payment and its reissues are one holder: a reissue claims for the payment that its chain began with.
 
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
 use super::entitlement::Entitlement;
-use super::movement::MovementState;
+use super::movement::{MovementState, Payment};
 use super::nullifier;
 use super::programme::Programme;
 use crate::records::object::{Object, Person, Ref};
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::state::{StateFault, key};
 
-/// The value of a nullifier: the entry and the record that claim.
+/// The value of a nullifier: the entry that claimed last, and the payment that holds the claim.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Nullifier {
@@ -21,26 +22,32 @@ pub struct Nullifier {
     pub index: u64,
     #[n(1)]
     pub record: Ref,
+    /// In the claim of anything at all in a programme: other payments that stood when this one claimed.
+    #[n(2)]
+    pub others: Option<Vec<Ref>>,
 }
 
-/// Who claims what.
-struct Claim {
+impl Nullifier {
+    fn holders(self) -> impl Iterator<Item = Ref> {
+        std::iter::once(self.record).chain(self.others.unwrap_or_default())
+    }
+}
+
+/// Who claims what, and the payment that then holds it.
+pub struct Claim {
     period: String,
     person: Person,
     asset: Option<String>,
-}
-
-/// The claim of a payment under a list; grants are limited by their value instead.
-fn claim(scene: &Scene<'_>, entitlement: &Entitlement) -> Option<Claim> {
-    let Entitlement::List(list) = entitlement else { return None };
-    Some(Claim {
-        period: list.period.clone(),
-        person: scene.record.find("recipient")?,
-        asset: scene.record.find("asset"),
-    })
+    holder: Ref,
 }
 
 impl Claim {
+    /// The claim of a payment under a list; grants are limited by their value instead.
+    pub fn of(entitlement: &Entitlement, payment: &Payment, holder: Ref) -> Option<Self> {
+        let Entitlement::List(list) = entitlement else { return None };
+        Some(Self { period: list.period.clone(), person: payment.recipient?, asset: payment.asset.clone(), holder })
+    }
+
     /// The key under which this person claims this asset, or no asset, in a programme.
     fn key(&self, scope: &str, programme: &Ref) -> key::Key {
         let rule = format!("claim/{programme}");
@@ -55,13 +62,8 @@ impl Claim {
 }
 
 /// 3209.
-pub fn is_first(
-    scene: &mut Scene<'_>,
-    (programme, details): &(Ref, Arc<Programme>),
-    entitlement: &Entitlement,
-) -> Verdict {
-    let Some(claim) = claim(scene, entitlement) else { return Ok(()) };
-    match standing(scene, claim.key(&details.scope, programme))? {
+pub fn is_first(scene: &mut Scene<'_>, (programme, details): &(Ref, Arc<Programme>), claim: &Claim) -> Verdict {
+    match standing(scene, &claim.key(&details.scope, programme), claim)?.pop() {
         Some(holder) => {
             let (period, person) = (&claim.period, hex::encode(claim.person.0));
             reject(3209, format!("{programme}, period {period}, recipient {person} is claimed by {holder}"))
@@ -71,44 +73,46 @@ pub fn is_first(
 }
 
 /// 3212.
-pub fn is_exclusive(scene: &mut Scene<'_>, programme: &Programme, entitlement: &Entitlement) -> Verdict {
-    let Some(claim) = claim(scene, entitlement) else { return Ok(()) };
+pub fn is_exclusive(scene: &mut Scene<'_>, programme: &Programme, claim: &Claim) -> Verdict {
     for other in &programme.exclusive_with {
-        if let Some(holder) = standing(scene, claim.any_key(&programme.scope, other))? {
+        if let Some(holder) = standing(scene, &claim.any_key(&programme.scope, other), claim)?.pop() {
             return reject(3212, format!("the recipient is paid by exclusive programme {other}: {holder}"));
         }
     }
     Ok(())
 }
 
-/// The scene's record claims.
-pub fn take(scene: &mut Scene<'_>, (programme, details): &(Ref, Arc<Programme>), entitlement: &Entitlement) -> Verdict {
-    let Some(claim) = claim(scene, entitlement) else { return Ok(()) };
-    let scope = &details.scope;
-    let own = Nullifier { index: scene.index, record: scene.record.reference.clone() };
-    scene.draft.put(claim.key(scope, programme), &own)?;
-    // Another asset's claim that still stands keeps the programme closed for the excluded ones.
-    if standing(scene, claim.any_key(scope, programme))?.is_none() {
-        scene.draft.put(claim.any_key(scope, programme), &own)?;
-    }
-    Ok(())
+/// The claim is held from now on. Claims of other assets that still stand keep the programme closed for excluded ones.
+pub fn take(scene: &mut Scene<'_>, (programme, details): &(Ref, Arc<Programme>), claim: &Claim) -> Verdict {
+    let (one, any) = (claim.key(&details.scope, programme), claim.any_key(&details.scope, programme));
+    let others = standing(scene, &any, claim)?;
+    let held = |others| Nullifier { index: scene.index, record: claim.holder.clone(), others };
+    let (alone, beside) = (held(None), held((!others.is_empty()).then_some(others)));
+    scene.draft.put(one, &alone)?;
+    Ok(scene.draft.put(any, &beside)?)
 }
 
-/// The record that holds a claim, unless it is the scene's own or its claim is free again.
-fn standing(scene: &mut Scene<'_>, key: key::Key) -> Verdict<Option<Ref>> {
-    let Some(holder) = scene.draft.get::<Nullifier>(&key)?.map(|nullifier| nullifier.record) else { return Ok(None) };
-    if holder == scene.record.reference {
-        return Ok(None);
+/// The payments that hold what is claimed under a key, but this claim's own and those whose claim is free again.
+fn standing(scene: &mut Scene<'_>, key: &key::Key, claim: &Claim) -> Verdict<Vec<Ref>> {
+    let mut found = Vec::new();
+    let Some(nullifier) = scene.draft.get::<Nullifier>(key)? else { return Ok(found) };
+    for holder in nullifier.holders() {
+        if holder != claim.holder && stands(scene, &holder)? {
+            found.push(holder);
+        }
     }
-    let Some(Object::Movement(movement)) = scene.object(&holder)? else {
+    Ok(found)
+}
+
+fn stands(scene: &mut Scene<'_>, holder: &Ref) -> Verdict<bool> {
+    let Some(Object::Movement(movement)) = scene.object(holder)? else {
         return Err(StateFault::Invariant("a claim is held by a record that is no payment").into());
     };
-    let free = match movement.state {
-        MovementState::Failed | MovementState::Ended => true,
-        MovementState::Proposed | MovementState::Released => false,
+    Ok(match movement.state {
+        MovementState::Failed | MovementState::Ended => false,
+        MovementState::Proposed | MovementState::Released => true,
         MovementState::Posted => {
-            movement.payment.as_ref().is_some_and(|payment| payment.is_wholly_returned(movement.amount()))
+            !movement.payment.as_ref().is_some_and(|payment| payment.is_wholly_returned(movement.amount()))
         }
-    };
-    Ok((!free).then_some(holder))
+    })
 }

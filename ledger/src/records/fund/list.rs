@@ -60,6 +60,9 @@ pub struct List {
     /// Who published it, and so may not confirm it.
     #[n(11)]
     pub publishers: Vec<Person>,
+    /// The entry that last settled all objections: those before it are closed, whatever they say themselves.
+    #[n(12)]
+    pub settled: Option<u64>,
 }
 
 impl List {
@@ -74,6 +77,7 @@ impl List {
 pub struct Objection {
     #[n(0)]
     pub list: Ref,
+    /// Until it is resolved by name; one that was resolved with all others is older than its list's `settled`.
     #[n(1)]
     pub open: bool,
 }
@@ -94,6 +98,7 @@ pub const TYPES: &[RecordType] = &[
             Field::need("days", FieldKind::Count),
         ],
         submitters: &[Role::Window, Role::ProgrammeOwner, Role::Charity],
+        entitled: by_owner_or_window,
         check: can_publish,
         take_effect: publish,
         ..RecordType::BASE
@@ -165,6 +170,15 @@ fn named(scene: &mut Scene<'_>) -> Verdict<(Ref, List)> {
 
 // ---- list_publish ----
 
+/// 3003: a window (a township's) for any owner, else the owner itself.
+fn by_owner_or_window(scene: &mut Scene<'_>) -> Verdict {
+    let (reference, programme) = book::subject(scene)?;
+    if scene.signer.covers(Role::Window, scene.today(), 0, &[&reference]) {
+        return Ok(());
+    }
+    rules::acts_as(scene, &programme, Part::Owner)
+}
+
 /// 3216 and 3217.
 fn can_publish(scene: &mut Scene<'_>) -> Verdict {
     let (reference, programme) = book::subject(scene)?;
@@ -203,6 +217,7 @@ fn publish(scene: &mut Scene<'_>) -> Verdict {
         struck: 0,
         usage: Usage::default(),
         publishers: scene.signer.persons(),
+        settled: None,
     };
     scene.touch(Subject::Record(programme));
     scene.create(Object::List(list));
@@ -257,25 +272,33 @@ fn objection_is_of_list(scene: &mut Scene<'_>) -> Verdict {
 /// 3011.
 fn is_objected(scene: &mut Scene<'_>) -> Verdict {
     let (reference, list) = named(scene)?;
-    let closed = objection(scene)?.is_some_and(|(_, objection)| !objection.open);
-    if list.state == ListState::Objected && !closed {
+    let open = match objection(scene)? {
+        Some((named, objection)) => objection.open && !was_settled(scene, &list, &named)?,
+        None => true,
+    };
+    if list.state == ListState::Objected && open {
         return Ok(());
     }
     reject(3011, format!("no such objection to {reference} is open"))
 }
 
+fn was_settled(scene: &mut Scene<'_>, list: &List, objection: &Ref) -> Verdict<bool> {
+    let raised = scene.leaf(objection)?.map(|leaf| leaf.index);
+    Ok(list.settled.zip(raised).is_some_and(|(settled, raised)| raised < settled))
+}
+
 /// Resolves the objection that is named, else all that are open.
 fn resolve(scene: &mut Scene<'_>) -> Verdict {
     let (reference, list) = named(scene)?;
-    let open_objections = match objection(scene)? {
+    let (open_objections, settled) = match objection(scene)? {
         Some((named, objection)) => {
             scene.put(&named, Object::Objection(Objection { open: false, ..objection }))?;
-            list.open_objections.saturating_sub(1)
+            (list.open_objections.saturating_sub(1), list.settled)
         }
-        None => 0,
+        None => (0, Some(scene.index)),
     };
     let state = if open_objections == 0 { ListState::Published } else { ListState::Objected };
-    Ok(scene.put(&reference, Object::List(List { state, open_objections, ..list }))?)
+    Ok(scene.put(&reference, Object::List(List { state, open_objections, settled, ..list }))?)
 }
 
 // ---- list_confirm ----

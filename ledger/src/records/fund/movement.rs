@@ -106,6 +106,15 @@ pub struct Payment {
     /// The RETURNED account that holds what came back last.
     #[n(8)]
     pub held_in: Option<Ref>,
+    /// Under a list: the line that it pays.
+    #[n(9)]
+    pub line: Option<u64>,
+    /// Under a list: what the line is for, where a person has several.
+    #[n(10)]
+    pub asset: Option<String>,
+    /// The payment that a chain of reissues began with; its claim is theirs.
+    #[n(11)]
+    pub first: Option<Ref>,
 }
 
 impl Payment {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::account::AccountKind;
 use super::award_grant::AwardGrant;
 use super::book::{self, Place};
-use super::claim;
+use super::claim::{self, Claim};
 use super::entitlement::{self, Entitlement};
 use super::list::{self, List, ListState};
 use super::list_proof::ListProof;
@@ -73,6 +73,32 @@ struct Request {
     party: Option<String>,
     payee_account: Hash,
     earmark: Option<String>,
+    line: Option<ListProof>,
+    asset: Option<String>,
+}
+
+impl Request {
+    fn claim(&self, scene: &Scene<'_>) -> Option<Claim> {
+        Claim::of(&self.entitlement, &self.details(), scene.record.reference.clone())
+    }
+
+    /// The payment that is asked for.
+    fn details(&self) -> Payment {
+        Payment {
+            recipient: self.recipient,
+            party: self.party.clone(),
+            payee_account: self.payee_account,
+            earmark: self.earmark.clone(),
+            original: None,
+            returned: 0,
+            recovered: 0,
+            reissued: 0,
+            held_in: None,
+            line: self.line.as_ref().map(|line| line.leaf_index),
+            asset: self.asset.clone(),
+            first: None,
+        }
+    }
 }
 
 fn by_owner(scene: &mut Scene<'_>) -> Verdict {
@@ -122,6 +148,8 @@ fn request(scene: &mut Scene<'_>) -> Verdict<Request> {
         party: scene.record.find("party"),
         payee_account: scene.record.need("payee_account")?,
         earmark: from.earmark.clone(),
+        line: scene.record.find::<Value>("list_proof").as_ref().and_then(ListProof::from_value),
+        asset: scene.record.find("asset"),
     })
 }
 
@@ -132,10 +160,15 @@ fn can_pay(scene: &mut Scene<'_>) -> Verdict {
     rules::covered(scene, &legs)?;
     rules::one_programme(&legs)?;
     if scene.mode == Mode::Live {
-        claim::is_first(scene, &request.programme, &request.entitlement)?;
+        let claim = request.claim(scene);
+        if let Some(claim) = &claim {
+            claim::is_first(scene, &request.programme, claim)?;
+        }
         is_entitled(scene, &request)?;
         account_is_registered(scene, &request.programme.1, (request.recipient, request.party.as_deref()))?;
-        claim::is_exclusive(scene, &request.programme.1, &request.entitlement)?;
+        if let Some(claim) = &claim {
+            claim::is_exclusive(scene, &request.programme.1, claim)?;
+        }
     }
     rules::earmarked(&legs)?;
     rules::open(scene, &legs)?;
@@ -172,8 +205,12 @@ fn grant_names(scene: &Scene<'_>, request: &Request, grant: &AwardGrant) -> Verd
     if request.recipient != grant.recipient || request.party != grant.party {
         return reject(3210, format!("grant {} is another's", request.award));
     }
+    is_in_force(scene, &request.award, grant)
+}
+
+fn is_in_force(scene: &Scene<'_>, award: &Ref, grant: &AwardGrant) -> Verdict {
     if scene.today() > grant.until {
-        return reject(3210, format!("grant {} ended on {}", request.award, grant.until));
+        return reject(3210, format!("grant {award} ended on {}", grant.until));
     }
     Ok(())
 }
@@ -182,24 +219,32 @@ fn list_names(scene: &Scene<'_>, request: &Request, list: &List) -> Verdict {
     if list.state != ListState::Confirmed {
         return reject(3210, format!("list {} is not confirmed", request.award));
     }
-    let Some(proof) = line(scene) else {
+    let Some(proof) = &request.line else {
         return reject(3210, format!("no line of list {} is proven", request.award));
     };
     if request.recipient != Some(Person(proof.recipient)) || request.payee_account != proof.payee_account {
         return reject(3210, format!("line {} of {} is another's", proof.leaf_index, request.award));
     }
-    let asset = scene.record.find::<String>("asset");
-    if let Err(fault) = proof.verify(asset.as_deref(), list.count, &list.root) {
+    if let Err(fault) = proof.verify(request.asset.as_deref(), list.count, &list.root) {
         return reject(3210, format!("line {} is not of {}: {fault}", proof.leaf_index, request.award));
     }
-    if list::is_struck(scene, &request.award, proof.leaf_index)? {
-        return reject(3210, format!("line {} of {} is struck", proof.leaf_index, request.award));
+    is_on(scene, &request.award, proof.leaf_index)
+}
+
+fn is_on(scene: &Scene<'_>, list: &Ref, line: u64) -> Verdict {
+    if list::is_struck(scene, list, line)? {
+        return reject(3210, format!("line {line} of {list} is struck"));
     }
     Ok(())
 }
 
-fn line(scene: &Scene<'_>) -> Option<ListProof> {
-    scene.record.find::<Value>("list_proof").as_ref().and_then(ListProof::from_value)
+/// 3210 for what was paid once: the grant is in force still, the line is not struck.
+pub fn is_still_entitled(scene: &Scene<'_>, (award, entitlement): (&Ref, &Entitlement), details: &Payment) -> Verdict {
+    match (entitlement, details.line) {
+        (Entitlement::Grant(grant), _) => is_in_force(scene, award, grant),
+        (Entitlement::List(_), Some(line)) => is_on(scene, award, line),
+        (Entitlement::List(_), None) => Ok(()),
+    }
 }
 
 /// 3211: the account to be paid is the one that was registered for the payee.
@@ -233,7 +278,7 @@ pub fn account_is_registered(
 /// 3217: the line's amount is its units at the list's standard, and the list's total holds it.
 fn within_list(scene: &mut Scene<'_>, request: &Request) -> Verdict {
     let (Entitlement::List(list), Mode::Live) = (&request.entitlement, scene.mode) else { return Ok(()) };
-    let Some(proof) = line(scene) else { return Ok(()) };
+    let Some(proof) = &request.line else { return Ok(()) };
     let amount = request.posting.amount;
     let due = proof.units.checked_mul(list.standard_minor);
     if due != Some(amount) || proof.amount != amount {
@@ -242,29 +287,25 @@ fn within_list(scene: &mut Scene<'_>, request: &Request) -> Verdict {
         let (stated, asked) = (shown(proof.amount), shown(amount));
         return reject(3217, format!("{units} units of {standard} are due, the line says {stated}, asked {asked}"));
     }
+    within_total(scene, (&request.award, &request.entitlement), amount)
+}
+
+/// 3217: the total of a list holds all that is claimed under it.
+pub fn within_total(scene: &mut Scene<'_>, (award, entitlement): (&Ref, &Entitlement), amount: u64) -> Verdict {
+    let Entitlement::List(list) = entitlement else { return Ok(()) };
     let before = list.usage.claimed.saturating_sub(rules::own_amount(scene)?);
-    if before.saturating_add(amount) > list.total {
-        let shown = |minor| money_text(minor, &request.programme.1.currency);
-        let (total, before, asked) = (shown(list.total), shown(before), shown(amount));
-        return reject(3217, format!("list {}: total {total}, claimed {before}, asked {asked}", request.award));
+    if before.saturating_add(amount) <= list.total {
+        return Ok(());
     }
-    Ok(())
+    let [total, before, amount] = [list.total, before, amount].map(|minor| money(scene, &list.programme, minor));
+    let (total, before, amount) = (total?, before?, amount?);
+    reject(3217, format!("list {award}: total {total}, claimed {before}, asked {amount}"))
 }
 
 // ---- effects ----
 
 fn movement_of(scene: &Scene<'_>, request: Request) -> Movement {
-    let payment = Payment {
-        recipient: request.recipient,
-        party: request.party,
-        payee_account: request.payee_account,
-        earmark: request.earmark,
-        original: None,
-        returned: 0,
-        recovered: 0,
-        reissued: 0,
-        held_in: None,
-    };
+    let payment = request.details();
     let movement = Movement::new(MovementKind::Payment, request.programme.0, vec![request.posting]);
     let at_bank = scene.mode == Mode::Live;
     Movement { payment: Some(payment), entitlement: Some(request.award), ..movement.at_bank(at_bank) }
@@ -283,8 +324,10 @@ fn pattern_of(request: &Request) -> Pattern {
 /// Claims the payee's right, remembers what 3911 compares, and says which movement the request makes.
 fn plan(scene: &mut Scene<'_>) -> Verdict<Movement> {
     let request = request(scene)?;
-    if scene.mode == Mode::Live {
-        claim::take(scene, &request.programme, &request.entitlement)?;
+    if scene.mode == Mode::Live
+        && let Some(claim) = request.claim(scene)
+    {
+        claim::take(scene, &request.programme, &claim)?;
     }
     pattern::remember(scene, &pattern_of(&request))?;
     Ok(movement_of(scene, request))

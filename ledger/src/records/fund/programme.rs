@@ -13,6 +13,7 @@ use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::records::schema::{Area, Field, FieldKind, RecordType};
 use crate::records::waiting::Need;
+use crate::state::key;
 
 /// Most years of one programme.
 pub const MAX_YEARS: usize = 32;
@@ -134,6 +135,11 @@ fn opened_by_its_owner(scene: &mut Scene<'_>) -> Verdict {
     if owner == finance || finance == bank || owner == bank {
         return reject(3004, format!("owner {owner}, finance {finance} and bank {bank} must be three agencies"));
     }
+    // A charity's payments are released by the supervisor: neither who asks for them nor who carries them out.
+    let supervisor: String = scene.record.need("supervisor")?;
+    if supervisor == owner || supervisor == bank {
+        return reject(3004, format!("supervisor {supervisor} must be neither owner {owner} nor bank {bank}"));
+    }
     Ok(())
 }
 
@@ -197,9 +203,30 @@ fn open(scene: &mut Scene<'_>) -> Verdict {
         sources: Vec::new(),
         held: Sums::default(),
     };
+    if scene.mode == Mode::Live {
+        enter_scope(scene, &programme.scope)?;
+    }
     scene.create(Object::Programme(Arc::new(programme)));
     scene.enter_registry("programmes".to_owned());
     Ok(())
+}
+
+/// The owner of the scene's programme is known from now on as one who has payees under this scope.
+fn enter_scope(scene: &mut Scene<'_>, scope: &str) -> Verdict {
+    let own = scene.record.reference.clone();
+    let key = key::code("scope", scope);
+    let mut owned: Vec<Ref> = scene.draft.get(&key)?.unwrap_or_default();
+    if owned.iter().all(|other| other.agency != own.agency) {
+        owned.push(own);
+        scene.draft.put(key, &owned)?;
+    }
+    Ok(())
+}
+
+/// Whether an agency owns a live programme whose recipients are known under this scope.
+pub fn owns_scope(scene: &Scene<'_>, agency: &str, scope: &str) -> Verdict<bool> {
+    let owned: Option<Vec<Ref>> = scene.draft.get(&key::code("scope", scope))?;
+    Ok(owned.is_some_and(|owned| owned.iter().any(|programme| programme.agency == agency)))
 }
 
 // ---- programme_close ----

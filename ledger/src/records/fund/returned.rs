@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::account::AccountKind;
 use super::book::{self, Place};
+use super::claim::{self, Claim};
+use super::entitlement;
 use super::movement::{self, Movement, MovementKind, MovementState, Payment, Posting};
 use super::payment;
+use super::programme::Programme;
 use super::rules::{self, Part};
 use super::shown::money;
 use crate::records::object::{Kind, Mode, Ref};
@@ -67,6 +70,12 @@ struct Again {
     posting: Posting,
 }
 
+impl Again {
+    fn first(&self) -> Ref {
+        self.details.first.as_ref().unwrap_or(&self.original).clone()
+    }
+}
+
 fn reissued_by_owner(scene: &mut Scene<'_>) -> Verdict {
     let (_, programme) = rules::programme_of_movement(scene, "payment")?;
     rules::acts_as(scene, &programme, Part::Owner)
@@ -98,20 +107,52 @@ fn again(scene: &mut Scene<'_>) -> Verdict<Again> {
 
 fn can_reissue(scene: &mut Scene<'_>) -> Verdict {
     let again = again(scene)?;
+    let amount = again.posting.amount;
     if let Some(award) = &again.earlier.entitlement {
-        payment::within_value(scene, award, again.posting.amount)?;
+        payment::within_value(scene, award, amount)?;
     }
     let legs = rules::legs(scene, &again.posting)?;
     rules::covered(scene, &legs)?;
     rules::one_programme(&legs)?;
     if scene.mode == Mode::Live {
-        let programme = book::programme(scene, &again.earlier.programme)?;
-        let payee = (again.details.recipient, again.details.party.as_deref());
-        payment::account_is_registered(scene, &programme, payee)?;
+        is_due_again(scene, &again)?;
     }
     rules::earmarked(&legs)?;
     rules::open(scene, &legs)?;
+    if let (Some(award), Mode::Live) = (&again.earlier.entitlement, scene.mode) {
+        let entitlement = entitlement::load(scene, award)?;
+        payment::within_total(scene, (award, &entitlement), amount)?;
+    }
     within_returns(scene, &again)
+}
+
+/// 3209 to 3212, as for every payment: the claim is not another's by now, and who was entitled is so still.
+fn is_due_again(scene: &mut Scene<'_>, again: &Again) -> Verdict {
+    let programme = programme_of(scene, again)?;
+    let claim = claim_of(scene, again)?;
+    if let Some(claim) = &claim {
+        claim::is_first(scene, &programme, claim)?;
+    }
+    if let Some(award) = &again.earlier.entitlement {
+        let entitlement = entitlement::load(scene, award)?;
+        payment::is_still_entitled(scene, (award, &entitlement), &again.details)?;
+    }
+    let payee = (again.details.recipient, again.details.party.as_deref());
+    payment::account_is_registered(scene, &programme.1, payee)?;
+    claim.map_or(Ok(()), |claim| claim::is_exclusive(scene, &programme.1, &claim))
+}
+
+fn programme_of(scene: &mut Scene<'_>, again: &Again) -> Verdict<(Ref, Arc<Programme>)> {
+    let reference = again.earlier.programme.clone();
+    let programme = book::programme(scene, &reference)?;
+    Ok((reference, programme))
+}
+
+/// The claim of the payment that the chain of reissues began with.
+fn claim_of(scene: &mut Scene<'_>, again: &Again) -> Verdict<Option<Claim>> {
+    let Some(award) = &again.earlier.entitlement else { return Ok(None) };
+    let entitlement = entitlement::load(scene, award)?;
+    Ok(Claim::of(&entitlement, &again.details, again.first()))
 }
 
 /// 3223: what is paid again stays within what the bank returned, recoveries apart.
@@ -130,7 +171,14 @@ fn within_returns(scene: &mut Scene<'_>, again: &Again) -> Verdict {
 
 fn plan_reissue(scene: &mut Scene<'_>) -> Verdict<Movement> {
     let again = again(scene)?;
+    if scene.mode == Mode::Live
+        && let Some(claim) = claim_of(scene, &again)?
+    {
+        let programme = programme_of(scene, &again)?;
+        claim::take(scene, &programme, &claim)?;
+    }
     let payment = Payment {
+        first: Some(again.first()),
         payee_account: scene.record.need("payee_account")?,
         original: Some(again.original),
         returned: 0,

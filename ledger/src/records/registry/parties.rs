@@ -2,6 +2,7 @@
 //! by the fund mechanism.
 
 use super::object::{Party, Recipient};
+use crate::records::fund::programme::owns_scope;
 use crate::records::object::{Object, Person, Subject};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
@@ -33,9 +34,9 @@ pub(super) const PAYEE_REGISTER: RecordType = RecordType {
         Field::need("scope", FieldKind::Code),
         Field::need("account_commitment", FieldKind::Hash),
     ],
-    submitters: &[Role::ProgrammeOwner, Role::Window],
+    submitters: &[Role::ProgrammeOwner, Role::Charity, Role::Window],
     approvers: agent_bank,
-    entitled: registered_by_the_same_agency,
+    entitled: by_an_owner,
     check: scope_is_a_key_part,
     take_effect: register_payee,
     ..RecordType::BASE
@@ -60,9 +61,14 @@ fn place(scene: &Scene<'_>) -> Verdict<(String, Person)> {
     Ok((scene.record.need("scope")?, scene.record.need("recipient")?))
 }
 
-/// 3003: an account once registered is replaced only by the agency that registered it, with the bank again.
-fn registered_by_the_same_agency(scene: &mut Scene<'_>) -> Verdict {
+/// 3003: by an agency that owns a programme of this scope. An account once registered is replaced only by the agency that
+/// registered it, with the bank again.
+fn by_an_owner(scene: &mut Scene<'_>) -> Verdict {
     let (scope, person) = place(scene)?;
+    let agency = scene.record.reference.agency.clone();
+    if !owns_scope(scene, &agency, &scope)? {
+        return reject(3003, format!("{agency} owns no programme of scope {scope}"));
+    }
     match scene.draft.get::<Recipient>(&key::recipient(&scope, &person.0))? {
         Some(earlier) if earlier.registered_by.agency != scene.record.reference.agency => {
             reject(3003, format!("registered by {}", earlier.registered_by.agency))

@@ -3,6 +3,7 @@
 use crate::certificate::{KeyRole, possess_bytes};
 use crate::codec::Value;
 use crate::crypto::SigningKey;
+use crate::records::fund::tests::{programme_fields, with};
 use crate::records::registry::{Grant, Officer, OfficerKey, Recipient};
 use crate::records::testing::{Stage, hash, person, signing_key, text, to};
 use crate::state::key;
@@ -92,7 +93,7 @@ fn a_second_key_of_the_same_person_is_not_a_second_person() {
 
 #[test]
 fn only_the_named_agency_and_role_approve() {
-    let mut stage = Stage::found();
+    let mut stage = with_scope(&["civil"]);
     stage.apply("civil/1", "payee_register", "R-1", payee());
     let fields = stage.digest_of("civil/R-1");
     stage.expect(3004, "civil/1", "approve", "A-1", fields.clone());
@@ -111,9 +112,31 @@ fn payee() -> Vec<(&'static str, Value)> {
 
 #[test]
 fn a_payee_is_replaced_only_by_the_agency_that_registered_it() {
-    let mut stage = Stage::found();
+    let mut stage = with_scope(&["civil", "town"]);
     stage.apply_with(["civil/1", "bank/1"], "payee_register", "R-1", payee());
     stage.expect(3003, "town/1", "payee_register", "R-2", payee());
+}
+
+#[test]
+fn mz_3003_a_payee_is_registered_by_an_owner_of_the_scope() {
+    let mut stage = with_scope(&["redcross"]);
+    stage.expect(3003, "civil/1", "payee_register", "R-1", payee());
+    stage.expect(3003, "civil/window", "payee_register", "R-2", payee());
+    let elsewhere = with(payee(), "scope", text("POV-2027"));
+    stage.expect(3003, "redcross/1", "payee_register", "R-3", elsewhere);
+    stage.apply_with(["redcross/1", "bank/1"], "payee_register", "R-4", payee());
+    let mut stage = with_scope(&["redcross", "civil"]);
+    stage.apply_with(["civil/window", "bank/1"], "payee_register", "R-5", payee());
+}
+
+/// Programmes of these owners, under the scope of `payee`.
+fn with_scope(owners: &[&str]) -> Stage {
+    let mut stage = Stage::found();
+    for owner in owners {
+        let fields = with(with(programme_fields("CNY"), "owner", text(owner)), "scope", text("POV-2026"));
+        stage.apply_with([&format!("{owner}/1"), "finance/1"], "programme_open", "P", fields);
+    }
+    stage
 }
 
 #[test]

@@ -119,6 +119,9 @@ fn payment(payment: &Payment, currency: Option<&str>) -> Json {
         "recovered": money(payment.recovered, currency),
         "reissued": money(payment.reissued, currency),
         "held_in": payment.held_in.as_ref().map(reference),
+        "line": payment.line,
+        "asset": payment.asset,
+        "first": payment.first.as_ref().map(reference),
     })
 }
 

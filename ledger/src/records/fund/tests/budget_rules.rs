@@ -213,3 +213,31 @@ fn reasons_show_money_as_people_write_it() {
     let detail = told(&mut stage, "civil/1", "payment_request", "PAY", payment("G", 1, 123_456));
     assert_eq!(detail, "civil/G: value 50.00 CNY, paid and reserved 0.00 CNY, asked 1,234.56 CNY");
 }
+
+#[test]
+fn mz_3002_an_allotment_is_fed_by_its_parent_alone() {
+    let mut stage = funded();
+    let parent = |name: &str| vec![("parent", to(name)), ("agency", text("town"))];
+    open_account_as(&mut stage, "ALL-T", "P", "ALLOTMENT", parent("finance/P-ALL"));
+    open_account_as(&mut stage, "ALL-R", "P", "ALLOTMENT", vec![("agency", text("redcross"))]);
+    let move_to = |from: &str, to_account: &str| vec![("amount", uint(1)), ("from", to(from)), ("to", to(to_account))];
+    stage.apply_with(FINANCE, "allot", "A-1", move_to("finance/P-ALL", "finance/ALL-T"));
+    // Without a parent named, an ALLOTMENT hangs from APPROPRIATION.
+    for (number, from) in [(2, "finance/P-ALL"), (3, "finance/ALL-T")] {
+        stage.expect(3002, "finance/1", "allot", &format!("A-{number}"), move_to(from, "finance/ALL-R"));
+    }
+    stage.expect(3002, "finance/1", "allot", "A-4", move_to("finance/ALL-T", "finance/P-ALL"));
+    stage.expect(3002, "finance/1", "allot", "A-5", move_to("finance/P-APP", "finance/ALL-T"));
+    stage.expect(3002, "finance/1", "recall", "R-1", move_to("finance/ALL-T", "finance/P-APP"));
+    stage.expect(3002, "finance/1", "recall", "R-2", move_to("finance/P-ALL", "finance/ALL-R"));
+    stage.apply_with(FINANCE, "allot", "A-6", move_to("finance/P-APP", "finance/ALL-R"));
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3001_one_allotment_of_an_agency_whatever_its_parent() {
+    let mut stage = funded();
+    let hung = with(account_fields("P", "ALLOTMENT"), "parent", to("finance/P-ALL"));
+    stage.expect(3001, "finance/1", "account_open", "A-2", hung);
+    stage.expect(3001, "finance/1", "account_open", "A-3", account_fields("P", "ALLOTMENT"));
+}

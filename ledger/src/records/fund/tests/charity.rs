@@ -20,7 +20,7 @@ fn opened_by_charity() -> Stage {
         fields.extend(earmark.map(|earmark| ("earmark", text(earmark))));
         stage.apply_with(FINANCE, "account_open", &format!("D-{}", &kind[..3]), fields);
     }
-    register(&mut stage, 1);
+    register_as(&mut stage, "redcross/1", 1);
     stage
 }
 
@@ -87,4 +87,15 @@ fn mz_3004_a_second_officer_of_the_charity_approves_its_income() {
     stage.expect(3002, "bank/1", "income_confirm", "IC", confirmation("redcross/IN", "B-1"));
     assert_eq!(stage.approve("redcross/2", "redcross/IN").outcome, 0);
     assert_folds(&stage, "redcross/D");
+}
+
+#[test]
+fn mz_3004_a_supervisor_is_neither_owner_nor_bank() {
+    let mut stage = Stage::found();
+    let opening = |supervisor| with(programme_fields("CNY"), "supervisor", text(supervisor));
+    stage.expect(3004, "civil/1", "programme_open", "P-1", opening("civil"));
+    stage.expect(3004, "civil/1", "programme_open", "P-2", opening("bank"));
+    let charity = with(opening("redcross"), "owner", text("redcross"));
+    stage.expect(3004, "redcross/1", "programme_open", "P-3", charity);
+    stage.apply_with(OWNER, "programme_open", "P-4", opening("finance"));
 }

@@ -216,3 +216,30 @@ fn a_failed_approval_ends_the_payment_and_a_strangers_attempt_does_not() {
     assert_eq!(stage.approve("finance/1", "civil/LP-1").outcome, 0);
     assert_balanced(&stage, "live");
 }
+
+#[test]
+fn mz_3003_a_list_is_published_by_its_owner_or_a_window() {
+    let mut stage = funded();
+    let lines = Lines::of(&[1]);
+    stage.expect(3003, "redcross/1", "list_publish", "L-1", lines.publish_fields("2026H1"));
+    stage.apply("civil/1", "list_publish", "L-2", lines.publish_fields("2026H1"));
+    stage.apply("civil/window", "list_publish", "L-3", lines.publish_fields("2026H2"));
+    stage.apply("town/1", "list_publish", "L-4", lines.publish_fields("2027H1"));
+}
+
+#[test]
+fn mz_3011_an_objection_that_all_settled_closes_no_later_one() {
+    let mut stage = funded();
+    let object = || vec![("list", to("town/L")), ("reason", hash(1))];
+    let resolve = || vec![("list", to("town/L")), ("upheld", Value::Bool(false))];
+    let resolve_one = |objection| with(resolve(), "objection", to(objection));
+    stage.apply("town/1", "list_publish", "L", Lines::of(&[1]).publish_fields("2026H1"));
+    stage.apply("audit/admin1", "list_objection", "OB-1", object());
+    stage.apply("super/1", "list_resolve", "LR-1", resolve());
+    stage.apply("audit/admin1", "list_objection", "OB-2", object());
+    stage.expect(3011, "super/1", "list_resolve", "LR-2", resolve_one("audit/OB-1"));
+    stage.pass_days(7);
+    stage.expect(3218, "civil/1", "list_confirm", "LC-1", vec![("list", to("town/L"))]);
+    stage.apply("super/1", "list_resolve", "LR-3", resolve_one("audit/OB-2"));
+    stage.apply("civil/1", "list_confirm", "LC-2", vec![("list", to("town/L"))]);
+}

@@ -2,6 +2,7 @@
 
 mod budget_rules;
 mod charity;
+mod claims;
 mod cost;
 mod history;
 mod life;
@@ -173,38 +174,62 @@ pub fn payment_return(payment: &str, minor: u64, bank_ref: &str) -> Vec<(&'stati
 
 /// Registers a person's account under the programme's scope, confirmed by the bank.
 pub fn register(stage: &mut Stage, person: u8) {
+    register_as(stage, "civil/1", person);
+}
+
+/// As `register`, by an officer of another owner.
+pub fn register_as(stage: &mut Stage, officer: &str, person: u8) {
     let fields = vec![
         ("recipient", person_value(person)),
         ("scope", text("scope")),
         ("account_commitment", Value::bytes(&account_of(person))),
     ];
-    stage.apply_with(["civil/1", "bank/1"], "payee_register", &format!("PR-{person}"), fields);
+    stage.apply_with([officer, "bank/1"], "payee_register", &format!("PR-{person}"), fields);
 }
 
 /// A list of four lines, of persons 1 to 4 with one unit of 1,000 each.
-pub struct Lines(Vec<ListProof>);
+pub struct Lines(Vec<(ListProof, Option<&'static str>)>);
 
 impl Lines {
     pub fn of(persons: &[u8]) -> Self {
-        let line = |(index, person): (u64, &u8)| ListProof {
-            leaf_index: index,
-            salt: [*person; 32],
-            recipient: [*person; 16],
-            payee_account: account_of(*person),
-            units: 1,
-            amount: 1_000,
-            path: Vec::new(),
+        Self::made(persons.iter().map(|person| (*person, None)))
+    }
+
+    /// Lines for assets of persons.
+    pub fn of_assets(assets: &[(u8, &'static str)]) -> Self {
+        Self::made(assets.iter().map(|(person, asset)| (*person, Some(*asset))))
+    }
+
+    fn made(lines: impl Iterator<Item = (u8, Option<&'static str>)>) -> Self {
+        let line = |(index, (person, asset)): (u64, (u8, Option<&'static str>))| {
+            let proof = ListProof {
+                leaf_index: index,
+                salt: [person; 32],
+                recipient: [person; 16],
+                payee_account: account_of(person),
+                units: 1,
+                amount: 1_000,
+                path: Vec::new(),
+            };
+            (proof, asset)
         };
-        Self((0u64..).zip(persons).map(line).collect())
+        Self((0u64..).zip(lines).map(line).collect())
     }
 
     fn leaves(&self) -> Vec<Hash> {
-        self.0.iter().map(|line| line.leaf(None)).collect()
+        self.0.iter().map(|(line, asset)| line.leaf(*asset)).collect()
     }
 
     pub fn proof(&self, index: u64) -> ListProof {
         let path = inclusion_path(self.leaves().as_slice(), index, self.0.len() as u64).expect("path");
-        ListProof { path, ..self.0[index as usize].clone() }
+        ListProof { path, ..self.0[index as usize].0.clone() }
+    }
+
+    /// The `payment_request` of a line, with its asset.
+    pub fn payment(&self, list: &str, index: u64) -> Vec<(&'static str, Value)> {
+        let mut fields = list_payment(list, &self.proof(index));
+        fields.extend(self.0[index as usize].1.map(|asset| ("asset", text(asset))));
+        fields
     }
 
     pub fn publish_fields(&self, period: &str) -> Vec<(&'static str, Value)> {

@@ -228,3 +228,23 @@ fn mz_3007_and_3009_a_bank_books_neither_ahead_nor_before_the_programme() {
     }
     stage.apply("bank/1", "payment_confirm", "PC", booked("2026-05-31"));
 }
+
+#[test]
+fn mz_3003_and_3011_a_receipt_is_of_money_that_came_by_who_may_know() {
+    let mut stage = funded();
+    let lines = Lines::of(&[1]);
+    confirmed_list(&mut stage, "L", &lines, "2026H1");
+    let received = |payment: &str| vec![("payment", to(payment)), ("received", Value::Bool(true))];
+    stage.apply_with(OWNER, "payment_request", "LP", list_payment("L", &lines.proof(0)));
+    stage.expect(3011, "civil/1", "receipt_confirm", "RC-1", received("civil/LP"));
+    stage.apply("bank/1", "payment_confirm", "PC", confirmation("civil/LP", "B-1"));
+    stage.expect(3003, "redcross/1", "receipt_confirm", "RC-2", received("civil/LP"));
+    stage.apply("civil/1", "receipt_confirm", "RC-3", received("civil/LP"));
+    // The township that published the list stands nearest to its recipients.
+    stage.apply("town/1", "receipt_confirm", "RC-4", received("civil/LP"));
+    stage.apply_with(OWNER, "payment_request", "F", payment("G", 1, 10));
+    stage.apply("bank/1", "payment_fail", "PF", vec![("movement", to("civil/F")), ("reason", text("closed"))]);
+    stage.expect(3011, "civil/1", "receipt_confirm", "RC-5", received("civil/F"));
+    pay(&mut stage, "PAY", 10);
+    stage.expect(3003, "town/1", "receipt_confirm", "RC-6", received("civil/PAY"));
+}

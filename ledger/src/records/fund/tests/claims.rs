@@ -1,0 +1,187 @@
+//! Claims held under lists: what a reissue may not pay again, and what excludes another programme.
+
+use super::*;
+
+fn fields_of(names: [&str; 2], minor: u64) -> Vec<(&'static str, Value)> {
+    vec![("amount", uint(minor)), ("from", to(names[0])), ("to", to(names[1]))]
+}
+
+/// List L of P with these lines, and Q, which excludes P, with a list X of the same persons and period.
+fn beside(lines: &Lines) -> Stage {
+    let mut stage = funded();
+    confirmed_list(&mut stage, "L", lines, "2026H1");
+    let exclusive = with(programme_fields("CNY"), "exclusive_with", Value::Array(vec![to("civil/P")]));
+    stage.apply_with(OWNER, "programme_open", "Q", exclusive);
+    for kind in ["SOURCE", "APPROPRIATION", "ALLOTMENT", "PAID"] {
+        open_account(&mut stage, "Q", kind, vec![]);
+    }
+    let mut budget = fields_of(["finance/Q-SOU", "finance/Q-APP"], 3_000);
+    budget.push(("legal_ref", text("x")));
+    stage.apply_with(FINANCE, "appropriate", "QA", budget);
+    stage.apply_with(FINANCE, "allot", "QL", fields_of(["finance/Q-APP", "finance/Q-ALL"], 3_000));
+    stage.apply("town/1", "list_publish", "X", with(lines.publish_fields("2026H1"), "subject", to("civil/Q")));
+    stage.pass_days(7);
+    stage.apply("civil/1", "list_confirm", "XC", vec![("list", to("town/X"))]);
+    open_account_as(&mut stage, "C-X", "Q", "COMMITMENT", vec![("award", to("town/X"))]);
+    let commit = vec![("amount", uint(3_000)), ("from", to("finance/Q-ALL")), ("award", to("town/X"))];
+    stage.apply_with(OWNER, "commit", "XM", commit);
+    stage
+}
+
+fn pay_line(stage: &mut Stage, id: &str, list: &str, proof: &ListProof) {
+    stage.apply_with(OWNER, "payment_request", id, list_payment(list, proof));
+    stage.apply("bank/1", "payment_confirm", &format!("C{id}"), confirmation(&format!("civil/{id}"), id));
+}
+
+fn come_back(stage: &mut Stage, payment: &str) {
+    let id = format!("R{payment}");
+    stage.apply("bank/1", "payment_return", &id, payment_return(&format!("civil/{payment}"), 1_000, &id));
+}
+
+fn again(payment: &str, person: u8, minor: u64) -> Vec<(&'static str, Value)> {
+    let account = Value::bytes(&account_of(person));
+    vec![("payment", to(&format!("civil/{payment}"))), ("amount", uint(minor)), ("payee_account", account)]
+}
+
+/// Money for two lines more than list L has, so that only the rules on claims stand in the way.
+fn commit_more(stage: &mut Stage) {
+    stage.apply_with(FINANCE, "allot", "AL-2", allotment(2_000));
+    let more = vec![("amount", uint(2_000)), ("from", to("finance/P-ALL")), ("award", to("town/L"))];
+    stage.apply_with(OWNER, "commit", "CM-2", more);
+}
+
+fn refund_to(stage: &mut Stage, commitment: &str) {
+    let mut refund = fields_of(["finance/P-RET", commitment], 1_000);
+    refund.push(("reason", text("again")));
+    stage.apply_with(OWNER, "refund", "RF", refund);
+}
+
+#[test]
+fn mz_3209_a_reissue_beside_a_second_payment() {
+    let mut stage = funded();
+    let lines = Lines::of(&[1, 2]);
+    confirmed_list(&mut stage, "L", &lines, "2026H1");
+    commit_more(&mut stage);
+    pay_line(&mut stage, "PA", "L", &lines.proof(0));
+    come_back(&mut stage, "PA");
+    // Returned whole, the line is free to be claimed again, and whoever claims it keeps it.
+    pay_line(&mut stage, "PB", "L", &lines.proof(0));
+    stage.expect(3209, "civil/1", "payment_reissue", "RI-1", again("PA", 1, 1_000));
+    come_back(&mut stage, "PB");
+    stage.apply("civil/1", "payment_reissue", "RI-2", again("PA", 1, 1_000));
+    stage.expect(3209, "civil/1", "payment_request", "PC", list_payment("L", &lines.proof(0)));
+    stage.expect(3209, "civil/1", "payment_reissue", "RI-3", again("PB", 1, 1_000));
+    assert_eq!(stage.approve("finance/1", "civil/RI-2").outcome, 0);
+    stage.apply("bank/1", "payment_confirm", "CRI", confirmation("civil/RI-2", "CRI"));
+    stage.expect(3209, "civil/1", "payment_reissue", "RI-4", again("PB", 1, 1_000));
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn a_reissue_is_returned_and_made_again_in_parts_under_the_claim_of_its_original() {
+    let mut stage = funded();
+    let lines = Lines::of(&[1]);
+    confirmed_list(&mut stage, "L", &lines, "2026H1");
+    commit_more(&mut stage);
+    pay_line(&mut stage, "PA", "L", &lines.proof(0));
+    come_back(&mut stage, "PA");
+    stage.apply_with(OWNER, "payment_reissue", "RB", again("PA", 1, 1_000));
+    stage.apply("bank/1", "payment_confirm", "CRB", confirmation("civil/RB", "CRB"));
+    come_back(&mut stage, "RB");
+    for (id, minor) in [("RC", 400), ("RD", 600)] {
+        stage.apply_with(OWNER, "payment_reissue", id, again("RB", 1, minor));
+        stage.apply("bank/1", "payment_confirm", &format!("C{id}"), confirmation(&format!("civil/{id}"), id));
+    }
+    stage.expect(3209, "civil/1", "payment_request", "PB", list_payment("L", &lines.proof(0)));
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3209_a_claim_of_another_asset_is_another_when_it_is_made_again() {
+    let mut stage = funded();
+    let lines = Lines::of_assets(&[(1, "a1"), (1, "a2")]);
+    confirmed_list(&mut stage, "L", &lines, "2026H1");
+    commit_more(&mut stage);
+    stage.apply_with(OWNER, "payment_request", "PA", lines.payment("L", 0));
+    stage.apply("bank/1", "payment_confirm", "CPA", confirmation("civil/PA", "CPA"));
+    come_back(&mut stage, "PA");
+    stage.apply_with(OWNER, "payment_request", "PB", lines.payment("L", 1));
+    stage.apply_with(OWNER, "payment_reissue", "RI", again("PA", 1, 1_000));
+    stage.expect(3209, "civil/1", "payment_request", "PC", lines.payment("L", 0));
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3210_no_reissue_for_a_struck_line_or_an_ended_grant() {
+    let mut stage = funded();
+    let lines = Lines::of(&[1]);
+    confirmed_list(&mut stage, "L", &lines, "2026H1");
+    pay_line(&mut stage, "PA", "L", &lines.proof(0));
+    come_back(&mut stage, "PA");
+    stage.apply("civil/1", "payment_reissue", "RI-1", again("PA", 1, 1_000));
+    let strike = vec![("list", to("town/L")), ("leaf_index", uint(0)), ("reason", text("moved"))];
+    stage.apply_with(["civil/1", "super/1"], "list_strike", "LS", strike);
+    assert_eq!(stage.approve("finance/1", "civil/RI-1").outcome, 3210);
+    stage.expect(3210, "civil/1", "payment_reissue", "RI-2", again("PA", 1, 1_000));
+    pay(&mut stage, "PAY", 1_000);
+    come_back(&mut stage, "PAY");
+    stage.apply_with(OWNER, "payment_reissue", "RI-3", again("PAY", 1, 1));
+    stage.pass_days(300);
+    stage.expect(3210, "civil/1", "payment_reissue", "RI-4", again("PAY", 1, 1));
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3212_a_reissue_beside_an_exclusive_programme() {
+    let lines = Lines::of(&[1, 2, 3]);
+    let mut stage = beside(&lines);
+    pay_line(&mut stage, "PA", "L", &lines.proof(0));
+    come_back(&mut stage, "PA");
+    pay_line(&mut stage, "XP", "X", &lines.proof(0));
+    stage.expect(3212, "civil/1", "payment_reissue", "RI", again("PA", 1, 1_000));
+}
+
+#[test]
+fn mz_3212_another_claim_keeps_the_programme_closed_when_the_first_ends() {
+    let lines = Lines::of_assets(&[(1, "a1"), (1, "a2"), (2, "a3")]);
+    let mut stage = beside(&lines);
+    for (id, index) in [("X1", 0), ("X2", 1)] {
+        stage.apply_with(OWNER, "payment_request", id, lines.payment("X", index));
+    }
+    stage.apply("bank/1", "payment_confirm", "CX2", confirmation("civil/X2", "CX2"));
+    stage.expect(3212, "civil/1", "payment_request", "Y1", lines.payment("L", 0));
+    let fail = vec![("movement", to("civil/X1")), ("reason", text("closed"))];
+    stage.apply("bank/1", "payment_fail", "FX1", fail);
+    stage.expect(3212, "civil/1", "payment_request", "Y2", lines.payment("L", 0));
+    stage.apply("civil/1", "payment_request", "X3", lines.payment("X", 0));
+    let mut fields = stage.digest_of("civil/X3");
+    fields.push(("reason", text("no")));
+    stage.apply("finance/1", "reject", "RX3", fields);
+    stage.expect(3212, "civil/1", "payment_request", "Y3", lines.payment("L", 0));
+    stage.apply("civil/1", "payment_request", "Y4", lines.payment("L", 2));
+}
+
+#[test]
+fn mz_3217_a_reissue_within_the_total_of_its_list() {
+    let mut stage = funded();
+    let lines = Lines::of(&[1, 2]);
+    stage.apply("town/1", "list_publish", "L", with(lines.publish_fields("2026H1"), "total", uint(1_000)));
+    stage.pass_days(7);
+    stage.apply("civil/1", "list_confirm", "LC", vec![("list", to("town/L"))]);
+    open_account_as(&mut stage, "C-L", "P", "COMMITMENT", vec![("award", to("town/L"))]);
+    let commit = vec![("amount", uint(1_000)), ("from", to("finance/P-ALL")), ("award", to("town/L"))];
+    stage.apply_with(OWNER, "commit", "CM", commit);
+    for (payment, index) in [("PA", 0), ("PB", 1)] {
+        pay_line(&mut stage, payment, "L", &lines.proof(index));
+        come_back(&mut stage, payment);
+        if index == 0 {
+            refund_to(&mut stage, "finance/C-L");
+        }
+    }
+    stage.apply_with(OWNER, "payment_reissue", "RI-1", again("PB", 2, 1_000));
+    // Other returned money is at hand, so only the rule stands in the way.
+    pay(&mut stage, "PAY", 1_000);
+    come_back(&mut stage, "PAY");
+    stage.expect(3217, "civil/1", "payment_reissue", "RI-2", again("PA", 1, 1_000));
+    assert_balanced(&stage, "live");
+}
