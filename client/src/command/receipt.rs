@@ -9,7 +9,6 @@ use mingzhang_ledger::proof::{BUNDLE_FORMAT, EntryView, EvidenceBundle, OutcomeV
 use mingzhang_ledger::receipt::Receipt;
 use mingzhang_ledger::records::record_type;
 use mingzhang_ledger::records::view::{self, Lens};
-use mingzhang_ledger::seal::policy;
 use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::verify::{Authorities, ReceiptFacts, ReceiptReport, Report, Verdict, receipt};
 use serde_json::json;
@@ -22,7 +21,7 @@ use crate::output::{Answer, Failure, Language, exit};
 use crate::submit::Outbox;
 use crate::verify::{
     authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, outcome_name, outcome_text,
-    read_evidence, steps_text, verdict_name,
+    policy_of, read_evidence, steps_text, verdict_name,
 };
 
 /// That a state is no longer held.
@@ -166,7 +165,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
             genesis_hash: network.genesis.hash,
             handoffs: handoffs::fetch(&network.genesis, &desk.api()?)?,
             receipt: Some(text),
-            policy: policy(&network.genesis.origin, &[], &network.genesis.set, None),
+            policy: policy_of(&network.genesis, &led, facts.tree_size),
             entry: Some(entry_view(facts)),
             key: Some(key),
             trail: None,
