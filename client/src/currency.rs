@@ -1,36 +1,61 @@
 //! How many decimals the amounts of a record have: as the record or the command says, as all currencies of the network
-//! agree, else as the programme has it that the record refers to. The last is a node's claim; `--currency` settles it
-//! without asking.
+//! agree, else as the programme has it that the record refers to. The last is what the seals prove, never a node's word:
+//! who could name another currency could have another amount signed. `--currency` settles it without asking.
 
+use std::time::{Duration, Instant};
+
+use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::records::object::{Object, RecordLeaf, Subject};
 use mingzhang_ledger::records::schema::{COMMON, Field, FieldKind, RecordType};
+use mingzhang_ledger::state::key::{self, Key, parse_id};
 use serde_json::{Map, Value};
 
-use crate::output::{Failure, exponent_of};
+use crate::context::Network;
+use crate::node_api::NodeApi;
+use crate::output::{Failure, Language, exponent_of};
+use crate::proven::{Asked, Wanted, ask};
+
+/// How long a record of the programme is waited for that may not be sealed yet.
+const PATIENCE: Duration = Duration::from_secs(4);
+const NOT_FOUND: Code = Code(2005);
 
 /// What is known before a node is asked.
 pub struct Known<'a> {
     /// `--currency` of the command.
     pub stated: Option<&'a str>,
+    /// The currencies of the network.
+    pub currencies: &'a [String],
     /// The exponent that all currencies of the network have.
     pub common: Option<u32>,
     /// Own agency: what bare ids belong to.
     pub agency: &'a str,
 }
 
-/// Decimals of the amounts in a body; None where no amount needs them. `ask` gives what a node says about a record.
-pub fn exponent(
+/// How the amounts of a body are read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Decimals {
+    /// None where no amount needs them.
+    pub exponent: Option<u32>,
+    /// The currency that they are of, where it is not in the body itself.
+    pub currency: Option<String>,
+}
+
+/// Decimals of the amounts in a body. `prove` gives the proven currency of the programme that a record belongs to.
+pub fn decimals_of(
     kind: &RecordType,
     members: &Map<String, Value>,
     known: &Known<'_>,
-    ask: impl Fn(&str) -> Result<Value, Failure>,
-) -> Result<Option<u32>, Failure> {
+    prove: impl Fn(&str) -> Result<Option<String>, Failure>,
+) -> Result<Decimals, Failure> {
     if let Some(code) = known.stated {
-        let exponent = exponent_of(code);
-        return exponent.map(Some).ok_or_else(|| Failure::usage(format!("--currency {code} is not a currency")));
+        return of_network(code, known).ok_or_else(|| {
+            Failure::usage(format!("--currency {code}: the network has {}", known.currencies.join(", ")))
+        });
     }
+    let common = Decimals { exponent: known.common, currency: None };
     let has_decimals = members.iter().any(|(name, value)| find(kind, name).is_some_and(|kind| decimals(&kind, value)));
     if !has_decimals || members.contains_key("currency") || known.common.is_some() {
-        return Ok(known.common);
+        return Ok(common);
     }
     let mut named = Vec::new();
     for (name, value) in members {
@@ -40,11 +65,59 @@ pub fn exponent(
     }
     for name in named {
         let path = if name.contains('/') { name } else { format!("{}/{name}", known.agency) };
-        if let Some(exponent) = currency_in(&ask(&path)?).and_then(exponent_of) {
-            return Ok(Some(exponent));
+        if let Some(decimals) = prove(&path)?.and_then(|code| of_network(&code, known)) {
+            return Ok(decimals);
+        }
+    }
+    Ok(common)
+}
+
+/// A currency of the network with its decimals.
+fn of_network(code: &str, known: &Known<'_>) -> Option<Decimals> {
+    let is_known = known.currencies.iter().any(|currency| currency == code);
+    let exponent = exponent_of(code).filter(|_| is_known)?;
+    Some(Decimals { exponent: Some(exponent), currency: Some(code.to_owned()) })
+}
+
+/// The currency of the programme that a record is or belongs to, from leaves under a sealed header.
+pub fn proven(place: (&Network, &NodeApi), name: &str, language: Language) -> Result<Option<String>, Failure> {
+    let wrong = || Failure::usage(format!("{name}: agency/id is wanted"));
+    let (agency, id) = name.split_once('/').ok_or_else(wrong)?;
+    let leaf = leaf(place, (&key::record(agency, &parse_id(id).ok_or_else(wrong)?), name), language)?;
+    if let Some(currency) = of_programme(&leaf) {
+        return Ok(Some(currency));
+    }
+    for subject in leaf.subjects.iter() {
+        let Subject::Record(named) = subject else { continue };
+        if named.key() != key::record(agency, &parse_id(id).ok_or_else(wrong)?)
+            && let Some(currency) = of_programme(&self::leaf(place, (&named.key(), &named.to_string()), language)?)
+        {
+            return Ok(Some(currency));
         }
     }
     Ok(None)
+}
+
+fn of_programme(leaf: &RecordLeaf) -> Option<String> {
+    match &leaf.object {
+        Some(Object::Programme(programme)) => Some(programme.currency.clone()),
+        _ => None,
+    }
+}
+
+fn leaf(place: (&Network, &NodeApi), (key, name): (&Key, &str), language: Language) -> Result<RecordLeaf, Failure> {
+    let unproven = |why: &str| {
+        let words = language.pick("币种未经证明,请给出 --currency", "no proof of its currency; give --currency");
+        Failure::coded(NOT_FOUND, format!("{name}: {words} ({why})"))
+    };
+    match ask(place, key, Wanted::Present, Instant::now() + PATIENCE, language)? {
+        Asked::Shown(proof) => proof.leaf.ok_or_else(|| unproven("")),
+        Asked::NotYet(Some(proof), _) => {
+            let height = proof.header.header.height;
+            Err(unproven(&format!("{} {height}", language.pick("封签高度", "not on the sealed ledger at height"))))
+        }
+        Asked::NotYet(None, why) => Err(unproven(&why)),
+    }
 }
 
 fn find(kind: &RecordType, name: &str) -> Option<FieldKind> {
@@ -78,18 +151,6 @@ fn references(kind: &FieldKind, value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The first currency in a node's view of a record.
-fn currency_in(view: &Value) -> Option<&str> {
-    match view {
-        Value::Object(members) => {
-            let own = members.get("currency").and_then(Value::as_str);
-            own.or_else(|| members.values().find_map(currency_in))
-        }
-        Value::Array(items) => items.iter().find_map(currency_in),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,34 +159,55 @@ mod tests {
 
     fn asked(name: &str, body: Value, known: &Known<'_>) -> (Option<u32>, Vec<String>) {
         let paths = std::cell::RefCell::new(Vec::new());
-        let ask = |path: &str| {
+        let prove = |path: &str| {
             paths.borrow_mut().push(path.to_owned());
-            Ok(json!({ "leaf": { "object": { "available": { "amount": "7", "currency": "PYG" } } } }))
+            Ok(Some("PYG".to_owned()))
         };
         let kind = record_type(name).expect("a record type");
-        let exponent = exponent(kind, body.as_object().expect("an object"), known, ask).expect("an answer");
-        (exponent, paths.into_inner())
+        let decimals = decimals_of(kind, body.as_object().expect("an object"), known, prove).expect("an answer");
+        (decimals.exponent, paths.into_inner())
     }
 
-    const NOTHING: Known<'_> = Known { stated: None, common: None, agency: "finance" };
+    fn known(currencies: &[String]) -> Known<'_> {
+        Known { stated: None, currencies, common: None, agency: "finance" }
+    }
+
+    fn codes(codes: &[&str]) -> Vec<String> {
+        codes.iter().map(|code| (*code).to_owned()).collect()
+    }
 
     #[test]
-    fn a_node_is_asked_only_for_decimals_that_nothing_else_explains() {
+    fn the_programme_is_looked_at_only_for_decimals_that_nothing_else_explains() {
+        let currencies = codes(&["CNY", "PYG"]);
+        let nothing = || known(&currencies);
         let allot = || json!({ "amount": "7", "from": "A", "to": "finance/B" });
-        assert_eq!(asked("allot", allot(), &NOTHING), (Some(0), vec!["finance/A".to_owned()]));
-        let stated = Known { stated: Some("CNY"), ..NOTHING };
+        assert_eq!(asked("allot", allot(), &nothing()), (Some(0), vec!["finance/A".to_owned()]));
+        let stated = Known { stated: Some("CNY"), ..nothing() };
         assert_eq!(asked("allot", allot(), &stated), (Some(2), vec![]));
-        let common = Known { common: Some(2), ..NOTHING };
+        let common = Known { common: Some(2), ..nothing() };
         assert_eq!(asked("allot", allot(), &common), (Some(2), vec![]));
         let minor = json!({ "amount": { "minor": "700" }, "from": "A", "to": "B" });
-        assert_eq!(asked("allot", minor, &NOTHING), (None, vec![]));
-        assert_eq!(asked("approve", json!({ "waiting": "A" }), &NOTHING), (None, vec![]));
+        assert_eq!(asked("allot", minor, &nothing()), (None, vec![]));
+        assert_eq!(asked("approve", json!({ "waiting": "A" }), &nothing()), (None, vec![]));
+    }
+
+    #[test]
+    fn a_currency_that_the_network_has_not_gives_no_decimals() {
+        let currencies = codes(&["CNY", "JPY"]);
+        let allot = json!({ "amount": "7", "from": "A", "to": "finance/B" });
+        assert_eq!(asked("allot", allot.clone(), &known(&currencies)).0, None, "PYG");
+        let stated = Known { stated: Some("PYG"), ..known(&currencies) };
+        let kind = record_type("allot").expect("a record type");
+        let body = allot.as_object().expect("an object");
+        let refused = decimals_of(kind, body, &stated, |_| Ok(None)).expect_err("no currency of the network");
+        assert!(refused.detail.contains("CNY, JPY"), "{}", refused.detail);
     }
 
     #[test]
     fn amounts_and_references_are_found_inside_lists() {
+        let currencies = codes(&["CNY", "PYG"]);
         let parts = json!([{ "to": "finance/A", "amount": "7" }]);
-        let (exponent, paths) = asked("income_record", json!({ "parts": parts }), &NOTHING);
+        let (exponent, paths) = asked("income_record", json!({ "parts": parts }), &known(&currencies));
         assert_eq!((exponent, paths), (Some(0), vec!["finance/A".to_owned()]));
     }
 }

@@ -11,5 +11,7 @@ pub mod import;
 pub mod keys;
 pub mod node_api;
 pub mod output;
+pub mod proven;
+pub mod settle;
 pub mod submit;
 pub mod verify;

@@ -116,6 +116,11 @@ impl NodeApi {
         &self.nodes
     }
 
+    /// The node that answered last.
+    pub fn answered(&self) -> &str {
+        self.chosen.borrow().and_then(|index| self.nodes.get(index)).map_or("", String::as_str)
+    }
+
     /// A read; one that comes too fast for a node is repeated when the node says.
     pub fn get(&self, path: &str) -> Result<Reply, Failure> {
         patiently(|| self.with_node(("GET", path), |base| self.client.get(format!("{base}/api/v1{path}")).send()))

@@ -2,7 +2,7 @@
 //! so a rerun of an unresolved command resumes with the same bytes and can never record twice.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::SigningKey;
@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::context::{Network, home};
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit, wrap};
+use crate::settle::{Place, Question, is_definite, settle};
 
 /// How long a record may wait for the log, unless the caller says otherwise.
 pub const DEFAULT_LIFE: Duration = Duration::from_secs(600);
@@ -23,6 +24,10 @@ pub const MAX_LIFE: Duration = Duration::from_secs(24 * 3_600 - 60);
 
 /// A node of another network: the record was not sent to it.
 const OTHER_NETWORK: Code = Code(2009);
+/// The time in which the record could be recorded is over.
+const EXPIRED: Code = Code(1008);
+/// How files of the outbox end that a node refused to take.
+const REFUSED: &str = "refused";
 
 /// A record to be signed.
 pub struct Draft<'a> {
@@ -93,16 +98,37 @@ impl Outbox {
     }
 
     pub fn resolved(&self, transaction: &Transaction) -> Result<(), Failure> {
-        match std::fs::remove_file(self.path(transaction)) {
+        removed(&self.aside(transaction))?;
+        // The name may by now hold another transaction of the record.
+        let path = self.path(transaction);
+        let held = std::fs::read(&path).is_ok_and(|bytes| bytes == transaction.bytes());
+        if held { removed(&path) } else { Ok(()) }
+    }
+
+    /// Where the bytes of what a node refused lie: told by `tx list`, never sent again by themselves.
+    fn aside(&self, transaction: &Transaction) -> PathBuf {
+        self.folder.join(format!("{}.{REFUSED}", hex::encode(transaction.id())))
+    }
+
+    pub fn put_aside(&self, transaction: &Transaction) -> Result<(), Failure> {
+        match std::fs::rename(self.path(transaction), self.aside(transaction)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
     }
 
+    pub fn is_aside(&self, transaction: &Transaction) -> bool {
+        self.aside(transaction).exists()
+    }
+
+    /// The signed bytes of a transaction that has no answer yet.
+    pub fn bytes_of(&self, id: &str) -> Result<Option<Transaction>, Failure> {
+        Ok(self.list()?.into_iter().find(|transaction| hex::encode(transaction.id()) == id))
+    }
+
     /// A transaction whose answer became known in another way than by sending it.
     pub fn settle(&self, id: &str) -> Result<(), Failure> {
-        let known = self.list()?.into_iter().find(|transaction| hex::encode(transaction.id()) == id);
-        known.map_or(Ok(()), |transaction| self.resolved(&transaction))
+        self.bytes_of(id)?.map_or(Ok(()), |transaction| self.resolved(&transaction))
     }
 
     /// What is unresolved, in the order of expiry.
@@ -126,11 +152,18 @@ impl Outbox {
     }
 }
 
+fn removed(path: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 fn in_folder(folder: &Path) -> Result<Vec<Transaction>, Failure> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "tx") {
+        if path.extension().is_some_and(|extension| extension == "tx" || extension == REFUSED) {
             let bytes = std::fs::read(&path)?;
             found.extend(Transaction::decode(&bytes).ok());
         }
@@ -160,16 +193,32 @@ pub fn send(
 ) -> Result<Answer, Failure> {
     let outbox = Outbox::open(network)?;
     let transaction = outbox.keep(transaction)?;
-    let reply = match api.post_cose("/transactions", transaction.bytes(), wait_s) {
-        Ok(reply) if (200..300).contains(&reply.status) => reply,
-        Ok(reply) => return Err(refused(&outbox, &transaction, reply.problem(), language)?),
+    let deadline = Instant::now() + Duration::from_secs(wait_s);
+    let status = match api.post_cose("/transactions", transaction.bytes(), wait_s) {
+        Ok(reply) if (200..300).contains(&reply.status) => reply.json()?,
+        Ok(reply) => match reply.problem() {
+            // Only a sealed block past its time shows that it was never recorded.
+            failure if failure.code == Some(EXPIRED) => unknown(&transaction),
+            failure => return Err(refused(&outbox, &transaction, failure, language)?),
+        },
         Err(failure) => return Err(refused(&outbox, &transaction, failure, language)?),
     };
-    let answer = describe(reply.json()?, language);
-    if answer.exit != exit::NOT_YET_KNOWN {
+    let place = Place::new(network, api, language, deadline);
+    let answer = settle(&place, &Question::of(&transaction), status)?;
+    if is_definite(&answer) {
         outbox.resolved(&transaction)?;
     }
     Ok(answer)
+}
+
+/// The standing of a transaction of which nothing is said.
+fn unknown(transaction: &Transaction) -> serde_json::Value {
+    let payload = transaction.payload();
+    json!({
+        "tx_id": format!("sha256:{}", hex::encode(transaction.id())), "record_type": payload.record_type,
+        "agency_id": payload.agency, "record_id": id_text(&payload.record_id), "status": "unknown", "outcome": null,
+        "code": null,
+    })
 }
 
 /// A failure to send, with what became of the record: kept to be sent again, or not worth sending.
@@ -190,7 +239,8 @@ fn refused(
         let record = format!("{}/{}", payload.agency, id_text(&payload.record_id));
         failure.detail = format!("{}; {words}: {record}", failure.detail);
     } else {
-        outbox.resolved(transaction)?;
+        // One node's word: should it have lied, the bytes still find their answer.
+        outbox.put_aside(transaction)?;
     }
     failure.data = json!({
         "tx_id": format!("sha256:{}", hex::encode(transaction.id())), "record_type": payload.record_type,
@@ -200,13 +250,13 @@ fn refused(
     Ok(failure)
 }
 
-/// The status of a transaction by its id in hexadecimal.
-pub fn status(api: &NodeApi, tx_id: &str, wait_s: u64, language: Language) -> Result<Answer, Failure> {
+/// What a node says about a transaction by its id in hexadecimal.
+pub fn status(api: &NodeApi, tx_id: &str, wait_s: u64) -> Result<serde_json::Value, Failure> {
     let query = if wait_s > 0 { format!("?wait={wait_s}") } else { String::new() };
-    Ok(describe(api.get_json(&format!("/transactions/{tx_id}/status{query}"))?, language))
+    api.get_json(&format!("/transactions/{tx_id}/status{query}"))
 }
 
-/// Exit status and words for a node's status document.
+/// Exit status and words for a status document; whoever calls it has proven what is definite in it.
 pub fn describe(status: serde_json::Value, language: Language) -> Answer {
     let text = |key: &str| status.get(key).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
     let height = status.get("height").and_then(serde_json::Value::as_u64);
@@ -241,7 +291,7 @@ pub fn describe(status: serde_json::Value, language: Language) -> Answer {
         }
         ("expired", _) => {
             answer.exit = exit::NOT_FOUND;
-            format!("{tx_id}\n  {}", language.pick("已过期,未记录", "expired, never recorded"))
+            format!("{tx_id}\n  {}{at}", language.pick("已过期,未记录", "expired, never recorded"))
         }
         ("unknown", _) => {
             answer.exit = exit::NOT_YET_KNOWN;

@@ -17,8 +17,19 @@ fn donations(folder: &Path, name: &str, count: usize) -> String {
     path.display().to_string()
 }
 
-fn imported(world: &World, file: &str) -> String {
-    let told = world.client(&["import", "donations", file, "--mode", "historical"]);
+/// Payments of a programme that never had money: each is flagged.
+fn payments(folder: &Path) -> String {
+    let mut text = "id,date,payer,payee,amount,currency,programme,purpose,contract,bank_ref\n".to_owned();
+    for number in 1..4 {
+        writeln!(text, "P-{number},2020-01-0{number},office,builder,5.00,CNY,road,works,,same").expect("a string");
+    }
+    let path = folder.join("payments.csv");
+    std::fs::write(&path, text).expect("written");
+    path.display().to_string()
+}
+
+fn imported(world: &World, format: &str, file: &str) -> String {
+    let told = world.client(&["import", format, file, "--mode", "historical"]);
     assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
     told.data()["programmes"][0]["programme_id"].as_str().expect("a programme").to_owned()
 }
@@ -40,7 +51,7 @@ fn audit(world: &World, id: &str, more: &[&str]) -> Told {
 fn audits_of_the_past_and_of_all_nodes() {
     let world = World::start(4);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let programme = imported(&world, &donations(folder.path(), "first", 20));
+    let programme = imported(&world, "donations", &donations(folder.path(), "first", 20));
     sealed(&world);
     let first = audit(&world, &programme, &[]);
     assert_eq!(first.exit, Some(0), "{} {}", first.json, first.stderr);
@@ -48,6 +59,7 @@ fn audits_of_the_past_and_of_all_nodes() {
     let height = first.data()["as_of"]["height"].as_u64().expect("a height");
 
     a_withheld_trail_is_missed(&world, &programme, folder.path());
+    a_withheld_flag_is_missed(&world, folder.path());
     an_officer_says_more(&world);
     sealed(&world);
 
@@ -65,6 +77,8 @@ fn audits_of_the_past_and_of_all_nodes() {
     world.kill("data");
     let three = audit(&world, &programme, &[]);
     assert_eq!((three.exit, &three.data()["proof"]["nodes_agreeing"]), (Some(0), &json!(3)), "{}", three.json);
+    assert_eq!(three.data()["proof"]["nodes_asked"], 4);
+    assert!(three.json["warnings"].to_string().contains("gave no answer"), "{}", three.json);
 }
 
 /// A bundle that leaves out the findings must prove that there are none.
@@ -86,6 +100,35 @@ fn a_withheld_trail_is_missed(world: &World, programme: &str, folder: &Path) {
         told.exit == Some(9) && told.json["errors"].to_string().contains("the proof that there is none")
     });
     assert!(missed.count() >= 1, "one of the leaves proves that there are no findings");
+}
+
+/// A bundle that keeps the findings trail and leaves out the leaves with the flags leads to no conclusion.
+fn a_withheld_flag_is_missed(world: &World, folder: &Path) {
+    let programme = imported(world, "payments", &payments(folder));
+    sealed(world);
+    let told = audit(world, &programme, &[]);
+    let found = told.data()["findings"].as_array().map_or(0, Vec::len);
+    assert!(told.exit == Some(0) && found > 0, "{} {}", told.json, told.stderr);
+    let file = folder.join("flagged.json");
+    let path = file.display().to_string();
+    let told = world.client(&["audit", "bundle", "programme", &programme, "--out", &path]);
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let whole: Value = serde_json::from_slice(&std::fs::read(&file).expect("a bundle")).expect("JSON");
+    let leaves = whole["trail"]["leaves"].as_array().expect("leaves").len();
+    let mut missed = 0;
+    for at in 0..leaves {
+        let mut bundle = whole.clone();
+        bundle["trail"]["leaves"].as_array_mut().expect("leaves").remove(at);
+        std::fs::write(&file, bundle.to_string()).expect("written");
+        let told = world.client(&["audit", "verify", &path, "--offline"]);
+        assert_ne!(told.exit, Some(0), "a bundle without its leaf {at} verified: {}", told.json);
+        if told.json["errors"].to_string().contains("which holds its flags") {
+            let verdict = (told.exit, told.code(), &told.data()["verdict"]);
+            assert_eq!(verdict, (Some(9), "MZ-4127", &json!("inconclusive")), "{}", told.json);
+            missed += 1;
+        }
+    }
+    assert!(missed > 0, "some leaves hold flags");
 }
 
 /// A receipt with the proof of who signed it, in one file.

@@ -18,4 +18,5 @@ mod recovery;
 mod returning;
 mod setup;
 mod tidy;
+mod trust;
 mod words;

@@ -214,10 +214,9 @@ fn is_told(told: &Told, discontinuities: &Value) {
 }
 
 /// The verifier that was written from the protocol page alone agrees, where it can run.
-fn another_verifier(world: &World, receipt: &str, handoffs: &str) {
+fn another_verifier(world: &World, evidence: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("verifiers/verify.py");
-    let output =
-        Command::new("python3").arg(script).args([&at(world, "genesis.json"), "receipt", receipt, handoffs]).output();
+    let output = Command::new("python3").arg(script).arg(at(world, "genesis.json")).args(evidence).output();
     let Ok(output) = output else {
         eprintln!("skipped: python3 is not installed");
         return;
@@ -238,8 +237,11 @@ fn auditors_are_told(world: &World, receipts: &[String], officer: &str) {
         let told = verify(world, receipt, Some(&handoffs));
         assert_eq!(proven_epoch(&told), Some(epoch));
         is_told(&told, &told.data()["discontinuities"]);
-        another_verifier(world, receipt, &handoffs);
+        another_verifier(world, &["receipt", receipt, &handoffs]);
     }
+    let bundle = at(world, "officer.json");
+    good(&world.client(&["audit", "bundle", "officer", officer, "--out", &bundle]));
+    another_verifier(world, &["bundle", &bundle]);
     refused(&verify(world, &receipts[1], None), "MZ-4107", 9);
     // A manifest with one changed byte leads nowhere.
     let mut forged: Value = serde_json::from_slice(&std::fs::read(&handoffs).expect("readable")).expect("JSON");

@@ -527,7 +527,7 @@ def check_bundle(genesis, bundle):
         check_consistency(proof["from"], proof["to"], from_base64(proof["from_root"]), covering[0].root, path)
     if not said:
         raise Inconclusive("the bundle holds neither receipt nor trail")
-    return "; ".join(said)
+    return "; ".join(said) + chain.told()
 
 
 def run(arguments):

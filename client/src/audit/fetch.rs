@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 
 use mingzhang_ledger::crypto::KeyId;
 use mingzhang_ledger::entry::Entry;
+use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{
     BUNDLE_FORMAT, BundledTrail, EvidenceBundle, HeaderProof, KeyProof, SealedHeader, StateProof, SubjectKind, Trail,
     TrailProof, subject_key,
 };
 use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::records::waiting::registered_by;
-use mingzhang_ledger::seal::{Checkpoint, Note, policy};
+use mingzhang_ledger::seal::{Checkpoint, Note};
 use mingzhang_ledger::state::key::{self, Key};
+use mingzhang_ledger::state::tree::SENTINEL;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -20,7 +22,10 @@ use crate::context::Network;
 use crate::handoffs;
 use crate::node_api::NodeApi;
 use crate::output::{Failure, exit};
+use crate::verify::{authorities_after, policy_of};
 
+/// That a part which a verdict needs is not there.
+const PART_MISSING: Code = Code(4127);
 /// Keys asked for in one request.
 const KEYS_PER_REQUEST: usize = 100;
 /// A busy network seals on; a state that went out of reach meanwhile is asked for again so many times.
@@ -76,13 +81,15 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
     }
     let leaves = leaves(api, &keys.into_iter().collect::<Vec<_>>(), size)?;
     let genesis = &network.genesis;
+    let handoffs = handoffs::fetch(genesis, api)?;
+    let policy = policy_of(genesis, &authorities_after(genesis, &handoffs)?, size);
     Ok(EvidenceBundle {
         format: BUNDLE_FORMAT.to_owned(),
         origin: genesis.origin.clone(),
         genesis_hash: genesis.hash,
-        handoffs: handoffs::fetch(genesis, api)?,
+        handoffs,
         receipt: None,
-        policy: policy(&genesis.origin, &[], &genesis.set, None),
+        policy,
         entry: None,
         key: None,
         trail: Some(BundledTrail { sealed, trail, registries, leaves }),
@@ -178,7 +185,41 @@ fn leaves(api: &NodeApi, keys: &[Key], size: u64) -> Result<Vec<StateProof>, Fai
         let value = api.get_json(&format!("/state?size={size}&keys={}", list.join(",")))?;
         let answer: Leaves = serde_json::from_value(value)
             .map_err(|error| Failure::unreachable(format!("the node's leaves: {error}")))?;
+        if let Some(key) = unanswered(chunk, &answer.leaves) {
+            return Err(Failure::coded(
+                PART_MISSING,
+                format!("the node gave no leaf for the key {}", hex::encode(key)),
+            ));
+        }
         found.extend(answer.leaves);
     }
     Ok(found)
+}
+
+/// A key that was asked for and to which no leaf answers: neither its own, nor the one that shows that there is none.
+fn unanswered<'a>(keys: &'a [Key], leaves: &[StateProof]) -> Option<&'a Key> {
+    let answers = |key: &Key| leaves.iter().any(|proof| speaks_of(&proof.leaf, key));
+    keys.iter().find(|key| !answers(key))
+}
+
+/// A leaf begins with its key and the next key in order; no key follows the last.
+fn speaks_of(leaf: &[u8], wanted: &Key) -> bool {
+    let Some((key, rest)) = leaf.split_first_chunk::<32>() else { return false };
+    let Some((next, _)) = rest.split_first_chunk::<32>() else { return false };
+    key == wanted || (key < wanted && (wanted < next || *next == SENTINEL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_without_its_leaf_is_noticed() {
+        let leaf =
+            |key: u8, next: u8| StateProof { leaf: [[key; 32], [next; 32]].concat(), index: 0, path: Vec::new() };
+        let keys = [[3; 32], [5; 32], [9; 32]];
+        assert_eq!(unanswered(&keys, &[leaf(3, 5), leaf(5, 7), leaf(7, 0)]), None, "9 is shown to be absent");
+        assert_eq!(unanswered(&keys, &[leaf(3, 5), leaf(7, 0)]), Some(&[5; 32]));
+        assert_eq!(unanswered(&keys, &[leaf(3, 5), leaf(5, 7)]), Some(&[9; 32]));
+    }
 }

@@ -21,8 +21,9 @@ use mingzhang_ledger::verify::{
 };
 use serde_json::{Value, json};
 
+use super::nodes::Agreement;
 use crate::output::{Failure, Language, exit, exponent_of, money_json};
-use crate::verify::{authorities_of, discontinuities_json, steps_json, verdict_name};
+use crate::verify::{authorities_of, discontinuities_json, steps_json};
 
 /// What is known after judging.
 pub struct Judged {
@@ -32,11 +33,50 @@ pub struct Judged {
     pub proven: Option<ProvenBundle>,
     /// The money of a programme, folded.
     pub money: Option<Money>,
+    /// The flags about a programme, each proven by the leaf of its record.
+    pub flagged: Vec<Flagged>,
     pub exit: u8,
     /// Where the hand-offs pass a recovery manifest.
     pub discontinuities: Vec<Discontinuity>,
     /// Why it failed or cannot be concluded.
     pub reason: Option<(Code, String)>,
+}
+
+impl Judged {
+    /// The verdict on everything, in the word for programs: a part that is missing beside sound proofs counts as well.
+    pub fn verdict(&self) -> &'static str {
+        match self.exit {
+            exit::DONE => "verified",
+            exit::INCONCLUSIVE => "inconclusive",
+            _ => "failed",
+        }
+    }
+
+    /// The same as the sentence for people.
+    pub fn sentence(&self, language: Language) -> &'static str {
+        match self.exit {
+            exit::DONE => language.pick("已核验 VERIFIED", "VERIFIED"),
+            exit::INCONCLUSIVE => language.pick("无法得出结论 CANNOT CONCLUDE", "CANNOT CONCLUDE"),
+            _ => language.pick("核验失败 FAILED", "FAILED"),
+        }
+    }
+
+    /// What would have to be there for a conclusion.
+    pub fn missing(&self) -> Vec<String> {
+        match (&self.report.verdict, &self.reason) {
+            (Verdict::Inconclusive { missing, .. }, _) => missing.clone(),
+            (_, Some((_, detail))) if self.exit == exit::INCONCLUSIVE => vec![detail.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A record on a programme's findings trail, with the flags that its proven leaf holds.
+pub struct Flagged {
+    index: u64,
+    tx_id: String,
+    record: String,
+    flags: Vec<u16>,
 }
 
 /// A programme's figures and whether they are those of the proven accounts.
@@ -55,7 +95,8 @@ pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -
         Verdict::Failed { code, .. } => (exit::FAILED, Some((*code, last_detail(&report)))),
         Verdict::Inconclusive { code, missing } => (exit::INCONCLUSIVE, Some((*code, missing.join("; ")))),
     };
-    let mut judged = Judged { report, receipt, proven, money: None, exit, discontinuities, reason };
+    let mut judged =
+        Judged { report, receipt, proven, money: None, flagged: Vec::new(), exit, discontinuities, reason };
     let Some(bundled) = &evidence.trail else { return Ok(judged) };
     if judged.exit != exit::DONE || bundled.trail.kind != SubjectKind::Programme {
         return Ok(judged);
@@ -66,8 +107,9 @@ pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -
         judged.reason = Some((Code(4127), missing));
         return Ok(judged);
     }
-    match fold(&bundled.trail.id, proven) {
-        Ok(money) => {
+    match flagged(&bundled.trail.id, proven).and_then(|found| Ok((found, fold(&bundled.trail.id, proven)?))) {
+        Ok((found, money)) => {
+            judged.flagged = found;
             if !money.balanced {
                 let differing: Vec<String> = money.differing.iter().map(ToString::to_string).collect();
                 let words = language.pick("账户余额与记录不符: ", "accounts differ from the records: ");
@@ -147,32 +189,44 @@ fn proven_accounts(programme: &Ref, proven: &ProvenBundle) -> Result<BTreeMap<Re
         let account = registered_by(transaction.payload());
         let leaf =
             proven.leaves.get(&account.key()).ok_or_else(|| format!("the leaf of account {account} is missing"))?;
-        let leaf: RecordLeaf = minicbor::decode(&leaf.current).map_err(|error| error.to_string())?;
-        if let Some(Object::Account(object)) = &leaf.object {
-            sums.insert(account, object.sums);
-        }
+        let leaf: Option<RecordLeaf> = minicbor::decode(&leaf.current).ok();
+        // A registered account whose leaf shows none would leave the fold without anything to be compared with.
+        let Some(Object::Account(object)) = leaf.and_then(|leaf| leaf.object) else {
+            return Err(format!("the leaf of account {account} shows no account"));
+        };
+        sums.insert(account, object.sums);
     }
     Ok(sums)
 }
 
-/// Flags about the programme in the first `size` entries of the log: from its proven findings trail and the proven leaves of the records in it.
-pub fn findings(id: &str, proven: &ProvenBundle, size: u64, language: Language) -> Vec<Value> {
+/// What the proven findings trail lists. An entry whose leaf is not at hand is missing: its flags would pass in silence.
+fn flagged(id: &str, proven: &ProvenBundle) -> Result<Vec<Flagged>, String> {
     let part = id.replacen('/', ".", 1);
     let trail = subject_key(SubjectKind::Findings, &part).and_then(|key| proven.registries.get(&key));
-    let Some(trail) = trail else { return Vec::new() };
-    let mut findings = Vec::new();
-    for (index, _, transaction) in records(trail).take_while(|(index, ..)| *index < size) {
+    let Some(trail) = trail else { return Ok(Vec::new()) };
+    let found = records(trail).map(|(index, _, transaction)| {
         let payload = transaction.payload();
+        let record = format!("{}/{}", payload.agency, key::id_text(&payload.record_id));
         let leaf = proven.leaves.get(&key::record(&payload.agency, &payload.record_id));
         let leaf: Option<RecordLeaf> = leaf.and_then(|leaf| minicbor::decode(&leaf.current).ok());
-        for code in leaf.map(|leaf| leaf.flags).unwrap_or_default() {
-            let entry = catalogue().get(&Code(code));
+        let leaf = leaf.ok_or_else(|| format!("the leaf of {record}, which holds its flags"))?;
+        Ok(Flagged { index, tx_id: format!("sha256:{}", hex::encode(transaction.id())), record, flags: leaf.flags })
+    });
+    found.collect()
+}
+
+/// Flags about the programme in the first `size` entries of the log.
+pub fn findings(id: &str, judged: &Judged, size: u64, language: Language) -> Vec<Value> {
+    let mut findings = Vec::new();
+    for found in judged.flagged.iter().take_while(|found| found.index < size) {
+        for code in &found.flags {
+            let entry = catalogue().get(&Code(*code));
             let title =
                 entry.map(|entry| if language == Language::Chinese { &entry.zh.title } else { &entry.en.title });
             findings.push(json!({
-                "rule": Code(code).to_string(), "version": 1, "severity": "warning", "title": title,
-                "subject": id, "tx_ids": [format!("sha256:{}", hex::encode(transaction.id()))], "indices": [index],
-                "record": format!("{}/{}", payload.agency, key::id_text(&payload.record_id)), "parameters": {},
+                "rule": Code(*code).to_string(), "version": 1, "severity": "warning", "title": title,
+                "subject": id, "tx_ids": [found.tx_id], "indices": [found.index],
+                "record": found.record, "parameters": {},
             }));
         }
     }
@@ -205,15 +259,15 @@ pub fn figures_json(figures: &Figures, currency: &str) -> Value {
 }
 
 /// The proof members that every audit answer carries.
-pub fn proof_json(judged: &Judged, nodes_agreeing: usize) -> Value {
+pub fn proof_json(judged: &Judged, agreement: &Agreement) -> Value {
     let sealed = judged.proven.as_ref().map(|proven| &proven.header.sealed);
     let trail = judged.proven.as_ref().and_then(|proven| proven.trail.value.trail);
     json!({
-        "verified": judged.exit == exit::DONE, "verdict": verdict_name(&judged.report.verdict),
+        "verified": judged.exit == exit::DONE, "verdict": judged.verdict(),
         "tree_size": sealed.map(|sealed| sealed.checkpoint.size), "seals": sealed.map(|sealed| sealed.seals.len()),
         "quorum": sealed.map(|sealed| sealed.quorum), "epoch": sealed.map(|sealed| sealed.epoch),
         "trail_count": trail.map(|(count, _)| count), "trail_root": trail.map(|(_, root)| hex::encode(root)),
-        "nodes_agreeing": nodes_agreeing, "covers_rejected": true, "steps": steps_json(&judged.report),
+        "nodes_agreeing": agreement.agreeing, "nodes_asked": agreement.asked(), "covers_rejected": true, "steps": steps_json(&judged.report),
         "discontinuities": discontinuities_json(&judged.discontinuities),
     })
 }

@@ -20,6 +20,12 @@ pub struct Agreement {
     pub silent: Vec<String>,
 }
 
+impl Agreement {
+    pub fn asked(&self) -> usize {
+        self.agreeing + self.differing.len() + self.silent.len()
+    }
+}
+
 /// What is compared: root of the log, count and root of the trail.
 type Stand = (Hash, u64, Hash);
 
@@ -67,7 +73,7 @@ mod tests {
             ("silent", Err(Failure::unreachable("gone"))),
         ];
         let agreement = judge(proven, answers.into_iter());
-        assert_eq!(agreement.agreeing, 1);
+        assert_eq!((agreement.agreeing, agreement.asked()), (1, 5));
         assert_eq!(agreement.differing, ["other log", "shorter", "other trail"]);
         assert_eq!(agreement.silent, ["silent"]);
     }

@@ -22,8 +22,7 @@ use crate::audit::{blocks, fetch};
 use crate::keys;
 use crate::output::{Answer, Failure, exit};
 use crate::verify::{
-    decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, sentence, steps_json,
-    steps_text, verdict_name,
+    decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, steps_json, steps_text,
 };
 
 #[derive(Debug, clap::Args)]
@@ -184,6 +183,8 @@ fn is_registry(name: &str) -> bool {
 fn with_warnings(mut answer: Answer, desk: &Desk, agreement: &Agreement) -> Answer {
     let words = desk.pick("节点所述与已核验的不同: ", "this node says otherwise than what is proven: ");
     answer.warnings.extend(agreement.differing.iter().map(|node| format!("{words}{node}")));
+    let silent = desk.pick("节点未应答,其说法未知: ", "this node gave no answer to compare: ");
+    answer.warnings.extend(agreement.silent.iter().map(|node| format!("{silent}{node}")));
     answer
 }
 
@@ -219,8 +220,7 @@ fn header_at(desk: &Desk, judged: &Judged, height: u64) -> Result<Option<Header>
 
 /// When it does not verify, no figure is shown as fact.
 fn failed(judged: &Judged, data: Value, desk: &Desk) -> Answer {
-    let text =
-        format!("{}\n{}", sentence(&judged.report.verdict, desk.language), steps_text(&judged.report, desk.language));
+    let text = format!("{}\n{}", judged.sentence(desk.language), steps_text(&judged.report, desk.language));
     let mut answer = Answer::done(data, text).with_exit(judged.exit);
     answer.reason.clone_from(&judged.reason);
     answer
@@ -242,17 +242,17 @@ fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failu
             return Err(Failure::coded(Code(2005), format!("{id} has no record at height {height}")));
         }
     }
-    let answer = programme_answer(desk, &judged, (&id, at.as_ref()), agreement.agreeing);
+    let answer = programme_answer(desk, &judged, (&id, at.as_ref()), &agreement);
     Ok(with_warnings(with_discontinuities(answer, desk, &judged), desk, &agreement))
 }
 
-fn programme_answer(desk: &Desk, judged: &Judged, (id, at): (&str, Option<&Header>), nodes_agreeing: usize) -> Answer {
-    let proof = proof_json(judged, nodes_agreeing);
-    let (Some(money), Some(proven), Some(at)) = (&judged.money, &judged.proven, at) else {
+fn programme_answer(desk: &Desk, judged: &Judged, (id, at): (&str, Option<&Header>), agreement: &Agreement) -> Answer {
+    let proof = proof_json(judged, agreement);
+    let (Some(money), Some(at)) = (&judged.money, at) else {
         return failed(judged, json!({ "programme_id": id, "proof": proof }), desk);
     };
     let currency = money.fold.currency().to_owned();
-    let found = findings(id, proven, at.tree_size(), desk.language);
+    let found = findings(id, judged, at.tree_size(), desk.language);
     let accounts: Vec<Value> = money
         .fold
         .accounts()
@@ -278,7 +278,7 @@ fn programme_answer(desk: &Desk, judged: &Judged, (id, at): (&str, Option<&Heade
     if judged.exit != exit::DONE {
         return failed(judged, json!({ "programme_id": id, "proof": data["proof"] }), desk);
     }
-    let text = programme_text(desk, judged, (id, at.height), (found.len(), nodes_agreeing));
+    let text = programme_text(desk, judged, (id, at.height), (found.len(), agreement));
     Answer::done(data, text)
 }
 
@@ -286,7 +286,7 @@ fn programme_text(
     desk: &Desk,
     judged: &Judged,
     (id, height): (&str, u64),
-    (findings, nodes_agreeing): (usize, usize),
+    (findings, agreement): (usize, &Agreement),
 ) -> String {
     let (Some(money), Some(proven)) = (&judged.money, &judged.proven) else { return String::new() };
     let figure = |minor: i128| money_text(minor, money.fold.currency());
@@ -309,7 +309,7 @@ fn programme_text(
     }
     let sealed = &proven.header.sealed;
     text.push_str(&format!(
-        "  {} ✔  {} {}  {} {}  {} {}\n  {}  {} {}/{}  {} {nodes_agreeing}",
+        "  {} ✔  {} {}  {} {}  {} {}\n  {}  {} {}/{}  {} {}/{}",
         desk.pick("收支平衡", "balanced"),
         desk.pick("记录", "records"),
         money.fold.records(),
@@ -321,7 +321,9 @@ fn programme_text(
         desk.pick("封签", "seals"),
         sealed.seals.len(),
         sealed.quorum,
-        desk.pick("一致的节点", "nodes agreeing"),
+        desk.pick("一致/询问的节点", "nodes agreeing/asked"),
+        agreement.agreeing,
+        agreement.asked(),
     ));
     text
 }
@@ -331,7 +333,7 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
         return Err(Failure::usage(format!("--from {} is above --to {}", heights.start(), heights.end())));
     }
     let Gathered { judged, id, agreement, .. } = gather(desk, subject, id)?;
-    let proof = proof_json(&judged, agreement.agreeing);
+    let proof = proof_json(&judged, &agreement);
     let head = json!({ "subject": subject.name(), "subject_id": id, "proof": proof });
     let Some(proven) = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE) else {
         return Ok(failed(&judged, head, desk));
@@ -398,8 +400,7 @@ fn trail_line((index, time): (u64, &str), payload: &Payload, code: Option<&str>)
 fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answer, Failure> {
     let Gathered { evidence, judged, id, agreement } = gather(desk, subject, id)?;
     if judged.exit != exit::DONE {
-        let data =
-            json!({ "subject": subject.name(), "subject_id": id, "proof": proof_json(&judged, agreement.agreeing) });
+        let data = json!({ "subject": subject.name(), "subject_id": id, "proof": proof_json(&judged, &agreement) });
         return Ok(failed(&judged, data, desk));
     }
     let text = serde_json::to_string(&evidence).map_err(|error| Failure::bug(error.to_string()))?;
@@ -407,7 +408,7 @@ fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answ
     let entries = evidence.trail.as_ref().map_or(0, |trail| trail.trail.entries.len());
     let data = json!({ "file": out, "entries": entries, "bytes": text.len() });
     let answer = Answer::done(data, format!("{}  {entries} {}", out.display(), desk.pick("条记录", "records")));
-    Ok(with_discontinuities(answer, desk, &judged))
+    Ok(with_warnings(with_discontinuities(answer, desk, &judged), desk, &agreement))
 }
 
 fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
@@ -417,15 +418,10 @@ fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let judged = judge(&desk.genesis()?, &evidence, desk.language)?;
     let trail = evidence.trail.as_ref().map(|trail| &trail.trail);
     let id = trail.map(|trail| trail.id.clone()).unwrap_or_default();
-    let found = judged.proven.as_ref().map(|proven| findings(&id, proven, u64::MAX, desk.language)).unwrap_or_default();
-    let missing = match &judged.report.verdict {
-        mingzhang_ledger::verify::Verdict::Inconclusive { missing, .. } => missing.clone(),
-        _ => Vec::new(),
-    };
-    let verdict = if judged.exit == exit::FAILED { "failed" } else { verdict_name(&judged.report.verdict) };
+    let found = findings(&id, &judged, u64::MAX, desk.language);
     let data = json!({
-        "verdict": verdict, "subject": trail.map(|trail| trail.kind), "subject_id": id, "as_of": as_of(&judged),
-        "entries": trail.map_or(0, |trail| trail.entries.len()), "missing": missing,
+        "verdict": judged.verdict(), "subject": trail.map(|trail| trail.kind), "subject_id": id, "as_of": as_of(&judged),
+        "entries": trail.map_or(0, |trail| trail.entries.len()), "missing": judged.missing(),
         "money_conserved": judged.money.as_ref().map(|money| money.balanced), "findings": found,
         "steps": steps_json(&judged.report),
         "outcome": judged.receipt.as_ref().map(|facts| outcome_name(facts.outcome)),
@@ -437,6 +433,6 @@ fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     }
     let said = judged.receipt.as_ref().map_or(String::new(), |facts| decided(facts, true, desk.language));
     let steps = steps_text(&judged.report, desk.language);
-    let text = format!("{}{said}\n{steps}", sentence(&judged.report.verdict, desk.language));
+    let text = format!("{}{said}\n{steps}", judged.sentence(desk.language));
     Ok(with_discontinuities(Answer::done(data, text), desk, &judged))
 }

@@ -12,7 +12,7 @@ mod query;
 mod receipt;
 mod record;
 mod simulate;
-mod tx;
+pub mod tx;
 mod verify;
 
 use std::cell::OnceCell;

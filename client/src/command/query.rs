@@ -3,10 +3,12 @@
 
 use clap::Subcommand;
 use mingzhang_ledger::state::key::{id_text, parse_id};
+use mingzhang_ledger::transaction::RecordId;
 use serde_json::Value;
 
 use super::Desk;
-use crate::output::{Answer, Failure, exit};
+use crate::node_api::NodeApi;
+use crate::output::{Answer, Failure, Language, exit};
 use crate::submit::Outbox;
 
 #[derive(Debug, clap::Args)]
@@ -61,9 +63,14 @@ pub fn qualified(desk: &Desk, id: &str) -> Result<String, Failure> {
 /// The transaction that is meant: its id in hexadecimal, or the record's as `agency/id`, which a node or this machine's
 /// outbox knows.
 pub fn transaction_id(desk: &Desk, text: &str) -> Result<String, Failure> {
+    Ok(asked_for(desk, text)?.0)
+}
+
+/// The same with the record's name, if it was asked for by name: the node that gave the id may have given another's.
+pub fn asked_for(desk: &Desk, text: &str) -> Result<(String, Option<(String, RecordId)>), Failure> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
     if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(digits);
+        return Ok((digits, None));
     }
     let name = qualified(desk, text)?;
     let parts = name.split_once('/').filter(|(agency, _)| is_agency(agency));
@@ -78,14 +85,14 @@ pub fn transaction_id(desk: &Desk, text: &str) -> Result<String, Failure> {
     let failure = match recorded {
         Ok(found) => {
             let id = found.get("tx_id").and_then(Value::as_str).unwrap_or("");
-            return Ok(id.trim_start_matches("sha256:").to_owned());
+            return Ok((id.trim_start_matches("sha256:").to_owned(), Some((agency.to_owned(), record))));
         }
         Err(failure) => failure,
     };
     let mut waiting = Outbox::open(desk.network()?)?.list()?.into_iter();
     let mine = waiting.find(|mine| mine.payload().agency == agency && mine.payload().record_id == record);
     match (mine, failure.exit) {
-        (Some(mine), exit::NOT_FOUND) => Ok(hex::encode(mine.id())),
+        (Some(mine), exit::NOT_FOUND) => Ok((hex::encode(mine.id()), Some((agency.to_owned(), record)))),
         _ => Err(failure),
     }
 }
@@ -95,9 +102,23 @@ fn is_agency(text: &str) -> bool {
 }
 
 fn show(desk: &Desk, path: &str) -> Result<Answer, Failure> {
-    let data = desk.api()?.get_json(path)?;
+    let api = desk.api()?;
+    let data = api.get_json(path)?;
     let text = outline(&data, 0);
-    Ok(Answer::done(data, text))
+    Ok(as_claim(desk, &api, Answer::done(data, text)))
+}
+
+/// Marks an answer as the word of one node.
+pub fn as_claim(desk: &Desk, api: &NodeApi, mut answer: Answer) -> Answer {
+    if let Some(members) = answer.data.as_object_mut() {
+        members.insert("proven".into(), Value::Bool(false));
+    }
+    let node = api.answered();
+    answer.warnings.push(match desk.language {
+        Language::Chinese => format!("以上为节点 {node} 所述,未经核验;请用 receipt 或 audit 核验"),
+        Language::English => format!("said by {node}, not proven; `receipt` and `audit` prove"),
+    });
+    answer
 }
 
 /// JSON as indented lines: names to the left, values to the right, nothing empty.

@@ -9,20 +9,20 @@ use mingzhang_ledger::proof::{BUNDLE_FORMAT, EntryView, EvidenceBundle, OutcomeV
 use mingzhang_ledger::receipt::Receipt;
 use mingzhang_ledger::records::record_type;
 use mingzhang_ledger::records::view::{self, Lens};
-use mingzhang_ledger::seal::policy;
 use mingzhang_ledger::state::key::id_text;
+use mingzhang_ledger::transaction::RecordId;
 use mingzhang_ledger::verify::{Authorities, ReceiptFacts, ReceiptReport, Report, Verdict, receipt};
 use serde_json::json;
 
 use super::Desk;
-use super::query::transaction_id;
+use super::query::asked_for;
 use crate::audit::fetch::officer_key;
 use crate::handoffs;
 use crate::output::{Answer, Failure, Language, exit};
 use crate::submit::Outbox;
 use crate::verify::{
     authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, outcome_name, outcome_text,
-    read_evidence, steps_text, verdict_name,
+    policy_of, read_evidence, steps_text, verdict_name,
 };
 
 /// That a state is no longer held.
@@ -84,11 +84,12 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 }
 
 fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<Answer, Failure> {
-    let id = transaction_id(desk, tx)?;
+    let (id, named) = asked_for(desk, tx)?;
     let (text, checked, authorities) = match format {
         Format::TlogProof => fetch(desk, &id)?,
         Format::Bundle => bundle(desk, &id)?,
     };
+    require_named(checked.facts.as_ref(), named.as_ref())?;
     // What is proven to be on the ledger waits for no answer any more.
     Outbox::open(desk.network()?)?.settle(&id)?;
     if let Some(out) = out {
@@ -99,6 +100,9 @@ fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<A
     let data = json!({
         "tx_id": facts.map(|facts| format!("sha256:{}", hex::encode(facts.transaction.id()))),
         "format": format.name(), "file": out,
+        "record_type": facts.map(|facts| &facts.transaction.payload().record_type),
+        "agency_id": facts.map(|facts| &facts.transaction.payload().agency),
+        "record_id": facts.map(|facts| id_text(&facts.transaction.payload().record_id)),
         "outcome": facts.map(|facts| outcome_name(facts.outcome)),
         "code": facts.filter(|facts| facts.outcome != 0).map(|facts| Code(facts.outcome).to_string()),
         "index": facts.map(|facts| facts.index), "tree_size": facts.map(|facts| facts.tree_size),
@@ -108,7 +112,9 @@ fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<A
     });
     let said = facts.map_or(String::new(), |facts| {
         let words = desk.pick("账本的结论", "the ledger's decision");
-        format!("\n  {words}: {}", outcome_text(facts.outcome, desk.language))
+        let payload = facts.transaction.payload();
+        let record = format!("{} {}/{}", payload.record_type, payload.agency, id_text(&payload.record_id));
+        format!("\n  {record}\n  {words}: {}", outcome_text(facts.outcome, desk.language))
     });
     let shown = match out {
         Some(out) => format!("{}  {}{said}", out.display(), desk.pick("回执已核验", "receipt verified")),
@@ -133,6 +139,18 @@ fn fetch(desk: &Desk, id: &str) -> Result<Fetched, Failure> {
         return Err(Failure::coded(Code(4102), format!("the node gave a receipt of {found}")));
     }
     Ok((text, checked, authorities))
+}
+
+/// A record that was asked for by name is the one that the receipt holds.
+fn require_named(facts: Option<&ReceiptFacts>, named: Option<&(String, RecordId)>) -> Result<(), Failure> {
+    let (Some(facts), Some((agency, id))) = (facts, named) else { return Ok(()) };
+    let payload = facts.transaction.payload();
+    if *agency == payload.agency && *id == payload.record_id {
+        return Ok(());
+    }
+    let (found, wanted) = (id_text(&payload.record_id), id_text(id));
+    let detail = format!("the node gave a receipt of {}/{found}, asked for was {agency}/{wanted}", payload.agency);
+    Err(Failure::coded(Code(4102), detail))
 }
 
 fn require_verified(report: &Report, language: Language) -> Result<(), Failure> {
@@ -166,7 +184,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
             genesis_hash: network.genesis.hash,
             handoffs: handoffs::fetch(&network.genesis, &desk.api()?)?,
             receipt: Some(text),
-            policy: policy(&network.genesis.origin, &[], &network.genesis.set, None),
+            policy: policy_of(&network.genesis, &led, facts.tree_size),
             entry: Some(entry_view(facts)),
             key: Some(key),
             trail: None,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::sha256;
+use mingzhang_ledger::records::body::Mentions;
+use mingzhang_ledger::records::fund::shown::money_text;
 use mingzhang_ledger::records::schema::{Area, COMMON, Field, FieldKind, RecordType};
 use mingzhang_ledger::records::{all, record_type};
 use mingzhang_ledger::state::key::{id_text, parse_id};
@@ -63,7 +65,7 @@ fn subcommand(kind: &'static RecordType) -> Command {
             Arg::new("currency")
                 .long("currency")
                 .value_name("ISO4217")
-                .help("Currency of the amounts; if not given, the programme's, which a node is asked for"),
+                .help("Currency of the amounts; if not given, the programme's, as a sealed state proves it"),
         ),
     };
     command.args([
@@ -229,12 +231,15 @@ fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches) -> Result<Ans
     let members = members(kind, flags)?;
     let known = Known {
         stated: flags.get_one::<String>("currency").map(String::as_str).filter(|_| kind.field("currency").is_none()),
+        currencies: &network.genesis.document.currencies,
         common: network.common_exponent(),
         agency: &agency,
     };
-    let exponent = currency::exponent(kind, &members, &known, |id| desk.api()?.get_json(&format!("/records/{id}")))?;
-    let reading = body::Reading { agency: &agency, exponent };
+    let prove = |name: &str| currency::proven((network, &desk.api()?), name, desk.language);
+    let decimals = currency::decimals_of(kind, &members, &known, prove)?;
+    let reading = body::Reading { agency: &agency, exponent: decimals.exponent };
     let mut content = body::from_json(kind, &members, &reading)?;
+    tell_money(desk, kind, &content, decimals.currency.as_deref());
     add_evidence(&mut content, flags)?;
     let id = match flags.get_one::<String>("id") {
         Some(text) => parse_id(text).ok_or_else(|| Failure::usage(format!("--id {text}: 1-16 of A-Za-z0-9._-")))?,
@@ -249,6 +254,15 @@ fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches) -> Result<Ans
     }
     let draft = Draft { kind, id, agency: &agency, body: content, life };
     finish(desk, &draft, key.map(|key| key.key), flags)
+}
+
+/// The amount in the currency that it is read in, before anything is signed.
+fn tell_money(desk: &Desk, kind: &RecordType, content: &Value, currency: Option<&str>) {
+    let amount = Mentions::of(kind, content).amount_minor;
+    if let Some(currency) = currency.filter(|_| amount > 0) {
+        let money = money_text(i128::from(amount), currency);
+        desk.printer.note(&format!("{}: {money} ({currency})", desk.pick("金额", "amount")));
+    }
 }
 
 fn finish(
@@ -299,7 +313,9 @@ pub fn with_made_id(desk: &Desk, id: &str, result: Result<Answer, Failure>) -> R
             if let Some(members) = answer.data.as_object_mut() {
                 members.insert("id_made".into(), json!(true));
             }
-            if answer.exit == exit::NOT_YET_KNOWN {
+            if answer.exit == exit::NOT_YET_KNOWN && answer.data["status"] == "final" {
+                answer.warnings.push(again);
+            } else if answer.exit == exit::NOT_YET_KNOWN {
                 let name = format!("{}/{id}", answer.data["agency_id"].as_str().unwrap_or_default());
                 let (pending, wait) = (desk.pick("待确认", "pending"), desk.pick("或运行", "or run"));
                 answer.text = format!("{}\n  {pending}  {name}", answer.text.lines().next().unwrap_or_default());

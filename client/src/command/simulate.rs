@@ -7,6 +7,7 @@ use mingzhang_ledger::transaction::Transaction;
 use serde_json::{Value, json};
 
 use super::Desk;
+use super::query::as_claim;
 use super::tx::time_text;
 use crate::output::{Answer, Failure, exit, wrap};
 
@@ -31,13 +32,14 @@ fn here(desk: &Desk, transaction: &Transaction) -> Answer {
 }
 
 fn on_server(desk: &Desk, transaction: &Transaction) -> Result<Answer, Failure> {
-    let reply = desk.api()?.post_cose("/simulate", transaction.bytes(), 0)?.success()?.json()?;
+    let api = desk.api()?;
+    let reply = api.post_cose("/simulate", transaction.bytes(), 0)?.success()?.json()?;
     let text = describe(&reply, |chinese, english| desk.pick(chinese, english).to_owned());
     // A script that asks first must not go on as if the record would be applied.
     let code = reply["code"].as_str().and_then(|code| code.strip_prefix("MZ-")?.parse().ok()).map(Code);
     let reason = code.map(|code| (code, reply["detail"].as_str().unwrap_or("").to_owned()));
     let exit = if reason.is_none() { exit::DONE } else { exit::REJECTED };
-    Ok(Answer { reason, ..Answer::done(reply, text).with_exit(exit) })
+    Ok(as_claim(desk, &api, Answer { reason, ..Answer::done(reply, text).with_exit(exit) }))
 }
 
 /// A dry run in words: the height, the outcome, and of every object what would change.

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::state::key::id_text;
-use mingzhang_ledger::transaction::{Payload, Transaction};
+use mingzhang_ledger::transaction::{Payload, RecordId, Transaction};
 use serde_json::{Value, json};
 
-use super::query::transaction_id;
+use super::query::asked_for;
 use super::record::duration;
 use super::{Desk, simulate};
 use crate::output::{Answer, Failure, exit};
+use crate::settle::{Place, Question, is_definite, settle};
 use crate::submit::{self, Outbox};
 
 #[derive(Debug, clap::Args)]
@@ -158,27 +159,38 @@ fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)
 
 fn wait_for(desk: &Desk, tx: &str, wait: &str) -> Result<Answer, Failure> {
     let deadline = std::time::Instant::now() + duration(wait)?;
-    let id = transaction_id(desk, tx)?;
+    let asked = asked_for(desk, tx)?;
     let api = desk.api()?;
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now()).as_secs().min(20);
-        let answer = submit::status(&api, &id, left, desk.language)?;
+        let status = submit::status(&api, &asked.0, left)?;
+        let answer = settled(desk, &asked, (status, deadline))?;
         if answer.exit != exit::NOT_YET_KNOWN || left == 0 {
-            return settled(desk, &id, answer);
+            return Ok(answer);
         }
     }
 }
 
 fn status(desk: &Desk, tx: &str) -> Result<Answer, Failure> {
-    let id = transaction_id(desk, tx)?;
-    let answer = submit::status(&desk.api()?, &id, 0, desk.language)?;
-    settled(desk, &id, answer)
+    let asked = asked_for(desk, tx)?;
+    let status = submit::status(&desk.api()?, &asked.0, 0)?;
+    settled(desk, &asked, (status, std::time::Instant::now()))
 }
 
-/// A definite answer ends the transaction's stay in the outbox.
-fn settled(desk: &Desk, id: &str, answer: Answer) -> Result<Answer, Failure> {
-    if answer.exit != exit::NOT_YET_KNOWN {
-        Outbox::open(desk.network()?)?.settle(id)?;
+/// The answer with its proof. A definite one ends the transaction's stay in the outbox.
+fn settled(
+    desk: &Desk,
+    (id, record): &(String, Option<(String, RecordId)>),
+    (status, deadline): (Value, std::time::Instant),
+) -> Result<Answer, Failure> {
+    let network = desk.network()?;
+    let outbox = Outbox::open(network)?;
+    let own = outbox.bytes_of(id)?;
+    let question = Question { tx_id: id.clone(), record: record.clone(), own: own.as_ref() };
+    let api = desk.api()?;
+    let answer = settle(&Place::new(network, &api, desk.language, deadline), &question, status)?;
+    if is_definite(&answer) {
+        outbox.settle(id)?;
     }
     Ok(answer)
 }
@@ -192,12 +204,11 @@ fn list(desk: &Desk) -> Result<Answer, Failure> {
     let (mut items, mut lines) = (Vec::new(), Vec::new());
     for transaction in outbox.list()? {
         let id = hex::encode(transaction.id());
-        let answer = api.as_ref().map(|api| submit::status(api, &id, 0, desk.language));
-        let data = match answer {
-            Some(Ok(answer)) => {
-                let answer = settled(desk, &id, answer)?;
-                answer.data
-            }
+        let payload = transaction.payload();
+        let asked = (id.clone(), Some((payload.agency.to_string(), payload.record_id)));
+        let refused = outbox.is_aside(&transaction);
+        let data = match api.as_ref().map(|api| submit::status(api, &id, 0)) {
+            Some(Ok(status)) => settled(desk, &asked, (status, std::time::Instant::now()))?.data,
             // One silent network is not asked again for every line.
             Some(Err(_)) => {
                 api = None;
@@ -207,11 +218,21 @@ fn list(desk: &Desk) -> Result<Answer, Failure> {
         };
         let status = data["status"].as_str().unwrap_or("not_asked");
         let code = data["code"].as_str().unwrap_or("");
-        let standing = format!("{} {code}", standing(desk, status, data["outcome"].as_str().unwrap_or("")));
+        let words = match (data["proven"] == true, status) {
+            (false, "final" | "expired") => {
+                desk.pick("节点称已有结果,尚未核实", "final, says the node; not proven yet")
+            }
+            (_, "unknown") if refused => {
+                desk.pick("节点拒收;过期证实后移出", "refused by a node; leaves once provably expired")
+            }
+            _ => standing(desk, status, data["outcome"].as_str().unwrap_or("")),
+        };
+        let standing = format!("{words} {code}");
         lines.push(line(&transaction, standing.trim_end()));
         let mut item = item(&transaction, &network.context.genesis_hash);
         item["status"] = json!(status);
         item["outcome"] = data["outcome"].clone();
+        item["proven"] = json!(data["proven"] == true);
         items.push(item);
     }
     for (genesis_hash, transaction) in outbox.others()? {

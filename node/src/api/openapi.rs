@@ -42,7 +42,7 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/blocks/{height}/proof", summary: "The header with its path under a checkpoint", takes: "size" },
     Route { method: "get", path: "/blocks/{height}/raw", summary: "Header and entries, each behind its length in two bytes", takes: "octets" },
     Route { method: "get", path: "/headers", summary: "Headers of the blocks that hold these log entries, with their paths under one checkpoint", takes: "entries! size" },
-    Route { method: "get", path: "/state/{key}", summary: "Presence or absence of a state key under the newest sealed header", takes: "" },
+    Route { method: "get", path: "/state/{key}", summary: "Presence or absence of a state key under the newest sealed header; waits until it covers an entry, or its time is past one", takes: "wait entry past" },
     Route { method: "get", path: "/state", summary: "Several state keys under one sealed header", takes: "keys! size" },
     Route { method: "get", path: "/records/{agency}/{id}", summary: "A record and where it stands", takes: "" },
     Route { method: "get", path: "/trails/{kind}/{id}", summary: "A complete trail with its proof, in pages", takes: "after limit size" },
@@ -127,8 +127,9 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn parameter(name: &str, place: &str, required: bool) -> Value {
-    let counts = matches!(name, "height" | "epoch" | "size" | "from" | "to" | "after" | "limit" | "wait")
-        || (name == "cursor" && place == "query");
+    let counts =
+        matches!(name, "height" | "epoch" | "size" | "from" | "to" | "after" | "limit" | "wait" | "entry" | "past")
+            || (name == "cursor" && place == "query");
     let schema = if counts { json!({ "type": "integer", "minimum": 0 }) } else { json!({ "type": "string" }) };
     json!({ "name": name, "in": place, "required": required, "schema": schema })
 }

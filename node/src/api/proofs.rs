@@ -111,15 +111,49 @@ pub async fn receipt(
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text))
 }
 
+/// What a sealed state is to show before it is given, for `wait` seconds at most.
+#[derive(Debug, Deserialize)]
+pub struct Awaited {
+    wait: Option<u64>,
+    /// A log index that it covers.
+    entry: Option<u64>,
+    /// Milliseconds since 1970 that its header's time has reached: an idle network then makes a block.
+    past: Option<u64>,
+}
+
 /// Presence or absence of one key, hex of its hash, under the newest sealed header.
-pub async fn state(State(node): State<Node>, Path(key): Path<String>) -> Result<Json<SealedState>, Problem> {
+pub async fn state(
+    State(node): State<Node>,
+    Path(key): Path<String>,
+    Query(awaited): Query<Awaited>,
+) -> Result<Json<SealedState>, Problem> {
     let key = parse_hash(&key)?;
+    let wait_s = awaited.wait.unwrap_or(0).min(MAX_WAIT_S);
+    wait_until(wait_s, sealed_enough(&node, &awaited)).await;
     read(&node, move |node, _| {
         let sealed = newest_sealed(node)?;
         let state = prove::state(&sealed.state, sealed.header.state_size, &key)?;
         Ok(Json(SealedState { sealed: sealed_header(&sealed)?, state }))
     })
     .await
+}
+
+/// Ends once the newest sealed state covers the entry and the time, or can no longer be read.
+async fn sealed_enough(node: &Node, awaited: &Awaited) {
+    let (entry, past) = (awaited.entry.unwrap_or(0), awaited.past.unwrap_or(0));
+    let _demand = (past > 0 && past <= node.now_ms()).then(|| node.wait_for_expiry());
+    let mut sealed = node.store.watch_sealed();
+    loop {
+        let size = *sealed.borrow_and_update();
+        let time = read(node, move |_, view| {
+            let height = view.height_of_size(size)?;
+            Ok(height.map(|height| view.header(height)).transpose()?.flatten().map_or(0, |header| header.time_ms))
+        });
+        let Ok(time_ms) = time.await else { return };
+        if (size > entry && time_ms >= past) || sealed.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,145 @@
+//! What the seals prove about one record, whatever a node says of it: its leaf under a sealed header, or that there is
+//! none. A node is believed nothing; it is only asked again until it gives the proof or the time is over.
+
+use std::time::{Duration, Instant};
+
+use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::proof::{SealedState, StateProof};
+use mingzhang_ledger::records::object::RecordLeaf;
+use mingzhang_ledger::state::key::Key;
+use mingzhang_ledger::verify::{Authorities, Problem, ProvenHeader, absence, presence, sealed_header};
+
+use crate::context::Network;
+use crate::handoffs;
+use crate::node_api::NodeApi;
+use crate::output::{Failure, Language, exit};
+use crate::verify::{authorities_after, discontinuity_warnings};
+
+/// How long one request may wait at a node for the seals, which follow finality by about half a second.
+const WAIT_S: u64 = 4;
+/// Pause before a node that gave no proof is asked again; it doubles.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a proof has to show.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted {
+    /// A state that covers the entry at this log index.
+    Entry(u64),
+    /// The record, or a header of this time (milliseconds since 1970) or later without it.
+    Past(u64),
+    /// The record.
+    Present,
+}
+
+impl Wanted {
+    fn query(self) -> String {
+        match self {
+            Self::Entry(index) => format!("?wait={WAIT_S}&entry={index}"),
+            Self::Past(time_ms) => format!("?wait={WAIT_S}&past={time_ms}"),
+            Self::Present => String::new(),
+        }
+    }
+
+    fn is_shown(self, proof: &Proof) -> bool {
+        match self {
+            Self::Entry(index) => proof.header.header.tree_size() > index,
+            Self::Past(time_ms) => proof.leaf.is_some() || proof.header.header.time_ms >= time_ms,
+            Self::Present => proof.leaf.is_some(),
+        }
+    }
+}
+
+/// A record's leaf, or its absence, under a header that a quorum sealed.
+#[derive(Debug)]
+pub struct Proof {
+    pub header: ProvenHeader,
+    pub state: StateProof,
+    pub leaf: Option<RecordLeaf>,
+    /// Recovery manifests on the way from genesis to those seals.
+    pub warnings: Vec<String>,
+}
+
+/// How asking ended.
+pub enum Asked {
+    Shown(Box<Proof>),
+    /// The time was over: the newest proof, if any, and why there is no better one.
+    NotYet(Option<Box<Proof>>, String),
+}
+
+/// Asks for the leaf of a record until it shows what is wanted. A proof that does not hold is a failure at once.
+pub fn ask(
+    (network, api): (&Network, &NodeApi),
+    key: &Key,
+    wanted: Wanted,
+    deadline: Instant,
+    language: Language,
+) -> Result<Asked, Failure> {
+    let (mut newest, mut pause) = (None, PAUSE);
+    let path = format!("/state/{}{}", hex::encode(key), wanted.query());
+    loop {
+        let why = match attempt((network, api), key, &path, language) {
+            Ok(proof) if wanted.is_shown(&proof) => return Ok(Asked::Shown(Box::new(proof))),
+            Ok(proof) => {
+                let why = language.pick("封签尚未覆盖", "not sealed yet");
+                newest = Some(Box::new(proof));
+                why.to_owned()
+            }
+            Err(Obstacle::Later(why)) => why,
+            Err(Obstacle::False(failure)) => return Err(failure),
+        };
+        if Instant::now() + pause >= deadline {
+            return Ok(Asked::NotYet(newest, why));
+        }
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(LONGEST_PAUSE);
+    }
+}
+
+/// Why there is no proof.
+enum Obstacle {
+    /// The node gives none now, or a hand-off is not sealed yet.
+    Later(String),
+    /// What it gave does not hold.
+    False(Failure),
+}
+
+impl From<Problem> for Obstacle {
+    fn from(problem: Problem) -> Self {
+        match problem.missing {
+            true => Self::Later(problem.to_string()),
+            false => Self::False(Failure::coded(problem.code, problem.detail)),
+        }
+    }
+}
+
+fn attempt((network, api): (&Network, &NodeApi), key: &Key, path: &str, language: Language) -> Result<Proof, Obstacle> {
+    let later = |failure: Failure| Obstacle::Later(failure.detail);
+    let answer = api.get_json(path).map_err(later)?;
+    let answer: SealedState = serde_json::from_value(answer).map_err(|error| Obstacle::Later(error.to_string()))?;
+    let handoffs = handoffs::fetch(&network.genesis, api).map_err(|failure| match failure.exit {
+        exit::FAILED => Obstacle::False(failure),
+        _ => later(failure),
+    })?;
+    let authorities = authorities_after(&network.genesis, &handoffs).map_err(Obstacle::False)?;
+    let mut proof = checked(&authorities, answer, key)?;
+    proof.warnings = discontinuity_warnings(authorities.discontinuities(), language);
+    Ok(proof)
+}
+
+/// Verifies a node's answer about a record's key.
+fn checked(authorities: &Authorities, answer: SealedState, key: &Key) -> Result<Proof, Obstacle> {
+    let header = sealed_header(authorities, &answer.sealed)?;
+    let leaf = match presence(&header, &answer.state, key) {
+        Ok(value) => {
+            let leaf = minicbor::decode(&value.current);
+            let unknown = |error: minicbor::decode::Error| Failure::coded(Code(4109), error.to_string());
+            Some(leaf.map_err(|error| Obstacle::False(unknown(error)))?)
+        }
+        Err(_) => {
+            absence(&header, &answer.state, key)?;
+            None
+        }
+    };
+    Ok(Proof { header, state: answer.state, leaf, warnings: Vec::new() })
+}

@@ -1,0 +1,219 @@
+//! A node that lies: what it says about records, money and time is no answer until the seals bear it out.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mingzhang_tests::world::{Told, World};
+use serde_json::{Value, json};
+
+/// What the proxy answers instead of the node: None hands the request on.
+type Lie = dyn Fn(&str, &str) -> Option<(u16, Value)> + Send + Sync;
+
+/// Stands between the client and a node; lies about some requests.
+fn liar(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Value)> + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let (node, lie): (String, Arc<Lie>) = (world.seats[0].url.clone(), Arc::new(lie));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (node, lie) = (node.clone(), Arc::clone(&lie));
+            std::thread::spawn(move || relay(stream, &node, &*lie));
+        }
+    });
+    url
+}
+
+/// One request, one answer. A client that goes away ends it.
+fn relay(mut stream: TcpStream, node: &str, lie: &Lie) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split_whitespace();
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (mut length, mut prefer) = (0, String::new());
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).ok()?;
+        let Some((name, value)) = header.trim_end().split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().ok()?,
+            "prefer" => prefer = value.to_owned(),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let (status, answer) = match lie(&method, &path) {
+        Some((status, answer)) => (status, answer.to_string().into_bytes()),
+        None => handed_on(&method, &format!("{node}{path}"), (body, prefer))?,
+    };
+    let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(&answer).ok()
+}
+
+fn handed_on(method: &str, url: &str, (body, prefer): (Vec<u8>, String)) -> Option<(u16, Vec<u8>)> {
+    let client = reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(90)).build().ok()?;
+    let request = match method {
+        "POST" => client.post(url).header("content-type", "application/cose").header("prefer", prefer).body(body),
+        _ => client.get(url),
+    };
+    let reply = request.send().ok()?;
+    Some((reply.status().as_u16(), reply.bytes().ok()?.to_vec()))
+}
+
+fn through(world: &World, node: &str, arguments: &[&str]) -> Told {
+    world.client(&[&["--node", node][..], arguments].concat())
+}
+
+fn anchor<'a>(id: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let root = "7777777777777777777777777777777777777777777777777777777777777777";
+    let filed = ["record", "document_anchor", "--root", root, "--kind", "minutes", "--id", id];
+    [&filed[..], &["--key", "civil-window-1"], more].concat()
+}
+
+/// Whether the outbox holds a record, and how it stands there.
+fn kept(world: &World, name: &str) -> Option<Value> {
+    let listed = world.client(&["tx", "list"]);
+    let items = listed.data()["items"].as_array().cloned().unwrap_or_default();
+    items.into_iter().find(|item| format!("civil/{}", item["record_id"].as_str().unwrap_or("")) == name)
+}
+
+fn failed(told: &Told, exit: i32, code: &str) {
+    assert_eq!((told.exit, told.code()), (Some(exit), code), "{} {}", told.json, told.stderr);
+}
+
+#[test]
+fn a_node_is_believed_nothing() {
+    let world = World::start(1);
+    a_refusal_is_one_nodes_word(&world);
+    expired_takes_a_proof(&world);
+    final_takes_a_proof(&world);
+    another_record_is_noticed(&world);
+    the_same_record_again_is_proven(&world);
+    a_query_is_a_claim(&world);
+    a_currency_takes_a_proof(&world);
+}
+
+fn final_takes_a_proof(world: &World) {
+    let made_up = |index: u64| {
+        move |method: &str, _: &str| {
+            let said = json!({
+                "tx_id": format!("sha256:{}", "1".repeat(64)), "record_type": "document_anchor", "agency_id": "civil",
+                "record_id": "LIE-1", "status": "final", "outcome": "applied", "code": null, "effect": "effective",
+                "waits_for": [], "flags": [], "height": 1, "index": index, "repeated": false,
+            });
+            (method == "POST").then_some((200, said))
+        }
+    };
+    let told = through(world, &liar(world, made_up(1)), &anchor("LIE-1", &["--wait", "1s"]));
+    failed(&told, 8, "MZ-4102");
+    let told = through(world, &liar(world, made_up(1_000_000)), &anchor("LIE-2", &["--wait", "1s"]));
+    assert_eq!((told.exit, &told.data()["proven"]), (Some(6), &json!(false)), "{} {}", told.json, told.stderr);
+    for name in ["civil/LIE-1", "civil/LIE-2"] {
+        assert_eq!(kept(world, name).map(|item| item["status"].clone()), Some(json!("unknown")), "{name}");
+    }
+    // The same command at an honest node sends the same bytes.
+    let told = world.client(&anchor("LIE-1", &["--wait", "60s"]));
+    assert_eq!((told.exit, &told.data()["proven"]), (Some(0), &json!(true)), "{} {}", told.json, told.stderr);
+    assert_eq!(kept(world, "civil/LIE-1"), None);
+}
+
+fn a_refusal_is_one_nodes_word(world: &World) {
+    let refused =
+        liar(world, |method, _| (method == "POST").then(|| (422, json!({ "code": "MZ-1004", "detail": "no" }))));
+    let told = through(world, &refused, &anchor("REFUSED-1", &["--expires-in", "3s"]));
+    failed(&told, 2, "MZ-1004");
+    assert_eq!(told.data()["kept_in_outbox"], false, "a rerun signs anew");
+    assert!(kept(world, "civil/REFUSED-1").is_some(), "its bytes were thrown away");
+}
+
+fn another_record_is_noticed(world: &World) {
+    for id in ["DOC-1", "DOC-9"] {
+        world.document(id);
+    }
+    let (_, first) = world.get(&world.seats[0], "/records/civil/DOC-1").expect("the node answers");
+    let lying = liar(world, move |_, path| path.ends_with("/records/civil/DOC-9").then(|| (200, first.clone())));
+    let file = world.path().join("another.tlog-proof").display().to_string();
+    failed(&through(world, &lying, &["receipt", "get", "civil/DOC-9", "--out", &file]), 8, "MZ-4102");
+    failed(&through(world, &lying, &["tx", "status", "civil/DOC-9"]), 8, "MZ-4102");
+    let told = world.client(&["receipt", "get", "civil/DOC-9", "--out", &file]);
+    assert_eq!((told.exit, &told.data()["record_id"]), (Some(0), &json!("DOC-9")), "{}", told.json);
+    let told = world.client(&["tx", "status", "civil/DOC-9"]);
+    assert_eq!((told.exit, &told.data()["proven"]), (Some(0), &json!(true)), "{}", told.json);
+}
+
+fn expired_takes_a_proof(world: &World) {
+    let expired = liar(world, |method, _| {
+        (method == "POST").then(|| (200, json!({ "tx_id": "sha256:00", "status": "expired", "outcome": null })))
+    });
+    let told = through(world, &expired, &anchor("LATE-1", &["--expires-in", "2m"]));
+    assert_eq!((told.exit, &told.data()["proven"]), (Some(6), &json!(false)), "{} {}", told.json, told.stderr);
+    assert!(kept(world, "civil/LATE-1").is_some());
+    // One that never left in time, on a network that stands idle: waiting for the proof has it make a block.
+    let told = through(world, "http://127.0.0.1:9", &anchor("LATE-2", &["--expires-in", "3s"]));
+    assert_eq!(told.exit, Some(7), "{}", told.json);
+    std::thread::sleep(Duration::from_secs(3));
+    let told = world.client(&["tx", "wait", "civil/LATE-2", "--wait", "90s"]);
+    failed(&told, 5, "MZ-1008");
+    assert_eq!((&told.data()["status"], &told.data()["proven"]), (&json!("expired"), &json!(true)), "{}", told.json);
+    assert!(told.data()["height"].as_u64().is_some_and(|height| height > 0), "{}", told.json);
+    // The same block shows it of what a node refused; both then leave the outbox.
+    let told = kept(world, "civil/REFUSED-1").expect("listed once more");
+    assert_eq!((&told["status"], &told["proven"]), (&json!("expired"), &json!(true)), "{told}");
+    assert_eq!((kept(world, "civil/LATE-2"), kept(world, "civil/REFUSED-1")), (None, None));
+}
+
+fn the_same_record_again_is_proven(world: &World) {
+    let again = world.client(&anchor("LIE-1", &["--wait", "60s"]));
+    assert_eq!((again.exit, &again.data()["repeated"]), (Some(0), &json!(true)), "{} {}", again.json, again.stderr);
+    assert_eq!(again.data()["proven"], true);
+}
+
+fn a_query_is_a_claim(world: &World) {
+    let told = world.client(&["query", "record", "civil/DOC-1"]);
+    assert_eq!((told.exit, &told.data()["proven"]), (Some(0), &json!(false)), "{}", told.json);
+    assert!(told.json["warnings"].to_string().contains("not proven"), "{}", told.json);
+}
+
+fn a_currency_takes_a_proof(world: &World) {
+    let open = "record programme_open --id AID --mode live --currency CNY --purpose aid --years 2026 --legal_ref item-1 \
+                --owner civil --finance finance --bank bank --supervisor market --scope aid \
+                --key civil-programme-owner-1 --wait 60s";
+    let told = world.client(&open.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let digest = told.data()["tx_id"].as_str().expect("an id").trim_start_matches("sha256:");
+    let approve = ["record", "approve", "--waiting", "civil/AID", "--digest", digest, "--key", "finance-finance-1"];
+    let told = world.client(&[&approve[..], &["--wait", "60s"]].concat());
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let move_it = |more: &str| {
+        let text = format!(
+            "record appropriate --id A --amount 7.00 --from civil/AID --to civil/AID --legal_ref item-1 \
+             --key finance-finance-1 --dry-run {more}"
+        );
+        text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run = |node: &str, more: &str| {
+        let words = move_it(more);
+        through(world, node, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    // What a node says of the programme is asked for no more.
+    let lying = liar(world, |_, path| {
+        path.contains("/records/").then(|| (200, json!({ "leaf": { "object": { "currency": "UYW" } } })))
+    });
+    let told = run(&lying, "");
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    assert!(told.stderr.contains("amount: 7.00 CNY"), "{}", told.stderr);
+    // Nor may a leaf be another's or be changed.
+    let path = |key: &[u8; 32]| format!("/state/{}", hex::encode(key));
+    let key =
+        mingzhang_ledger::state::key::record("civil", &mingzhang_ledger::state::key::parse_id("DOC-1").expect("an id"));
+    let (_, other) = world.get(&world.seats[0], &path(&key)).expect("the node answers");
+    let lying = liar(world, move |_, path| path.contains("/state/").then(|| (200, other.clone())));
+    let told = run(&lying, "");
+    assert_eq!((told.exit, told.code()), (Some(8), "MZ-4119"), "{} {}", told.json, told.stderr);
+    let told = run(&world.seats[0].url, "--currency UYW");
+    failed(&told, 2, "MZ-2012");
+}
