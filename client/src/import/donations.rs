@@ -65,7 +65,7 @@ pub fn plan(
         .of(desk.place())
         .posts(money)
         .with("parts", Value::Array(vec![part]))
-        .with("external_ref", planner.secret.declared(reference))
+        .with("external_ref", planner.secret.reference(reference))
         .with("channel", words::code(channel, "unstated"))
         .maybe("donor", donor)
         .filled_if(channel.is_empty(), "channel")

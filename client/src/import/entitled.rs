@@ -22,7 +22,7 @@ pub enum Payee {
 impl Payee {
     fn fields(&self, planner: &Planner<'_>, draft: Draft) -> Draft {
         match self {
-            Self::Party(id) => draft.with("party", planner.secret.declared(id)),
+            Self::Party(id) => draft.with("party", planner.secret.party(id)),
             Self::Person(who) => draft.with("recipient", Value::bytes(&planner.secret.pseudonym(who))),
             Self::Unknown => draft,
         }
@@ -133,7 +133,7 @@ pub fn pay(
         .with("from", committed.account.clone())
         .with("payee_account", Value::bytes(&account))
         .with("entitlement", committed.award.clone())
-        .with("bank_ref", planner.secret.declared(paid.reference));
+        .with("bank_ref", planner.secret.reference(paid.reference));
     for field in paid.filled {
         draft = draft.filled(field);
     }

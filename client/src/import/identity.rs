@@ -115,13 +115,19 @@ impl Secret {
         sha256(&[&self.mac("salt", key), row])
     }
 
-    /// An identifier of the source; one that does not fit, or may name a person, under a keyed hash: a plain one could be
-    /// tried for every name and number.
-    pub fn declared(&self, source: &str) -> Value {
-        if words::is_plain(source) {
-            return Value::text(source);
-        }
-        Value::text(&format!("hmac:{}", hex::encode(first_half(&self.mac("declared", source)))))
+    /// Who somebody is in the source, by an id; one that does not fit, or may name a person, under a keyed hash: a plain
+    /// one could be tried for every name and number.
+    pub fn party(&self, id: &str) -> Value {
+        if words::is_plain(id) { Value::text(id) } else { self.keyed(id) }
+    }
+
+    /// The source's reference of a payment, a gift or a licence, or a keyed hash likewise.
+    pub fn reference(&self, id: &str) -> Value {
+        if words::is_plain_reference(id) { Value::text(id) } else { self.keyed(id) }
+    }
+
+    fn keyed(&self, id: &str) -> Value {
+        Value::text(&format!("hmac:{}", hex::encode(first_half(&self.mac("declared", id)))))
     }
 
     /// A commitment to whatever account a payee has in the source.
@@ -168,13 +174,14 @@ mod tests {
         }
     }
     #[test]
-    fn a_declared_id_that_may_name_somebody_is_keyed() {
+    fn an_id_that_may_name_somebody_is_keyed() {
         let (one, other) = (Secret::new([1; 32], Day(20_000)), Secret::new([2; 32], Day(20_000)));
-        assert_eq!(one.declared("GB-CHC-1"), Value::text("GB-CHC-1"));
+        assert_eq!(one.party("GB-CHC-1"), Value::text("GB-CHC-1"));
+        assert_eq!(one.reference("4111111111111111"), Value::text("4111111111111111"));
         for name in ["张三", "13800138000", ""] {
-            let text = one.declared(name);
+            let text = one.party(name);
             assert!(text.as_text().is_some_and(|text| text.starts_with("hmac:") && text.len() == 37), "{text:?}");
-            assert!(text == one.declared(name) && text != other.declared(name));
+            assert!(text == one.reference(name) && text != other.party(name));
         }
     }
 }

@@ -101,7 +101,7 @@ pub fn plan_return(
         .of(desk.place())
         .posting(money)
         .with("payment", paid.entry.reference.clone())
-        .with("bank_ref", planner.secret.declared(bank_ref));
+        .with("bank_ref", planner.secret.reference(bank_ref));
     let entry = planner.first(under, under.when(claim.date), (claim, draft));
     (vec![entry.at], desk.needs.iter().chain(&paid.needs).copied().collect())
 }

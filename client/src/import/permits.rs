@@ -130,7 +130,7 @@ pub fn plan(
             let day = under.when(Some(*day));
             records.push(planner.add(under, day, decide(true)).at);
             let issue = about("licence_issue", 4)
-                .with("licence_no", planner.secret.declared(&claim.item))
+                .with("licence_no", planner.secret.reference(&claim.item))
                 .with("licence", licence);
             records.push(planner.add(under, day, issue).at);
             let ended = match ending {

@@ -329,6 +329,9 @@ fn albania_payments() {
             assert_eq!((report.counters.read, report.counters.applied), (40, 40));
             assert_eq!(total(report, Kind::Payment, "ALL"), 3_329_965_300);
             assert_eq!(outcome.plan.programmes.len(), 1);
+            let reference = |record: &super::plan::Planned| record.body.get("bank_ref")?.as_text().map(str::len);
+            let lengths: Vec<usize> = outcome.plan.records.iter().filter_map(reference).collect();
+            assert_eq!(lengths, [14; 40], "each payment names its receipt");
         });
     }
 }

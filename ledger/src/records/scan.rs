@@ -4,6 +4,9 @@
 use super::calendar::Day;
 use crate::outcome::Refusal;
 
+/// A kind that one long number in ten looks like by chance.
+pub const CARD_NUMBER: &str = "a card number";
+
 /// Refuses a text that holds personal data, naming its kind and never the value.
 pub fn check(field: &str, text: &str) -> Result<(), Refusal> {
     match personal_data(text) {
@@ -13,7 +16,7 @@ pub fn check(field: &str, text: &str) -> Result<(), Refusal> {
 }
 
 /// The kind of personal data that a text holds, if any.
-fn personal_data(text: &str) -> Option<&'static str> {
+pub fn personal_data(text: &str) -> Option<&'static str> {
     let folded: Vec<char> = text.chars().map(fold).collect();
     let joined: Vec<char> = folded.iter().copied().filter(|char| !is_gap(*char)).collect();
     if holds_email(&folded) {
@@ -45,7 +48,7 @@ fn numbers(chars: &[char]) -> Option<&'static str> {
         match digits.as_slice() {
             [1, 3..=9, ..] if digits.len() == 11 => return Some("a mobile number"),
             [8, 6, 1, 3..=9, ..] if digits.len() == 13 => return Some("a mobile number"),
-            _ if (13..=19).contains(&digits.len()) && passes_luhn(&digits) => return Some("a card number"),
+            _ if (13..=19).contains(&digits.len()) && passes_luhn(&digits) => return Some(CARD_NUMBER),
             _ => {}
         }
     }
