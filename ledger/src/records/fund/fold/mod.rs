@@ -75,6 +75,8 @@ pub struct Fold {
     /// Waiting records whose approval was rejected by a rule that may have ended them.
     doubtful: BTreeSet<Ref>,
     orders: BTreeMap<Ref, Ref>,
+    /// Records of other programmes: a programme that excludes this one brings all of its own to this trail.
+    foreign: BTreeSet<Ref>,
     flows: figures::Flows,
     records: u64,
     rejected: u64,
@@ -112,6 +114,7 @@ impl Fold {
             waiting: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             orders: BTreeMap::new(),
+            foreign: BTreeSet::new(),
             flows: figures::Flows::default(),
             records: 0,
             rejected: 0,
@@ -126,6 +129,10 @@ impl Fold {
         if outcome != 0 {
             self.rejected = self.rejected.saturating_add(1);
             return self.failed(&seen, outcome);
+        }
+        if self.is_foreign(&seen) {
+            self.foreign.insert(seen.reference);
+            return Ok(());
         }
         match seen.record_type {
             "approve" => self.approved(&seen),
@@ -180,6 +187,23 @@ impl Fold {
         let names: BTreeSet<&Ref> = self.accounts.keys().chain(proven.keys()).collect();
         let differs = |name: &&Ref| self.accounts.get(*name).map(|account| account.sums) != proven.get(*name).copied();
         Ok(names.into_iter().filter(differs).cloned().collect())
+    }
+
+    /// Whether a record concerns another programme's money alone: it names that programme, a record of its, or its
+    /// accounts. An account that this trail fails to open shows when the proven ones are compared.
+    fn is_foreign(&self, seen: &Seen<'_>) -> bool {
+        let named = |field| seen.find::<Ref>(field);
+        if named("programme").is_some_and(|programme| programme != self.programme) {
+            return true;
+        }
+        let earlier = ["movement", "payment", "order", "waiting"].into_iter().filter_map(named);
+        if earlier.into_iter().any(|record| self.foreign.contains(&record)) {
+            return true;
+        }
+        let parts: Vec<Value> = seen.find("parts").unwrap_or_default();
+        let mut accounts = ["from", "to"].into_iter().filter_map(named).collect::<Vec<Ref>>();
+        accounts.extend(parts.iter().filter_map(|part| find::<Ref>(part, "to")));
+        !accounts.is_empty() && !accounts.iter().any(|account| self.accounts.contains_key(account))
     }
 
     // ---- the life of a waiting record ----

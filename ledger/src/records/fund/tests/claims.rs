@@ -185,3 +185,24 @@ fn mz_3217_a_reissue_within_the_total_of_its_list() {
     stage.expect(3217, "civil/1", "payment_reissue", "RI-2", again("PA", 1, 1_000));
     assert_balanced(&stage, "live");
 }
+
+/// What excludes P joins its trail too, payments, returns and the close of a year included: P's reckoning is of P's money
+/// alone.
+#[test]
+fn the_trail_of_an_excluded_programme_folds() {
+    let lines = Lines::of(&[1, 2]);
+    let mut stage = beside(&lines);
+    pay_line(&mut stage, "LP-1", "L", &lines.proof(0));
+    let before = assert_folds(&stage, "civil/P");
+    for kind in ["RETURNED", "CARRIED", "LAPSED"] {
+        open_account(&mut stage, "Q", kind, vec![]);
+    }
+    pay_line(&mut stage, "XP-2", "X", &lines.proof(1));
+    come_back(&mut stage, "XP-2");
+    stage.apply_with(OWNER, "payment_reissue", "XR-2", again("XP-2", 2, 1_000));
+    stage.apply("bank/1", "payment_fail", "XF-2", vec![("movement", to("civil/XR-2")), ("reason", text("closed"))]);
+    let close = vec![("programme", to("civil/Q")), ("year", uint(2026)), ("carry_minor", uint(0))];
+    stage.apply_with(FINANCE, "year_close", "XY", close);
+    assert_eq!(assert_folds(&stage, "civil/P"), before);
+    assert_folds(&stage, "civil/Q");
+}
