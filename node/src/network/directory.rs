@@ -2,19 +2,23 @@
 //! by the ledger; this file only keeps what it was told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use libp2p::identity::{PublicKey as IdentityKey, ed25519};
 use libp2p::{Multiaddr, PeerId};
 use mingzhang_ledger::crypto::PublicKey;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::frame::{Class, Frame};
+use super::frame::{Class, Frame, MAX_VOTE_FRAME_BYTES};
 
 /// Frames that may wait for one peer on its vote stream.
 pub const VOTE_QUEUE_FRAMES: usize = 1_024;
 /// Frames that may wait for one peer on its bulk stream.
 pub const BULK_QUEUE_FRAMES: usize = 64;
+/// Bytes of one peer's frames on vote streams that may wait for the engine. It sends more as they are done with.
+pub const PEER_INBOUND_BYTES: usize = 2 * MAX_VOTE_FRAME_BYTES;
+/// What a frame counts at least.
+const LEAST_FRAME_BYTES: usize = 2 * 1024;
 /// Most peers that may be registered: a full authority set and as many observers.
 pub const MAX_PEERS: usize = 2_048;
 
@@ -63,6 +67,9 @@ struct Entry {
     queues: Option<Queues>,
     round_trip_ms: Option<u64>,
     dropped_frames: u64,
+    inbound: Arc<Semaphore>,
+    /// It sent something bad and has not connected since.
+    barred: bool,
 }
 
 /// Registered peers, shared by the swarm task and everybody who sends. Locks are held for a map access only.
@@ -112,7 +119,7 @@ impl Directory {
                 Some(entry) => entry.peer = peer,
                 None => {
                     added.push(id);
-                    entries.insert(id, Entry { peer, queues: None, round_trip_ms: None, dropped_frames: 0 });
+                    entries.insert(id, Entry::new(peer));
                 }
             }
         }
@@ -164,9 +171,29 @@ impl Directory {
         self.lock().get(id).map(|entry| Remote { key: entry.peer.key, seat: entry.peer.seat })
     }
 
+    /// Waits until a frame of this length of this peer may wait for the engine. None if the peer is gone.
+    pub async fn room(&self, id: &PeerId, length: usize) -> Option<OwnedSemaphorePermit> {
+        let inbound = self.lock().get(id).filter(|entry| !entry.barred).map(|entry| Arc::clone(&entry.inbound))?;
+        let bytes = u32::try_from(length.clamp(LEAST_FRAME_BYTES, MAX_VOTE_FRAME_BYTES)).ok()?;
+        inbound.acquire_many_owned(bytes).await.ok()
+    }
+
+    pub fn bar(&self, key: &PublicKey) {
+        if let Some(id) = peer_id(key)
+            && let Some(entry) = self.lock().get_mut(&id)
+        {
+            entry.barred = true;
+        }
+    }
+
+    pub fn is_barred(&self, key: &PublicKey) -> bool {
+        peer_id(key).is_some_and(|id| self.lock().get(&id).is_some_and(|entry| entry.barred))
+    }
+
     pub fn set_queues(&self, id: &PeerId, queues: Option<Queues>) {
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(id) {
+            entry.barred &= queues.is_none();
             entry.queues = queues;
         }
         self.announce(&entries);
@@ -227,6 +254,11 @@ impl Directory {
 }
 
 impl Entry {
+    fn new(peer: AllowedPeer) -> Self {
+        let inbound = Arc::new(Semaphore::new(PEER_INBOUND_BYTES));
+        Self { peer, queues: None, round_trip_ms: None, dropped_frames: 0, inbound, barred: false }
+    }
+
     fn push(&mut self, frame: &Frame) -> bool {
         let Some(queues) = &self.queues else { return false };
         let queue = match frame.class() {
