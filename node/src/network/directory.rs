@@ -68,14 +68,14 @@ struct Entry {
     round_trip_ms: Option<u64>,
     dropped_frames: u64,
     inbound: Arc<Semaphore>,
-    /// It sent something bad and has not connected since.
-    barred: bool,
 }
 
 /// Registered peers, shared by the swarm task and everybody who sends. Locks are held for a map access only.
 #[derive(Debug)]
 pub struct Directory {
     entries: Mutex<BTreeMap<PeerId, Entry>>,
+    /// Who sent something bad and has not connected since. Asked for every frame, so by key.
+    barred: Mutex<BTreeSet<[u8; 32]>>,
     connected: watch::Sender<BTreeSet<u16>>,
 }
 
@@ -87,13 +87,17 @@ pub fn peer_id(key: &PublicKey) -> Option<PeerId> {
 
 impl Default for Directory {
     fn default() -> Self {
-        Self { entries: Mutex::default(), connected: watch::channel(BTreeSet::new()).0 }
+        Self { entries: Mutex::default(), barred: Mutex::default(), connected: watch::channel(BTreeSet::new()).0 }
     }
 }
 
 impl Directory {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PeerId, Entry>> {
         self.entries.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn barred(&self) -> MutexGuard<'_, BTreeSet<[u8; 32]>> {
+        self.barred.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Replaces the list of registered peers. Returns those newly allowed and those no longer allowed.
@@ -110,8 +114,8 @@ impl Directory {
         }
         let mut entries = self.lock();
         let removed: Vec<PeerId> = entries.keys().filter(|id| !wanted.contains_key(*id)).copied().collect();
-        for id in &removed {
-            entries.remove(id);
+        for entry in removed.iter().filter_map(|id| entries.remove(id)) {
+            self.barred().remove(&entry.peer.key.0);
         }
         let mut added = Vec::new();
         for (id, peer) in wanted {
@@ -173,27 +177,31 @@ impl Directory {
 
     /// Waits until a frame of this length of this peer may wait for the engine. None if the peer is gone.
     pub async fn room(&self, id: &PeerId, length: usize) -> Option<OwnedSemaphorePermit> {
-        let inbound = self.lock().get(id).filter(|entry| !entry.barred).map(|entry| Arc::clone(&entry.inbound))?;
+        let (key, inbound) = self.lock().get(id).map(|entry| (entry.peer.key, Arc::clone(&entry.inbound)))?;
+        if self.is_barred(&key) {
+            return None;
+        }
         let bytes = u32::try_from(length.clamp(LEAST_FRAME_BYTES, MAX_VOTE_FRAME_BYTES)).ok()?;
         inbound.acquire_many_owned(bytes).await.ok()
     }
 
     pub fn bar(&self, key: &PublicKey) {
-        if let Some(id) = peer_id(key)
-            && let Some(entry) = self.lock().get_mut(&id)
-        {
-            entry.barred = true;
+        let mut barred = self.barred();
+        if barred.len() < MAX_PEERS {
+            barred.insert(key.0);
         }
     }
 
     pub fn is_barred(&self, key: &PublicKey) -> bool {
-        peer_id(key).is_some_and(|id| self.lock().get(&id).is_some_and(|entry| entry.barred))
+        self.barred().contains(&key.0)
     }
 
     pub fn set_queues(&self, id: &PeerId, queues: Option<Queues>) {
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(id) {
-            entry.barred &= queues.is_none();
+            if queues.is_some() {
+                self.barred().remove(&entry.peer.key.0);
+            }
             entry.queues = queues;
         }
         self.announce(&entries);
@@ -256,7 +264,7 @@ impl Directory {
 impl Entry {
     fn new(peer: AllowedPeer) -> Self {
         let inbound = Arc::new(Semaphore::new(PEER_INBOUND_BYTES));
-        Self { peer, queues: None, round_trip_ms: None, dropped_frames: 0, inbound, barred: false }
+        Self { peer, queues: None, round_trip_ms: None, dropped_frames: 0, inbound }
     }
 
     fn push(&mut self, frame: &Frame) -> bool {
