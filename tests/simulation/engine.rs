@@ -16,6 +16,7 @@ use mingzhang_node::signer::SignerFault;
 use mingzhang_node::store::Durable;
 
 use crate::founding::consensus_key;
+use crate::place::Running;
 use crate::world::{Frame, World};
 
 #[derive(Debug, Clone)]
@@ -151,6 +152,7 @@ impl World {
         for effect in &effects {
             match effect {
                 Effect::Note { entered } => {
+                    running.blocks.mempool.reach(entered.just.turn);
                     store.note(&running.epoch, entered).unwrap_or_else(|fault| panic!("oracle store: {fault}"));
                 }
                 Effect::Vote { record, .. } => records.push(record.clone()),
@@ -303,7 +305,10 @@ impl World {
         match check.conclude(verdicts, epoch) {
             Ok(message) => {
                 if let Message::Proposal(proposal) = message.get() {
-                    self.take_in(to, proposal.batches.clone(), true);
+                    let turn = proposal.turn();
+                    let expects = |running: &Running| running.blocks.mempool.expects(epoch.number(), turn);
+                    let needed = seat == epoch.proposer(turn) && self.places[to].running.as_ref().is_some_and(expects);
+                    self.take_in(to, proposal.batches.clone(), needed);
                 }
                 self.step(to, Input::Message { from: seat, message });
             }

@@ -4,11 +4,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mingzhang_consensus::message::{Message, Proposal};
-use mingzhang_consensus::verify::{Check, Refusal, SignedItem};
+use mingzhang_consensus::message::{Ask, JUSTIFY, Message, Proposal};
+use mingzhang_consensus::verify::{Check, Refusal, SignedItem, Verified};
 use mingzhang_consensus::{Epoch, Input};
+use mingzhang_ledger::crypto::{Hash, sha256};
 use rayon::ThreadPool;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+mod known;
+#[cfg(test)]
+mod tests;
+mod waiting;
 
 use super::EpochWatch;
 use crate::clock::Clock;
@@ -16,9 +22,8 @@ use crate::mempool::{Arrival, Mempool, Taken, verify_all};
 use crate::network::{self, Channel, Inbound, Remote};
 use crate::node::Clocks;
 use crate::store::{Store, StoreFault};
-
-/// Frames that are checked together.
-const MAX_GROUP: usize = 512;
+use known::Known;
+use waiting::Waiting;
 
 /// What the check works with.
 #[derive(Clone)]
@@ -37,6 +42,8 @@ pub struct Parts {
 pub struct OtherFrame {
     pub from: Remote,
     pub body: Vec<u8>,
+    /// Given back to its sender when this is done with.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Where checked frames go.
@@ -53,54 +60,189 @@ pub async fn verify_inbound(
     parts: Parts,
     outlets: Outlets,
 ) -> Result<(), StoreFault> {
-    let mut group = Vec::with_capacity(MAX_GROUP);
-    while frames.recv_many(&mut group, MAX_GROUP).await > 0 {
-        let epoch = parts.epoch.borrow().clone();
-        let mut checks: Vec<(u16, Check)> = Vec::with_capacity(group.len());
-        for frame in group.drain(..) {
-            match frame.channel {
-                Channel::Consensus => sort(frame, &epoch, &parts, &outlets, &mut checks),
-                Channel::Seal => pass(&outlets.seals, frame),
-                // The network answers these itself.
-                Channel::Request | Channel::Answer => {}
-            }
+    let mut reader = Reader { parts, outlets, waiting: Waiting::default(), known: Known::default() };
+    loop {
+        if reader.waiting.is_empty() {
+            let Some(frame) = frames.recv().await else { return Ok(()) };
+            reader.waiting.push(frame);
         }
-        for input in conclude(checks, &epoch, &parts)? {
-            if outlets.inputs.send(input).await.is_err() {
+        while let Ok(frame) = frames.try_recv() {
+            reader.waiting.push(frame);
+        }
+        for input in reader.check_group()? {
+            if reader.outlets.inputs.send(input).await.is_err() {
                 return Ok(());
             }
         }
     }
-    Ok(())
+}
+
+/// What was decoded, with its sender's seat.
+struct Decoded {
+    seat: u16,
+    item: Item,
+    /// Given back once the frame is concluded.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+enum Item {
+    Check {
+        check: Check,
+        /// Hash and length of a justification's frame.
+        just: Option<(Hash, usize)>,
+    },
+    Known(Verified<Message>),
+}
+
+struct Reader {
+    parts: Parts,
+    outlets: Outlets,
+    waiting: Waiting,
+    known: Known,
+}
+
+impl Reader {
+    /// Checks what is next, and returns what consensus is told.
+    fn check_group(&mut self) -> Result<Vec<Input>, StoreFault> {
+        let epoch = self.parts.epoch.borrow().clone();
+        let mut decoded: Vec<Decoded> = Vec::new();
+        for frame in self.waiting.take() {
+            // What waits of a peer that was dropped for something bad is not worth a check.
+            if self.parts.network.is_barred(&frame.from.key) {
+                continue;
+            }
+            match frame.channel {
+                Channel::Consensus => decoded.extend(self.sort(frame, &epoch)),
+                Channel::Seal => pass(&self.outlets.seals, frame),
+                // The network answers these itself.
+                Channel::Request | Channel::Answer => {}
+            }
+        }
+        self.conclude(decoded, &epoch)
+    }
+
+    /// Decodes, and puts aside what another epoch or a peer without a seat sent.
+    fn sort(&mut self, frame: Inbound, epoch: &Epoch) -> Option<Decoded> {
+        // By the key, not by the connection's seat: that may still be the one of the epoch before.
+        let seat = epoch.set.members.iter().position(|member| member.peer_key == frame.from.key);
+        let Some(seat) = seat.and_then(|seat| u16::try_from(seat).ok()) else {
+            pass(&self.outlets.strays, frame);
+            return None;
+        };
+        let just = is_justify(&frame.body).then(|| (sha256(&[&frame.body]), frame.body.len()));
+        if let Some((hash, _)) = just
+            && let Some(message) = self.known.get(epoch.number(), &hash)
+        {
+            return Some(Decoded { seat, item: Item::Known(message), _room: frame.room });
+        }
+        // Bitmaps have the length that the own epoch gives them, so a frame of another epoch may not even decode.
+        let checked = match Message::decode(&frame.body, epoch) {
+            Ok(Message::Proposal(proposal)) if !names_what_it_brings(&proposal) => {
+                refuse(&self.parts, &frame.from, &"a proposal brings batches that it does not name");
+                return None;
+            }
+            Ok(message) => Check::new(unless_stale(message, self.final_turn(epoch)), epoch),
+            Err(_) if claimed_epoch(&frame.body).is_some_and(|claimed| claimed != epoch.number()) => {
+                pass(&self.outlets.strays, frame);
+                return None;
+            }
+            Err(error) => {
+                refuse(&self.parts, &frame.from, &error);
+                return None;
+            }
+        };
+        match checked {
+            Ok(check) => Some(Decoded { seat, item: Item::Check { check, just }, _room: frame.room }),
+            Err(Refusal::OtherEpoch { .. }) => {
+                pass(&self.outlets.strays, frame);
+                None
+            }
+            Err(refusal) => {
+                refuse(&self.parts, &frame.from, &refusal);
+                None
+            }
+        }
+    }
+
+    /// 0 until a block of this epoch is final here.
+    fn final_turn(&self, epoch: &Epoch) -> u64 {
+        let tip = self.parts.store.tip();
+        if tip.epoch == epoch.number() { tip.turn } else { 0 }
+    }
+
+    /// All signatures in one batch, then one verdict per message, in the order of arrival.
+    fn conclude(&mut self, decoded: Vec<Decoded>, epoch: &Epoch) -> Result<Vec<Input>, StoreFault> {
+        let items: Vec<_> = decoded
+            .iter()
+            .flat_map(|one| one.item.items())
+            .map(|SignedItem { key, message, signature }| (*key, message.as_slice(), *signature))
+            .collect();
+        let verdicts = verify_all(&self.parts.pool, &items);
+        drop(items);
+        let mut rest = verdicts.as_slice();
+        let mut inputs = Vec::with_capacity(decoded.len());
+        for Decoded { seat: from, item, .. } in decoded {
+            let (own, others) = rest.split_at(item.items().len().min(rest.len()));
+            rest = others;
+            let (verified, just) = match item {
+                Item::Known(message) => (Ok(message), None),
+                Item::Check { check, just } => (check.conclude(own, epoch), just),
+            };
+            match verified {
+                Ok(message) => {
+                    if let Message::Proposal(proposal) = message.get() {
+                        hold_attached(from, proposal, epoch, &self.parts)?;
+                        inputs.extend(compare_clocks(from, proposal.header.time_ms, epoch, &self.parts));
+                    }
+                    if let (Some((hash, bytes)), Message::Justify(_)) = (just, message.get()) {
+                        self.known.note(hash, bytes, message.clone());
+                    }
+                    inputs.push(Input::Message { from, message });
+                }
+                Err(reason) => {
+                    if let Refusal::Convicted(evidence) = &reason {
+                        self.parts.store.put_evidence(evidence, epoch)?;
+                    }
+                    if let Some(member) = epoch.set.member(from) {
+                        tracing::warn!(seat = from, %reason, "peer is disconnected for a bad message");
+                        self.parts.network.disconnect(&member.peer_key);
+                    }
+                }
+            }
+        }
+        Ok(inputs)
+    }
+}
+
+/// All certificates in a justification of a final turn are of turns before it: nothing is learned from them. It only shows
+/// that its sender is behind, and counts as the question that such a sender would ask.
+fn unless_stale(message: Message, final_turn: u64) -> Message {
+    match message {
+        Message::Justify(just) if just.turn <= final_turn => {
+            Message::Ask(Ask { epoch: just.epoch, turn: just.turn, just: None })
+        }
+        message => message,
+    }
+}
+
+impl Item {
+    /// The signatures that are to be checked.
+    fn items(&self) -> &[SignedItem] {
+        match self {
+            Self::Check { check, .. } => check.items(),
+            Self::Known(_) => &[],
+        }
+    }
 }
 
 fn pass(outlet: &mpsc::Sender<OtherFrame>, frame: Inbound) {
-    if outlet.try_send(OtherFrame { from: frame.from, body: frame.body }).is_err() {
+    if outlet.try_send(OtherFrame { from: frame.from, body: frame.body, _room: frame.room }).is_err() {
         tracing::debug!("a frame found its queue full");
     }
 }
 
-/// Decodes, and puts aside what another epoch or a peer without a seat sent.
-fn sort(frame: Inbound, epoch: &Epoch, parts: &Parts, outlets: &Outlets, checks: &mut Vec<(u16, Check)>) {
-    // By the key, not by the connection's seat: that may still be the one of the epoch before.
-    let seat = epoch.set.members.iter().position(|member| member.peer_key == frame.from.key);
-    let Some(seat) = seat.and_then(|seat| u16::try_from(seat).ok()) else { return pass(&outlets.strays, frame) };
-    // Bitmaps have the length that the own epoch gives them, so a frame of another epoch may not even decode.
-    let check = match Message::decode(&frame.body, epoch) {
-        Ok(Message::Proposal(proposal)) if !names_what_it_brings(&proposal) => {
-            return refuse(parts, &frame.from, &"a proposal brings batches that it does not name");
-        }
-        Ok(message) => Check::new(message, epoch),
-        Err(_) if claimed_epoch(&frame.body).is_some_and(|claimed| claimed != epoch.number()) => {
-            return pass(&outlets.strays, frame);
-        }
-        Err(error) => return refuse(parts, &frame.from, &error),
-    };
-    match check {
-        Ok(check) => checks.push((seat, check)),
-        Err(Refusal::OtherEpoch { .. }) => pass(&outlets.strays, frame),
-        Err(refusal) => refuse(parts, &frame.from, &refusal),
-    }
+fn is_justify(body: &[u8]) -> bool {
+    body.first() == Some(&JUSTIFY)
 }
 
 /// The epoch that a message's first bytes name, whatever follows.
@@ -118,42 +260,6 @@ pub fn claimed_epoch(body: &[u8]) -> Option<u64> {
 fn refuse(parts: &Parts, from: &Remote, reason: &dyn std::fmt::Display) {
     tracing::warn!(seat = from.seat, %reason, "peer is disconnected for a bad message");
     parts.network.disconnect(&from.key);
-}
-
-/// All signatures in one batch, then one verdict per message, in the order of arrival.
-fn conclude(checks: Vec<(u16, Check)>, epoch: &Epoch, parts: &Parts) -> Result<Vec<Input>, StoreFault> {
-    let items: Vec<_> = checks
-        .iter()
-        .flat_map(|(_, check)| check.items())
-        .map(|SignedItem { key, message, signature }| (*key, message.as_slice(), *signature))
-        .collect();
-    let verdicts = verify_all(&parts.pool, &items);
-    drop(items);
-    let mut rest = verdicts.as_slice();
-    let mut inputs = Vec::with_capacity(checks.len());
-    for (from, check) in checks {
-        let (own, others) = rest.split_at(check.items().len().min(rest.len()));
-        rest = others;
-        match check.conclude(own, epoch) {
-            Ok(message) => {
-                if let Message::Proposal(proposal) = message.get() {
-                    hold_attached(from, proposal, epoch, parts)?;
-                    inputs.extend(compare_clocks(from, proposal.header.time_ms, epoch, parts));
-                }
-                inputs.push(Input::Message { from, message });
-            }
-            Err(reason) => {
-                if let Refusal::Convicted(evidence) = &reason {
-                    parts.store.put_evidence(evidence, epoch)?;
-                }
-                if let Some(member) = epoch.set.member(from) {
-                    tracing::warn!(seat = from, %reason, "peer is disconnected for a bad message");
-                    parts.network.disconnect(&member.peer_key);
-                }
-            }
-        }
-    }
-    Ok(inputs)
 }
 
 /// Where the time of a proposal shows that this node's own clock has become unfit, or fit again, consensus is told.
@@ -187,6 +293,3 @@ fn hold_attached(from: u16, proposal: &Proposal, epoch: &Epoch, parts: &Parts) -
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,19 +2,23 @@
 //! by the ledger; this file only keeps what it was told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use libp2p::identity::{PublicKey as IdentityKey, ed25519};
 use libp2p::{Multiaddr, PeerId};
 use mingzhang_ledger::crypto::PublicKey;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::frame::{Class, Frame};
+use super::frame::{Class, Frame, MAX_VOTE_FRAME_BYTES};
 
 /// Frames that may wait for one peer on its vote stream.
 pub const VOTE_QUEUE_FRAMES: usize = 1_024;
 /// Frames that may wait for one peer on its bulk stream.
 pub const BULK_QUEUE_FRAMES: usize = 64;
+/// Bytes of one peer's frames on vote streams that may wait for the engine. It sends more as they are done with.
+pub const PEER_INBOUND_BYTES: usize = 2 * MAX_VOTE_FRAME_BYTES;
+/// What a frame counts at least.
+const LEAST_FRAME_BYTES: usize = 2 * 1024;
 /// Most peers that may be registered: a full authority set and as many observers.
 pub const MAX_PEERS: usize = 2_048;
 
@@ -66,12 +70,15 @@ struct Entry {
     round_trip_ms: Option<u64>,
     twins: bool,
     dropped_frames: u64,
+    inbound: Arc<Semaphore>,
 }
 
 /// Registered peers, shared by the swarm task and everybody who sends. Locks are held for a map access only.
 #[derive(Debug)]
 pub struct Directory {
     entries: Mutex<BTreeMap<PeerId, Entry>>,
+    /// Who sent something bad and has not connected since. Asked for every frame, so by key.
+    barred: Mutex<BTreeSet<[u8; 32]>>,
     connected: watch::Sender<BTreeSet<u16>>,
 }
 
@@ -83,13 +90,17 @@ pub fn peer_id(key: &PublicKey) -> Option<PeerId> {
 
 impl Default for Directory {
     fn default() -> Self {
-        Self { entries: Mutex::default(), connected: watch::channel(BTreeSet::new()).0 }
+        Self { entries: Mutex::default(), barred: Mutex::default(), connected: watch::channel(BTreeSet::new()).0 }
     }
 }
 
 impl Directory {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PeerId, Entry>> {
         self.entries.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn barred(&self) -> MutexGuard<'_, BTreeSet<[u8; 32]>> {
+        self.barred.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Replaces the list of registered peers. Returns those newly allowed and those no longer allowed.
@@ -106,8 +117,8 @@ impl Directory {
         }
         let mut entries = self.lock();
         let removed: Vec<PeerId> = entries.keys().filter(|id| !wanted.contains_key(*id)).copied().collect();
-        for id in &removed {
-            entries.remove(id);
+        for entry in removed.iter().filter_map(|id| entries.remove(id)) {
+            self.barred().remove(&entry.peer.key.0);
         }
         let mut added = Vec::new();
         for (id, peer) in wanted {
@@ -115,8 +126,7 @@ impl Directory {
                 Some(entry) => entry.peer = peer,
                 None => {
                     added.push(id);
-                    entries
-                        .insert(id, Entry { peer, queues: None, round_trip_ms: None, twins: false, dropped_frames: 0 });
+                    entries.insert(id, Entry::new(peer));
                 }
             }
         }
@@ -168,9 +178,33 @@ impl Directory {
         self.lock().get(id).map(|entry| Remote { key: entry.peer.key, seat: entry.peer.seat })
     }
 
+    /// Waits until a frame of this length of this peer may wait for the engine. None if the peer is gone.
+    pub async fn room(&self, id: &PeerId, length: usize) -> Option<OwnedSemaphorePermit> {
+        let (key, inbound) = self.lock().get(id).map(|entry| (entry.peer.key, Arc::clone(&entry.inbound)))?;
+        if self.is_barred(&key) {
+            return None;
+        }
+        let bytes = u32::try_from(length.clamp(LEAST_FRAME_BYTES, MAX_VOTE_FRAME_BYTES)).ok()?;
+        inbound.acquire_many_owned(bytes).await.ok()
+    }
+
+    pub fn bar(&self, key: &PublicKey) {
+        let mut barred = self.barred();
+        if barred.len() < MAX_PEERS {
+            barred.insert(key.0);
+        }
+    }
+
+    pub fn is_barred(&self, key: &PublicKey) -> bool {
+        self.barred().contains(&key.0)
+    }
+
     pub fn set_queues(&self, id: &PeerId, queues: Option<Queues>) {
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(id) {
+            if queues.is_some() {
+                self.barred().remove(&entry.peer.key.0);
+            }
             entry.queues = queues;
         }
         self.announce(&entries);
@@ -244,6 +278,11 @@ impl Directory {
 }
 
 impl Entry {
+    fn new(peer: AllowedPeer) -> Self {
+        let inbound = Arc::new(Semaphore::new(PEER_INBOUND_BYTES));
+        Self { peer, queues: None, round_trip_ms: None, twins: false, dropped_frames: 0, inbound }
+    }
+
     fn push(&mut self, frame: &Frame) -> bool {
         let Some(queues) = &self.queues else { return false };
         let queue = match frame.class() {

@@ -129,11 +129,15 @@ async fn read_all(peer: PeerId, mut stream: Stream, class: Class, sinks: Sinks) 
     }
 }
 
-/// Waits for room in the queue, first come first served, so that a flooding peer slows down itself only.
+/// Waits until the peer has room for what it sent, and then for a place in the queue, first come first served: a flooding
+/// peer slows down itself only.
 async fn hand_on(peer: &PeerId, channel: Channel, body: Vec<u8>, sinks: &Sinks) -> bool {
     let Some(from) = sinks.directory.remote(peer) else { return false };
     match channel {
-        Channel::Consensus | Channel::Seal => sinks.inbound.send(Inbound { from, channel, body }).await.is_ok(),
+        Channel::Consensus | Channel::Seal => {
+            let Some(room) = sinks.directory.room(peer, body.len()).await else { return false };
+            sinks.inbound.send(Inbound { from, channel, body, room: Some(room) }).await.is_ok()
+        }
         Channel::Request => match Request::received(*peer, from, body, &sinks.directory) {
             Some(request) => sinks.requests.send(request).await.is_ok(),
             None => false,

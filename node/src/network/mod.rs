@@ -22,7 +22,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId};
 use mingzhang_ledger::crypto::{Hash, PublicKey, SigningKey};
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use zeroize::Zeroizing;
 
 pub use directory::{AllowedPeer, PeerStatus, Remote};
@@ -75,6 +75,8 @@ pub struct Inbound {
     pub from: Remote,
     pub channel: Channel,
     pub body: Vec<u8>,
+    /// Its part of what may wait of this peer, given back when the frame is done with.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 /// A gossip message. It is passed on only after it was judged valid.
@@ -250,11 +252,18 @@ impl Handle {
         self.registrations.send_replace(peers);
     }
 
-    /// Drops a peer that sent something verifiably bad. A slow one is never dropped for it.
+    /// Drops a peer that sent something verifiably bad, and what waits of it. A slow one is never dropped for it.
     pub fn disconnect(&self, peer: &PublicKey) {
-        if self.commands.try_send(SwarmCommand::DisconnectKey(*peer)).is_err() {
+        if self.commands.try_send(SwarmCommand::DisconnectKey(*peer)).is_ok() {
+            self.directory.bar(peer);
+        } else {
             tracing::debug!("peer was not disconnected: network is overloaded");
         }
+    }
+
+    /// Whether a peer is dropped, and has not connected again.
+    pub fn is_barred(&self, peer: &PublicKey) -> bool {
+        self.directory.is_barred(peer)
     }
 
     /// What a registered peer is called.

@@ -120,6 +120,26 @@ async fn publish_until_received(from: &Handle, inbox: &mut Inbox, body: &[u8]) -
     ticket
 }
 
+#[tokio::test]
+async fn a_peer_that_floods_waits_for_its_own_frames_and_nobody_else_does() {
+    let mut nodes = mesh(3).await;
+    let (_handle, mut inbox) = nodes.remove(0);
+    let large = Frame::new(Channel::Consensus, &[&vec![1; frame::MAX_VOTE_FRAME_BYTES - 1]]).expect("at the limit");
+    let most = directory::PEER_INBOUND_BYTES / frame::MAX_VOTE_FRAME_BYTES;
+    for _ in 0..most + 2 {
+        assert!(nodes[0].0.send_to_seat(0, &large));
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..most {
+        waiting.push(within(inbox.inbound.recv()).await.expect("a frame"));
+    }
+    assert!(nodes[1].0.send_to_seat(0, &Frame::new(Channel::Consensus, &[b"vote"]).expect("small")));
+    let vote = within(inbox.inbound.recv()).await.expect("a frame");
+    assert_eq!((vote.from.seat, vote.body.as_slice()), (Some(2), b"vote".as_slice()));
+    waiting.pop();
+    assert_eq!(within(inbox.inbound.recv()).await.expect("a frame").from.seat, Some(1));
+}
+
 /// The allowed values of a consensus parameter end here.
 fn most(name: &str) -> u64 {
     let mut parameters = Parameters::default();

@@ -103,7 +103,7 @@ impl Door {
         let (frames, inbound) = mpsc::channel(64);
         for message in messages {
             frames
-                .try_send(Inbound { from, channel: Channel::Consensus, body: message.encode(&self.epoch) })
+                .try_send(Inbound { from, channel: Channel::Consensus, body: message.encode(&self.epoch), room: None })
                 .expect("room");
         }
         drop(frames);
@@ -183,4 +183,26 @@ async fn of_the_faults_of_one_kind_the_first_proof_is_kept_and_shown() {
     drop(parts);
     let store = crate::node::open_store(folder.path(), &genesis()).expect("opens again");
     assert_eq!(store.offence_alarms(), alarms);
+}
+
+#[tokio::test]
+async fn what_waits_of_a_peer_that_was_dropped_is_not_checked() {
+    let door = door().await;
+    let batch = [door.batch(2, 0, 50)];
+    let good = || boxed(door.proposal(Just::opening(&door.epoch), &[], &[]));
+    assert_eq!(door.receive(1, vec![good()]).await, 1);
+    let bad = door.proposal(Just::opening(&door.epoch), &[], &batch);
+    assert_eq!(door.receive(1, vec![boxed(bad)]).await, 0);
+    assert_eq!(door.receive(1, vec![good()]).await, 0);
+    assert_eq!(door.receive(2, vec![good()]).await, 1, "others are heard");
+}
+
+#[tokio::test]
+async fn a_justification_of_a_final_turn_is_a_question_and_one_told_again_is_known() {
+    let door = door().await;
+    let old = Message::Justify(invalid(5));
+    assert_eq!(unless_stale(old.clone(), 4), old);
+    assert_eq!(unless_stale(old, 5), Message::Ask(Ask { epoch: 0, turn: 5, just: None }));
+    let opening = Message::Justify(Just::opening(&door.epoch));
+    assert_eq!(door.receive(1, vec![opening.clone(), opening.clone(), opening]).await, 3);
 }
