@@ -108,6 +108,9 @@ impl Turns {
 
     fn execute_or_need(&mut self, id: &BlockId, holders: &[Peer]) -> Vec<(Need, Vec<Peer>)> {
         let Some(block) = self.blocks.get(id) else { return Vec::new() };
+        // What fails here and is final is had from those who applied it, however often it fails.
+        let failed = block.failed && block.header.height <= self.last_final.height;
+        let range = failed.then(|| (Need::Range, self.final_signers())).into_iter().collect();
         match &block.status {
             Status::Known if self.is_ready(&block.header.parent) && block.retry_at <= self.steady_ms => {
                 let (header, references) = (block.header, block.references.clone());
@@ -115,7 +118,7 @@ impl Turns {
                     block.status = Status::Executing;
                 }
                 self.effects.push(Effect::Execute { block: *id, parent: header.parent, header, references });
-                Vec::new()
+                range
             }
             Status::Missing(references) => {
                 let mut from: Vec<Peer> = references.iter().map(|reference| reference.author).collect();
@@ -130,7 +133,7 @@ impl Turns {
                 needs.extend(self.range_is_unserved().then_some(batches));
                 needs
             }
-            Status::Known | Status::Executing | Status::Valid { .. } | Status::Invalid { .. } => Vec::new(),
+            Status::Known | Status::Executing | Status::Valid { .. } | Status::Invalid { .. } => range,
         }
     }
 
@@ -270,6 +273,7 @@ impl Turns {
             return;
         }
         let header = block.header;
+        block.failed = matches!(verdict, Verdict::Failed { .. });
         match verdict {
             Verdict::Valid { acted } => block.status = Status::Valid { acted },
             Verdict::Invalid { reason } => {
