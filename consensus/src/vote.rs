@@ -154,7 +154,16 @@ impl Turns {
         for turn in certified.map(|(turn, _)| *turn).collect::<Vec<_>>() {
             self.review_certified(turn);
         }
+        self.review_passed();
         self.review_proposal();
+    }
+
+    /// Whoever is on turn may have passed it before this node entered it.
+    fn review_passed(&mut self) {
+        let proposer = self.setup.epoch.proposer(self.cur);
+        if self.turns.get(&self.cur).is_some_and(|state| state.vote_of(Kind::Skip, proposer).is_some()) {
+            self.cast_skip(self.cur);
+        }
     }
 
     /// Endorses the proposal of the current turn, or gives the turn up.

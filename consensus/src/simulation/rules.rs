@@ -322,8 +322,9 @@ fn conflicting_votes_are_reported_once_per_signer_and_turn() {
 fn a_quorum_of_skips_enters_the_next_turn_and_the_proposer_passes_for_all() {
     let mut puppet = Puppet::new(4, 3);
     assert_eq!(statements(&puppet.vote(0, skip(1))), [skip(1)], "the proposer gave its own turn up");
-    puppet.votes(&[1, 3], skip(1));
-    assert_eq!(puppet.core.turn(), 2);
+    assert_eq!(kinds(&puppet.vote(1, skip(2))), [], "the next one did so as well, in a turn to come");
+    let effects = puppet.votes(&[1, 3], skip(1));
+    assert_eq!((statements(&effects), puppet.core.turn()), (vec![skip(2)], 2), "heard before the turn was entered");
     // A later turn's quorum alone does not tell why it may start: its justification is asked for.
     puppet.votes(&[0, 1], skip(4));
     let effects = puppet.vote(2, skip(4));
