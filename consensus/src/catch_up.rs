@@ -15,7 +15,7 @@ use crate::justification::Parent;
 use crate::message::{Ask, Message};
 use crate::mutants;
 use crate::safety::Entry;
-use crate::statement::Kind;
+use crate::statement::{Kind, Vote};
 use crate::{Audience, BlockId, Height, Millis, Peer, Signing, Turn, Turns};
 
 /// After so many vain questions for a range of final blocks, they are asked for by id as well,
@@ -278,12 +278,12 @@ impl Turns {
             Verdict::Valid { acted } => block.status = Status::Valid { acted },
             Verdict::Invalid { reason } => {
                 block.status = Status::Invalid { reason };
-                self.accuse_proposer(&header);
+                self.accuse_signers(&header);
             }
             // The header itself commits to what breaks the rules of lanes.
             Verdict::OtherReferences if block.vouched => {
                 block.status = Status::Invalid { reason: "its batches do not continue their lanes".to_owned() };
-                self.accuse_proposer(&header);
+                self.accuse_signers(&header);
             }
             Verdict::OtherReferences => self.forget_proposed(&id),
             Verdict::MissingBatches { references } => block.status = Status::Missing(references),
@@ -314,12 +314,29 @@ impl Turns {
         }
     }
 
-    /// Whoever proposed what execution contradicts has signed it.
-    fn accuse_proposer(&mut self, header: &Header) {
-        let proposer = self.setup.epoch.proposer(header.turn);
-        let vote = self.turns.get(&header.turn).and_then(|state| state.vote_of(Kind::Endorse, proposer)).copied();
-        if let Some(vote) = vote.filter(|vote| vote.statement.block() == Some(header.id())) {
-            self.effects.push(Effect::Report { evidence: Evidence::Contradicted { vote, header: *header } });
+    /// Whoever endorsed or confirmed what execution contradicts has signed it, in whatever turn.
+    fn accuse_signers(&mut self, header: &Header) {
+        let block = Some(header.id());
+        let votes =
+            self.turns.values().flat_map(|state| [Kind::Endorse, Kind::Confirm].map(|kind| state.of_kind(kind)));
+        let votes: Vec<Vote> = votes.flatten().filter(|vote| vote.statement.block() == block).copied().collect();
+        for vote in votes {
+            self.accuse(vote, *header);
+        }
+    }
+
+    /// The same for a vote that comes when the verdict is known.
+    pub(crate) fn accuse_late_signer(&mut self, vote: Vote) {
+        let block = vote.statement.block().and_then(|block| self.blocks.get(&block));
+        let invalid = block.filter(|block| matches!(block.status, Status::Invalid { .. }));
+        if let Some(header) = invalid.map(|block| block.header) {
+            self.accuse(vote, header);
+        }
+    }
+
+    fn accuse(&mut self, vote: Vote, header: Header) {
+        if Some(vote.signer) != self.setup.me {
+            self.effects.push(Effect::Report { evidence: Evidence::Contradicted { vote, header } });
         }
     }
 }

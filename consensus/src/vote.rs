@@ -100,6 +100,7 @@ impl Turns {
         if !tallied.counted && !mutants::DUPLICATE_SIGNER.on() {
             return;
         }
+        self.accuse_late_signer(vote);
         if statement.kind() == Kind::Skip && vote.signer == self.setup.epoch.proposer(turn) {
             self.cast_skip(turn);
         }

@@ -183,6 +183,17 @@ fn what_is_invalid_untimely_or_empty_too_soon_is_skipped() {
     puppet.propose(&block, &just);
     let effects = puppet.executed(&block, Verdict::Invalid { reason: "header".into() });
     assert_eq!((kinds(&effects), reports(&effects)), (vec![Kind::Skip], vec![6]));
+    assert_eq!(reports(&puppet.vote(1, puppet.endorse(&block, &just))), [6], "whoever endorses it as well");
+    let confirm = |turn| Statement::Confirm { epoch: 0, turn, height: 1, block: block.id };
+    assert_eq!(reports(&puppet.vote(1, confirm(1))), [6], "or confirms it");
+    assert_eq!(reports(&puppet.vote(2, confirm(2))), [6], "in whatever turn");
+    assert!(reports(&puppet.vote(2, confirm(2))).is_empty(), "once");
+
+    let (mut puppet, block, just) = first_block();
+    puppet.propose(&block, &just);
+    puppet.vote(1, Statement::Confirm { epoch: 0, turn: 3, height: 1, block: block.id });
+    let effects = puppet.executed(&block, Verdict::Invalid { reason: "header".into() });
+    assert_eq!(reports(&effects), [6, 6], "the proposer, and who spoke before the verdict");
 
     for (shift, expected) in [(-2_501, vec![Kind::Skip]), (-2_400, vec![]), (500, vec![]), (501, vec![Kind::Skip])] {
         let (mut puppet, _, just) = first_block();
