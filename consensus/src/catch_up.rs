@@ -15,7 +15,7 @@ use crate::justification::Parent;
 use crate::message::{Ask, Message};
 use crate::mutants;
 use crate::safety::Entry;
-use crate::statement::Kind;
+use crate::statement::{Kind, Vote};
 use crate::{Audience, BlockId, Height, Millis, Peer, Signing, Turn, Turns};
 
 /// After so many vain questions for a range of final blocks, they are asked for by id as well,
@@ -108,6 +108,9 @@ impl Turns {
 
     fn execute_or_need(&mut self, id: &BlockId, holders: &[Peer]) -> Vec<(Need, Vec<Peer>)> {
         let Some(block) = self.blocks.get(id) else { return Vec::new() };
+        // What fails here and is final is had from those who applied it, however often it fails.
+        let failed = block.failed && block.header.height <= self.last_final.height;
+        let range = failed.then(|| (Need::Range, self.final_signers())).into_iter().collect();
         match &block.status {
             Status::Known if self.is_ready(&block.header.parent) && block.retry_at <= self.steady_ms => {
                 let (header, references) = (block.header, block.references.clone());
@@ -115,7 +118,7 @@ impl Turns {
                     block.status = Status::Executing;
                 }
                 self.effects.push(Effect::Execute { block: *id, parent: header.parent, header, references });
-                Vec::new()
+                range
             }
             Status::Missing(references) => {
                 let mut from: Vec<Peer> = references.iter().map(|reference| reference.author).collect();
@@ -130,7 +133,7 @@ impl Turns {
                 needs.extend(self.range_is_unserved().then_some(batches));
                 needs
             }
-            Status::Known | Status::Executing | Status::Valid { .. } | Status::Invalid { .. } => Vec::new(),
+            Status::Known | Status::Executing | Status::Valid { .. } | Status::Invalid { .. } => range,
         }
     }
 
@@ -270,16 +273,17 @@ impl Turns {
             return;
         }
         let header = block.header;
+        block.failed = matches!(verdict, Verdict::Failed { .. });
         match verdict {
             Verdict::Valid { acted } => block.status = Status::Valid { acted },
             Verdict::Invalid { reason } => {
                 block.status = Status::Invalid { reason };
-                self.accuse_proposer(&header);
+                self.accuse_signers(&header);
             }
             // The header itself commits to what breaks the rules of lanes.
             Verdict::OtherReferences if block.vouched => {
                 block.status = Status::Invalid { reason: "its batches do not continue their lanes".to_owned() };
-                self.accuse_proposer(&header);
+                self.accuse_signers(&header);
             }
             Verdict::OtherReferences => self.forget_proposed(&id),
             Verdict::MissingBatches { references } => block.status = Status::Missing(references),
@@ -310,12 +314,29 @@ impl Turns {
         }
     }
 
-    /// Whoever proposed what execution contradicts has signed it.
-    fn accuse_proposer(&mut self, header: &Header) {
-        let proposer = self.setup.epoch.proposer(header.turn);
-        let vote = self.turns.get(&header.turn).and_then(|state| state.vote_of(Kind::Endorse, proposer)).copied();
-        if let Some(vote) = vote.filter(|vote| vote.statement.block() == Some(header.id())) {
-            self.effects.push(Effect::Report { evidence: Evidence::Contradicted { vote, header: *header } });
+    /// Whoever endorsed or confirmed what execution contradicts has signed it, in whatever turn.
+    fn accuse_signers(&mut self, header: &Header) {
+        let block = Some(header.id());
+        let votes =
+            self.turns.values().flat_map(|state| [Kind::Endorse, Kind::Confirm].map(|kind| state.of_kind(kind)));
+        let votes: Vec<Vote> = votes.flatten().filter(|vote| vote.statement.block() == block).copied().collect();
+        for vote in votes {
+            self.accuse(vote, *header);
+        }
+    }
+
+    /// The same for a vote that comes when the verdict is known.
+    pub(crate) fn accuse_late_signer(&mut self, vote: Vote) {
+        let block = vote.statement.block().and_then(|block| self.blocks.get(&block));
+        let invalid = block.filter(|block| matches!(block.status, Status::Invalid { .. }));
+        if let Some(header) = invalid.map(|block| block.header) {
+            self.accuse(vote, header);
+        }
+    }
+
+    fn accuse(&mut self, vote: Vote, header: Header) {
+        if Some(vote.signer) != self.setup.me {
+            self.effects.push(Effect::Report { evidence: Evidence::Contradicted { vote, header } });
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Block {
     /// The references and the lane positions after them were checked against the header when it was fetched.
     pub(crate) vouched: bool,
     pub(crate) status: Status,
+    /// The last try to execute it failed here.
+    pub(crate) failed: bool,
     /// Not executed again before this moment of the steady clock.
     pub(crate) retry_at: Millis,
 }
@@ -46,8 +48,8 @@ impl Blocks {
 
     /// A block that is known already keeps its status.
     pub(crate) fn insert(&mut self, header: Header, references: Vec<Reference>) {
-        let (vouched, status) = (false, Status::Known);
-        self.0.entry(header.id()).or_insert(Block { header, references, vouched, status, retry_at: 0 });
+        let (vouched, status, failed) = (false, Status::Known, false);
+        self.0.entry(header.id()).or_insert(Block { header, references, vouched, status, failed, retry_at: 0 });
     }
 
     pub(crate) fn remove(&mut self, id: &BlockId) {

@@ -100,6 +100,7 @@ impl Turns {
         if !tallied.counted && !mutants::DUPLICATE_SIGNER.on() {
             return;
         }
+        self.accuse_late_signer(vote);
         if statement.kind() == Kind::Skip && vote.signer == self.setup.epoch.proposer(turn) {
             self.cast_skip(turn);
         }
@@ -154,7 +155,16 @@ impl Turns {
         for turn in certified.map(|(turn, _)| *turn).collect::<Vec<_>>() {
             self.review_certified(turn);
         }
+        self.review_passed();
         self.review_proposal();
+    }
+
+    /// Whoever is on turn may have passed it before this node entered it.
+    fn review_passed(&mut self) {
+        let proposer = self.setup.epoch.proposer(self.cur);
+        if self.turns.get(&self.cur).is_some_and(|state| state.vote_of(Kind::Skip, proposer).is_some()) {
+            self.cast_skip(self.cur);
+        }
     }
 
     /// Endorses the proposal of the current turn, or gives the turn up.

@@ -147,6 +147,7 @@ impl World {
     fn perform_once(&mut self, place: usize, effects: Vec<Effect>) -> Vec<Effect> {
         let here = &mut self.places[place];
         let Some(running) = &mut here.running else { return Vec::new() };
+        running.signer.finalise(running.turns.final_point().1);
         let store = &running.blocks.store;
         let mut records: Vec<SafetyRecord> = Vec::new();
         for effect in &effects {
@@ -230,9 +231,6 @@ impl World {
                 self.assign(place, Job::Execute { block, header: Box::new(header), references });
             }
             Effect::Commit { blocks, certificate } => {
-                if let Some(running) = &mut self.places[place].running {
-                    running.signer.finalise(certificate.turn);
-                }
                 self.assign(place, Job::Commit { blocks, certificate });
             }
             Effect::Keep { blocks, from } => {

@@ -126,6 +126,28 @@ fn a_final_block_that_nobody_else_knows_to_be_final_is_fetched_by_id() {
 }
 
 #[test]
+fn a_final_block_that_cannot_be_executed_here_is_had_from_those_who_applied_it() {
+    let (mut puppet, block, just) = first_block();
+    puppet.propose(&block, &just);
+    let header = block.header.expect("not genesis");
+    let certificate = puppet.final_cert(&block, 1, &[0, 1, 2]);
+    puppet.hear(0, Message::Final { header, certificate: certificate.clone() });
+    let range = Want::Range { after: 0, height: 1, turn: 1, block: block.id };
+    let mut asked = 0;
+    for _ in 0..6 {
+        let mut effects = puppet.executed(&block, Verdict::Failed { reason: "its parent's lanes are unknown".into() });
+        for _ in 0..5 {
+            effects.extend(puppet.wait(250));
+        }
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Execute { .. })), "and tried again");
+        asked += effects.iter().filter(|e| matches!(e, Effect::Fetch { want, .. } if *want == range)).count();
+    }
+    assert!(asked >= 5, "asked {asked} times, of other peers each time");
+    puppet.step(Input::Fetched { found: Found::Range { header, certificate } });
+    assert_eq!(puppet.core.tip().height, 1);
+}
+
+#[test]
 fn references_that_my_chain_holds_already_are_no_demand() {
     let (mut puppet, block, just) = first_block();
     puppet.propose(&block, &just);

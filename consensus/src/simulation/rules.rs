@@ -183,6 +183,17 @@ fn what_is_invalid_untimely_or_empty_too_soon_is_skipped() {
     puppet.propose(&block, &just);
     let effects = puppet.executed(&block, Verdict::Invalid { reason: "header".into() });
     assert_eq!((kinds(&effects), reports(&effects)), (vec![Kind::Skip], vec![6]));
+    assert_eq!(reports(&puppet.vote(1, puppet.endorse(&block, &just))), [6], "whoever endorses it as well");
+    let confirm = |turn| Statement::Confirm { epoch: 0, turn, height: 1, block: block.id };
+    assert_eq!(reports(&puppet.vote(1, confirm(1))), [6], "or confirms it");
+    assert_eq!(reports(&puppet.vote(2, confirm(2))), [6], "in whatever turn");
+    assert!(reports(&puppet.vote(2, confirm(2))).is_empty(), "once");
+
+    let (mut puppet, block, just) = first_block();
+    puppet.propose(&block, &just);
+    puppet.vote(1, Statement::Confirm { epoch: 0, turn: 3, height: 1, block: block.id });
+    let effects = puppet.executed(&block, Verdict::Invalid { reason: "header".into() });
+    assert_eq!(reports(&effects), [6, 6], "the proposer, and who spoke before the verdict");
 
     for (shift, expected) in [(-2_501, vec![Kind::Skip]), (-2_400, vec![]), (500, vec![]), (501, vec![Kind::Skip])] {
         let (mut puppet, _, just) = first_block();
@@ -322,8 +333,9 @@ fn conflicting_votes_are_reported_once_per_signer_and_turn() {
 fn a_quorum_of_skips_enters_the_next_turn_and_the_proposer_passes_for_all() {
     let mut puppet = Puppet::new(4, 3);
     assert_eq!(statements(&puppet.vote(0, skip(1))), [skip(1)], "the proposer gave its own turn up");
-    puppet.votes(&[1, 3], skip(1));
-    assert_eq!(puppet.core.turn(), 2);
+    assert_eq!(kinds(&puppet.vote(1, skip(2))), [], "the next one did so as well, in a turn to come");
+    let effects = puppet.votes(&[1, 3], skip(1));
+    assert_eq!((statements(&effects), puppet.core.turn()), (vec![skip(2)], 2), "heard before the turn was entered");
     // A later turn's quorum alone does not tell why it may start: its justification is asked for.
     puppet.votes(&[0, 1], skip(4));
     let effects = puppet.vote(2, skip(4));

@@ -15,10 +15,14 @@ impl Engine {
     /// Performs effects and all that follow from the own votes among them.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) -> Result<(), EngineFault> {
         let mut effects = effects;
-        while !effects.is_empty() {
+        loop {
+            // However finality became known, also by catching up: nothing at or below it is signed any more.
+            self.signer.finalise(self.turns.final_point().1);
+            if effects.is_empty() {
+                return Ok(());
+            }
             effects = self.perform_once(effects)?;
         }
-        Ok(())
     }
 
     /// One sync for all records, then everything in order. Returns what the own votes caused.
@@ -85,10 +89,7 @@ impl Engine {
             Effect::Execute { block, parent: _, header, references } => {
                 self.assign(Job::Execute { block, header: Box::new(header), references })?;
             }
-            Effect::Commit { blocks, certificate } => {
-                self.signer.finalise(certificate.turn);
-                self.assign(Job::Commit { blocks, certificate })?;
-            }
+            Effect::Commit { blocks, certificate } => self.assign(Job::Commit { blocks, certificate })?,
             Effect::Keep { blocks, from } => self.assign(Job::Keep { blocks: blocks.into_iter().collect(), from })?,
             Effect::Fetch { want, from } => self.fetch(want, from),
             Effect::Report { evidence } => {

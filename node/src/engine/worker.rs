@@ -16,7 +16,7 @@ use super::blocks::Blocks;
 use crate::executor::{CommittedBlock, ExecutorFault, LoggedBlock};
 use crate::network::{self, Topic};
 use crate::signer::Identity;
-use crate::store::{Finality, Taken};
+use crate::store::{Finality, Preimage, Taken};
 
 /// Jobs that may wait. Consensus has far fewer out at a time.
 pub const JOB_QUEUE_LENGTH: usize = 4_096;
@@ -45,6 +45,12 @@ pub enum Job {
         blocks: Vec<LoggedBlock>,
         by: Finality,
         reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// The preimage of the last block's `batches`, which was caught up without it.
+    Lanes {
+        block: BlockId,
+        preimage: Preimage,
+        reply: oneshot::Sender<bool>,
     },
     /// A state that was taken from a peer becomes this node's own.
     Install {
@@ -78,6 +84,16 @@ pub async fn work(mut jobs: mpsc::Receiver<Job>, parts: &Parts) -> Result<(), Ex
             Job::Replay { blocks, by, reply } => {
                 if reply.send(parts.replay(&blocks, &by)?).is_err() {
                     tracing::debug!("nobody waits for the replay any more");
+                }
+                None
+            }
+            Job::Lanes { block, preimage, reply } => {
+                let learned = parts.blocks.store.learn_lanes(&block, &preimage)?;
+                if learned {
+                    parts.blocks.mempool.jump(&parts.blocks.store.tip());
+                }
+                if reply.send(learned).is_err() {
+                    tracing::debug!("nobody waits for the lanes any more");
                 }
                 None
             }

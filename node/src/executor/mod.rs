@@ -1,6 +1,7 @@
 //! Runs ledger execution above the last final block: builds and validates proposals, replays the log, and hands final
-//! blocks to the store. Executed blocks wait here as layers until one per height is final. A failure of this machine is
-//! never a verdict on a block. Which batches a block names, who may propose it and when are decided elsewhere.
+//! blocks to the store. Executed blocks wait here as layers until one per height is final, or consensus gives them up. A
+//! failure of this machine is never a verdict on a block. Which batches a block names, who may propose it and when are
+//! decided elsewhere.
 
 mod layered;
 mod replay;

@@ -315,6 +315,35 @@ fn the_log_alone_gives_the_same_state() {
     assert_eq!(validate(&reader, &next, &batches), Verdict::Valid { acted: false });
 }
 
+#[test]
+fn lanes_that_a_peer_left_out_are_learned_from_the_block_itself() {
+    let (writer, reader) = (node(), node());
+    let first = [held(0, 0..3)];
+    let header = propose(&writer, writer.store.tip().id, 1, &first);
+    writer.executor.commit(&[header.id()], &certificate(&header)).expect("commits");
+    let entries = writer.store.entries(header.first_index, header.own_index()).expect("read");
+    let id = reader.executor.replay(&LoggedBlock { header, entries, preimage: None }).expect("executes");
+    reader.executor.commit(&[id.expect("is as logged")], &certificate(&header)).expect("commits");
+    let second = [held(1, 10..12)];
+    let child = propose(&writer, header.id(), 2, &second);
+    assert!(matches!(validate(&reader, &child, &second), Verdict::Failed { .. }));
+    let answer = crate::sync::serve::block(&reader.store, &reader.executor, &header.id());
+    assert_eq!(answer, Ok(Vec::new()), "who does not know them hands nothing on");
+    let (positions, references) = preimage_of(&writer, header.height).expect("held");
+    let spoilt = (positions[1..].to_vec(), references.clone());
+    assert_eq!(reader.store.learn_lanes(&header.id(), &spoilt), Ok(false));
+    let preimage = (positions, references);
+    assert_eq!(reader.store.learn_lanes(&[9; 32], &preimage), Ok(false));
+    assert_eq!(reader.store.learn_lanes(&header.id(), &preimage), Ok(true));
+    assert_eq!(reader.store.tip(), writer.store.tip());
+    assert_eq!(preimage_of(&reader, header.height), Some(preimage));
+    assert_eq!(validate(&reader, &child, &second), Verdict::Valid { acted: false });
+}
+
+fn preimage_of(node: &Node, height: u64) -> Option<crate::store::Preimage> {
+    node.store.view().expect("a view").preimage(height).expect("read")
+}
+
 fn assert_lies_in_the_log_are_found(reader: &Node, block: &LoggedBlock) {
     let lies: [Lie<LoggedBlock>; 6] = [
         (|block| block.entries[1][2] = 9, "the outcome of record 1"),

@@ -220,6 +220,26 @@ async fn the_network_goes_on_without_one_node_which_catches_up_when_it_returns()
     stop_all(nodes).await;
 }
 
+/// A peer from which a node caught up left out what is needed to go on. The network needs that node's vote.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lacks_the_lanes_after_its_last_block_asks_for_them() {
+    let world = World::new();
+    let mut nodes = world.start_all().await;
+    let first = world.record(0, 0, &nodes[0]);
+    nodes[0].handle().submit(first.clone()).await.expect("admitted");
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&first)).await;
+    }
+    nodes.remove(3).stop().await.expect("stops");
+    nodes[2].handle().store.forget_lanes().expect("the store writes");
+    let second = world.record(0, 1, &nodes[0]);
+    nodes[0].handle().submit(second.clone()).await.expect("admitted");
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&second)).await;
+    }
+    stop_all(nodes).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_nodes_stop_and_start_again_and_nothing_is_lost() {
     let world = World::new();

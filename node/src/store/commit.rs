@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mingzhang_ledger::authority::AuthoritySet;
-use mingzhang_ledger::batch::{LanePosition, Reference, batches_preimage};
+use mingzhang_ledger::batch::{LanePosition, Reference, batches_digest, batches_preimage};
 use mingzhang_ledger::certificate::FinalCert;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::header::Header;
@@ -22,6 +22,7 @@ use super::fault::StoreFault;
 use super::leaf::Leaf;
 use super::leaf_hashes;
 use super::log::LogWriter;
+use super::query::Preimage;
 use super::schema::{self, Column, KEPT_PREIMAGES, meta};
 use super::tip::Tip;
 use super::upper::Undo;
@@ -127,6 +128,40 @@ impl Store {
         self.final_height.send_replace(header.height);
         self.flush_when_due(written)?;
         Ok(Committed::Now(written))
+    }
+
+    /// Takes in the preimage of the last block's `batches`, where the log was replayed without it. False if another block
+    /// is the last one by now, or this is not its preimage.
+    pub fn learn_lanes(&self, block: &Hash, (positions, references): &Preimage) -> Result<bool, StoreFault> {
+        let _one_at_a_time = self.committing.lock().expect("no holder of this lock panics");
+        let tip = self.tip();
+        let header = self.header(tip.height)?.filter(|header| header.id() == *block);
+        if header.is_none_or(|header| batches_digest(positions, references) != header.batches) {
+            return Ok(false);
+        }
+        let mut batch = WriteBatch::default();
+        let preimage = batches_preimage(positions, references);
+        batch.put_cf(self.column(Column::Preimages), tip.height.to_be_bytes(), preimage);
+        if tip.lanes.is_empty() {
+            let next = Tip { lanes: positions.clone(), ..tip.as_ref().clone() };
+            batch.put_cf(self.column(Column::Meta), meta::TIP, next.encode());
+            self.write(batch)?;
+            *self.tip.write().expect("no holder of this lock panics") = Arc::new(next);
+        }
+        Ok(true)
+    }
+
+    /// As if the last block had been caught up without its preimage.
+    #[cfg(test)]
+    pub fn forget_lanes(&self) -> Result<(), StoreFault> {
+        let tip = self.tip();
+        let next = Tip { lanes: Vec::new(), ..tip.as_ref().clone() };
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.column(Column::Preimages), tip.height.to_be_bytes());
+        batch.put_cf(self.column(Column::Meta), meta::TIP, next.encode());
+        self.write(batch)?;
+        *self.tip.write().expect("no holder of this lock panics") = Arc::new(next);
+        Ok(())
     }
 
     fn next_tip(block: &FinalBlock) -> Tip {

@@ -14,6 +14,7 @@ use mingzhang_ledger::header::Header;
 use mingzhang_ledger::recovery::{EndedEpoch, SignedManifest};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::fetch::checked_block;
 use super::join::{Ask, Joined, Joiner, Measure};
 use super::snapshot::Manifest;
 use super::wire::{Proof, Question, Segment};
@@ -70,14 +71,18 @@ impl CatchUp {
     }
 
     /// While this node has no seat, no votes come to it: it asks whether there is more, whenever a member connects and
-    /// every few seconds.
+    /// every few seconds. So does whoever lacks the lanes after its last block, and cannot vote.
     pub async fn follow(self, mut connected: watch::Receiver<BTreeSet<u16>>, identity: Arc<Identity>) {
         loop {
-            let tip = self.parts.store.tip().height;
+            let tip = self.parts.store.tip();
             let peers = self.parts.network.peers();
             let seatless = identity.seat(&self.parts.epoch.borrow()).is_none();
-            if seatless && peers.iter().any(|peer| peer.connected) {
-                self.start_with(tip.saturating_add(1), Vec::new());
+            if peers.iter().any(|peer| peer.connected) {
+                if seatless {
+                    self.start_with(tip.height.saturating_add(1), Vec::new());
+                } else if tip.lanes.is_empty() {
+                    self.start_with(tip.height, Vec::new());
+                }
             }
             tokio::select! {
                 changed = connected.changed() => {
@@ -117,6 +122,39 @@ impl CatchUp {
                     tracing::debug!(%error, "peer did not help to catch up");
                     vain += 1;
                 }
+            }
+        }
+        self.learn_lanes(&peers).await
+    }
+
+    /// A peer may leave out the preimage of a last block's `batches`, as it does where it has none itself: the block holds,
+    /// but no child of it can be executed. Nobody sends that block in a segment again, so it is asked for by its id.
+    async fn learn_lanes(&self, peers: &[PublicKey]) -> Result<(), SyncFault> {
+        for peer in peers {
+            let tip = self.parts.store.tip();
+            if !tip.lanes.is_empty() || self.parts.store.is_joining() {
+                break;
+            }
+            let answer = match self.parts.network.ask(peer, &Question::Block { id: tip.id }.encode()).await {
+                Ok(answer) if !answer.is_empty() => checked_block(&tip.id, &answer),
+                Ok(_) => Err(SyncFault::NotThere),
+                Err(error) => Err(error.into()),
+            };
+            match answer {
+                Ok(Found::Block { positions, references, .. }) => {
+                    let (reply, done) = oneshot::channel();
+                    let job = Job::Lanes { block: tip.id, preimage: (positions, references), reply };
+                    self.parts.jobs.send(job).await.map_err(|_| SyncFault::Stopping)?;
+                    if done.await.map_err(|_| SyncFault::Stopping)? {
+                        tracing::info!(height = tip.height, "the lanes after the last block are known again");
+                    }
+                }
+                Ok(_) => {}
+                Err(SyncFault::Lie(reason)) => {
+                    tracing::warn!(reason, "peer is disconnected for a false answer");
+                    self.parts.network.disconnect(peer);
+                }
+                Err(error) => tracing::debug!(%error, "peer gave no lanes"),
             }
         }
         Ok(())

@@ -139,7 +139,8 @@ fn entries(view: &View<'_>, header: &Header) -> Result<Vec<Vec<u8>>, StoreFault>
 
 /// Header of a block that waits here or is final since not long, with the preimage of its `batches`.
 pub fn block(store: &Store, executor: &Executor, id: &Hash) -> Result<Vec<u8>, StoreFault> {
-    if let Some((header, positions, references)) = executor.block(id) {
+    // What is being caught up waits here for a moment without its preimage.
+    if let Some((header, positions, references)) = executor.block(id).filter(|block| !block.1.is_empty()) {
         return Ok(encode_block(&header, &batches_preimage(&positions, &references)));
     }
     let view = store.view()?;
