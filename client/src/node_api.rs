@@ -134,7 +134,9 @@ impl NodeApi {
                 .header("content-type", "application/cose")
                 .body(body.to_vec());
             if wait_s > 0 {
-                request = request.header("prefer", format!("wait={wait_s}")).timeout(Duration::from_secs(wait_s + 20));
+                request = request
+                    .header("prefer", format!("wait={wait_s}"))
+                    .timeout(Duration::from_secs(wait_s.saturating_add(20)));
             }
             request.send()
         })

@@ -2,7 +2,7 @@
 //! so a rerun of an unresolved command resumes with the same bytes and can never record twice.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::SigningKey;
@@ -20,6 +20,10 @@ use crate::output::{Answer, Failure, Language, exit, wrap};
 pub const DEFAULT_LIFE: Duration = Duration::from_secs(600);
 /// Longest life that the door allows, less a minute for lagging block times.
 pub const MAX_LIFE: Duration = Duration::from_secs(24 * 3_600 - 60);
+
+/// Longest wait that one request asks a node for, in seconds: with a submission, and for a status.
+const MAX_POST_WAIT_S: u64 = 60;
+const MAX_STATUS_WAIT_S: u64 = 20;
 
 /// A node of another network: the record was not sent to it.
 const OTHER_NETWORK: Code = Code(2009);
@@ -66,10 +70,9 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// Creates nothing: that is for what is kept.
     pub fn open(network: &Network) -> Result<Self, Failure> {
-        let folder = home()?.join("outbox").join(&network.context.genesis_hash);
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder: home()?.join("outbox").join(&network.context.genesis_hash) })
     }
 
     fn path(&self, transaction: &Transaction) -> PathBuf {
@@ -87,8 +90,10 @@ impl Outbox {
             return Ok(earlier);
         }
         let part = path.with_extension("part");
-        std::fs::write(&part, transaction.bytes())?;
-        std::fs::rename(&part, &path)?;
+        let broken = |error| Failure::not_written(&path, error);
+        std::fs::create_dir_all(&self.folder).map_err(broken)?;
+        std::fs::write(&part, transaction.bytes()).map_err(broken)?;
+        std::fs::rename(&part, &path).map_err(broken)?;
         Ok(transaction)
     }
 
@@ -97,12 +102,6 @@ impl Outbox {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
-    }
-
-    /// A transaction whose answer became known in another way than by sending it.
-    pub fn settle(&self, id: &str) -> Result<(), Failure> {
-        let known = self.list()?.into_iter().find(|transaction| hex::encode(transaction.id()) == id);
-        known.map_or(Ok(()), |transaction| self.resolved(&transaction))
     }
 
     /// What is unresolved, in the order of expiry.
@@ -114,8 +113,7 @@ impl Outbox {
     pub fn others(&self) -> Result<Vec<(String, Transaction)>, Failure> {
         let mut found = Vec::new();
         let Some(all) = self.folder.parent() else { return Ok(found) };
-        for entry in std::fs::read_dir(all)? {
-            let path = entry?.path();
+        for path in paths(all)? {
             if path == self.folder || !path.is_dir() {
                 continue;
             }
@@ -126,12 +124,30 @@ impl Outbox {
     }
 }
 
+/// A transaction whose answer became known in another way than by sending it leaves the outbox. That answer stands, also
+/// where there is no outbox or it cannot be changed: sending what stays there gives the same answer once more.
+pub fn settle(network: &Network, id: &str) {
+    let Ok(outbox) = Outbox::open(network) else { return };
+    let entries = outbox.list().unwrap_or_default();
+    if let Some(known) = entries.iter().find(|transaction| hex::encode(transaction.id()) == id) {
+        let _stays = outbox.resolved(known);
+    }
+}
+
+/// What lies in a folder; nothing where there is none.
+fn paths(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| Failure::unreadable(folder, error))?,
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
 fn in_folder(folder: &Path) -> Result<Vec<Transaction>, Failure> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
+    for path in paths(folder)? {
         if path.extension().is_some_and(|extension| extension == "tx") {
-            let bytes = std::fs::read(&path)?;
+            let bytes = std::fs::read(&path).map_err(|error| Failure::unreadable(&path, error))?;
             found.extend(Transaction::decode(&bytes).ok());
         }
     }
@@ -158,18 +174,36 @@ pub fn send(
     wait_s: u64,
     language: Language,
 ) -> Result<Answer, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(wait_s);
     let outbox = Outbox::open(network)?;
     let transaction = outbox.keep(transaction)?;
-    let reply = match api.post_cose("/transactions", transaction.bytes(), wait_s) {
+    let reply = match api.post_cose("/transactions", transaction.bytes(), wait_s.min(MAX_POST_WAIT_S)) {
         Ok(reply) if (200..300).contains(&reply.status) => reply,
         Ok(reply) => return Err(refused(&outbox, &transaction, reply.problem(), language)?),
         Err(failure) => return Err(refused(&outbox, &transaction, failure, language)?),
     };
-    let answer = describe(reply.json()?, language);
+    let mut answer = describe(reply.json()?, language);
+    if answer.exit == exit::NOT_YET_KNOWN && wait_s > MAX_POST_WAIT_S {
+        // The node took it: whatever goes wrong from here on, the outcome is not known yet.
+        let later = wait(api, &hex::encode(transaction.id()), deadline, language);
+        answer = later.ok().filter(|later| later.exit != exit::NOT_YET_KNOWN).unwrap_or(answer);
+    }
     if answer.exit != exit::NOT_YET_KNOWN {
-        outbox.resolved(&transaction)?;
+        // The answer stands, also where its entry cannot be taken away.
+        let _stays = outbox.resolved(&transaction);
     }
     Ok(answer)
+}
+
+/// Asks for a transaction's status until it is known or the time is over.
+pub fn wait(api: &NodeApi, tx_id: &str, deadline: Instant, language: Language) -> Result<Answer, Failure> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs().min(MAX_STATUS_WAIT_S);
+        let answer = status(api, tx_id, left, language)?;
+        if answer.exit != exit::NOT_YET_KNOWN || left == 0 {
+            return Ok(answer);
+        }
+    }
 }
 
 /// A failure to send, with what became of the record: kept to be sent again, or not worth sending.

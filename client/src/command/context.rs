@@ -119,7 +119,7 @@ fn pin(desk: &Desk, file: &ContextFile) -> Result<bool, Failure> {
     }
     let current = context::current()?;
     // A default that was removed counts as none.
-    let holds = current.as_deref().map(context::saved).transpose()?.flatten().is_some();
+    let holds = current.as_deref().map(context::holds).transpose()?.unwrap_or(false);
     if !holds {
         context::set_current(name)?;
     }
@@ -136,7 +136,12 @@ fn pin(desk: &Desk, file: &ContextFile) -> Result<bool, Failure> {
 
 fn select(desk: &Desk, name: &str) -> Result<Answer, Failure> {
     context::load(name)?;
-    context::set_current(name)?;
+    // A file stays the same one wherever the next command is run.
+    let name = match context::is_file(name) {
+        true => std::path::absolute(name)?.display().to_string(),
+        false => name.to_owned(),
+    };
+    context::set_current(&name)?;
     Ok(Answer::done(json!({ "name": name }), format!("{} {name}", desk.pick("当前网络:", "context:"))))
 }
 

@@ -28,6 +28,9 @@ use crate::keys::{OfficerKey, PassphraseSource};
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, Printer, exit};
 
+/// Longest `--timeout`: a day.
+const MAX_TIMEOUT_S: u64 = 86_400;
+
 /// 明账 Mingzhang: submit records, follow public money, verify every answer without trusting a node.
 #[derive(Debug, Parser)]
 #[command(name = "mingzhang", version, max_term_width = 100, propagate_version = true)]
@@ -60,7 +63,8 @@ struct Global {
     #[arg(long, global = true, value_name = "zh-CN|en", value_parser = language_tag)]
     lang: Option<String>,
     /// Longest wait for one answer of a node, in seconds
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT_S))]
     timeout: u64,
     /// Answer yes to every question
     #[arg(long, short = 'y', global = true)]
@@ -175,20 +179,36 @@ pub fn run() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // A script that asked for JSON gets the parser's own refusals in it, too.
-        Err(error) if error.use_stderr() && std::env::args().any(|argument| argument == "--json") => {
-            let printer = Printer { json: true, quiet: false, verbose: false, language: Language::English };
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            let printer = Printer { json: true, quiet: false, verbose: false, language: asked_language() };
             let text = error.to_string();
             let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             return printer.finish("", Err(Failure::usage(sentence)));
         }
         Err(error) => {
             let status = if error.use_stderr() { exit::USAGE } else { exit::DONE };
-            return if error.print().is_ok() { status } else { exit::BUG };
+            let printer = Printer { json: false, quiet: false, verbose: false, language: asked_language() };
+            return printer.told(error.print(), status);
         }
     };
     let desk = desk(&cli.global);
     let (name, result) = dispatch(&desk, cli.command);
     desk.printer.finish(&name, result)
+}
+
+/// The language of a command line that the parser refused.
+fn asked_language() -> Language {
+    let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
+    let after = arguments.iter().skip_while(|argument| *argument != "--lang").nth(1).map(String::as_str);
+    let tag = arguments.iter().find_map(|argument| argument.strip_prefix("--lang=")).or(after);
+    language(tag.filter(|tag| language_tag(tag).is_ok()))
+}
+
+/// The flag's language, else that of the variables.
+fn language(tag: Option<&str>) -> Language {
+    let variable = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let named = || ["MINGZHANG_LANG", "LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(variable);
+    Language::of(&tag.map(str::to_owned).or_else(named).unwrap_or_default())
 }
 
 /// A locale of any language reads English; whoever asks for a language by name is told that there is none.
@@ -202,13 +222,7 @@ fn language_tag(tag: &str) -> Result<String, String> {
 }
 
 fn desk(global: &Global) -> Desk {
-    let tag = global
-        .lang
-        .clone()
-        .or_else(|| std::env::var("MINGZHANG_LANG").ok())
-        .or_else(|| ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok()))
-        .unwrap_or_default();
-    let language = Language::of(&tag);
+    let language = language(global.lang.as_deref());
     Desk {
         printer: Printer { json: global.json, quiet: global.quiet, verbose: global.verbose, language },
         language,

@@ -19,6 +19,8 @@ use crate::keys::random;
 use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::submit::{self, DEFAULT_LIFE, Draft, MAX_LIFE};
 
+/// Longest duration that is read: a century, far beyond every use and within what clocks can add.
+const MAX_DURATION_S: u64 = 100 * 366 * 86_400;
 /// Where `record --list` writes a type's fields.
 const FIELDS_COLUMN: usize = 25;
 
@@ -260,6 +262,9 @@ fn finish(
     let network = desk.network()?;
     let origin = &network.genesis.origin;
     let out = flags.get_one::<String>("out").map(PathBuf::from);
+    if out.is_some() && flags.contains_id("dry-run") {
+        return Err(Failure::usage("--dry-run writes no file: give it or --out"));
+    }
     let record_id = id_text(&draft.id);
     let Some(key) = key else {
         let out = out.ok_or_else(|| Failure::usage("--unsigned needs --out FILE"))?;
@@ -391,7 +396,8 @@ pub fn duration(text: &str) -> Result<Duration, Failure> {
         _ => (Some(text), 1),
     };
     let number: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
+    let seconds = number.checked_mul(factor).filter(|seconds| *seconds <= MAX_DURATION_S);
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -399,6 +405,20 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn a_duration_that_no_clock_can_add_is_none() {
+        for (text, expected) in [
+            ("90", Some(90)),
+            ("10m", Some(600)),
+            ("2h", Some(7_200)),
+            ("9223372036854775807", None),
+            ("18446744073709551615", None),
+            ("5x", None),
+        ] {
+            assert_eq!(duration(text).ok().map(|duration| duration.as_secs()), expected, "{text}");
+        }
+    }
 
     #[test]
     fn no_field_has_the_flag_of_another_argument() {

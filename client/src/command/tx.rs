@@ -159,14 +159,8 @@ fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)
 fn wait_for(desk: &Desk, tx: &str, wait: &str) -> Result<Answer, Failure> {
     let deadline = std::time::Instant::now() + duration(wait)?;
     let id = transaction_id(desk, tx)?;
-    let api = desk.api()?;
-    loop {
-        let left = deadline.saturating_duration_since(std::time::Instant::now()).as_secs().min(20);
-        let answer = submit::status(&api, &id, left, desk.language)?;
-        if answer.exit != exit::NOT_YET_KNOWN || left == 0 {
-            return settled(desk, &id, answer);
-        }
-    }
+    let answer = submit::wait(&desk.api()?, &id, deadline, desk.language)?;
+    settled(desk, &id, answer)
 }
 
 fn status(desk: &Desk, tx: &str) -> Result<Answer, Failure> {
@@ -178,7 +172,7 @@ fn status(desk: &Desk, tx: &str) -> Result<Answer, Failure> {
 /// A definite answer ends the transaction's stay in the outbox.
 fn settled(desk: &Desk, id: &str, answer: Answer) -> Result<Answer, Failure> {
     if answer.exit != exit::NOT_YET_KNOWN {
-        Outbox::open(desk.network()?)?.settle(id)?;
+        submit::settle(desk.network()?, id);
     }
     Ok(answer)
 }
