@@ -143,20 +143,30 @@ pub struct Overrides {
     pub agency: Option<String>,
 }
 
+impl Overrides {
+    /// The context in force, by name or file, and where that came from.
+    fn context(&self) -> Result<(String, &'static str), Failure> {
+        if let Some(name) = &self.context {
+            return Ok((name.clone(), "flag"));
+        }
+        if let Some(name) = variable("MINGZHANG_CONTEXT") {
+            return Ok((name, "variable"));
+        }
+        let none = || Failure::usage("no context: run `mingzhang context add` or give --context NAME|FILE");
+        Ok((current()?.ok_or_else(none)?, "default"))
+    }
+
+    /// The language of the context in force, where there is one.
+    pub fn language(&self) -> Option<String> {
+        load(&self.context().ok()?.0).ok()?.lang
+    }
+}
+
 impl Network {
     /// Loads the context and the genesis file, and checks that the file is the pinned one.
     pub fn open(overrides: &Overrides) -> Result<Self, Failure> {
         let mut sources = BTreeMap::new();
-        let (name, source) = match (&overrides.context, variable("MINGZHANG_CONTEXT")) {
-            (Some(name), _) => (name.clone(), "flag"),
-            (None, Some(name)) => (name, "variable"),
-            (None, None) => match current()? {
-                Some(name) => (name, "default"),
-                None => {
-                    return Err(Failure::usage("no context: run `mingzhang context add` or give --context NAME|FILE"));
-                }
-            },
-        };
+        let (name, source) = overrides.context()?;
         sources.insert("context", source);
         let mut context = load(&name)?;
         for key in ["nodes", "genesis_file", "agency"] {

@@ -27,6 +27,7 @@ pub mod exit {
     pub const FAILED: u8 = 8;
     pub const INCONCLUSIVE: u8 = 9;
     pub const PARTLY: u8 = 10;
+    pub const INTERRUPTED: u8 = 130;
 }
 
 /// Language of texts, never of fields or codes.

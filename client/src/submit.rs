@@ -13,6 +13,7 @@ use mingzhang_ledger::transaction::{Payload, RecordId, Transaction};
 use serde_json::json;
 
 use crate::context::{Network, home};
+use crate::interrupt;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit, wrap};
 
@@ -177,6 +178,7 @@ pub fn send(
     let deadline = Instant::now() + Duration::from_secs(wait_s);
     let outbox = Outbox::open(network)?;
     let transaction = outbox.keep(transaction)?;
+    interrupt::watch(api.printer(), interrupt::of(&transaction));
     let reply = match api.post_cose("/transactions", transaction.bytes(), wait_s.min(MAX_POST_WAIT_S)) {
         Ok(reply) if (200..300).contains(&reply.status) => reply,
         Ok(reply) => return Err(refused(&outbox, &transaction, reply.problem(), language)?),

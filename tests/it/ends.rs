@@ -3,12 +3,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use mingzhang_tests::world::{World, command, run};
+use mingzhang_tests::world::{World, command, run, until};
+use serde_json::{Value, json};
 
 /// A device that takes nothing.
 fn full() -> File {
@@ -124,6 +126,10 @@ fn a_command_needs_no_home_for_what_it_only_asks() {
     let (exit, words) = ended(asked.envs(empty).args(["--context", &context, "query", "record", "HOME-1"]));
     assert_eq!(exit, Some(0), "{words}");
     a_failed_verification_stays_one(&world, &context);
+    nodes_are_asked_as_their_address_says(&world);
+    settings_come_from_the_nearest_place(&world, &context);
+    an_interrupted_wait_says_what_it_knows(&world, &context);
+    what_a_file_holds_is_told(&world);
     ids_are_no_addresses(&world);
     a_dry_run_writes_nothing(&world);
     a_long_wait_goes_on(&world);
@@ -137,6 +143,101 @@ fn a_failed_verification_stays_one(world: &World, context: &str) {
         drop(reader);
         assert_eq!(ended(command("mingzhang", &world.home()).args(json).stdout(writer)).0, Some(8));
     }
+}
+
+/// `https` speaks TLS to whoever is there, and what is no address of a node is refused before anything is sent.
+fn nodes_are_asked_as_their_address_says(world: &World) {
+    for wrong in ["localhost:8440", "ftp://127.0.0.1/", "http://", "127.0.0.1:8440", ""] {
+        let told = world.client(&["--node", wrong, "query", "status"]);
+        assert_eq!((told.exit, told.code()), (Some(2), "MZ-2012"), "{wrong}: {}", told.json);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let node = format!("https://{}", listener.local_addr().expect("its port"));
+    let greeted = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().ok()?;
+        let mut first = [0];
+        stream.read_exact(&mut first).ok().map(|()| first)
+    });
+    let told = world.client(&["--node", &node, "query", "status"]);
+    if told.json.to_string().contains("no root certificates") {
+        return;
+    }
+    assert_eq!((told.exit, told.code()), (Some(7), "MZ-2007"), "{}", told.json);
+    assert_eq!(greeted.join().expect("it ends"), Some([0x16]), "a handshake of TLS");
+}
+
+/// A flag beats a variable, a variable the context, the context the locale; an empty variable is none.
+fn settings_come_from_the_nearest_place(world: &World, context: &str) {
+    let text = std::fs::read_to_string(context).expect("the context");
+    let spoken = world.path().join("spoken.toml");
+    std::fs::write(&spoken, format!("lang = \"zh-CN\"\n{text}")).expect("written");
+    let spoken = spoken.display().to_string();
+    let explained = |context: &str, variables: &[(&str, &str)], flags: &[&str]| {
+        let mut command = command("mingzhang", &world.home());
+        command.envs([("LC_ALL", ""), ("LC_MESSAGES", ""), ("LANG", "C"), ("MINGZHANG_LANG", "")]);
+        command.envs(variables.iter().copied()).args(["--context", context]).args(flags).args(["explain", "MZ-3201"]);
+        let output = command.output().expect("the program is built");
+        !String::from_utf8_lossy(&output.stdout).is_ascii()
+    };
+    assert!(!explained(context, &[], &[]));
+    assert!(explained(context, &[("LANG", "zh_CN.UTF-8")], &[]), "an empty LC_ALL hides no LANG");
+    assert!(explained(&spoken, &[("LANG", "en_GB.UTF-8")], &[]), "the context beats the locale");
+    assert!(!explained(&spoken, &[("MINGZHANG_LANG", "en")], &[]), "the variable beats the context");
+    assert!(explained(context, &[("MINGZHANG_LANG", "en")], &["--lang", "zh-CN"]), "the flag beats all");
+    let genesis = world.path().join("genesis.json").display().to_string();
+    let shown = command("mingzhang", &world.home())
+        .envs([("MINGZHANG_CONTEXT", context), ("MINGZHANG_AGENCY", "finance"), ("MINGZHANG_GENESIS", &genesis)])
+        .args(["--json", "context", "show"])
+        .output()
+        .expect("the program is built");
+    let shown: Value = serde_json::from_slice(&shown.stdout).expect("an envelope");
+    let sources =
+        json!({ "context": "variable", "agency": "variable", "genesis_file": "variable", "nodes": "context" });
+    assert_eq!((&shown["data"]["agency"], &shown["data"]["sources"]), (&json!("finance"), &sources));
+}
+
+/// Ctrl-C in a wait: the exit status and the id by which the outcome can be asked for.
+fn an_interrupted_wait_says_what_it_knows(world: &World, context: &str) {
+    let id = "5".repeat(64);
+    let child = command("mingzhang", &world.home())
+        .args(["--json", "--context", context, "tx", "wait", &id, "--wait", "60s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program is built");
+    let pid = child.id();
+    // It catches the signal once it waits: bit 1 of what the system lists as caught.
+    until("a program that catches SIGINT", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim().to_owned();
+        (u64::from_str_radix(&caught, 16).ok()? & 2 != 0).then_some(())
+    });
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("an envelope");
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert_eq!(told["command"], "tx wait");
+    assert_eq!(told["data"], json!({ "tx_id": format!("sha256:{id}"), "status": "pending" }));
+}
+
+/// Building, signing and inspecting tell the same fields.
+fn what_a_file_holds_is_told(world: &World) {
+    let (root, folder) = ("d".repeat(64), world.path());
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (draft, signed) = (file("draft.tx"), file("signed.tx"));
+    let words = ["tx", "build", "document_anchor", "--id", "FILE-1", "--root", &root, "--kind", "minutes"];
+    let built = world.client(&[&words[..], &["--out", &draft]].concat());
+    let sealed = world.client(&["tx", "sign", &draft, "--out", &signed, "--key", "civil-window-1"]);
+    let inspected = world.client(&["tx", "inspect", &signed]);
+    for told in [&built, &sealed, &inspected] {
+        assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+        let data = told.data();
+        assert_eq!((&data["record_type"], &data["record_id"]), (&json!("document_anchor"), &json!("FILE-1")));
+        assert!(data["expires_at"].is_string() && data["body"]["root"].is_string(), "{data}");
+        assert!(data["effects"].is_array(), "{data}");
+    }
+    assert!(built.data()["tx_id"].is_null() && built.data()["signer"].is_null(), "{}", built.json);
+    assert!(sealed.data()["signer"].is_string() && sealed.data()["tx_id"] == inspected.data()["tx_id"]);
 }
 
 /// What is asked for is an object of the ledger, wherever else the text might lead.

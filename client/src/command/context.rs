@@ -173,15 +173,19 @@ fn show(desk: &Desk) -> Result<Answer, Failure> {
         "genesis_file": file.genesis_file, "nodes": file.nodes, "agency": file.agency, "key": file.key,
         "keys_dir": file.keys_dir, "sources": network.sources,
     });
+    let source = |name: &str| network.sources.get(name).copied().unwrap_or("context");
     let text = format!(
-        "{}\n  origin   {}\n  genesis  {}\n  nodes    {} ({})\n  agency   {} ({})",
+        "{} ({})\n  origin   {}\n  genesis  {}\n           {} ({})\n  nodes    {} ({})\n  agency   {} ({})",
         file.name,
+        source("context"),
         network.genesis.origin,
         file.genesis_hash,
+        file.genesis_file.display(),
+        source("genesis_file"),
         file.nodes.join("\n           "),
-        network.sources.get("nodes").unwrap_or(&"context"),
+        source("nodes"),
         file.agency.as_deref().unwrap_or("-"),
-        network.sources.get("agency").unwrap_or(&"context"),
+        source("agency"),
     );
     Ok(Answer::done(data, text))
 }

@@ -19,11 +19,11 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use mingzhang_genesis::Genesis;
 use serde_json::json;
 
-use crate::context::{Network, Overrides, read_genesis};
+use crate::context::{Network, Overrides, read_genesis, variable};
 use crate::keys::{OfficerKey, PassphraseSource};
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, Printer, exit};
@@ -176,7 +176,7 @@ impl Desk {
 
 /// Parses the command line, runs the command, prints its answer, gives the exit status.
 pub fn run() -> u8 {
-    let cli = match Cli::try_parse() {
+    let cli = match parsed() {
         Ok(cli) => cli,
         // A script that asked for JSON gets the parser's own refusals in it, too.
         Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
@@ -196,19 +196,31 @@ pub fn run() -> u8 {
     desk.printer.finish(&name, result)
 }
 
+fn parsed() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let mut names = Vec::new();
+    let mut inner = &matches;
+    while let Some((name, next)) = inner.subcommand() {
+        names.push(name.to_owned());
+        inner = next;
+    }
+    crate::interrupt::name(names.join(" "));
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()))
+}
+
 /// The language of a command line that the parser refused.
 fn asked_language() -> Language {
     let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
     let after = arguments.iter().skip_while(|argument| *argument != "--lang").nth(1).map(String::as_str);
     let tag = arguments.iter().find_map(|argument| argument.strip_prefix("--lang=")).or(after);
-    language(tag.filter(|tag| language_tag(tag).is_ok()))
+    language(tag.filter(|tag| language_tag(tag).is_ok()), || None)
 }
 
-/// The flag's language, else that of the variables.
-fn language(tag: Option<&str>) -> Language {
-    let variable = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let named = || ["MINGZHANG_LANG", "LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(variable);
-    Language::of(&tag.map(str::to_owned).or_else(named).unwrap_or_default())
+/// The flag's language, else that of the variable, of the context, of the locale.
+fn language(tag: Option<&str>, of_context: impl FnOnce() -> Option<String>) -> Language {
+    let locale = || ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(variable);
+    let named = tag.map(str::to_owned).or_else(|| variable("MINGZHANG_LANG"));
+    Language::of(&named.or_else(of_context).or_else(locale).unwrap_or_default())
 }
 
 /// A locale of any language reads English; whoever asks for a language by name is told that there is none.
@@ -222,19 +234,20 @@ fn language_tag(tag: &str) -> Result<String, String> {
 }
 
 fn desk(global: &Global) -> Desk {
-    let language = language(global.lang.as_deref());
+    let overrides = Overrides {
+        context: global.context.clone(),
+        nodes: global.node.clone(),
+        genesis: global.genesis.clone(),
+        agency: global.own_agency.clone(),
+    };
+    let language = language(global.lang.as_deref(), || overrides.language());
     Desk {
         printer: Printer { json: global.json, quiet: global.quiet, verbose: global.verbose, language },
         language,
         timeout: Duration::from_secs(global.timeout),
         yes: global.yes,
         passphrase: PassphraseSource { descriptor: global.passphrase_fd, no_input: global.no_input },
-        overrides: Overrides {
-            context: global.context.clone(),
-            nodes: global.node.clone(),
-            genesis: global.genesis.clone(),
-            agency: global.own_agency.clone(),
-        },
+        overrides,
         network: OnceCell::new(),
     }
 }

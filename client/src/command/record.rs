@@ -268,18 +268,18 @@ fn finish(
     let record_id = id_text(&draft.id);
     let Some(key) = key else {
         let out = out.ok_or_else(|| Failure::usage("--unsigned needs --out FILE"))?;
-        std::fs::write(&out, draft.payload(origin).encode())?;
-        let data = json!({ "file": out, "record_type": draft.kind.name, "record_id": record_id, "signed": false });
+        let payload = draft.payload(origin);
+        std::fs::write(&out, payload.encode()).map_err(|error| Failure::not_written(&out, error))?;
+        let mut data = super::tx::described(&payload, None);
+        (data["file"], data["signed"]) = (json!(out), json!(false));
         return Ok(Answer::done(data, out.display().to_string()));
     };
     let transaction = draft.sign(origin, &key)?;
     let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
-    let data = json!({
-        "tx_id": tx_id, "record_type": draft.kind.name, "record_id": record_id, "agency_id": draft.agency,
-        "expires_at": super::tx::time_text(transaction.payload().expires_at), "file": out,
-    });
     if let Some(out) = &out {
-        std::fs::write(out, transaction.bytes())?;
+        std::fs::write(out, transaction.bytes()).map_err(|error| Failure::not_written(out, error))?;
+        let mut data = super::tx::described(transaction.payload(), Some(&transaction));
+        data["file"] = json!(out);
         return Ok(Answer::done(data, tx_id));
     }
     if let Some(place) = flags.get_one::<String>("dry-run") {

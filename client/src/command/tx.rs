@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::query::transaction_id;
 use super::record::duration;
 use super::{Desk, simulate};
+use crate::interrupt;
 use crate::output::{Answer, Failure, exit};
 use crate::submit::{self, Outbox};
 
@@ -100,35 +101,36 @@ fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result
     let key = desk.key(key)?;
     let transaction =
         Transaction::sign(&payload, &key.key).map_err(|error| Failure::coded(Code(1004), error.to_string()))?;
-    std::fs::write(out, transaction.bytes())?;
-    let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
-    Ok(Answer::done(json!({ "tx_id": tx_id, "file": out }), tx_id))
+    std::fs::write(out, transaction.bytes()).map_err(|error| Failure::not_written(out, error))?;
+    let mut data = described(transaction.payload(), Some(&transaction));
+    data["file"] = json!(out);
+    Ok(Answer::done(data, format!("sha256:{}", hex::encode(transaction.id()))))
 }
 
 fn inspect(file: &PathBuf) -> Result<Answer, Failure> {
     let bytes = read(file)?;
-    let (payload, signed) = match Transaction::decode(&bytes) {
-        Ok(transaction) => {
-            let signer = hex::encode(transaction.key_id());
-            let id = format!("sha256:{}", hex::encode(transaction.id()));
-            (transaction.payload().clone(), Some((id, signer)))
-        }
+    let data = match Transaction::decode(&bytes) {
+        Ok(transaction) => described(transaction.payload(), Some(&transaction)),
         Err(error) => match Payload::decode(&bytes) {
-            Ok(payload) => (payload, None),
+            Ok(payload) => described(&payload, None),
             Err(_) => return Err(Failure::coded(Code(1001), format!("{}: {error}", file.display()))),
         },
     };
+    let text = serde_json::to_string_pretty(&data).map_err(|error| Failure::bug(error.to_string()))?;
+    Ok(Answer::done(data, text))
+}
+
+/// What a transaction's bytes say; id and signer once it is signed. What it does to the ledger only a node can tell.
+pub fn described(payload: &Payload, signed: Option<&Transaction>) -> Value {
     let lens = mingzhang_ledger::records::view::Lens::new(0);
     let body = mingzhang_ledger::records::record_type(&payload.record_type)
         .map(|kind| mingzhang_ledger::records::view::body(kind, &payload.body, &lens));
-    let data = json!({
-        "tx_id": signed.as_ref().map(|(id, _)| id), "record_type": payload.record_type,
-        "record_id": id_text(&payload.record_id), "agency_id": payload.agency,
-        "signer": signed.as_ref().map(|(_, signer)| signer), "expires_at": time_text(payload.expires_at),
-        "origin": payload.origin, "body": body,
-    });
-    let text = serde_json::to_string_pretty(&data).map_err(|error| Failure::bug(error.to_string()))?;
-    Ok(Answer::done(data, text))
+    json!({
+        "tx_id": signed.map(|signed| format!("sha256:{}", hex::encode(signed.id()))),
+        "record_type": payload.record_type, "record_id": id_text(&payload.record_id), "agency_id": payload.agency,
+        "signer": signed.map(|signed| hex::encode(signed.key_id())), "expires_at": time_text(payload.expires_at),
+        "origin": payload.origin, "body": body, "effects": [],
+    })
 }
 
 fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)) -> Result<Answer, Failure> {
@@ -159,6 +161,7 @@ fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)
 fn wait_for(desk: &Desk, tx: &str, wait: &str) -> Result<Answer, Failure> {
     let deadline = std::time::Instant::now() + duration(wait)?;
     let id = transaction_id(desk, tx)?;
+    interrupt::watch(desk.printer, json!({ "tx_id": format!("sha256:{id}"), "status": "pending" }));
     let answer = submit::wait(&desk.api()?, &id, deadline, desk.language)?;
     settled(desk, &id, answer)
 }
