@@ -226,7 +226,10 @@ fn what_a_file_holds_is_told(world: &World) {
     let file = |name: &str| folder.join(name).display().to_string();
     let (draft, signed) = (file("draft.tx"), file("signed.tx"));
     let words = ["tx", "build", "document_anchor", "--id", "FILE-1", "--root", &root, "--kind", "minutes"];
-    let built = world.client(&[&words[..], &["--out", &draft]].concat());
+    // A flag of every command may stand behind the record type, too.
+    let built = world.client(&[&words[..], &["--out", &draft, "--no-input"]].concat());
+    let help = command("mingzhang", &world.home()).args(["tx", "build", "document_anchor", "--help"]).output();
+    assert!(String::from_utf8_lossy(&help.expect("the program is built").stdout).contains("--root"));
     let sealed = world.client(&["tx", "sign", &draft, "--out", &signed, "--key", "civil-window-1"]);
     let inspected = world.client(&["tx", "inspect", &signed]);
     for told in [&built, &sealed, &inspected] {

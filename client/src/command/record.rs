@@ -157,10 +157,17 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Some((name, flags)) => {
             let result = record_type(&name)
                 .ok_or_else(|| Failure::usage(format!("no record type {name}")))
-                .and_then(|kind| one(desk, kind, &flags));
+                .and_then(|kind| one(desk, kind, &flags, flags.get_flag("unsigned")));
             (format!("record {name}"), result)
         }
     }
+}
+
+/// `tx build`: the record as a file that nobody has signed.
+pub fn build(desk: &Desk, args: Args) -> Result<Answer, Failure> {
+    let (name, flags) = args.0.ok_or_else(|| Failure::usage("tx build: which record type? see record --list"))?;
+    let kind = record_type(&name).ok_or_else(|| Failure::usage(format!("no record type {name}")))?;
+    one(desk, kind, &flags, true)
 }
 
 fn list(desk: &Desk) -> Answer {
@@ -217,10 +224,9 @@ fn area_name(area: Area, language: Language) -> &'static str {
     }
 }
 
-fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches) -> Result<Answer, Failure> {
+fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches, unsigned: bool) -> Result<Answer, Failure> {
     let network = desk.network()?;
     let key_name = flags.get_one::<String>("signing-key").map(String::as_str);
-    let unsigned = flags.get_flag("unsigned");
     let key = if unsigned { None } else { Some(desk.key(key_name)?) };
     // A key that says whose it is decides the agency; a flag still beats it.
     let agency = match (&network.context.agency, key.as_ref().and_then(|key| key.facts.agency.clone())) {

@@ -24,11 +24,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Build an unsigned transaction: same flags as `record <type>`, written to --out
-    Build {
-        /// Record type and its flags
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-        record: Vec<String>,
-    },
+    Build(super::record::Args),
     /// Sign an unsigned transaction
     Sign {
         file: PathBuf,
@@ -68,7 +64,7 @@ enum Action {
 
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
-        Action::Build { record } => ("tx build".into(), build(desk, record)),
+        Action::Build(record) => ("tx build".into(), super::record::build(desk, record)),
         Action::Sign { file, out, key } => ("tx sign".into(), sign(desk, &file, &out, key.as_deref())),
         Action::Inspect { file } => ("tx inspect".into(), inspect(&file)),
         Action::Submit { file, wait, dry_run } => {
@@ -78,15 +74,6 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Action::Status { tx } => ("tx status".into(), status(desk, &tx)),
         Action::List => ("tx list".into(), list(desk)),
     }
-}
-
-fn build(desk: &Desk, record: Vec<String>) -> Result<Answer, Failure> {
-    let words = ["record".to_owned()].into_iter().chain(record).chain(["--unsigned".to_owned()]);
-    let command = <super::record::Args as clap::Args>::augment_args(clap::Command::new("record"));
-    let matches = command.try_get_matches_from(words).map_err(|error| Failure::usage(error.to_string()))?;
-    let args = <super::record::Args as clap::FromArgMatches>::from_arg_matches(&matches)
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    super::record::run(desk, args).1
 }
 
 fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result<Answer, Failure> {
