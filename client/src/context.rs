@@ -36,12 +36,11 @@ pub struct ContextFile {
 
 /// Where contexts, keys and the outbox of this user lie.
 pub fn home() -> Result<PathBuf, Failure> {
-    if let Some(home) = std::env::var_os("MINGZHANG_HOME") {
-        return Ok(PathBuf::from(home));
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(home) = folder("MINGZHANG_HOME") {
+        return Ok(home);
     }
-    let base = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let base = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
     match base {
         Some(base) => Ok(base.join("mingzhang")),
         None => Err(Failure::usage("no home directory: set MINGZHANG_HOME")),
@@ -52,33 +51,45 @@ fn contexts_dir() -> Result<PathBuf, Failure> {
     Ok(home()?.join("contexts"))
 }
 
+/// The file of a saved context, whose name leads nowhere else.
+fn file_of(name: &str) -> Result<PathBuf, Failure> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() || name.starts_with('.') || is_file(name) || !name.bytes().all(is_plain) {
+        return Err(Failure::usage(format!(
+            "{name:?}: a context's name is of A-Za-z0-9._- and begins with no point; .toml is for files"
+        )));
+    }
+    Ok(contexts_dir()?.join(format!("{name}.toml")))
+}
+
 /// A context is named, or given as a file (anything with a `/` or ending in .toml).
 pub fn load(name_or_file: &str) -> Result<ContextFile, Failure> {
-    let is_file = name_or_file.contains('/') || name_or_file.ends_with(".toml");
-    let path = if is_file { PathBuf::from(name_or_file) } else { contexts_dir()?.join(format!("{name_or_file}.toml")) };
+    let path = if is_file(name_or_file) { PathBuf::from(name_or_file) } else { file_of(name_or_file)? };
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Failure::unreadable(&path, format!("context {name_or_file}: {error}")))?;
     toml::from_str(&text).map_err(|error| Failure::unreadable(&path, error.message()))
 }
 
+pub fn is_file(name_or_file: &str) -> bool {
+    name_or_file.contains('/') || name_or_file.ends_with(".toml")
+}
+
 /// The saved context of that name, if there is one.
 pub fn saved(name: &str) -> Result<Option<ContextFile>, Failure> {
-    let exists = contexts_dir()?.join(format!("{name}.toml")).exists();
-    if exists { load(name).map(Some) } else { Ok(None) }
+    let file = file_of(name)?;
+    if file.exists() { load(&file.display().to_string()).map(Some) } else { Ok(None) }
 }
 
 pub fn save(context: &ContextFile) -> Result<PathBuf, Failure> {
-    let dir = contexts_dir()?;
-    std::fs::create_dir_all(&dir)?;
-    let path = dir.join(format!("{}.toml", context.name));
+    let path = file_of(&context.name)?;
+    std::fs::create_dir_all(contexts_dir()?)?;
     let text = toml::to_string_pretty(context).map_err(|error| Failure::bug(error.to_string()))?;
     std::fs::write(&path, text)?;
     Ok(path)
 }
 
 pub fn remove(name: &str) -> Result<(), Failure> {
-    std::fs::remove_file(contexts_dir()?.join(format!("{name}.toml")))
-        .map_err(|error| Failure::coded(Code(2011), format!("context {name}: {error}")))
+    std::fs::remove_file(file_of(name)?).map_err(|error| Failure::coded(Code(2011), format!("context {name}: {error}")))
 }
 
 /// All saved contexts by name.
@@ -99,6 +110,11 @@ pub fn current() -> Result<Option<String>, Failure> {
     Ok(std::fs::read_to_string(home()?.join("current")).ok().map(|name| name.trim().to_owned()))
 }
 
+/// Whether the default is still there.
+pub fn holds(name_or_file: &str) -> Result<bool, Failure> {
+    if is_file(name_or_file) { Ok(Path::new(name_or_file).exists()) } else { Ok(saved(name_or_file)?.is_some()) }
+}
+
 pub fn set_current(name: &str) -> Result<(), Failure> {
     std::fs::create_dir_all(home()?)?;
     std::fs::write(home()?.join("current"), name)?;
@@ -113,6 +129,11 @@ pub struct Network {
     pub sources: BTreeMap<&'static str, &'static str>,
 }
 
+/// A setting by variable; an empty one is none.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// What the command line overrides.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -122,19 +143,30 @@ pub struct Overrides {
     pub agency: Option<String>,
 }
 
+impl Overrides {
+    /// The context in force, by name or file, and where that came from.
+    fn context(&self) -> Result<(String, &'static str), Failure> {
+        if let Some(name) = &self.context {
+            return Ok((name.clone(), "flag"));
+        }
+        if let Some(name) = variable("MINGZHANG_CONTEXT") {
+            return Ok((name, "variable"));
+        }
+        let none = || Failure::usage("no context: run `mingzhang context add` or give --context NAME|FILE");
+        Ok((current()?.ok_or_else(none)?, "default"))
+    }
+
+    /// The language of the context in force, where there is one.
+    pub fn language(&self) -> Option<String> {
+        load(&self.context().ok()?.0).ok()?.lang
+    }
+}
+
 impl Network {
     /// Loads the context and the genesis file, and checks that the file is the pinned one.
     pub fn open(overrides: &Overrides) -> Result<Self, Failure> {
         let mut sources = BTreeMap::new();
-        let variable = std::env::var("MINGZHANG_CONTEXT").ok();
-        let (name, source) = match (&overrides.context, variable, current()?) {
-            (Some(name), _, _) => (name.clone(), "flag"),
-            (None, Some(name), _) => (name, "variable"),
-            (None, None, Some(name)) => (name, "default"),
-            (None, None, None) => {
-                return Err(Failure::usage("no context: run `mingzhang context add` or give --context NAME|FILE"));
-            }
-        };
+        let (name, source) = overrides.context()?;
         sources.insert("context", source);
         let mut context = load(&name)?;
         for key in ["nodes", "genesis_file", "agency"] {
@@ -143,17 +175,23 @@ impl Network {
         if !overrides.nodes.is_empty() {
             context.nodes.clone_from(&overrides.nodes);
             sources.insert("nodes", "flag");
-        } else if let Ok(node) = std::env::var("MINGZHANG_NODE") {
-            context.nodes = node.split(',').map(str::to_owned).collect();
+        } else if let Some(nodes) = variable("MINGZHANG_NODE") {
+            context.nodes = nodes.split(',').map(|node| node.trim().to_owned()).collect();
             sources.insert("nodes", "variable");
         }
         if let Some(path) = &overrides.genesis {
             context.genesis_file.clone_from(path);
             sources.insert("genesis_file", "flag");
+        } else if let Some(path) = variable("MINGZHANG_GENESIS") {
+            context.genesis_file = PathBuf::from(path);
+            sources.insert("genesis_file", "variable");
         }
         if let Some(agency) = &overrides.agency {
             context.agency = Some(agency.clone());
             sources.insert("agency", "flag");
+        } else if let Some(agency) = variable("MINGZHANG_AGENCY") {
+            context.agency = Some(agency);
+            sources.insert("agency", "variable");
         }
         let genesis = read_genesis(&context.genesis_file)?;
         let found = hex::encode(genesis.hash);

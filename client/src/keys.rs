@@ -109,22 +109,25 @@ pub fn open(
     Ok(OfficerKey { name: name_or_file.to_owned(), key, facts: facts(&path)? })
 }
 
-/// Writes a new key with owner-only permissions; refuses to overwrite.
+/// Writes a new file with owner-only permissions, whole or not at all; refuses to overwrite.
 pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = std::fs::OpenOptions::new()
+    let broken = |error| Failure::not_written(path, error);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(broken)?;
+    let part = folder.join(format!(".{}.part", hex::encode(random::<8>()?)));
+    let written = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)
-        .map_err(|error| Failure::coded(Code(5025), format!("key {}: {}", path.display(), plain(error))))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    Ok(())
+        .open(&part)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        // A link takes no name that is taken, as a rename would.
+        .and_then(|()| std::fs::hard_link(&part, path))
+        .and_then(|()| std::fs::File::open(folder)?.sync_all());
+    let removed = std::fs::remove_file(&part);
+    written.and(removed).map_err(broken)
 }
 
 /// Random bytes of the operating system.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::context::Network;
 use crate::output::{Failure, Printer, exit};
+use crate::tls;
 
 /// The answer to requests that come too fast.
 const TOO_MANY: u16 = 429;
@@ -87,7 +88,11 @@ impl NodeApi {
         if network.context.nodes.is_empty() {
             return Err(Failure::usage("the context names no node: give --node URL"));
         }
+        for node in &network.context.nodes {
+            require_address(node)?;
+        }
         let client = Client::builder()
+            .tls_backend_preconfigured(tls::settings(&network.context.nodes)?)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
             .build()
@@ -110,6 +115,11 @@ impl NodeApi {
             printer: self.printer,
             chosen: RefCell::new(None),
         }
+    }
+
+    /// How the command that asks prints.
+    pub fn printer(&self) -> Printer {
+        self.printer
     }
 
     pub fn nodes(&self) -> &[String] {
@@ -139,7 +149,9 @@ impl NodeApi {
                 .header("content-type", "application/cose")
                 .body(body.to_vec());
             if wait_s > 0 {
-                request = request.header("prefer", format!("wait={wait_s}")).timeout(Duration::from_secs(wait_s + 20));
+                request = request
+                    .header("prefer", format!("wait={wait_s}"))
+                    .timeout(Duration::from_secs(wait_s.saturating_add(20)));
             }
             request.send()
         })
@@ -199,6 +211,9 @@ impl NodeApi {
         let kind = root.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
         let reason = match kind {
             Some(std::io::ErrorKind::ConnectionRefused) => pick("拒绝连接", "connection refused"),
+            _ if tls::distrusts(root) => {
+                pick("其证书不为本机所信任", "its certificate is not one that this machine trusts")
+            }
             _ if error.is_timeout() => pick("没有按时应答", "no answer in time"),
             _ => root.to_string(),
         };
@@ -221,6 +236,15 @@ impl NodeApi {
             Code(2009),
             format!("{base} is a node of network {found}, the context pins {}; nothing was sent", self.genesis_hash),
         ))
+    }
+}
+
+/// What can be asked at all: a node's address with its scheme.
+fn require_address(node: &str) -> Result<(), Failure> {
+    let address = reqwest::Url::parse(node).ok().filter(|address| matches!(address.scheme(), "http" | "https"));
+    match address.filter(reqwest::Url::has_host) {
+        Some(_) => Ok(()),
+        None => Err(Failure::usage(format!("{node}: a node's address is http://host:port or https://host"))),
     }
 }
 

@@ -2,7 +2,7 @@
 //! nothing else; prose goes to stderr.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 pub use mingzhang_ledger::layout::wrap;
@@ -28,6 +28,7 @@ pub mod exit {
     pub const FAILED: u8 = 8;
     pub const INCONCLUSIVE: u8 = 9;
     pub const PARTLY: u8 = 10;
+    pub const INTERRUPTED: u8 = 130;
 }
 
 /// Language of texts, never of fields or codes.
@@ -91,6 +92,11 @@ impl Failure {
     /// A file of the caller's that cannot be read or is not of its form.
     pub fn unreadable(file: &Path, reason: impl Display) -> Self {
         Self::coded(INPUT_UNREADABLE, format!("{}: {}", file.display(), plain(reason)))
+    }
+
+    /// A file that could not be written.
+    pub fn not_written(file: &Path, reason: impl Display) -> Self {
+        Self::coded(FILE_NOT_WRITTEN, format!("{}: {}", file.display(), plain(reason)))
     }
 
     pub fn bug(detail: impl Into<String>) -> Self {
@@ -188,32 +194,52 @@ impl Printer {
             Some((code, detail)) => vec![error_json(Some(*code), detail, self.language)],
             None => Vec::new(),
         };
-        if self.json {
-            self.envelope(command, answer.exit == exit::DONE, answer.data, (errors, answer.warnings));
+        let printed = if self.json {
+            self.envelope(command, answer.exit == exit::DONE, answer.data, (errors, answer.warnings))
         } else {
-            write_line(&answer.text);
+            let printed = write_line(&answer.text);
             if let Some((code, detail)) = &answer.reason {
                 self.note(&explain(Some(*code), detail, self.language));
             }
             for warning in &answer.warnings {
                 self.note(&wrap(warning, 0));
             }
-        }
-        answer.exit
+            printed
+        };
+        self.told(printed, answer.exit)
     }
 
     fn failure(self, command: &str, failure: &Failure) -> u8 {
         if self.json {
             let errors = vec![error_json(failure.code, &failure.detail, self.language)];
-            self.envelope(command, false, failure.data.clone(), (errors, Vec::new()));
-        } else {
-            // An error is shown even when quiet: -q silences progress, not answers.
-            eprintln!("{}", explain(failure.code, &failure.detail, self.language));
+            let printed = self.envelope(command, false, failure.data.clone(), (errors, Vec::new()));
+            return self.told(printed, failure.exit);
         }
+        // An error is shown even when quiet: -q silences progress, not answers.
+        prose(&explain(failure.code, &failure.detail, self.language));
         failure.exit
     }
 
-    fn envelope(self, command: &str, success: bool, data: Value, (errors, warnings): (Vec<Value>, Vec<String>)) {
+    /// The exit status of a command whose result was printed or not. A status that says something stands; a reader that
+    /// went away, as `head` does, takes none away; a result that could not be written is no success.
+    pub fn told(self, printed: io::Result<()>, status: u8) -> u8 {
+        match printed {
+            Err(error) if status == exit::DONE && error.kind() != io::ErrorKind::BrokenPipe => {
+                let failure = Failure::not_written(Path::new("stdout"), error);
+                prose(&explain(failure.code, &failure.detail, self.language));
+                failure.exit
+            }
+            Ok(()) | Err(_) => status,
+        }
+    }
+
+    fn envelope(
+        self,
+        command: &str,
+        success: bool,
+        data: Value,
+        (errors, warnings): (Vec<Value>, Vec<String>),
+    ) -> io::Result<()> {
         let envelope = json!({
             "schema_version": 1,
             "command": command,
@@ -222,33 +248,36 @@ impl Printer {
             "errors": errors,
             "warnings": warnings,
         });
-        write_line(&envelope.to_string());
+        write_line(&envelope.to_string())
     }
 
     /// What happens on the way, on stderr, for whoever asked for it.
     pub fn trace(self, text: impl FnOnce() -> String) {
         if self.verbose {
-            eprintln!("{}", text());
+            prose(&text());
         }
     }
 
     /// Prose for people, on stderr.
     pub fn note(self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            prose(text);
         }
     }
 }
 
-/// A reader that went away (a closed pipe) is no failure of the command.
-fn write_line(text: &str) {
+fn write_line(text: &str) -> io::Result<()> {
     if text.is_empty() {
-        return;
+        return Ok(());
     }
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{}", text.trim_end_matches('\n')).is_err() {
-        std::process::exit(i32::from(exit::DONE));
-    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", text.trim_end_matches('\n'))?;
+    out.flush()
+}
+
+/// A line on stderr. Where nobody can read it, the exit status still says what happened.
+fn prose(text: &str) {
+    let _unread = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Money in JSON: decimal string, minor units as a string, currency.

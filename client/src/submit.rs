@@ -13,6 +13,7 @@ use mingzhang_ledger::transaction::{Payload, RecordId, Transaction};
 use serde_json::json;
 
 use crate::context::{Network, home};
+use crate::interrupt;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::settle::{Place, Question, is_definite, settle};
@@ -21,6 +22,10 @@ use crate::settle::{Place, Question, is_definite, settle};
 pub const DEFAULT_LIFE: Duration = Duration::from_secs(600);
 /// Longest life that the door allows, less a minute for lagging block times.
 pub const MAX_LIFE: Duration = Duration::from_secs(24 * 3_600 - 60);
+
+/// Longest wait that one request asks a node for, in seconds: with a submission, and for a status.
+const MAX_POST_WAIT_S: u64 = 60;
+const MAX_STATUS_WAIT_S: u64 = 20;
 
 /// A node of another network: the record was not sent to it.
 const OTHER_NETWORK: Code = Code(2009);
@@ -71,10 +76,9 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// Creates nothing: that is for what is kept.
     pub fn open(network: &Network) -> Result<Self, Failure> {
-        let folder = home()?.join("outbox").join(&network.context.genesis_hash);
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder: home()?.join("outbox").join(&network.context.genesis_hash) })
     }
 
     fn path(&self, transaction: &Transaction) -> PathBuf {
@@ -92,8 +96,10 @@ impl Outbox {
             return Ok(earlier);
         }
         let part = path.with_extension("part");
-        std::fs::write(&part, transaction.bytes())?;
-        std::fs::rename(&part, &path)?;
+        let broken = |error| Failure::not_written(&path, error);
+        std::fs::create_dir_all(&self.folder).map_err(broken)?;
+        std::fs::write(&part, transaction.bytes()).map_err(broken)?;
+        std::fs::rename(&part, &path).map_err(broken)?;
         Ok(transaction)
     }
 
@@ -126,11 +132,6 @@ impl Outbox {
         Ok(self.list()?.into_iter().find(|transaction| hex::encode(transaction.id()) == id))
     }
 
-    /// A transaction whose answer became known in another way than by sending it.
-    pub fn settle(&self, id: &str) -> Result<(), Failure> {
-        self.bytes_of(id)?.map_or(Ok(()), |transaction| self.resolved(&transaction))
-    }
-
     /// What is unresolved, in the order of expiry.
     pub fn list(&self) -> Result<Vec<Transaction>, Failure> {
         in_folder(&self.folder)
@@ -140,8 +141,7 @@ impl Outbox {
     pub fn others(&self) -> Result<Vec<(String, Transaction)>, Failure> {
         let mut found = Vec::new();
         let Some(all) = self.folder.parent() else { return Ok(found) };
-        for entry in std::fs::read_dir(all)? {
-            let path = entry?.path();
+        for path in paths(all)? {
             if path == self.folder || !path.is_dir() {
                 continue;
             }
@@ -159,12 +159,29 @@ fn removed(path: &Path) -> Result<(), Failure> {
     }
 }
 
+/// A transaction whose answer became known in another way than by sending it leaves the outbox. That answer stands, also
+/// where there is no outbox or it cannot be changed: sending what stays there gives the same answer once more.
+pub fn leave_outbox(network: &Network, id: &str) {
+    let Ok(outbox) = Outbox::open(network) else { return };
+    if let Ok(Some(known)) = outbox.bytes_of(id) {
+        let _stays = outbox.resolved(&known);
+    }
+}
+
+/// What lies in a folder; nothing where there is none.
+fn paths(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| Failure::unreadable(folder, error))?,
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
 fn in_folder(folder: &Path) -> Result<Vec<Transaction>, Failure> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
+    for path in paths(folder)? {
         if path.extension().is_some_and(|extension| extension == "tx" || extension == REFUSED) {
-            let bytes = std::fs::read(&path)?;
+            let bytes = std::fs::read(&path).map_err(|error| Failure::unreadable(&path, error))?;
             found.extend(Transaction::decode(&bytes).ok());
         }
     }
@@ -191,10 +208,11 @@ pub fn send(
     wait_s: u64,
     language: Language,
 ) -> Result<Answer, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(wait_s);
     let outbox = Outbox::open(network)?;
     let transaction = outbox.keep(transaction)?;
-    let deadline = Instant::now() + Duration::from_secs(wait_s);
-    let status = match api.post_cose("/transactions", transaction.bytes(), wait_s) {
+    interrupt::watch(api.printer(), interrupt::of(&transaction));
+    let status = match api.post_cose("/transactions", transaction.bytes(), wait_s.min(MAX_POST_WAIT_S)) {
         Ok(reply) if (200..300).contains(&reply.status) => reply.json()?,
         Ok(reply) => match reply.problem() {
             // Only a sealed block past its time shows that it was never recorded.
@@ -204,9 +222,20 @@ pub fn send(
         Err(failure) => return Err(refused(&outbox, &transaction, failure, language)?),
     };
     let place = Place::new(network, api, language, deadline);
-    let answer = settle(&place, &Question::of(&transaction), status)?;
+    let question = Question::of(&transaction);
+    let mut answer = settle(&place, &question, status)?;
+    while answer.exit == exit::NOT_YET_KNOWN && wait_s > MAX_POST_WAIT_S {
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs().min(MAX_STATUS_WAIT_S);
+        // The node took it: if it says nothing from here on, the outcome is not known yet.
+        let Ok(status) = self::status(api, &hex::encode(transaction.id()), left) else { break };
+        answer = settle(&place, &question, status)?;
+        if left == 0 {
+            break;
+        }
+    }
     if is_definite(&answer) {
-        outbox.resolved(&transaction)?;
+        // The answer stands, also where its entry cannot be taken away.
+        let _stays = outbox.resolved(&transaction);
     }
     Ok(answer)
 }

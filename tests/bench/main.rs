@@ -159,7 +159,9 @@ async fn on_network(home: &Path, dir: &Path, bound: f64, args: &Args) -> Result<
 }
 
 async fn measured(network: &Network, bound: f64, args: &Args, parts: Parts) -> Result<Outcome, String> {
-    let client = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
+    let tls = mingzhang_client::tls::settings(&[]).map_err(|failure| failure.detail)?;
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build();
+    let client = client.map_err(|error| error.to_string())?;
     let prepared = network.prepare(&client).await?;
     eprintln!("prepared {prepared} records");
     let span = Duration::from_secs(if args.short { 8 } else { 20 });

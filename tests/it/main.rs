@@ -5,6 +5,7 @@ mod bad_bytes;
 mod bad_input;
 mod chaos;
 mod client;
+mod ends;
 mod epochs;
 mod faults;
 mod founding;

@@ -150,7 +150,9 @@ fn subject_id(desk: &Desk, subject: Subject, id: &str) -> Result<String, Failure
         Subject::Officer | Subject::Recipient | Subject::Registry => id.to_owned(),
     };
     let is_registry = subject != Subject::Registry || is_registry(&full);
-    if is_registry && subject_key(subject.kind(), &full).is_some() {
+    // What an address could be changed with belongs to no id.
+    let is_plain = full.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
+    if is_plain && is_registry && subject_key(subject.kind(), &full).is_some() {
         return Ok(full);
     }
     let wanted = match subject {
@@ -404,7 +406,7 @@ fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answ
         return Ok(failed(&judged, data, desk));
     }
     let text = serde_json::to_string(&evidence).map_err(|error| Failure::bug(error.to_string()))?;
-    std::fs::write(out, &text)?;
+    std::fs::write(out, &text).map_err(|error| Failure::not_written(out, error))?;
     let entries = evidence.trail.as_ref().map_or(0, |trail| trail.trail.entries.len());
     let data = json!({ "file": out, "entries": entries, "bytes": text.len() });
     let answer = Answer::done(data, format!("{}  {entries} {}", out.display(), desk.pick("条记录", "records")));

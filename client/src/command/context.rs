@@ -119,7 +119,7 @@ fn pin(desk: &Desk, file: &ContextFile) -> Result<bool, Failure> {
     }
     let current = context::current()?;
     // A default that was removed counts as none.
-    let holds = current.as_deref().map(context::saved).transpose()?.flatten().is_some();
+    let holds = current.as_deref().map(context::holds).transpose()?.unwrap_or(false);
     if !holds {
         context::set_current(name)?;
     }
@@ -136,7 +136,12 @@ fn pin(desk: &Desk, file: &ContextFile) -> Result<bool, Failure> {
 
 fn select(desk: &Desk, name: &str) -> Result<Answer, Failure> {
     context::load(name)?;
-    context::set_current(name)?;
+    // A file stays the same one wherever the next command is run.
+    let name = match context::is_file(name) {
+        true => std::path::absolute(name)?.display().to_string(),
+        false => name.to_owned(),
+    };
+    context::set_current(&name)?;
     Ok(Answer::done(json!({ "name": name }), format!("{} {name}", desk.pick("当前网络:", "context:"))))
 }
 
@@ -168,15 +173,19 @@ fn show(desk: &Desk) -> Result<Answer, Failure> {
         "genesis_file": file.genesis_file, "nodes": file.nodes, "agency": file.agency, "key": file.key,
         "keys_dir": file.keys_dir, "sources": network.sources,
     });
+    let source = |name: &str| network.sources.get(name).copied().unwrap_or("context");
     let text = format!(
-        "{}\n  origin   {}\n  genesis  {}\n  nodes    {} ({})\n  agency   {} ({})",
+        "{} ({})\n  origin   {}\n  genesis  {}\n           {} ({})\n  nodes    {} ({})\n  agency   {} ({})",
         file.name,
+        source("context"),
         network.genesis.origin,
         file.genesis_hash,
+        file.genesis_file.display(),
+        source("genesis_file"),
         file.nodes.join("\n           "),
-        network.sources.get("nodes").unwrap_or(&"context"),
+        source("nodes"),
         file.agency.as_deref().unwrap_or("-"),
-        network.sources.get("agency").unwrap_or(&"context"),
+        source("agency"),
     );
     Ok(Answer::done(data, text))
 }

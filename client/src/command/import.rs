@@ -2,9 +2,10 @@
 //! applied and why.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
+use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::calendar::Day;
 
 use super::Desk;
@@ -13,9 +14,12 @@ use crate::import::identity::{Identity, Secret};
 use crate::import::load::{self, Load};
 use crate::import::map::Map;
 use crate::import::node::{NodeLedger, Signer};
-use crate::import::{Format, read, report};
-use crate::output::{Answer, Failure, exit};
+use crate::import::report::{self, Report};
+use crate::import::{Format, read};
+use crate::output::{Answer, Failure, Language, exit, explain, plain};
 use crate::submit::now_ms;
+
+const NOT_WRITTEN: Code = Code(5025);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -98,18 +102,47 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
         let secret = Secret::keep(&home()?, &identity, today)?;
         loads.push(Load { source, identity, secret });
     }
+    let target = options.report.as_deref().map(Target::open).transpose()?;
     let mut ledger = NodeLedger::new(network, desk.timeout, (importer, supervisor), desk.printer)?;
     let outcome = load::run(format, strict, &loads, &mut ledger)?;
     let report = report::make(&outcome, &sources);
-    if let Some(path) = &options.report {
-        report.write(path, desk.language)?;
-    }
+    let written = target.map_or(Ok(()), |target| target.write(&report, desk.language));
     let mode = if strict { "strict" } else { "historical" };
     let data = report.json(&outcome, (format, mode, ledger.as_of()));
     let mut answer = Answer::done(data, report.text(desk.language));
     answer.warnings.clone_from(&report.warnings);
     let partly = report.counters.rejected > 0 || report.counters.unknown > 0;
+    // What was sent was sent, and the exit status says how that ended: a report that could not be written changes neither.
+    if let Err(failure) = written {
+        answer.warnings.push(explain(failure.code, &failure.detail, desk.language));
+    }
     Ok(if partly { answer.with_exit(exit::PARTLY) } else { answer })
+}
+
+/// Where the report goes. It is begun beside its place before anything is sent, and takes the place when it is whole.
+struct Target {
+    place: PathBuf,
+    part: Option<PathBuf>,
+}
+
+impl Target {
+    fn open(place: &Path) -> Result<Self, Failure> {
+        let broken = |error| Failure::not_written(place, error);
+        let is_special = std::fs::metadata(place).is_ok_and(|facts| !facts.is_file());
+        // A device or a pipe is written to as it is; a folder is none and says so.
+        let part = if is_special { None } else { Some(PathBuf::from(format!("{}.part", place.display()))) };
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        options.open(part.as_deref().unwrap_or(place)).map_err(broken)?;
+        Ok(Self { place: place.to_owned(), part })
+    }
+
+    fn write(self, report: &Report, language: Language) -> Result<(), Failure> {
+        let broken = |failure: Failure| Failure::coded(NOT_WRITTEN, plain(failure.detail));
+        report.write(self.part.as_ref().unwrap_or(&self.place), language).map_err(broken)?;
+        let Some(part) = self.part else { return Ok(()) };
+        std::fs::rename(&part, &self.place).map_err(|error| Failure::not_written(&self.place, error))
+    }
 }
 
 /// The two signatures that stand for all records of an import.

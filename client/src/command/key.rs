@@ -12,6 +12,9 @@ use super::Desk;
 use crate::keys::{self, Facts, random};
 use crate::output::{Answer, Failure};
 
+/// Shortest passphrase for a new key, as for a node's.
+const MIN_PASSPHRASE_CHARACTERS: usize = 8;
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -71,7 +74,13 @@ fn new(desk: &Desk, name: &str, plain: bool, person: Option<String>) -> Result<A
     let text = if plain {
         key_file::plain(&key)
     } else {
-        let first = desk.passphrase.ask(desk.pick("新口令: ", "new passphrase: "))?;
+        let question = desk.pick("新口令(至少 8 个字符): ", "new passphrase, 8 characters or more: ");
+        let first = desk.passphrase.ask(question)?;
+        if first.chars().count() < MIN_PASSPHRASE_CHARACTERS {
+            return Err(Failure::usage(format!(
+                "the passphrase is too short: it must have {MIN_PASSPHRASE_CHARACTERS} characters or more; no key was made"
+            )));
+        }
         if desk.passphrase.descriptor.is_none() {
             let again = desk.passphrase.ask(desk.pick("再次输入: ", "again: "))?;
             if *first != *again {

@@ -19,14 +19,17 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use mingzhang_genesis::Genesis;
 use serde_json::json;
 
-use crate::context::{Network, Overrides, read_genesis};
+use crate::context::{Network, Overrides, read_genesis, variable};
 use crate::keys::{OfficerKey, PassphraseSource};
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, Printer, exit};
+
+/// Longest `--timeout`: a day.
+const MAX_TIMEOUT_S: u64 = 86_400;
 
 /// 明账 Mingzhang: submit records, follow public money, verify every answer without trusting a node.
 #[derive(Debug, Parser)]
@@ -60,7 +63,8 @@ struct Global {
     #[arg(long, global = true, value_name = "zh-CN|en", value_parser = language_tag)]
     lang: Option<String>,
     /// Longest wait for one answer of a node, in seconds
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT_S))]
     timeout: u64,
     /// Answer yes to every question
     #[arg(long, short = 'y', global = true)]
@@ -172,23 +176,51 @@ impl Desk {
 
 /// Parses the command line, runs the command, prints its answer, gives the exit status.
 pub fn run() -> u8 {
-    let cli = match Cli::try_parse() {
+    let cli = match parsed() {
         Ok(cli) => cli,
         // A script that asked for JSON gets the parser's own refusals in it, too.
-        Err(error) if error.use_stderr() && std::env::args().any(|argument| argument == "--json") => {
-            let printer = Printer { json: true, quiet: false, verbose: false, language: Language::English };
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            let printer = Printer { json: true, quiet: false, verbose: false, language: asked_language() };
             let text = error.to_string();
             let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             return printer.finish("", Err(Failure::usage(sentence)));
         }
         Err(error) => {
             let status = if error.use_stderr() { exit::USAGE } else { exit::DONE };
-            return if error.print().is_ok() { status } else { exit::BUG };
+            let printer = Printer { json: false, quiet: false, verbose: false, language: asked_language() };
+            return printer.told(error.print(), status);
         }
     };
     let desk = desk(&cli.global);
     let (name, result) = dispatch(&desk, cli.command);
     desk.printer.finish(&name, result)
+}
+
+fn parsed() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let mut names = Vec::new();
+    let mut inner = &matches;
+    while let Some((name, next)) = inner.subcommand() {
+        names.push(name.to_owned());
+        inner = next;
+    }
+    crate::interrupt::name(names.join(" "));
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()))
+}
+
+/// The language of a command line that the parser refused.
+fn asked_language() -> Language {
+    let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
+    let after = arguments.iter().skip_while(|argument| *argument != "--lang").nth(1).map(String::as_str);
+    let tag = arguments.iter().find_map(|argument| argument.strip_prefix("--lang=")).or(after);
+    language(tag.filter(|tag| language_tag(tag).is_ok()), || None)
+}
+
+/// The flag's language, else that of the variable, of the context, of the locale.
+fn language(tag: Option<&str>, of_context: impl FnOnce() -> Option<String>) -> Language {
+    let locale = || ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(variable);
+    let named = tag.map(str::to_owned).or_else(|| variable("MINGZHANG_LANG"));
+    Language::of(&named.or_else(of_context).or_else(locale).unwrap_or_default())
 }
 
 /// A locale of any language reads English; whoever asks for a language by name is told that there is none.
@@ -202,25 +234,20 @@ fn language_tag(tag: &str) -> Result<String, String> {
 }
 
 fn desk(global: &Global) -> Desk {
-    let tag = global
-        .lang
-        .clone()
-        .or_else(|| std::env::var("MINGZHANG_LANG").ok())
-        .or_else(|| ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok()))
-        .unwrap_or_default();
-    let language = Language::of(&tag);
+    let overrides = Overrides {
+        context: global.context.clone(),
+        nodes: global.node.clone(),
+        genesis: global.genesis.clone(),
+        agency: global.own_agency.clone(),
+    };
+    let language = language(global.lang.as_deref(), || overrides.language());
     Desk {
         printer: Printer { json: global.json, quiet: global.quiet, verbose: global.verbose, language },
         language,
         timeout: Duration::from_secs(global.timeout),
         yes: global.yes,
         passphrase: PassphraseSource { descriptor: global.passphrase_fd, no_input: global.no_input },
-        overrides: Overrides {
-            context: global.context.clone(),
-            nodes: global.node.clone(),
-            genesis: global.genesis.clone(),
-            agency: global.own_agency.clone(),
-        },
+        overrides,
         network: OnceCell::new(),
     }
 }

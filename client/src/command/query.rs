@@ -2,7 +2,7 @@
 //! proofs use `receipt` and `audit`.
 
 use clap::Subcommand;
-use mingzhang_ledger::state::key::{id_text, parse_id};
+use mingzhang_ledger::state::key::parse_id;
 use mingzhang_ledger::transaction::RecordId;
 use serde_json::Value;
 
@@ -55,9 +55,30 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     (name.to_owned(), path.and_then(|path| show(desk, &path)))
 }
 
-/// `agency/id`; a bare id is of the own agency.
+/// `agency/id`; a bare id is of the own agency. Whatever else stands there would be read as another address of the node.
 pub fn qualified(desk: &Desk, id: &str) -> Result<String, Failure> {
-    if id.contains('/') { Ok(id.to_owned()) } else { Ok(format!("{}/{id}", desk.network()?.agency()?)) }
+    let name = match id.contains('/') {
+        true => id.to_owned(),
+        false => format!("{}/{id}", desk.network()?.agency()?),
+    };
+    match parts(&name) {
+        // Two ids that an address would take for steps between folders.
+        Some((agency, record)) if name.ends_with("/.") || name.ends_with("/..") => {
+            return Ok(format!("{agency}/{}", hex::encode(record)));
+        }
+        Some(_) => return Ok(name),
+        None => {}
+    }
+    let wanted = desk.pick(
+        "应写作「单位/编号」,编号为 1–16 个 A-Za-z0-9._- 或 32 位十六进制",
+        "agency/id is wanted, the id 1-16 of A-Za-z0-9._- or 32 hex digits",
+    );
+    Err(Failure::usage(format!("{id}: {wanted}")))
+}
+
+fn parts(name: &str) -> Option<(&str, RecordId)> {
+    let (agency, id) = name.split_once('/').filter(|(agency, _)| is_agency(agency))?;
+    Some((agency, parse_id(id)?))
 }
 
 /// The transaction that is meant: its id in hexadecimal, or the record's as `agency/id`, which a node or this machine's
@@ -72,16 +93,15 @@ pub fn asked_for(desk: &Desk, text: &str) -> Result<(String, Option<(String, Rec
     if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok((digits, None));
     }
-    let name = qualified(desk, text)?;
-    let parts = name.split_once('/').filter(|(agency, _)| is_agency(agency));
-    let Some((agency, record)) = parts.and_then(|(agency, id)| Some((agency, parse_id(id)?))) else {
+    let name = if text.contains('/') { text.to_owned() } else { format!("{}/{text}", desk.network()?.agency()?) };
+    let Some((agency, record)) = parts(&name) else {
         let wanted = desk.pick(
             "既不是交易编号(64 位十六进制),也不是「单位/编号」",
             "neither a transaction id (64 hex digits) nor agency/id",
         );
         return Err(Failure::usage(format!("{text}: {wanted}")));
     };
-    let recorded = desk.api()?.get_json(&format!("/records/{agency}/{}", id_text(&record)));
+    let recorded = desk.api()?.get_json(&format!("/records/{}", qualified(desk, &name)?));
     let failure = match recorded {
         Ok(found) => {
             let id = found.get("tx_id").and_then(Value::as_str).unwrap_or("");
@@ -89,7 +109,8 @@ pub fn asked_for(desk: &Desk, text: &str) -> Result<(String, Option<(String, Rec
         }
         Err(failure) => failure,
     };
-    let mut waiting = Outbox::open(desk.network()?)?.list()?.into_iter();
+    let waiting = Outbox::open(desk.network()?).and_then(|outbox| outbox.list());
+    let mut waiting = waiting.unwrap_or_default().into_iter();
     let mine = waiting.find(|mine| mine.payload().agency == agency && mine.payload().record_id == record);
     match (mine, failure.exit) {
         (Some(mine), exit::NOT_FOUND) => Ok((hex::encode(mine.id()), Some((agency.to_owned(), record)))),
@@ -98,7 +119,8 @@ pub fn asked_for(desk: &Desk, text: &str) -> Result<(String, Option<(String, Rec
 }
 
 fn is_agency(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    text.bytes().next().is_some_and(|byte| byte != b'.')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn show(desk: &Desk, path: &str) -> Result<Answer, Failure> {

@@ -19,7 +19,7 @@ use super::query::asked_for;
 use crate::audit::fetch::officer_key;
 use crate::handoffs;
 use crate::output::{Answer, Failure, Language, exit};
-use crate::submit::Outbox;
+use crate::submit;
 use crate::verify::{
     authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, outcome_name, outcome_text,
     policy_of, read_evidence, steps_text, verdict_name,
@@ -91,9 +91,9 @@ fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<A
     };
     require_named(checked.facts.as_ref(), named.as_ref())?;
     // What is proven to be on the ledger waits for no answer any more.
-    Outbox::open(desk.network()?)?.settle(&id)?;
+    submit::leave_outbox(desk.network()?, &id);
     if let Some(out) = out {
-        std::fs::write(out, &text)?;
+        std::fs::write(out, &text).map_err(|error| Failure::not_written(out, error))?;
     }
     let facts = checked.facts.as_ref();
     let sealed = facts.and_then(|facts| facts.sealed.as_ref());

@@ -21,6 +21,8 @@ use crate::keys::random;
 use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::submit::{self, DEFAULT_LIFE, Draft, MAX_LIFE};
 
+/// Longest duration that is read: a century, far beyond every use and within what clocks can add.
+const MAX_DURATION_S: u64 = 100 * 366 * 86_400;
 /// Where `record --list` writes a type's fields.
 const FIELDS_COLUMN: usize = 25;
 
@@ -157,10 +159,17 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Some((name, flags)) => {
             let result = record_type(&name)
                 .ok_or_else(|| Failure::usage(format!("no record type {name}")))
-                .and_then(|kind| one(desk, kind, &flags));
+                .and_then(|kind| one(desk, kind, &flags, flags.get_flag("unsigned")));
             (format!("record {name}"), result)
         }
     }
+}
+
+/// `tx build`: the record as a file that nobody has signed.
+pub fn build(desk: &Desk, args: Args) -> Result<Answer, Failure> {
+    let (name, flags) = args.0.ok_or_else(|| Failure::usage("tx build: which record type? see record --list"))?;
+    let kind = record_type(&name).ok_or_else(|| Failure::usage(format!("no record type {name}")))?;
+    one(desk, kind, &flags, true)
 }
 
 fn list(desk: &Desk) -> Answer {
@@ -217,10 +226,9 @@ fn area_name(area: Area, language: Language) -> &'static str {
     }
 }
 
-fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches) -> Result<Answer, Failure> {
+fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches, unsigned: bool) -> Result<Answer, Failure> {
     let network = desk.network()?;
     let key_name = flags.get_one::<String>("signing-key").map(String::as_str);
-    let unsigned = flags.get_flag("unsigned");
     let key = if unsigned { None } else { Some(desk.key(key_name)?) };
     // A key that says whose it is decides the agency; a flag still beats it.
     let agency = match (&network.context.agency, key.as_ref().and_then(|key| key.facts.agency.clone())) {
@@ -274,21 +282,24 @@ fn finish(
     let network = desk.network()?;
     let origin = &network.genesis.origin;
     let out = flags.get_one::<String>("out").map(PathBuf::from);
+    if out.is_some() && flags.contains_id("dry-run") {
+        return Err(Failure::usage("--dry-run writes no file: give it or --out"));
+    }
     let record_id = id_text(&draft.id);
     let Some(key) = key else {
         let out = out.ok_or_else(|| Failure::usage("--unsigned needs --out FILE"))?;
-        std::fs::write(&out, draft.payload(origin).encode())?;
-        let data = json!({ "file": out, "record_type": draft.kind.name, "record_id": record_id, "signed": false });
+        let payload = draft.payload(origin);
+        std::fs::write(&out, payload.encode()).map_err(|error| Failure::not_written(&out, error))?;
+        let mut data = super::tx::described(&payload, None);
+        (data["file"], data["signed"]) = (json!(out), json!(false));
         return Ok(Answer::done(data, out.display().to_string()));
     };
     let transaction = draft.sign(origin, &key)?;
     let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
-    let data = json!({
-        "tx_id": tx_id, "record_type": draft.kind.name, "record_id": record_id, "agency_id": draft.agency,
-        "expires_at": super::tx::time_text(transaction.payload().expires_at), "file": out,
-    });
     if let Some(out) = &out {
-        std::fs::write(out, transaction.bytes())?;
+        std::fs::write(out, transaction.bytes()).map_err(|error| Failure::not_written(out, error))?;
+        let mut data = super::tx::described(transaction.payload(), Some(&transaction));
+        data["file"] = json!(out);
         return Ok(Answer::done(data, tx_id));
     }
     if let Some(place) = flags.get_one::<String>("dry-run") {
@@ -407,7 +418,8 @@ pub fn duration(text: &str) -> Result<Duration, Failure> {
         _ => (Some(text), 1),
     };
     let number: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
+    let seconds = number.checked_mul(factor).filter(|seconds| *seconds <= MAX_DURATION_S);
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -415,6 +427,20 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn a_duration_that_no_clock_can_add_is_none() {
+        for (text, expected) in [
+            ("90", Some(90)),
+            ("10m", Some(600)),
+            ("2h", Some(7_200)),
+            ("9223372036854775807", None),
+            ("18446744073709551615", None),
+            ("5x", None),
+        ] {
+            assert_eq!(duration(text).ok().map(|duration| duration.as_secs()), expected, "{text}");
+        }
+    }
 
     #[test]
     fn no_field_has_the_flag_of_another_argument() {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::query::asked_for;
 use super::record::duration;
 use super::{Desk, simulate};
+use crate::interrupt;
 use crate::output::{Answer, Failure, exit};
 use crate::settle::{Place, Question, is_definite, settle};
 use crate::submit::{self, Outbox};
@@ -24,11 +25,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Build an unsigned transaction: same flags as `record <type>`, written to --out
-    Build {
-        /// Record type and its flags
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-        record: Vec<String>,
-    },
+    Build(super::record::Args),
     /// Sign an unsigned transaction
     Sign {
         file: PathBuf,
@@ -68,7 +65,7 @@ enum Action {
 
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
-        Action::Build { record } => ("tx build".into(), build(desk, record)),
+        Action::Build(record) => ("tx build".into(), super::record::build(desk, record)),
         Action::Sign { file, out, key } => ("tx sign".into(), sign(desk, &file, &out, key.as_deref())),
         Action::Inspect { file } => ("tx inspect".into(), inspect(&file)),
         Action::Submit { file, wait, dry_run } => {
@@ -78,15 +75,6 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Action::Status { tx } => ("tx status".into(), status(desk, &tx)),
         Action::List => ("tx list".into(), list(desk)),
     }
-}
-
-fn build(desk: &Desk, record: Vec<String>) -> Result<Answer, Failure> {
-    let words = ["record".to_owned()].into_iter().chain(record).chain(["--unsigned".to_owned()]);
-    let command = <super::record::Args as clap::Args>::augment_args(clap::Command::new("record"));
-    let matches = command.try_get_matches_from(words).map_err(|error| Failure::usage(error.to_string()))?;
-    let args = <super::record::Args as clap::FromArgMatches>::from_arg_matches(&matches)
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    super::record::run(desk, args).1
 }
 
 fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result<Answer, Failure> {
@@ -101,35 +89,36 @@ fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result
     let key = desk.key(key)?;
     let transaction =
         Transaction::sign(&payload, &key.key).map_err(|error| Failure::coded(Code(1004), error.to_string()))?;
-    std::fs::write(out, transaction.bytes())?;
-    let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
-    Ok(Answer::done(json!({ "tx_id": tx_id, "file": out }), tx_id))
+    std::fs::write(out, transaction.bytes()).map_err(|error| Failure::not_written(out, error))?;
+    let mut data = described(transaction.payload(), Some(&transaction));
+    data["file"] = json!(out);
+    Ok(Answer::done(data, format!("sha256:{}", hex::encode(transaction.id()))))
 }
 
 fn inspect(file: &PathBuf) -> Result<Answer, Failure> {
     let bytes = read(file)?;
-    let (payload, signed) = match Transaction::decode(&bytes) {
-        Ok(transaction) => {
-            let signer = hex::encode(transaction.key_id());
-            let id = format!("sha256:{}", hex::encode(transaction.id()));
-            (transaction.payload().clone(), Some((id, signer)))
-        }
+    let data = match Transaction::decode(&bytes) {
+        Ok(transaction) => described(transaction.payload(), Some(&transaction)),
         Err(error) => match Payload::decode(&bytes) {
-            Ok(payload) => (payload, None),
+            Ok(payload) => described(&payload, None),
             Err(_) => return Err(Failure::coded(Code(1001), format!("{}: {error}", file.display()))),
         },
     };
+    let text = serde_json::to_string_pretty(&data).map_err(|error| Failure::bug(error.to_string()))?;
+    Ok(Answer::done(data, text))
+}
+
+/// What a transaction's bytes say; id and signer once it is signed. What it does to the ledger only a node can tell.
+pub fn described(payload: &Payload, signed: Option<&Transaction>) -> Value {
     let lens = mingzhang_ledger::records::view::Lens::new(0);
     let body = mingzhang_ledger::records::record_type(&payload.record_type)
         .map(|kind| mingzhang_ledger::records::view::body(kind, &payload.body, &lens));
-    let data = json!({
-        "tx_id": signed.as_ref().map(|(id, _)| id), "record_type": payload.record_type,
-        "record_id": id_text(&payload.record_id), "agency_id": payload.agency,
-        "signer": signed.as_ref().map(|(_, signer)| signer), "expires_at": time_text(payload.expires_at),
-        "origin": payload.origin, "body": body,
-    });
-    let text = serde_json::to_string_pretty(&data).map_err(|error| Failure::bug(error.to_string()))?;
-    Ok(Answer::done(data, text))
+    json!({
+        "tx_id": signed.map(|signed| format!("sha256:{}", hex::encode(signed.id()))),
+        "record_type": payload.record_type, "record_id": id_text(&payload.record_id), "agency_id": payload.agency,
+        "signer": signed.map(|signed| hex::encode(signed.key_id())), "expires_at": time_text(payload.expires_at),
+        "origin": payload.origin, "body": body, "effects": [],
+    })
 }
 
 fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)) -> Result<Answer, Failure> {
@@ -160,6 +149,7 @@ fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)
 fn wait_for(desk: &Desk, tx: &str, wait: &str) -> Result<Answer, Failure> {
     let deadline = std::time::Instant::now() + duration(wait)?;
     let asked = asked_for(desk, tx)?;
+    interrupt::watch(desk.printer, json!({ "tx_id": format!("sha256:{}", asked.0), "status": "pending" }));
     let api = desk.api()?;
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now()).as_secs().min(20);
@@ -177,20 +167,19 @@ fn status(desk: &Desk, tx: &str) -> Result<Answer, Failure> {
     settled(desk, &asked, (status, std::time::Instant::now()))
 }
 
-/// The answer with its proof. A definite one ends the transaction's stay in the outbox.
+/// The answer with its proof. A definite one ends the transaction's stay in the outbox, where there is one.
 fn settled(
     desk: &Desk,
     (id, record): &(String, Option<(String, RecordId)>),
     (status, deadline): (Value, std::time::Instant),
 ) -> Result<Answer, Failure> {
     let network = desk.network()?;
-    let outbox = Outbox::open(network)?;
-    let own = outbox.bytes_of(id)?;
+    let own = Outbox::open(network).and_then(|outbox| outbox.bytes_of(id)).unwrap_or_default();
     let question = Question { tx_id: id.clone(), record: record.clone(), own: own.as_ref() };
     let api = desk.api()?;
     let answer = settle(&Place::new(network, &api, desk.language, deadline), &question, status)?;
     if is_definite(&answer) {
-        outbox.settle(id)?;
+        submit::leave_outbox(network, id);
     }
     Ok(answer)
 }

@@ -80,20 +80,33 @@ impl Secret {
     pub fn keep(home: &Path, identity: &Identity, today: Day) -> Result<Self, Failure> {
         let name = hex::encode(first_half(&sha256(&[identity.source.as_bytes()])));
         let path = home.join("imports").join(hex::encode(identity.network)).join(format!("{name}.toml"));
-        let broken = |what: &str| Failure::usage(format!("{}: {what}", path.display()));
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            let text = Zeroizing::new(text);
-            let file: SecretFile = toml::from_str(&text).map_err(|error| broken(error.message()))?;
-            let key = hex::decode(&file.key).ok().and_then(|bytes| bytes.try_into().ok());
-            let key = key.ok_or_else(|| broken("key is not 64 hex digits"))?;
-            let since = Day::parse(&file.since).ok_or_else(|| broken("since is no date"))?;
-            return Ok(Self::new(key, since));
+        if let Some(kept) = Self::read(&path)? {
+            return Ok(kept);
         }
         let key: [u8; 32] = crate::keys::random()?;
         let file = SecretFile { key: hex::encode(key), since: today.to_string() };
         let text = Zeroizing::new(toml::to_string(&file).map_err(|error| Failure::bug(error.to_string()))?);
-        crate::keys::write(&path, &text)?;
-        Ok(Self::new(key, today))
+        match (crate::keys::write(&path, &text), Self::read(&path)) {
+            (Ok(()), _) => Ok(Self::new(key, today)),
+            // Another import of this source was first.
+            (Err(_), Ok(Some(kept))) => Ok(kept),
+            (Err(failure), _) => Err(failure),
+        }
+    }
+
+    /// None where there is no file. One that cannot be read is never replaced: its pseudonyms are on the ledger.
+    fn read(path: &Path) -> Result<Option<Self>, Failure> {
+        let broken = |what: &str| Failure::unreadable(path, what);
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Failure::unreadable(path, error)),
+        };
+        let file: SecretFile = toml::from_str(&text).map_err(|error| broken(error.message()))?;
+        let key = hex::decode(&file.key).ok().and_then(|bytes| bytes.try_into().ok());
+        let key = key.ok_or_else(|| broken("key is not 64 hex digits"))?;
+        let since = Day::parse(&file.since).ok_or_else(|| broken("since is no date"))?;
+        Ok(Some(Self::new(key, since)))
     }
 
     fn mac(&self, purpose: &str, content: &str) -> Hash {
@@ -168,6 +181,7 @@ mod tests {
         let other = Secret::keep(home.path(), &other, Day(20_000)).expect("a secret");
         assert_ne!(first.pseudonym("张三"), other.pseudonym("张三"));
         let folder = home.path().join("imports").join(hex::encode([1; 32]));
+        assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 2, "no part is left beside");
         for entry in std::fs::read_dir(folder).expect("the folder") {
             let mode = entry.expect("an entry").metadata().expect("its facts").permissions().mode();
             assert_eq!(mode & 0o077, 0);
@@ -183,5 +197,19 @@ mod tests {
             assert!(text.as_text().is_some_and(|text| text.starts_with("hmac:") && text.len() == 37), "{text:?}");
             assert!(text == one.reference(name) && text != other.party(name));
         }
+    }
+
+    #[test]
+    fn a_damaged_secret_is_named_and_never_replaced() {
+        let home = tempfile::tempdir().expect("a folder");
+        let identity = Identity::new([1; 32], "donations", "file", false);
+        Secret::keep(home.path(), &identity, Day(20_000)).expect("a secret");
+        let folder = home.path().join("imports").join(hex::encode([1; 32]));
+        let file = std::fs::read_dir(folder).expect("the folder").next().expect("a file").expect("an entry").path();
+        std::fs::write(&file, "key = \"12").expect("written");
+        let failure = Secret::keep(home.path(), &identity, Day(20_000)).err().expect("refused");
+        assert!(failure.detail.contains(&file.display().to_string()), "{}", failure.detail);
+        assert_eq!(failure.code.map(|code| code.0), Some(2011));
+        assert_eq!(std::fs::read_to_string(&file).expect("still there"), "key = \"12");
     }
 }

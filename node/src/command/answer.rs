@@ -146,7 +146,7 @@ impl From<PossessionFault> for Failure {
 pub fn print(session: &Session, command: &str, result: Result<Answer, Failure>) -> ExitCode {
     let answer = result.unwrap_or_else(|failure| Answer { failure: Some(failure), ..Answer::default() });
     let language = session.language;
-    if session.json {
+    let printed = if session.json {
         let warnings: Vec<&str> = answer.warnings.iter().map(|warning| warning.of(language)).collect();
         let errors: Vec<Value> = answer.failure.iter().map(|failure| failure.json(language)).collect();
         let envelope = json!({
@@ -157,50 +157,60 @@ pub fn print(session: &Session, command: &str, result: Result<Answer, Failure>) 
             "errors": errors,
             "warnings": warnings,
         });
-        write_line(&envelope.to_string());
+        write_line(&envelope.to_string())
     } else {
         let text = answer.text.of(language);
-        if !text.is_empty() {
-            write_line(text.trim_end_matches('\n'));
-        }
+        let printed = if text.is_empty() { Ok(()) } else { write_line(text.trim_end_matches('\n')) };
         for warning in &answer.warnings {
             session.say(warning);
         }
         if let Some(failure) = &answer.failure {
-            eprintln!("{}", failure.text(language));
+            prose(&failure.text(language));
         }
+        printed
+    };
+    told(printed, answer.failure.map_or(0, |failure| failure.exit()), language)
+}
+
+/// The exit status of a command whose result was printed or not. A status that says something stands; a reader that went
+/// away, as `head` does, takes none away; a result that could not be written is no success.
+fn told(printed: io::Result<()>, status: u8, language: Language) -> ExitCode {
+    match printed {
+        Err(error) if status == 0 && error.kind() != io::ErrorKind::BrokenPipe => {
+            let failure = Failure::not_written(Path::new("stdout"), error);
+            prose(&failure.text(language));
+            ExitCode::from(failure.exit())
+        }
+        Ok(()) | Err(_) => ExitCode::from(status),
     }
-    answer.failure.map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.exit()))
+}
+
+/// A line on stderr. Where nobody can read it, the exit status still says what happened.
+pub fn prose(text: &str) {
+    let _unread = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// A wrong command line; help and version are results.
 pub fn usage(error: &clap::Error) -> ExitCode {
     let asked = !error.use_stderr();
-    let json = std::env::args().any(|argument| argument == "--json");
+    let language = Language::of_environment(None);
+    let json = std::env::args_os().any(|argument| argument == "--json");
     if json && !asked {
         // The first paragraph says what is wrong, the others how the command is used.
         let text = error.to_string();
         let paragraph: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         let failure = Failure::usage(paragraph.join(" ").trim_start_matches("error: "));
-        let errors = [failure.json(Language::of_environment(None))];
+        let errors = [failure.json(language)];
         let envelope = json!({
             "schema_version": SCHEMA_VERSION, "command": "", "success": false, "data": null,
             "errors": errors, "warnings": [],
         });
-        write_line(&envelope.to_string());
-        return ExitCode::from(2);
+        return told(write_line(&envelope.to_string()), 2, language);
     }
-    match error.print() {
-        Ok(()) if asked => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::from(2),
-        Err(_) => ExitCode::from(1),
-    }
+    told(error.print(), if asked { 0 } else { 2 }, language)
 }
 
-/// Writes a line to stdout. A reader that has gone away, as `head` does, is no failure of ours.
-fn write_line(text: &str) {
+fn write_line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
-        std::process::exit(0);
-    }
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
 }

@@ -17,9 +17,9 @@ pub enum Command {
     Up {
         #[arg(long, value_name = "FOLDER")]
         dir: PathBuf,
-        /// How many agencies run a node 节点数
-        #[arg(long, default_value_t = 4)]
-        agencies: usize,
+        /// How many agencies run a node, 4 unless stated 节点数,默认为 4
+        #[arg(long)]
+        agencies: Option<usize>,
         /// First port; without it another range is taken when the usual one is busy 起始端口
         #[arg(long)]
         base_port: Option<u16>,
@@ -143,19 +143,16 @@ fn add(dir: &Path, agency: &str) -> Result<Answer, Failure> {
         "agency_id": agency, "api": format!("http://{}", seat.api), "config": devnet.config_file(seat),
         "peer": format!("/ip4/{}/tcp/{}", seat.peer.ip(), seat.peer.port()),
     });
+    let command = format!("mingzhang-node devnet up --dir {} --only {agency}", dir.display());
     let text = Words::new(
-        format!("{agency} 的节点已建立;启动: mingzhang-node devnet up --only {agency}"),
-        format!("a node of {agency} was made; start it: mingzhang-node devnet up --only {agency}"),
+        format!("{agency} 的节点已建立;启动:\n  {command}"),
+        format!("a node of {agency} was made; start it:\n  {command}"),
     );
     Ok(Answer { data, text, ..Answer::default() })
 }
 
 fn down(dir: &Path, delete: bool) -> Result<Answer, Failure> {
-    let devnet = Devnet::open(dir)?;
-    let stopped = devnet.stop()?;
-    if delete {
-        devnet.delete()?;
-    }
+    let stopped = devnet::down(dir, delete)?;
     let (zh, en) = if delete { (",已删除", ", deleted") } else { ("", "") };
     let text = Words::new(format!("已停止 {stopped} 个节点{zh}"), format!("stopped {stopped} nodes{en}"));
     Ok(Answer { data: json!({ "stopped": stopped, "deleted": delete }), text, ..Answer::default() })

@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use zeroize::Zeroizing;
 
-use super::answer::{Failure, Words};
+use super::answer::{Failure, Words, prose};
 use crate::keys::{KeyFault, Passphrase};
 
 /// Longest passphrase that is read.
@@ -89,7 +89,7 @@ impl Session {
     /// Prose for people, on stderr.
     pub fn say(&self, words: &Words) {
         if !self.quiet {
-            eprintln!("{}", words.of(self.language));
+            prose(words.of(self.language));
         }
     }
 

@@ -7,7 +7,7 @@ use mingzhang_ledger::crypto::SigningKey;
 use mingzhang_seeds::{Peer, Seeds};
 
 use super::found::{SeatKeys, address_of, write_node};
-use super::{Devnet, DevnetFault, RECORD_FILE, Seat, io, ports};
+use super::{Devnet, DevnetFault, Seat, io, ports};
 use crate::config::Config;
 use crate::keys;
 
@@ -37,9 +37,7 @@ pub fn add(dir: &Path, agency: &str) -> Result<Devnet, DevnetFault> {
     });
     std::fs::write(&path, seeds.to_text()).map_err(io(&path))?;
     devnet.record.seats.push(seat);
-    let path = devnet.dir.join(RECORD_FILE);
-    let text = serde_json::to_vec_pretty(&devnet.record).map_err(|error| DevnetFault::Genesis(error.to_string()))?;
-    std::fs::write(&path, text).map_err(io(&path))?;
+    devnet.record.write(&devnet.dir)?;
     Ok(devnet)
 }
 
@@ -54,7 +52,7 @@ mod tests {
     fn an_added_node_can_be_started_and_the_others_still_can() {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = folder.path().join("net");
-        found::found(&dir, &Plan { agencies: 4, base_port: None, only: None }).expect("founded");
+        found::found(&dir, &Plan { agencies: Some(4), base_port: None, only: None }).expect("founded");
         let devnet = add(&dir, "audit").expect("added");
         assert_eq!(devnet.record.seats.len(), 5);
         for seat in &devnet.record.seats {

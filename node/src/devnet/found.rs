@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::roster::{self, Organisation};
 use super::{
-    Devnet, DevnetFault, FORMAT, MAX_AGENCIES, OfficerKey, Plan, RECORD_FILE, RECOVERY_FOLDER, Record, Seat, io, ports,
+    BEGUN_FILE, Devnet, DevnetFault, FORMAT, MAX_AGENCIES, OfficerKey, Plan, RECOVERY_FOLDER, Record, Seat, io, ports,
 };
 use crate::clock::Clock;
 use crate::config::Config;
@@ -25,6 +25,8 @@ const READS_PER_S: u64 = 100_000;
 /// Name of every devnet; the hash in the origin tells them apart.
 const NAME: &str = "devnet.mingzhang.test/main";
 const ADMINS: usize = 2;
+/// So many agencies run a node unless another number is asked for.
+const USUAL_AGENCIES: usize = 4;
 /// So many recovery keys there are, and so many sign a manifest.
 const RECOVERY_KEYS: usize = 3;
 const RECOVERY_THRESHOLD: u64 = 2;
@@ -71,13 +73,14 @@ struct Draft {
 
 /// Makes a new devnet in an absent or empty folder.
 pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
-    if plan.agencies == 0 || plan.agencies > MAX_AGENCIES {
-        return Err(DevnetFault::Agencies { have: plan.agencies });
+    let agencies = plan.agencies.unwrap_or(USUAL_AGENCIES);
+    if agencies == 0 || agencies > MAX_AGENCIES {
+        return Err(DevnetFault::Agencies { have: agencies });
     }
     if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(DevnetFault::NotEmpty(dir.to_owned()));
     }
-    let base = plan.base_port.map_or_else(|| ports::choose(plan.agencies), Ok)?;
+    let base = plan.base_port.map_or_else(|| ports::choose(agencies), Ok)?;
     let mut draft = Draft {
         dir: dir.to_owned(),
         agencies: Vec::new(),
@@ -87,8 +90,8 @@ pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
         recovery: Recovery { threshold: RECOVERY_THRESHOLD, keys: Vec::new() },
         secrets: BTreeMap::new(),
     };
-    for (place, organisation) in roster::organisations(plan.agencies).iter().enumerate() {
-        let seat = if place < plan.agencies { Some(ports::of(base, place)?) } else { None };
+    for (place, organisation) in roster::organisations(agencies).iter().enumerate() {
+        let seat = if place < agencies { Some(ports::of(base, place)?) } else { None };
         draft.add(organisation, seat)?;
     }
     draft.hold_recovery_keys()?;
@@ -192,7 +195,10 @@ impl Draft {
 
     fn write(self, genesis: Genesis) -> Result<Devnet, DevnetFault> {
         let dir = &self.dir;
-        for folder in [dir.clone(), dir.join("keys"), dir.join("nodes"), dir.join(RECOVERY_FOLDER)] {
+        std::fs::create_dir_all(dir).map_err(io(dir))?;
+        let begun = dir.join(BEGUN_FILE);
+        std::fs::write(&begun, "").map_err(io(&begun))?;
+        for folder in [dir.join("keys"), dir.join("nodes"), dir.join(RECOVERY_FOLDER)] {
             std::fs::create_dir_all(&folder).map_err(io(&folder))?;
         }
         let file = |name: &str, bytes: &[u8]| {
@@ -221,8 +227,8 @@ impl Draft {
         file("context.toml", context.as_bytes())?;
         let record = Record { format: FORMAT.to_owned(), seats: self.seats.clone(), keys: self.officers.clone() };
         // Written last: a folder with the record is complete.
-        let text = serde_json::to_vec_pretty(&record).map_err(|error| DevnetFault::Genesis(error.to_string()))?;
-        file(RECORD_FILE, &text)?;
+        record.write(dir)?;
+        std::fs::remove_file(&begun).map_err(io(&begun))?;
         Ok(Devnet { dir: self.dir, record, genesis })
     }
 
@@ -306,16 +312,18 @@ pub(super) fn address_of(seat: &Seat) -> Address {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{down, up};
     use super::*;
     use crate::keys::Passphrase;
     use crate::setup::{self, SetupFault};
+
+    const FOUR: Plan<'static> = Plan { agencies: Some(4), base_port: None, only: None };
 
     #[test]
     fn a_founded_folder_starts_every_node_and_can_be_opened_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().join("net");
-        let plan = Plan { agencies: 4, base_port: None, only: None };
-        let devnet = found(&dir, &plan).expect("founded");
+        let devnet = found(&dir, &FOUR).expect("founded");
         assert_eq!(devnet.record.seats.len(), 4);
         assert_eq!(devnet.genesis.set.members.len(), 4);
         assert_eq!(devnet.genesis.document.agencies.len(), 11);
@@ -335,18 +343,67 @@ mod tests {
         }
         assert_eq!(Devnet::open(&dir).expect("opens").record, devnet.record);
         assert!(devnet.status().iter().all(|seat| seat.state == "stopped" && seat.pid.is_none()));
-        devnet.delete().expect("deleted");
+        assert_eq!(down(&dir, true).expect("deleted"), 0);
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn an_interrupted_deletion_can_be_repeated() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("net");
+        for gone in [&["context.toml"][..], &["genesis-proofs.json", "seeds.toml", "context.toml", "genesis.json"]] {
+            found(&dir, &FOUR).expect("founded");
+            gone.iter().for_each(|file| std::fs::remove_file(dir.join(file)).expect("removed"));
+            down(&dir, true).expect("deleted");
+            assert!(!dir.exists());
+        }
+    }
+
+    #[test]
+    fn an_interrupted_founding_is_begun_anew_or_deleted() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("net");
+        let interrupted = || {
+            found(&dir, &FOUR).expect("founded");
+            std::fs::write(dir.join(BEGUN_FILE), "").expect("written");
+            for file in ["devnet.json", "genesis.json"] {
+                std::fs::remove_file(dir.join(file)).expect("removed");
+            }
+        };
+        interrupted();
+        assert_eq!(down(&dir, true).expect("deleted"), 0);
+        assert!(!dir.exists());
+        interrupted();
+        // Nobody of that name: refused once the folder is whole.
+        let nobody = Plan { only: Some("nobody"), ..FOUR };
+        assert!(matches!(up(&dir, &nobody), Err(DevnetFault::NoSeat(_))));
+        assert_eq!(Devnet::open(&dir).expect("founded anew").record.seats.len(), 4);
+        assert!(!dir.join(BEGUN_FILE).exists());
+    }
+
+    #[test]
+    fn what_is_there_is_not_made_otherwise() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("net");
+        let devnet = found(&dir, &FOUR).expect("founded");
+        let base = devnet.record.seats[0].api.port();
+        let nobody = Plan { agencies: None, base_port: None, only: Some("nobody") };
+        for (agencies, base_port, differs) in
+            [(None, None, false), (Some(4), Some(base), false), (Some(7), None, true), (None, Some(base + 1), true)]
+        {
+            let fault = up(&dir, &Plan { agencies, base_port, ..nobody }).expect_err("nobody is started");
+            assert_eq!(matches!(fault, DevnetFault::Differs { .. }), differs, "{fault}");
+            assert_eq!(fault.code().0, 2012);
+        }
     }
 
     #[test]
     fn a_used_folder_is_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("x"), "x").expect("written");
-        let plan = Plan { agencies: 4, base_port: None, only: None };
-        assert!(matches!(found(folder.path(), &plan), Err(DevnetFault::NotEmpty(_))));
+        assert!(matches!(found(folder.path(), &FOUR), Err(DevnetFault::NotEmpty(_))));
         assert!(matches!(Devnet::open(folder.path()), Err(DevnetFault::NoDevnet(_))));
-        let none = Plan { agencies: 0, base_port: None, only: None };
+        let none = Plan { agencies: Some(0), base_port: None, only: None };
         assert!(matches!(found(folder.path(), &none), Err(DevnetFault::Agencies { have: 0 })));
     }
 }

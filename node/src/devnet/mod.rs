@@ -27,6 +27,10 @@ use crate::setup::{self, SetupFault};
 
 /// The file that marks a folder as a devnet's.
 const RECORD_FILE: &str = "devnet.json";
+/// The record until it is whole.
+const RECORD_PART: &str = "devnet.json.part";
+/// Marks a folder in which a devnet was begun and is not complete.
+const BEGUN_FILE: &str = "devnet.begun";
 /// Where the recovery keys lie.
 const RECOVERY_FOLDER: &str = "recovery";
 const FORMAT: &str = "mingzhang/devnet/v1";
@@ -90,7 +94,8 @@ pub struct SeatStatus {
 /// What is asked of `up`.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    pub agencies: usize,
+    /// None makes the usual number, and takes what is there.
+    pub agencies: Option<usize>,
     /// None takes the first free range from the usual one on.
     pub base_port: Option<u16>,
     /// Start only this agency's node.
@@ -116,6 +121,8 @@ pub enum DevnetFault {
     Agencies { have: usize },
     #[error("the ports from {base} on pass 65535")]
     PortRange { base: u16 },
+    #[error("{dir} holds a devnet with {have}; --{flag} {wanted} was asked for. Nothing was started")]
+    Differs { dir: PathBuf, have: String, flag: &'static str, wanted: usize },
     #[error("no agency {0} runs a node here")]
     NoSeat(String),
     #[error("agency {0} runs a node here already")]
@@ -138,7 +145,11 @@ impl DevnetFault {
             Self::NotEmpty(_) => Code(5014),
             Self::NoDevnet(_) | Self::Damaged { .. } => Code(2011),
             Self::PortTaken { .. } | Self::NoPorts(_) => Code(5007),
-            Self::Agencies { .. } | Self::PortRange { .. } | Self::NoSeat(_) | Self::SeatTaken(_) => Code(2012),
+            Self::Differs { .. }
+            | Self::Agencies { .. }
+            | Self::PortRange { .. }
+            | Self::NoSeat(_)
+            | Self::SeatTaken(_) => Code(2012),
             Self::NotReady { .. } => Code(5027),
             Self::Genesis(_) => Code(5024),
             Self::Key(fault) => fault.code(),
@@ -157,7 +168,16 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DevnetFault {
 pub fn up(dir: &Path, plan: &Plan<'_>) -> Result<(Devnet, u64), DevnetFault> {
     let started = Started::now();
     let dir = std::path::absolute(dir).map_err(io(dir))?;
-    let devnet = if dir.join(RECORD_FILE).exists() { Devnet::open(&dir)? } else { found::found(&dir, plan)? };
+    let devnet = if dir.join(RECORD_FILE).exists() {
+        let devnet = Devnet::open(&dir)?;
+        devnet.require(plan)?;
+        devnet
+    } else {
+        if dir.join(BEGUN_FILE).exists() {
+            delete(&dir)?;
+        }
+        found::found(&dir, plan)?
+    };
     if let Some(only) = plan.only
         && devnet.record.seats.iter().all(|seat| seat.agency_id != only)
     {
@@ -180,19 +200,60 @@ pub fn up(dir: &Path, plan: &Plan<'_>) -> Result<(Devnet, u64), DevnetFault> {
     Ok((devnet, started.elapsed_ms()))
 }
 
+/// Stops the nodes that `up` started, and deletes what it made if asked to; how many nodes that were. Needs the record
+/// alone, so that an interrupted deletion can be repeated; one that was begun and never completed has no nodes.
+pub fn down(dir: &Path, and_delete: bool) -> Result<usize, DevnetFault> {
+    let dir = std::path::absolute(dir).map_err(io(dir))?;
+    let begun_only = dir.join(BEGUN_FILE).exists() && !dir.join(RECORD_FILE).exists();
+    let stopped = if begun_only { 0 } else { stop(&dir, &Record::read(&dir)?)? };
+    if and_delete {
+        delete(&dir)?;
+    }
+    Ok(stopped)
+}
+
+impl Record {
+    fn read(dir: &Path) -> Result<Self, DevnetFault> {
+        let path = dir.join(RECORD_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|_| DevnetFault::NoDevnet(dir.to_owned()))?;
+        let damaged = |reason: String| DevnetFault::Damaged { path: path.clone(), reason };
+        let record: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if record.format != FORMAT {
+            return Err(damaged(format!("format is \"{}\"", record.format)));
+        }
+        Ok(record)
+    }
+
+    /// Whole or not at all.
+    fn write(&self, dir: &Path) -> Result<(), DevnetFault> {
+        let path = dir.join(RECORD_FILE);
+        let text = serde_json::to_vec_pretty(self).map_err(|error| DevnetFault::Genesis(error.to_string()))?;
+        let part = dir.join(RECORD_PART);
+        std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, &path)).map_err(io(&path))
+    }
+}
+
 impl Devnet {
     /// The devnet that lies in a folder.
     pub fn open(dir: &Path) -> Result<Self, DevnetFault> {
         let dir = std::path::absolute(dir).map_err(io(dir))?;
-        let path = dir.join(RECORD_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|_| DevnetFault::NoDevnet(dir.clone()))?;
-        let damaged = |reason: String| DevnetFault::Damaged { path: path.clone(), reason };
-        let record: Record = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if record.format != FORMAT {
-            return Err(damaged(format!("format is \"{}\"", record.format)));
-        }
+        let record = Record::read(&dir)?;
         let genesis = setup::read_genesis(&dir.join("genesis.json"))?;
         Ok(Self { dir, record, genesis })
+    }
+
+    /// What lies here is what is asked for.
+    fn require(&self, plan: &Plan<'_>) -> Result<(), DevnetFault> {
+        let differs = |have, flag, wanted| DevnetFault::Differs { dir: self.dir.clone(), have, flag, wanted };
+        let founders = self.genesis.set.members.len();
+        let base = self.record.seats.first().map_or(0, |seat| seat.api.port());
+        match (plan.agencies, plan.base_port) {
+            (Some(wanted), _) if wanted != founders => Err(differs(format!("{founders} agencies"), "agencies", wanted)),
+            (_, Some(wanted)) if wanted != base => {
+                Err(differs(format!("base port {base}"), "base-port", usize::from(wanted)))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub fn genesis_file(&self) -> PathBuf {
@@ -205,7 +266,7 @@ impl Devnet {
     }
 
     fn node_dir(&self, seat: &Seat) -> PathBuf {
-        self.dir.join("nodes").join(&seat.agency_id)
+        node_dir(&self.dir, seat)
     }
 
     pub fn config_file(&self, seat: &Seat) -> PathBuf {
@@ -248,49 +309,54 @@ impl Devnet {
             std::thread::sleep(LOOK_INTERVAL);
         }
     }
+}
 
-    /// Stops the nodes that `up` started; how many that were.
-    pub fn stop(&self) -> Result<usize, DevnetFault> {
-        let folders: Vec<PathBuf> = self.record.seats.iter().map(|seat| self.node_dir(seat)).collect();
-        let running: Vec<(&PathBuf, u32)> =
-            folders.iter().filter_map(|folder| Some((folder, process::running(folder)?))).collect();
-        for (folder, pid) in &running {
-            process::ask_to_stop(*pid).map_err(io(folder))?;
-        }
-        let started = Started::now();
-        for (folder, pid) in &running {
-            while process::running(folder).is_some() {
-                if started.elapsed_ms() > STOP_LIMIT_MS {
-                    process::kill(*pid).map_err(io(folder))?;
-                }
-                std::thread::sleep(LOOK_INTERVAL);
-            }
-        }
-        for folder in &folders {
-            process::forget(folder).map_err(io(folder))?;
-        }
-        Ok(running.len())
+fn node_dir(dir: &Path, seat: &Seat) -> PathBuf {
+    dir.join("nodes").join(&seat.agency_id)
+}
+
+/// Stops the nodes of a devnet; how many ran.
+fn stop(dir: &Path, record: &Record) -> Result<usize, DevnetFault> {
+    let folders: Vec<PathBuf> = record.seats.iter().map(|seat| node_dir(dir, seat)).collect();
+    let running: Vec<(&PathBuf, u32)> =
+        folders.iter().filter_map(|folder| Some((folder, process::running(folder)?))).collect();
+    for (folder, pid) in &running {
+        process::ask_to_stop(*pid).map_err(io(folder))?;
     }
-
-    /// Removes what `up` made; the folder itself only if nothing else lies in it.
-    pub fn delete(self) -> Result<(), DevnetFault> {
-        for folder in ["nodes", "keys", RECOVERY_FOLDER] {
-            let path = self.dir.join(folder);
-            match std::fs::remove_dir_all(&path) {
-                // Devnets of earlier versions have no recovery keys.
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(&path)(error)),
-                Ok(()) | Err(_) => {}
+    let started = Started::now();
+    for (folder, pid) in &running {
+        while process::running(folder).is_some() {
+            if started.elapsed_ms() > STOP_LIMIT_MS {
+                process::kill(*pid).map_err(io(folder))?;
             }
+            std::thread::sleep(LOOK_INTERVAL);
         }
-        // The record goes last, so that an interrupted deletion can be repeated.
-        for file in ["genesis-proofs.json", "seeds.toml", "context.toml", "genesis.json", RECORD_FILE] {
-            let path = self.dir.join(file);
-            std::fs::remove_file(&path).map_err(io(&path))?;
-        }
-        match std::fs::remove_dir(&self.dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => Err(io(&self.dir)(error)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+    }
+    for folder in &folders {
+        process::forget(folder).map_err(io(folder))?;
+    }
+    Ok(running.len())
+}
+
+/// Removes what `up` made, as much of it as is there; the folder itself only if nothing else lies in it.
+fn delete(dir: &Path) -> Result<(), DevnetFault> {
+    let gone = |path: &Path, removed: std::io::Result<()>| match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    for folder in ["nodes", "keys", RECOVERY_FOLDER] {
+        let path = dir.join(folder);
+        gone(&path, std::fs::remove_dir_all(&path))?;
+    }
+    // What marks the folder goes last, so that an interrupted deletion can be repeated.
+    let files = ["genesis-proofs.json", "seeds.toml", "context.toml", "genesis.json", RECORD_PART];
+    for file in files.into_iter().chain([RECORD_FILE, BEGUN_FILE]) {
+        let path = dir.join(file);
+        gone(&path, std::fs::remove_file(&path))?;
+    }
+    match std::fs::remove_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => gone(dir, removed),
     }
 }
 

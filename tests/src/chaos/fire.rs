@@ -45,7 +45,9 @@ impl<'a> Fire<'a> {
         let folder: &Path = &world.path();
         let now_ms = mingzhang_client::submit::now_ms();
         let work = Officers::open(folder, &world.origin, now_ms, SCALE).expect("the devnet wrote its officers' keys");
-        let http = reqwest::blocking::Client::builder().no_proxy().timeout(ANSWER).build();
+        let tls = mingzhang_client::tls::settings(&[]).expect("no roots are needed");
+        let builder = reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).no_proxy();
+        let http = builder.timeout(ANSWER).build();
         let fire = Self {
             world,
             officer: world.officer("civil-window-1"),
