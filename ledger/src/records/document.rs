@@ -21,6 +21,9 @@ pub struct Correction {
     pub record: Ref,
 }
 
+/// What posts a movement that another record proposed.
+const POSTING: [&str; 2] = ["payment_confirm", "income_confirm"];
+
 /// The record types of this mechanism.
 pub const TYPES: &[RecordType] = &[
     RecordType {
@@ -72,7 +75,8 @@ fn check_correction(scene: &mut Scene<'_>) -> Verdict {
     if !leaf.in_effect() {
         return reject(3701, format!("{reference} is not in effect"));
     }
-    if leaf.object.as_ref().is_some_and(|object| object.kind() == Kind::Movement) {
+    let movement = leaf.object.as_ref().is_some_and(|object| object.kind() == Kind::Movement);
+    if movement || POSTING.contains(&leaf.record_type.as_str()) {
         return reject(3701, format!("{reference} moves money: return, recover or refund it"));
     }
     Ok(())
@@ -95,6 +99,7 @@ pub fn correction_of(scene: &Scene<'_>, record: &Ref) -> Verdict<Option<Ref>> {
 #[cfg(test)]
 mod tests {
     use crate::codec::Value;
+    use crate::records::fund::tests::{funded, pay};
     use crate::records::testing::{Stage, hash, signing_key, text, to};
     use crate::state::key;
 
@@ -139,6 +144,14 @@ mod tests {
         stage.apply("super/1", "correct", "FIX", correction("super/DOC-2"));
         assert_eq!(stage.approve("super/1", "super/FIX").outcome, 3701);
         assert!(stage.object("super/FIX").is_none());
+    }
+
+    #[test]
+    fn what_moves_money_or_says_that_it_moved_is_never_corrected_3701() {
+        let mut stage = funded();
+        pay(&mut stage, "PAY", 600);
+        stage.expect(3701, "civil/1", "correct", "FIX", correction("civil/PAY"));
+        stage.expect(3701, "bank/1", "correct", "FIX", correction("bank/PC-PAY"));
     }
 
     #[test]

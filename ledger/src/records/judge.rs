@@ -139,19 +139,25 @@ fn declared_subject_is_its_refs(scene: &mut Scene<'_>, references: &[body::Refer
     reject(3002, format!("subject {subject} is not what the record refers to"))
 }
 
-/// 3012: live and historical never meet, and only an importer writes history.
+/// 3012: live and historical never meet, and only an importer writes history, that of its own agency's imports.
 fn modes_agree(scene: &mut Scene<'_>) -> Verdict {
     let mode = scene.mode;
     if !scene.record.kind.crosses_modes {
         let mentions = Arc::clone(scene.record.mentions());
+        let agency = scene.record.reference.agency.clone();
         for found in &mentions.references {
             if matches!(found.field, "import" | "on_behalf_of") {
                 continue;
             }
             if let Some(leaf) = scene.leaf(&found.reference)?
-                && leaf.mode != mode
                 && !may_cross(leaf)
             {
+                if leaf.mode == mode && (mode == Mode::Live || found.reference.agency == agency) {
+                    continue;
+                }
+                if leaf.mode == mode {
+                    return reject(3012, format!("{} belongs to another agency's import", found.reference));
+                }
                 let detail = format!("{} is {}, the record {}", found.reference, leaf.mode.name(), mode.name());
                 return reject(3012, detail);
             }
@@ -189,14 +195,22 @@ fn may_be_history(kind: &RecordType) -> bool {
     }
 }
 
-/// An importer's role entitles to no live act; whoever was also granted a role that does is no importer in it.
+/// An importer's role entitles to no live act, not even to one that is any officer's, but imports themselves, what may
+/// be about history, and lending the role. Whoever was also granted a role that does is no importer in it.
 fn importer_stays_out(scene: &Scene<'_>) -> Verdict {
-    let (signer, wanted, today) = (&scene.signer, scene.record.kind.submitters, scene.today());
-    let entitled = wanted.is_empty() || wanted.iter().any(|role| signer.holds_itself(*role, today));
-    if !entitled && signer.holds_itself(Role::Importer, today) {
-        return reject(3012, format!("an importer writes no live {}", scene.record.kind.name));
+    let (signer, kind, today) = (&scene.signer, scene.record.kind, scene.today());
+    let everybodys = kind.submitters.is_empty();
+    let importer = signer.holds_itself(Role::Importer, today) || everybodys && signer.holds(Role::Importer, today);
+    if !importer || kind.area == Area::Import || everybodys && (kind.crosses_modes || kind.area == Area::Registry) {
+        return Ok(());
     }
-    Ok(())
+    let entitled = if everybodys {
+        let others = || Role::ALL.iter().filter(|role| **role != Role::Importer);
+        others().any(|role| signer.holds_itself(*role, today)) && others().any(|role| signer.holds(*role, today))
+    } else {
+        kind.submitters.iter().any(|role| signer.holds_itself(*role, today))
+    };
+    if entitled { Ok(()) } else { reject(3012, format!("an importer writes no live {}", kind.name)) }
 }
 
 /// An import itself is written live and named by history; a record that waits for its approval is reached by `approve`.

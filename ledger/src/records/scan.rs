@@ -19,7 +19,7 @@ pub fn check(field: &str, text: &str) -> Result<(), Refusal> {
 pub fn personal_data(text: &str) -> Option<&'static str> {
     let folded: Vec<char> = text.chars().map(fold).collect();
     let joined: Vec<char> = folded.iter().copied().filter(|char| !is_gap(*char)).collect();
-    if holds_email(&folded) {
+    if holds_email(&folded, false) || holds_email(&joined, true) {
         return Some("an e-mail address");
     }
     [folded.as_slice(), joined.as_slice()].into_iter().find_map(numbers)
@@ -95,12 +95,15 @@ fn passes_luhn(digits: &[u32]) -> bool {
     sum.rem_euclid(10) == 0 && digits.iter().any(|digit| *digit != 0)
 }
 
-fn holds_email(chars: &[char]) -> bool {
+/// Where gaps were removed, `worded` wants a domain whose later part begins with a letter: "12 @ 3.50" is a price.
+fn holds_email(chars: &[char], worded: bool) -> bool {
     let part_of_name = |char: &char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '%' | '+' | '-');
     chars.iter().enumerate().filter(|(_, char)| **char == '@').any(|(at, _)| {
         let before = at.checked_sub(1).and_then(|at| chars.get(at)).is_some_and(part_of_name);
         let domain: String = chars.iter().skip(at.saturating_add(1)).take_while(|char| part_of_name(char)).collect();
-        let dotted = domain.split_once('.').is_some_and(|(host, rest)| !host.is_empty() && rest.len() >= 2);
+        let fits =
+            |rest: &str| rest.len() >= 2 && (!worded || rest.starts_with(|char: char| char.is_ascii_alphabetic()));
+        let dotted = domain.split_once('.').is_some_and(|(host, rest)| !host.is_empty() && fits(rest));
         before && dotted
     })
 }
@@ -127,6 +130,8 @@ mod tests {
         found("4111 1111 1111 1111", Some("a card number"));
         found("clerk@example.gov.cn", Some("an e-mail address"));
         found("clerk＠example．com", Some("an e-mail address"));
+        found("clerk @example.com", Some("an e-mail address"));
+        found("clerk @ example . gov . cn", Some("an e-mail address"));
     }
 
     #[test]
@@ -136,6 +141,7 @@ mod tests {
         found("12800138000", None);
         found("4111111111111112", None);
         found("at @ noon", None);
+        found("12 boxes @ 3.50", None);
         found("PAY-2026-0381", None);
         found("道路改造二期工程 2026-06-30", None);
     }

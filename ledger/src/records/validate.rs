@@ -1,9 +1,11 @@
 //! Bodies against the schema, as the door does: 1004, 1011, 1012, and 1010 by way of `scan`. Needs no state.
 
+use super::body::find;
 use super::calendar::Day;
 use super::role::Role;
 use super::scan;
 use super::schema::{COMMON, Field, FieldKind, MAX_CODE_BYTES, MAX_LIST_ITEMS, MAX_TEXT_BYTES, RecordType, spelled};
+use super::working_day::MAX_CLOCK_DAYS;
 use crate::codec::Value;
 use crate::crypto::PublicKey;
 use crate::outcome::Refusal;
@@ -30,7 +32,24 @@ pub fn body(kind: &RecordType, body: &Value) -> Result<(), Refusal> {
             return Err(wrong(name, "only records of an import have it"));
         }
     }
-    Ok(())
+    in_range(kind, body)
+}
+
+/// Ranges that the kind of a field does not say.
+fn in_range(kind: &RecordType, body: &Value) -> Result<(), Refusal> {
+    match kind.name {
+        "role_grant" if find::<Day>(body, "valid_until") < find::<Day>(body, "valid_from") => {
+            Err(wrong("valid_until", "not before valid_from"))
+        }
+        // Recipients are kept under their programme's scope, in keys whose parts a slash divides.
+        "programme_open" if find::<String>(body, "scope").is_some_and(|scope| scope.contains('/')) => {
+            Err(wrong("scope", "without a slash"))
+        }
+        "matter_define" if find::<u64>(body, "clock_days").is_some_and(|days| days > MAX_CLOCK_DAYS) => {
+            Err(wrong("clock_days", &format!("at most {MAX_CLOCK_DAYS} working days")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A map of exactly these fields, without the common ones.
@@ -147,7 +166,36 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::fund::tests::programme_fields;
     use crate::records::record_type;
+    use crate::records::testing::{Stage, person, text};
+
+    #[test]
+    fn mz_1004_refuses_what_could_never_be_used() {
+        let mut stage = Stage::found();
+        let mut refused = |officer: &str, kind: &str, fields: Vec<(&'static str, Value)>| {
+            let refusal = stage.offer(officer, kind, "X", fields).expect_err(kind);
+            assert_eq!(refusal.code.0, 1004);
+            refusal.detail
+        };
+        let role = |until: &str| {
+            let officer = ("officer", Value::bytes(&person("civil/plain")));
+            vec![officer, ("role", text("buyer")), ("valid_from", text("2026-06-02")), ("valid_until", text(until))]
+        };
+        let detail = refused("civil/admin1", "role_grant", role("2026-06-01"));
+        assert_eq!(detail, "valid_until: not before valid_from");
+        let mut slashed = programme_fields("CNY");
+        slashed.retain(|(name, _)| *name != "scope");
+        slashed.push(("scope", text("a/b")));
+        assert_eq!(refused("civil/1", "programme_open", slashed), "scope: without a slash");
+        let matter = |days: u64| {
+            vec![("legal_basis", text("law")), ("clock_days", Value::Uint(days)), ("decider_role", text("decider"))]
+        };
+        let detail = refused("civil/head", "matter_define", matter(3_661));
+        assert_eq!(detail, "clock_days: at most 3660 working days");
+        stage.apply("civil/admin1", "role_grant", "G", role("2026-06-02"));
+        stage.apply("civil/head", "matter_define", "M", matter(3_660));
+    }
 
     #[test]
     fn mz_1004_names_the_value_and_each_code_that_would_do_once() {

@@ -132,6 +132,7 @@ pub const TYPES: &[RecordType] = &[
         belongs: two_admins,
         entitled: second_person,
         check: exact_and_in_time,
+        sequence: not_before_its_request,
         take_effect: approve,
         crosses_modes: true,
         ..RecordType::BASE
@@ -148,6 +149,7 @@ pub const TYPES: &[RecordType] = &[
         belongs: two_admins,
         entitled: second_person,
         check: exact_and_in_time,
+        sequence: not_before_its_request,
         take_effect: send_back,
         crosses_modes: true,
         ..RecordType::BASE
@@ -305,6 +307,11 @@ fn exact_and_in_time(scene: &mut Scene<'_>) -> Verdict {
         return reject(3205, format!("time {}, valid until {}", scene.block.time_ms, waiting.valid_until));
     }
     Ok(())
+}
+
+/// 3009.
+fn not_before_its_request(scene: &mut Scene<'_>) -> Verdict {
+    super::fund::rules::follows(scene, "waiting")
 }
 
 /// All rules run again over the waiting record; with the last approval it takes effect. A failure ends it: the frame

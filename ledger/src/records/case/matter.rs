@@ -3,14 +3,12 @@
 use super::object::Matter;
 use crate::records::object::{Object, Ref};
 use crate::records::scene::{Scene, Verdict};
-use crate::records::working_day::MAX_CLOCK_DAYS;
 
 /// A matter is defined for good; a changed one is a new matter.
 pub fn define(scene: &mut Scene<'_>) -> Verdict {
     let record = &scene.record;
-    let clock_days: u64 = record.need("clock_days")?;
     let matter = Matter {
-        clock_days: clock_days.min(MAX_CLOCK_DAYS),
+        clock_days: record.need("clock_days")?,
         decider_role: record.need("decider_role")?,
         documents: record.find("documents").unwrap_or_default(),
         prerequisites: record.find::<Vec<Ref>>("prerequisites").unwrap_or_default(),

@@ -21,6 +21,7 @@ pub const TYPES: &[RecordType] = &[
         entitled: by_requester,
         approvers: with_finance,
         check: is_open,
+        sequence: |scene| rules::follows(scene, "movement"),
         take_effect: end,
         ..RecordType::BASE
     },
@@ -30,6 +31,7 @@ pub const TYPES: &[RecordType] = &[
         area: Area::Fund,
         fields: &[Field::need("movement", FieldKind::Waiting)],
         check: is_overdue,
+        sequence: |scene| rules::follows(scene, "movement"),
         take_effect: end,
         ..RecordType::BASE
     },

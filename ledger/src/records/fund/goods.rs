@@ -55,6 +55,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::Charity, Role::ProgrammeOwner],
         entitled: issued_by_owner,
         check: can_issue,
+        sequence: |scene| rules::follows(scene, "goods"),
         take_effect: issue,
         ..RecordType::BASE
     },

@@ -108,7 +108,7 @@ pub const TYPES: &[RecordType] = &[
         zh: "清册异议",
         area: Area::Fund,
         fields: &[Field::need("list", LIST), Field::need("reason", FieldKind::Hash)],
-        sequence: not_confirmed,
+        sequence: |scene| rules::follows(scene, "list").and_then(|()| not_confirmed(scene)),
         take_effect: object,
         ..RecordType::BASE
     },
@@ -125,7 +125,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::Supervisor],
         entitled: by_supervisor,
         check: objection_is_of_list,
-        sequence: is_objected,
+        sequence: |scene| rules::follows(scene, "list").and_then(|()| is_objected(scene)),
         take_effect: resolve,
         ..RecordType::BASE
     },
@@ -137,7 +137,7 @@ pub const TYPES: &[RecordType] = &[
         submitters: &[Role::ProgrammeOwner, Role::Charity],
         entitled: by_owner_not_publisher,
         check: publicity_over,
-        sequence: not_confirmed,
+        sequence: |scene| rules::follows(scene, "list").and_then(|()| not_confirmed(scene)),
         take_effect: confirm,
         ..RecordType::BASE
     },
@@ -154,7 +154,7 @@ pub const TYPES: &[RecordType] = &[
         entitled: by_owner,
         approvers: with_supervisor,
         check: line_exists,
-        sequence: not_struck,
+        sequence: |scene| rules::follows(scene, "list").and_then(|()| not_struck(scene)),
         take_effect: strike,
         ..RecordType::BASE
     },

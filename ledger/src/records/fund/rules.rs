@@ -12,6 +12,8 @@ use crate::records::object::{Mode, Ref, Subject};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::records::waiting::Need;
+use crate::state::execute::Finding;
+use crate::state::key;
 
 /// A posting with the two accounts as they stand.
 #[derive(Debug, Clone)]
@@ -195,18 +197,37 @@ pub fn by_finance(programme: &Programme) -> Vec<Need> {
 
 // ---- dates (3009) ----
 
+const DATE: &str = "effective_date";
+
 /// 3009: not effective before the record that a field names. A day that an import filled in decides nothing.
 pub fn follows(scene: &mut Scene<'_>, field: &str) -> Verdict {
     let Some(reference) = scene.record.find::<Ref>(field) else { return Ok(()) };
     let effective = scene.record.effective;
-    let filled = |names: &[String]| names.iter().any(|name| name == "effective_date");
+    let filled = |names: &[String]| names.iter().any(|name| name == DATE);
     let assumed = scene.record.find::<Vec<String>>("defaults").is_some_and(|names| filled(&names));
     let Some(leaf) = scene.leaf(&reference)? else { return Ok(()) };
-    let earlier = leaf.effective;
-    if assumed || leaf.flags.contains(&3707) || effective >= earlier {
+    let (earlier, index) = (leaf.effective, leaf.index);
+    if assumed || effective >= earlier {
         return Ok(());
     }
+    if leaf.flags.contains(&3707) {
+        let subjects = Arc::clone(&leaf.subjects);
+        if date_was_filled(scene, index, &subjects)? {
+            return Ok(());
+        }
+    }
     scene.reject_or_flag(3009, format!("effective {effective}, {reference} is effective {earlier}"))
+}
+
+/// Whether 3707 of an earlier record, as its finding says, was about its day.
+fn date_was_filled(scene: &Scene<'_>, index: u64, subjects: &[Subject]) -> Verdict<bool> {
+    for subject in subjects.iter().filter_map(Subject::record) {
+        let finding: Option<Finding> = scene.draft.get(&key::finding(&subject.key_part(), index, 3707))?;
+        if let Some(finding) = finding {
+            return Ok(finding.detail.split(", ").any(|name| name == DATE));
+        }
+    }
+    Ok(false)
 }
 
 // ---- bank evidence (3206) ----

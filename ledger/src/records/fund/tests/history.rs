@@ -1,6 +1,8 @@
 //! Funds in imports: everything at once, R/F rules flag, strict rejects, and live and historical never meet.
 
 use super::*;
+use crate::records::registry::Agency;
+use crate::records::role::Role;
 
 const EFFECTIVE: &str = "2020-02-01";
 
@@ -211,4 +213,78 @@ fn mz_3009_judges_stated_days_only() {
     let inherited = with(dated(pay_party(200)), "defaults", Value::Array(vec![text("effective_date")]));
     let filled = stage.apply("archive/1", "payment_request", "PAY-2", inherited);
     assert!(!filled.flags.contains(&3009), "{:?}", filled.flags);
+}
+
+#[test]
+fn mz_3009_is_silent_only_about_a_named_record_whose_day_was_filled() {
+    let early = |filled: &[&str]| {
+        let mut stage = imported(false);
+        budget(&mut stage, 1_000, false);
+        let names = filled.iter().map(|name| text(name)).collect();
+        let fields = vec![
+            ("subject", to("archive/H")),
+            ("party", text("SUP-1")),
+            ("value", uint(900)),
+            ("purpose", text("works")),
+            ("until", text("2020-12-31")),
+            ("defaults", Value::Array(names)),
+        ];
+        load(&mut stage, "award_grant", "G", fields);
+        account_of_kind(&mut stage, "COMMITMENT", vec![("award", to("archive/G"))]);
+        load(&mut stage, "commit", "CM", commit(900));
+        let paid = with(history(pay_party(100)), "effective_date", text("2020-01-31"));
+        stage.apply("archive/1", "payment_request", "PAY", paid).flags
+    };
+    assert_eq!(early(&["until"]), [3009]);
+    assert!(early(&["until", "effective_date"]).is_empty());
+}
+
+/// Makes town an agency of importers too.
+fn second_archive(stage: &mut Stage) {
+    let place = key::agency("town");
+    let mut agency: Agency = stage.get(&place).expect("town");
+    agency.roles.push(Role::Importer);
+    stage.state.0.get_mut(&place).expect("town").current = minicbor::to_vec(&agency).expect("encodes").into();
+    let grant = vec![
+        ("officer", Value::bytes(&crate::records::testing::person("town/1"))),
+        ("role", text("importer")),
+        ("valid_from", text("2026-06-01")),
+        ("valid_until", text("2026-12-31")),
+    ];
+    stage.apply_with(["town/admin1", "town/admin2"], "role_grant", "RG", grant);
+    let fields = vec![
+        ("source", text("open data")),
+        ("rows_root", hash(2)),
+        ("licence", text("OGL")),
+        ("format", text("payments")),
+        ("strict", Value::Bool(false)),
+        ("period_end", text("2020-12-31")),
+    ];
+    stage.apply_with(["town/1", "super/1"], "import_open", "I", fields);
+}
+
+#[test]
+fn mz_3012_nobody_writes_into_the_history_of_another_agency() {
+    let mut stage = imported(false);
+    second_archive(&mut stage);
+    let mut fields = from_to(10, "archive/SOU", "archive/APP");
+    fields.extend([("legal_ref", text("source")), ("import", to("town/I")), ("effective_date", text(EFFECTIVE))]);
+    stage.expect(3012, "town/1", "appropriate", "AP", fields);
+    let anchor = vec![("root", hash(1)), ("kind", text("row")), ("import", to("town/I"))];
+    stage.apply("town/1", "document_anchor", "OWN", with(anchor, "effective_date", text(EFFECTIVE)));
+}
+
+#[test]
+fn mz_3012_an_importer_does_not_even_what_any_officer_may() {
+    let mut stage = funded();
+    stage.apply("town/1", "list_publish", "L", Lines::of(&[1]).publish_fields("2026H1"));
+    stage.expect(3012, "archive/1", "list_objection", "LO", vec![("list", to("town/L")), ("reason", hash(1))]);
+    let anchor = || vec![("root", hash(1)), ("kind", text("row"))];
+    stage.expect(3012, "archive/1", "document_anchor", "D-1", anchor());
+    let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-12-31"))];
+    let to_officer = ("to_officer", Value::bytes(&crate::records::testing::person("archive/plain")));
+    let lent = [to_officer, ("role", text("importer"))].into_iter().chain(days).collect();
+    stage.apply("archive/1", "delegation", "DEL", lent);
+    stage.apply("archive/plain", "document_anchor", "D-2", anchor());
+    stage.expect(3012, "archive/plain", "document_anchor", "D-3", with(anchor(), "on_behalf_of", to("archive/DEL")));
 }

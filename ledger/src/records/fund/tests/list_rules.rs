@@ -30,6 +30,24 @@ fn mz_3011_a_confirmed_list_stands() {
 }
 
 #[test]
+fn mz_3009_nothing_about_a_list_is_earlier_than_it() {
+    let mut stage = funded();
+    stage.pass_days(10);
+    stage.apply("town/1", "list_publish", "L", Lines::of(&[1]).publish_fields("2026H1"));
+    stage.pass_days(7);
+    let early = |more: Vec<(&'static str, Value)>| {
+        let fields = vec![("list", to("town/L")), ("effective_date", text("2026-06-10"))];
+        fields.into_iter().chain(more).collect::<Vec<_>>()
+    };
+    stage.expect(3009, "civil/2", "list_confirm", "LC", early(vec![]));
+    stage.expect(3009, "civil/plain", "list_objection", "LO-1", early(vec![("reason", hash(1))]));
+    stage.apply("civil/plain", "list_objection", "LO-2", vec![("list", to("town/L")), ("reason", hash(1))]);
+    stage.expect(3009, "super/1", "list_resolve", "LR", early(vec![("upheld", Value::Bool(false))]));
+    let strike = vec![("leaf_index", uint(0)), ("reason", text("moved"))];
+    stage.expect(3009, "civil/1", "list_strike", "LS", early(strike));
+}
+
+#[test]
 fn mz_3209_one_payment_a_period_and_person() {
     let (mut stage, lines) = listed();
     stage.apply("civil/1", "payment_request", "LP-1", list_payment("L", &lines.proof(0)));

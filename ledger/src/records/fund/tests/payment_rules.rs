@@ -248,3 +248,21 @@ fn mz_3003_and_3011_a_receipt_is_of_money_that_came_by_who_may_know() {
     pay(&mut stage, "PAY", 10);
     stage.expect(3003, "town/1", "receipt_confirm", "RC-6", received("civil/PAY"));
 }
+
+#[test]
+fn mz_3009_neither_approval_nor_cancelling_is_earlier_than_the_request() {
+    let mut stage = funded();
+    stage.pass_days(10);
+    stage.apply("civil/1", "payment_request", "PAY", payment("G", 1, 600));
+    let early = |mut fields: Vec<(&'static str, Value)>| {
+        fields.push(("effective_date", text("2026-06-10")));
+        fields
+    };
+    let approval = early(stage.digest_of("civil/PAY"));
+    stage.expect(3009, "finance/1", "approve", "A-1", approval.clone());
+    stage.expect(3009, "finance/1", "reject", "A-2", with(approval, "reason", text("wrong")));
+    let cancel = || vec![("movement", to("civil/PAY")), ("reason", text("twice"))];
+    stage.expect(3009, "civil/1", "movement_cancel", "X-1", early(cancel()));
+    assert_eq!(stage.approve("finance/1", "civil/PAY").outcome, 0, "the request still waited");
+    assert_folds(&stage, "civil/P");
+}
