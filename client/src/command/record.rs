@@ -265,7 +265,7 @@ fn tell_money(desk: &Desk, kind: &RecordType, content: &Value, currency: Option<
     let amount = Mentions::of(kind, content).amount_minor;
     if let Some(currency) = currency.filter(|_| amount > 0) {
         let money = money_text(i128::from(amount), currency);
-        desk.printer.note(&format!("{}: {money} ({currency})", desk.pick("金额", "amount")));
+        desk.printer.note(&format!("{}: {money}", desk.pick("金额", "amount")));
     }
 }
 
