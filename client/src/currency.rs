@@ -2,9 +2,6 @@
 //! agree, else as the programme has it that the record refers to. The last is what the seals prove, never a node's word:
 //! who could name another currency could have another amount signed. `--currency` settles it without asking.
 
-use std::time::{Duration, Instant};
-
-use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::object::{Object, RecordLeaf, Subject};
 use mingzhang_ledger::records::schema::{COMMON, Field, FieldKind, RecordType};
 use mingzhang_ledger::state::key::{self, Key, parse_id};
@@ -13,11 +10,7 @@ use serde_json::{Map, Value};
 use crate::context::Network;
 use crate::node_api::NodeApi;
 use crate::output::{Failure, Language, exponent_of};
-use crate::proven::{Asked, Wanted, ask};
-
-/// How long a record of the programme is waited for that may not be sealed yet.
-const PATIENCE: Duration = Duration::from_secs(4);
-const NOT_FOUND: Code = Code(2005);
+use crate::proven::present;
 
 /// What is known before a node is asked.
 pub struct Known<'a> {
@@ -106,18 +99,10 @@ fn of_programme(leaf: &RecordLeaf) -> Option<String> {
 }
 
 fn leaf(place: (&Network, &NodeApi), (key, name): (&Key, &str), language: Language) -> Result<RecordLeaf, Failure> {
-    let unproven = |why: &str| {
-        let words = language.pick("币种未经证明,请给出 --currency", "no proof of its currency; give --currency");
-        Failure::coded(NOT_FOUND, format!("{name}: {words} ({why})"))
-    };
-    match ask(place, key, Wanted::Present, Instant::now() + PATIENCE, language)? {
-        Asked::Shown(proof) => proof.leaf.ok_or_else(|| unproven("")),
-        Asked::NotYet(Some(proof), _) => {
-            let height = proof.header.header.height;
-            Err(unproven(&format!("{} {height}", language.pick("封签高度", "not on the sealed ledger at height"))))
-        }
-        Asked::NotYet(None, why) => Err(unproven(&why)),
-    }
+    let wanted = language.pick("币种未经证明,请给出 --currency", "its currency is not proven, give --currency");
+    let unproven = |failure: Failure| Failure { detail: format!("{}; {wanted}", failure.detail), ..failure };
+    let proof = present(place, (key, name), language).map_err(unproven)?;
+    proof.leaf.ok_or_else(|| Failure::bug("a present record without its leaf"))
 }
 
 fn find(kind: &RecordType, name: &str) -> Option<FieldKind> {

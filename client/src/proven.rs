@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{SealedState, StateProof};
 use mingzhang_ledger::records::object::RecordLeaf;
@@ -17,6 +18,9 @@ use crate::verify::{authorities_after, discontinuity_warnings};
 
 /// How long one request may wait at a node for the seals, which follow finality by about half a second.
 const WAIT_S: u64 = 4;
+/// How long a record is waited for that may not be sealed yet.
+const PATIENCE: Duration = Duration::from_secs(4);
+const NOT_FOUND: Code = Code(2005);
 /// Pause before a node that gave no proof is asked again; it doubles.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -56,6 +60,8 @@ pub struct Proof {
     pub header: ProvenHeader,
     pub state: StateProof,
     pub leaf: Option<RecordLeaf>,
+    /// The set that sealed the header.
+    pub set: AuthoritySet,
     /// Recovery manifests on the way from genesis to those seals.
     pub warnings: Vec<String>,
 }
@@ -65,6 +71,23 @@ pub enum Asked {
     Shown(Box<Proof>),
     /// The time was over: the newest proof, if any, and why there is no better one.
     NotYet(Option<Box<Proof>>, String),
+}
+
+/// The proof of a record that is on the ledger; it may take the seals a moment. Not found if the time is over without one.
+pub fn present(
+    place: (&Network, &NodeApi),
+    (key, name): (&Key, &str),
+    language: Language,
+) -> Result<Box<Proof>, Failure> {
+    let unproven = |why: &str| Failure::coded(NOT_FOUND, format!("{name}: {why}"));
+    match ask(place, key, Wanted::Present, Instant::now() + PATIENCE, language)? {
+        Asked::Shown(proof) => Ok(proof),
+        Asked::NotYet(Some(proof), _) => {
+            let words = language.pick("不在已封签的账本上,高度", "not on the sealed ledger at height");
+            Err(unproven(&format!("{words} {}", proof.header.header.height)))
+        }
+        Asked::NotYet(None, why) => Err(unproven(&format!("{} ({why})", language.pick("没有证明", "no proof of it")))),
+    }
 }
 
 /// Asks for the leaf of a record until it shows what is wanted. A proof that does not hold is a failure at once.
@@ -141,5 +164,6 @@ fn checked(authorities: &Authorities, answer: SealedState, key: &Key) -> Result<
             None
         }
     };
-    Ok(Proof { header, state: answer.state, leaf, warnings: Vec::new() })
+    let set = authorities.deciding(header.sealed.checkpoint.size).clone();
+    Ok(Proof { header, state: answer.state, leaf, set, warnings: Vec::new() })
 }

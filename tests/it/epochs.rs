@@ -237,6 +237,17 @@ fn who_was_away_at_a_boundary_gets_its_seals_from_the_others() {
 }
 
 /// An agency whose consensus key is gone for good makes another one, the others vote for it, and its node takes part again.
+/// The policy beside a receipt of epoch 1 is that of epoch 1: with the founding keys its note would satisfy nobody.
+fn a_bundle_names_the_seals_of_its_epoch(world: &World) {
+    let file = world.path().join("bundle.json");
+    let id = world.document("DOC-3");
+    world.sealed(world.seat("approval"), &id);
+    good(&world.client(&["receipt", "get", &id, "--format", "bundle", "--out", &file.display().to_string()]));
+    let bundle: Value = serde_json::from_slice(&std::fs::read(&file).expect("a bundle")).expect("JSON");
+    let policy = bundle["policy"].as_str().expect("a policy");
+    assert!(policy.contains("/e1+") && !policy.contains("/e0+"), "{policy}");
+}
+
 #[test]
 fn a_destroyed_consensus_key_is_replaced_by_vote() {
     let world = World::start(4);
@@ -266,6 +277,7 @@ fn a_destroyed_consensus_key_is_replaced_by_vote() {
     });
     let (_, set) = world.get(world.seat("approval"), "/authority-sets/1").expect("it answers");
     assert_eq!(set["members"][3]["consensus_key"], hex::encode(key.public().0), "{set}");
+    a_bundle_names_the_seals_of_its_epoch(&world);
     // Three of four are a quorum only with the one whose key is new.
     world.kill("civil");
     let last = world.officer("approval-window-1").anchor(&world.origin, "LAST", 9);

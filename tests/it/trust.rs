@@ -95,6 +95,28 @@ fn a_node_is_believed_nothing() {
     the_same_record_again_is_proven(&world);
     a_query_is_a_claim(&world);
     a_currency_takes_a_proof(&world);
+    a_vote_is_for_what_is_proven(&world);
+}
+
+/// A node that tells of a harmless action hides neither the action nor what it does to the network.
+fn a_vote_is_for_what_is_proven(world: &World) {
+    let propose = ["gov", "propose", "authority_set", "--set", "confirm_wait=1500", "--from", "1h", "--id", "SET-1"];
+    let told = world.client(&[&propose[..], &["--key", "approval-admin-1", "--wait", "60s"]].concat());
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let harmless = liar(world, |_, path| {
+        let object = json!({ "action": "calendar_set", "action_bytes": "a0", "votes_for": [], "votes_against": [] });
+        path.contains("/records/").then(|| (200, json!({ "leaf": { "object": object } })))
+    });
+    let shown = through(world, &harmless, &["gov", "show", "approval/SET-1"]);
+    let said = (shown.exit, &shown.data()["kind"], &shown.data()["proven"]);
+    assert_eq!(said, (Some(0), &json!("authority_set"), &json!(true)), "{} {}", shown.json, shown.stderr);
+    let vote = ["gov", "vote", "approval/SET-1", "yes", "--key", "approval-admin-1", "--wait", "60s"];
+    let told = through(world, &harmless, &vote);
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    for words in ["approval/SET-1  authority_set  (proven at height", "confirm_wait", "quorum"] {
+        assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+    }
+    failed(&world.client(&["gov", "show", "approval/SET-2"]), 5, "MZ-2005");
 }
 
 fn final_takes_a_proof(world: &World) {
@@ -186,8 +208,12 @@ fn a_currency_takes_a_proof(world: &World) {
     assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
     let digest = told.data()["tx_id"].as_str().expect("an id").trim_start_matches("sha256:");
     let approve = ["record", "approve", "--waiting", "civil/AID", "--digest", digest, "--key", "finance-finance-1"];
+    // An approver reads the bytes that the digest names, and no others.
+    let other = liar(world, |_, path| path.ends_with("/raw").then(|| (200, json!("another record"))));
+    failed(&through(world, &other, &approve), 8, "MZ-4102");
     let told = world.client(&[&approve[..], &["--wait", "60s"]].concat());
     assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    assert!(told.stderr.contains("programme_open civil/AID\n    mode  live"), "{}", told.stderr);
     let move_it = |more: &str| {
         let text = format!(
             "record appropriate --id A --amount 7.00 --from civil/AID --to civil/AID --legal_ref item-1 \

@@ -6,17 +6,22 @@ mod impact;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::codec::Value;
-use mingzhang_ledger::records::{governance, record_type};
-use mingzhang_ledger::state::key::{id_text, parse_id};
+use mingzhang_ledger::records::governance::{self, Proposal};
+use mingzhang_ledger::records::object::Object;
+use mingzhang_ledger::records::{record_type, view};
+use mingzhang_ledger::state::key::{self, id_text, parse_id};
 use serde_json::{Map, json};
 
 use self::impact::{Impact, Network as Members};
-use super::Desk;
+use super::query::as_claim;
 use super::record::{duration, read_source, with_made_id};
+use super::{Desk, simulate};
 use crate::body::{self, Reading};
 use crate::keys::random;
-use crate::output::{Answer, Failure};
+use crate::output::{Answer, Failure, wrap};
+use crate::proven::present;
 use crate::submit::{self, DEFAULT_LIFE, Draft, now_ms};
 
 const SET_ACTION: &str = "authority_set";
@@ -166,7 +171,8 @@ fn encoded(desk: &Desk, action: &str, content: &Content) -> Result<Vec<u8>, Fail
 
 fn propose(desk: &Desk, asked: &Proposed<'_>, sending: &Sending) -> Result<Answer, Failure> {
     let action_body = encoded(desk, asked.action, asked.content)?;
-    let impact = warn(desk, asked.action, &action_body, sending)?;
+    let members = Members::of(desk.network()?, &desk.api()?)?;
+    let impact = warn(desk, (asked.action, &action_body), &members, sending)?;
     let id = match asked.id {
         Some(text) => parse_id(text).ok_or_else(|| Failure::usage(format!("--id {text}: 1-16 of A-Za-z0-9._-")))?,
         None => random()?,
@@ -189,13 +195,27 @@ fn from_time(text: &str) -> Result<u64, Failure> {
 }
 
 fn vote(desk: &Desk, proposal: &str, yes: bool, sending: &Sending) -> Result<Answer, Failure> {
-    let (name, object) = find(desk, proposal)?;
-    let (action, bytes) = action_of(&object)?;
-    let impact = if yes { warn(desk, &action, &bytes, sending)? } else { None };
+    let found = find(desk, proposal)?;
+    desk.printer.note(&words(desk, &found));
+    let members = Members::with(found.set, &desk.api()?)?;
+    let asked = (found.proposal.action.as_str(), found.proposal.action_body.as_slice());
+    let impact = if yes { warn(desk, asked, &members, sending)? } else { None };
     let reference =
-        body::reference(&name, "").ok_or_else(|| Failure::usage(format!("{proposal}: agency/id is wanted")))?;
+        body::reference(&found.name, "").ok_or_else(|| Failure::usage(format!("{proposal}: agency/id is wanted")))?;
     let body = Value::text_map([("proposal", reference), ("yes", Value::Bool(yes))]);
     send(desk, ("vote", random()?, body), sending, impact)
+}
+
+/// What is voted on, from the proven proposal.
+fn words(desk: &Desk, found: &Found) -> String {
+    let Found { name, view, height, .. } = found;
+    let text = |member: &str| simulate::value(&view[member]);
+    let proven = desk.pick("经封签证明,高度", "proven at height");
+    let mut lines = vec![format!("{name}  {}  ({proven} {height})", text("action"))];
+    let from = desk.pick("生效时间", "takes effect");
+    lines.push(wrap(&format!("{from}  {}", text("from_time")), 4));
+    lines.push(wrap(&text("action_body").replace(',', ", "), 4));
+    lines.join("\n")
 }
 
 fn ready(desk: &Desk, file: &Path, sending: &Sending) -> Result<Answer, Failure> {
@@ -208,13 +228,17 @@ fn ready(desk: &Desk, file: &Path, sending: &Sending) -> Result<Answer, Failure>
 }
 
 /// Shows what a change of the set does, and refuses what would halt the network.
-fn warn(desk: &Desk, action: &str, action_body: &[u8], sending: &Sending) -> Result<Option<Impact>, Failure> {
+fn warn(
+    desk: &Desk,
+    (action, action_body): (&str, &[u8]),
+    members: &Members,
+    sending: &Sending,
+) -> Result<Option<Impact>, Failure> {
     if action != SET_ACTION {
         return Ok(None);
     }
-    let members = Members::of(&desk.api()?)?;
     let Some(next) = governance::preview(action_body, &members.set) else { return Ok(None) };
-    let impact = Impact::of(&members, &next);
+    let impact = Impact::of(members, &next);
     desk.printer.note(&impact.words(desk.language));
     if impact.would_halt() && !sending.accept_halt {
         return Err(impact.refusal());
@@ -241,47 +265,57 @@ fn send(desk: &Desk, (name, id, body): Record, sending: &Sending, impact: Option
     Ok(answer)
 }
 
-/// A proposal's full name and what the ledger holds of it.
-fn find(desk: &Desk, proposal: &str) -> Result<(String, serde_json::Value), Failure> {
-    let name = super::query::qualified(desk, proposal)?;
-    let record = desk.api()?.get_json(&format!("/records/{name}"))?;
-    let object = record.pointer("/leaf/object").cloned().unwrap_or_default();
-    if object.get("action").is_none() {
-        return Err(Failure::usage(format!("{name} is no proposal")));
-    }
-    Ok((name, object))
+/// A proposal as a sealed state proves it.
+struct Found {
+    name: String,
+    proposal: Proposal,
+    /// For people and programs.
+    view: serde_json::Value,
+    /// The set that sealed that state.
+    set: AuthoritySet,
+    height: u64,
 }
 
-fn action_of(object: &serde_json::Value) -> Result<(String, Vec<u8>), Failure> {
-    let text = |name: &str| object.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let bytes = hex::decode(text("action_bytes")).map_err(|error| Failure::bug(error.to_string()))?;
-    Ok((text("action").to_owned(), bytes))
+fn find(desk: &Desk, proposal: &str) -> Result<Found, Failure> {
+    let name = super::query::qualified(desk, proposal)?;
+    let parts = name.split_once('/').and_then(|(agency, id)| Some((agency, parse_id(id)?)));
+    let (agency, id) = parts.ok_or_else(|| Failure::usage(format!("{proposal}: agency/id is wanted")))?;
+    let place = (desk.network()?, &desk.api()?);
+    let proof = present(place, (&key::record(agency, &id), &name), desk.language)?;
+    let height = proof.header.header.height;
+    let Some(Object::Proposal(proposal)) = proof.leaf.and_then(|leaf| leaf.object) else {
+        return Err(Failure::usage(format!("{name} is no proposal")));
+    };
+    let view = view::object(&Object::Proposal(proposal.clone()), &view::Lens::new(0));
+    Ok(Found { name, proposal, view, set: proof.set, height })
 }
 
 fn show(desk: &Desk, proposal: &str) -> Result<Answer, Failure> {
-    let (name, object) = find(desk, proposal)?;
-    let (action, bytes) = action_of(&object)?;
-    let members = Members::of(&desk.api()?)?;
-    let next = if action == SET_ACTION { governance::preview(&bytes, &members.set) } else { None };
+    let found = find(desk, proposal)?;
+    let action = &found.proposal.action;
+    let members = Members::with(found.set.clone(), &desk.api()?)?;
+    let changes_set = action == SET_ACTION;
+    let next = if changes_set { governance::preview(&found.proposal.action_body, &members.set) } else { None };
     let impact = next.map(|next| Impact::of(&members, &next));
-    let passed = object.get("passed").and_then(serde_json::Value::as_bool).unwrap_or(false);
-    let voices = object.get("votes_for").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-    let needed = if passed { 0 } else { members.set.quorum().saturating_sub(voices) };
+    let passed = found.proposal.passed;
+    let needed = if passed { 0 } else { members.set.quorum().saturating_sub(found.proposal.votes_for.len()) };
     let data = json!({
-        "proposal_id": name, "kind": action, "status": if passed { "passed" } else { "open" },
-        "votes_for": object["votes_for"], "votes_against": object["votes_against"], "needed": needed,
-        "activates_at": object["from_time"], "impact": impact.as_ref().map(Impact::json),
+        "proposal_id": found.name, "kind": action, "status": if passed { "passed" } else { "open" },
+        "votes_for": found.proposal.votes_for, "votes_against": found.proposal.votes_against, "needed": needed,
+        "activates_at": found.view["from_time"], "action_body": found.view["action_body"],
+        "impact": impact.as_ref().map(Impact::json), "proven": true, "proven_height": found.height,
     });
     let state = match (passed, needed) {
         (true, _) => desk.pick("已通过", "passed").to_owned(),
         (false, needed) => format!("{} {needed}", desk.pick("还需赞成票", "still needed:")),
     };
-    let words = impact.map_or(String::new(), |impact| format!("\n{}", impact.words(desk.language)));
-    Ok(Answer::done(data, format!("{name}  {action}  {state}{words}")))
+    let impact = impact.map_or(String::new(), |impact| format!("\n{}", impact.words(desk.language)));
+    Ok(Answer::done(data, format!("{}\n  {state}{impact}", words(desk, &found))))
 }
 
 fn list(desk: &Desk) -> Result<Answer, Failure> {
-    let data = desk.api()?.get_json("/proposals")?;
+    let api = desk.api()?;
+    let data = api.get_json("/proposals")?;
     let items = data.get("items").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
     let text = |item: &serde_json::Value, path: &str| {
         item.pointer(path).map_or(String::new(), |value| value.as_str().map_or(value.to_string(), str::to_owned))
@@ -295,11 +329,11 @@ fn list(desk: &Desk) -> Result<Answer, Failure> {
         )
     };
     let lines: Vec<String> = items.iter().map(line).collect();
-    Ok(Answer::done(data, lines.join("\n")))
+    Ok(as_claim(desk, &api, Answer::done(data, lines.join("\n"))))
 }
 
 fn weigh(desk: &Desk, content: &Content) -> Result<Answer, Failure> {
-    let members = Members::of(&desk.api()?)?;
+    let members = Members::of(desk.network()?, &desk.api()?)?;
     let empty = content.body.is_none()
         && content.seats.is_empty()
         && content.remove.is_empty()

@@ -14,6 +14,7 @@ mod record;
 mod simulate;
 pub mod tx;
 mod verify;
+mod waiting;
 
 use std::cell::OnceCell;
 use std::path::PathBuf;

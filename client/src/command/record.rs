@@ -113,7 +113,7 @@ fn help(kind: &RecordType, field: &Field) -> &'static str {
     match (field.kind, field.name, field.required) {
         (FieldKind::Waiting, _, _) => "required; the record that waits",
         (FieldKind::Hash, "digest", _) if names_waiting => {
-            "required; the waiting record's transaction id, as `record …` and `query record` print it (tx_id)"
+            "required; the waiting record's transaction id, as `record …` prints it (tx_id); what it names is shown first"
         }
         (FieldKind::Minor | FieldKind::Amount, _, true) => "required; as people write it: 500.00, not minor units",
         (FieldKind::Minor | FieldKind::Amount, _, false) => "optional; as people write it: 500.00, not minor units",
@@ -249,6 +249,10 @@ fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches, unsigned: boo
     let mut content = body::from_json(kind, &members, &reading)?;
     tell_money(desk, kind, &content, decimals.currency.as_deref());
     add_evidence(&mut content, flags)?;
+    // What is only written to a file is signed away from any node.
+    if !flags.contains_id("out") {
+        super::waiting::show(desk, kind, &content)?;
+    }
     let id = match flags.get_one::<String>("id") {
         Some(text) => parse_id(text).ok_or_else(|| Failure::usage(format!("--id {text}: 1-16 of A-Za-z0-9._-")))?,
         None => random()?,
@@ -269,7 +273,7 @@ fn tell_money(desk: &Desk, kind: &RecordType, content: &Value, currency: Option<
     let amount = Mentions::of(kind, content).amount_minor;
     if let Some(currency) = currency.filter(|_| amount > 0) {
         let money = money_text(i128::from(amount), currency);
-        desk.printer.note(&format!("{}: {money} ({currency})", desk.pick("金额", "amount")));
+        desk.printer.note(&format!("{}: {money}", desk.pick("金额", "amount")));
     }
 }
 

@@ -85,7 +85,7 @@ fn title(code: &str, pick: impl Fn(&str, &str) -> String) -> String {
 }
 
 /// Money as amount and currency, texts without quotes, the rest as JSON.
-fn value(value: &Value) -> String {
+pub fn value(value: &Value) -> String {
     match (value["amount"].as_str(), value.as_str()) {
         (Some(amount), _) => format!("{amount} {}", value["currency"].as_str().unwrap_or("")).trim_end().to_owned(),
         (None, Some(text)) => text.to_owned(),

@@ -5,8 +5,10 @@ use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::outcome::Code;
 use serde_json::{Value, json};
 
+use crate::handoffs;
 use crate::node_api::NodeApi;
 use crate::output::{Failure, Language};
+use crate::verify::authorities_after;
 
 /// The set that decides now, and which of its members a node sees online.
 pub struct Network {
@@ -15,14 +17,15 @@ pub struct Network {
 }
 
 impl Network {
-    /// As one node sees it.
-    pub fn of(api: &NodeApi) -> Result<Self, Failure> {
+    /// The set as hand-offs from genesis prove it; who is online is what one node says.
+    pub fn of(network: &crate::context::Network, api: &NodeApi) -> Result<Self, Failure> {
+        let authorities = authorities_after(&network.genesis, &handoffs::fetch(&network.genesis, api)?)?;
+        Self::with(authorities.newest().clone(), api)
+    }
+
+    /// The same with a set that is proven already.
+    pub fn with(set: AuthoritySet, api: &NodeApi) -> Result<Self, Failure> {
         let status = api.get_json("/status")?;
-        let epoch = status.get("epoch").and_then(Value::as_u64).unwrap_or(0);
-        let answer = api.get_json(&format!("/authority-sets/{epoch}"))?;
-        let document = answer.get("document").and_then(Value::as_str).and_then(|text| hex::decode(text).ok());
-        let set = document.and_then(|bytes| AuthoritySet::decode(&bytes).ok());
-        let set = set.ok_or_else(|| Failure::unreachable("the node's authority set cannot be read"))?;
         let members = status.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
         let connected = |member: &&Value| member.get("connected").and_then(Value::as_bool).unwrap_or(false);
         let name = |member: &Value| member.get("agency_id").and_then(Value::as_str).map(str::to_owned);
@@ -113,7 +116,7 @@ impl Impact {
                 number(before.tolerates),
                 number(after.tolerates),
             ),
-            change(("目前在线", "online now"), number(before.online), number(after.online)),
+            change(("目前在线(节点所述)", "online now, as a node says"), number(before.online), number(after.online)),
             change(("还能承受的故障", "more failures survived"), survives(before), survives(after)),
         ]
         .join("\n")
