@@ -1,6 +1,7 @@
 //! Builds the parts of a node, starts and stops them, and holds what the API sees of a running node. How the parts
 //! work is said in each; reading keys and configuration is done before.
 
+mod alarms;
 mod clocks;
 mod gossip;
 mod handle;

@@ -55,7 +55,9 @@ fn relay(mut stream: TcpStream, node: &str, lie: &Lie) -> Option<()> {
 }
 
 fn handed_on(method: &str, url: &str, (body, prefer): (Vec<u8>, String)) -> Option<(u16, Vec<u8>)> {
-    let client = reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(90)).build().ok()?;
+    let tls = mingzhang_client::tls::settings(&[]).ok()?;
+    let builder = reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).no_proxy();
+    let client = builder.timeout(Duration::from_secs(90)).build().ok()?;
     let request = match method {
         "POST" => client.post(url).header("content-type", "application/cose").header("prefer", prefer).body(body),
         _ => client.get(url),

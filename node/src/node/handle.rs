@@ -11,6 +11,7 @@ use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::watch;
 
 use super::Shared;
+use super::alarms;
 use super::clocks::Clocks;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -189,6 +190,7 @@ impl NodeHandle {
         } else {
             NodeState::Ready
         };
+        let final_turn = if tip.epoch == engine.epoch { tip.turn } else { engine.turn };
         NodeStatus {
             agency: self.config.agency.clone(),
             seat: engine.seat,
@@ -206,18 +208,11 @@ impl NodeHandle {
                 .clocks
                 .alarm()
                 .into_iter()
-                .chain(twins_alarm(&peers))
+                .chain(alarms::twins(&peers))
+                .chain(alarms::failing(engine.turn, final_turn, set.members.len()))
                 .chain(engine.alarms)
                 .chain(self.store.offence_alarms())
                 .collect(),
         }
     }
-}
-
-/// Says whose keys two processes use at the same time.
-fn twins_alarm(peers: &[PeerStatus]) -> Option<String> {
-    let names: Vec<&str> = peers.iter().filter(|peer| peer.twins).map(|peer| peer.name.as_str()).collect();
-    (!names.is_empty()).then(|| {
-        format!("MZ-5028: two processes run with the keys of {}: one of them must be stopped", names.join(", "))
-    })
 }

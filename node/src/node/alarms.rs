@@ -1,0 +1,34 @@
+//! Alarms that follow from how the node stands now: they come and go with their cause.
+
+use crate::network::PeerStatus;
+
+/// Says whose keys two processes use at the same time.
+pub fn twins(peers: &[PeerStatus]) -> Option<String> {
+    let names: Vec<&str> = peers.iter().filter(|peer| peer.twins).map(|peer| peer.name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!("MZ-5028: two processes run with the keys of {}: one of them must be stopped", names.join(", "))
+    })
+}
+
+/// Says that turns pass without a final block: each agency had its turn twice. A quorum that skips is there, and does not
+/// agree; an idle network passes no turns.
+pub fn failing(turn: u64, final_turn: u64, members: usize) -> Option<String> {
+    let failed = turn.saturating_sub(final_turn.saturating_add(1));
+    let twice_around = u64::try_from(members).unwrap_or(u64::MAX).saturating_mul(2);
+    (failed >= twice_around.max(1)).then(|| {
+        format!("{failed} turns have passed since the last final block: look at the other agencies' logs and clocks")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_that_fail_are_told_once_each_agency_had_two() {
+        assert_eq!(failing(1, 0, 4), None, "idle from the start");
+        assert_eq!(failing(12, 4, 4), None);
+        assert!(failing(13, 4, 4).is_some_and(|text| text.starts_with("8 turns have passed")));
+        assert_eq!(failing(3, 4, 4), None, "a block became final beside the question");
+    }
+}
