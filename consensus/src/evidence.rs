@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::epoch::Epoch;
 use crate::justification::Just;
+use crate::known::Known;
 use crate::statement::{Kind, Statement, Vote};
 use crate::verify::{SignedItem, verdicts, vote_item};
 
@@ -206,7 +207,9 @@ impl Evidence {
 
 fn just_holds(just: &Just, turn: u64, epoch: &Epoch) -> bool {
     let mut items = Vec::new();
-    just.turn == turn && just.check(epoch, &mut items).is_ok() && verdicts(&items).into_iter().all(|holds| holds)
+    just.turn == turn
+        && just.check(epoch, &Known::default(), &mut items).is_ok()
+        && verdicts(&items).into_iter().all(|holds| holds)
 }
 
 fn batch_item(batch: &SignedBatch, epoch: &Epoch) -> Result<SignedItem, EvidenceFault> {

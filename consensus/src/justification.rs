@@ -1,6 +1,8 @@
 //! Why a turn may start: a certified parent, and a certificate of skipping for every turn between. Form, bytes, hash
 //! and completeness; which one a node holds, and when it enters a turn by it, is `pacemaker`'s matter.
 
+use std::sync::Arc;
+
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::certificate::{FinalCert, Signers, confirm_bytes};
 use mingzhang_ledger::codec::{CodecFault, Reader};
@@ -8,14 +10,11 @@ use mingzhang_ledger::crypto::{Hash, sha256};
 use thiserror::Error;
 
 use crate::epoch::{Epoch, Opening};
+use crate::known::Known;
 use crate::mutants;
 use crate::statement::Statement;
 use crate::verify::SignedItem;
 use crate::{BlockId, Height, Turn};
-
-/// Most skipped turns in one justification: a bound on what one message can make us check, and days of turns at
-/// the longest timeout.
-pub const MAX_SKIPS: usize = 16_384;
 
 /// A quorum of ENDORSE for one block under one justification at one turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +53,9 @@ pub struct Just {
     /// The turn that it starts.
     pub turn: Turn,
     pub parent: Parent,
-    /// One for every turn between the parent's and `turn`, ascending.
-    pub skips: Vec<SkipCert>,
+    /// One for every turn between the parent's and `turn`, ascending. After days without agreement there are thousands,
+    /// the same in every justification that is kept: they are shared.
+    pub skips: Vec<Arc<SkipCert>>,
 }
 
 /// Why a justification proves nothing.
@@ -173,7 +173,7 @@ impl Parent {
         }
     }
 
-    fn encode_into(&self, target: &mut Vec<u8>, epoch: &Epoch) {
+    pub(crate) fn encode_into(&self, target: &mut Vec<u8>, epoch: &Epoch) {
         match self {
             Self::Start(None) => target.push(0),
             Self::Start(Some(certificate)) => {
@@ -269,11 +269,11 @@ impl Just {
     pub fn read(reader: &mut Reader<'_>, epoch: &Epoch) -> Result<Self, CodecFault> {
         let (number, turn) = (reader.u64()?, reader.u64()?);
         let parent = Parent::read(reader, epoch)?;
-        let count = usize::try_from(reader.u32()?).map_err(|_| CodecFault::Invalid("number of skips"))?;
-        if count > MAX_SKIPS {
-            return Err(CodecFault::Invalid("number of skips"));
+        // Allocates with what is there, not with what is announced.
+        let mut skips = Vec::new();
+        for _ in 0..reader.u32()? {
+            skips.push(Arc::new(SkipCert::read(reader, epoch.members())?));
         }
-        let skips = (0..count).map(|_| SkipCert::read(reader, epoch.members())).collect::<Result<_, _>>()?;
         Ok(Self { epoch: number, turn, parent, skips })
     }
 
@@ -312,12 +312,16 @@ impl Just {
         Ok(())
     }
 
-    /// Completeness, epochs and numbers of signers; adds the signatures that remain to be checked.
-    pub fn check(&self, epoch: &Epoch, items: &mut Vec<SignedItem>) -> Result<(), JustFault> {
+    /// Completeness, epochs and numbers of signers; adds the signatures that remain to be checked, those of known
+    /// certificates left out.
+    pub fn check(&self, epoch: &Epoch, known: &Known, items: &mut Vec<SignedItem>) -> Result<(), JustFault> {
         same_epoch(self.epoch, epoch.number())?;
         self.check_complete()?;
-        self.parent.check(epoch, items)?;
-        self.skips.iter().try_for_each(|skip| skip.check(epoch, items))
+        if !known.has_parent(&self.parent, epoch) {
+            self.parent.check(epoch, items)?;
+        }
+        let unknown = self.skips.iter().filter(|skip| !known.has_skip(skip, epoch));
+        unknown.into_iter().try_for_each(|skip| skip.check(epoch, items))
     }
 }
 

@@ -4,10 +4,10 @@
 //! [`Input`], what is to be done goes out as [`Effect`]s. In reading order:
 //!
 //! `statement` what is signed · `justification` why a turn may start · `message` what travels · `verify` signatures ·
-//! `safety` what may be signed, and what is durable first · `input`, `effect` the engine's side · `epoch` the context ·
-//! `lanes` which batches a block may name · `evidence` two signatures that prove a fault · then what is known, `tally` of
-//! a turn, `chain` of blocks, `peers` of the others · and the rules: `vote`, `propose`, `skip`, `finalise`,
-//! `pacemaker`, `catch_up`, `restart`.
+//! `known` certificates that were checked before · `safety` what may be signed, and what is durable first · `input`,
+//! `effect` the engine's side · `epoch` the context · `lanes` which batches a block may name · `evidence` two signatures
+//! that prove a fault · then what is known, `tally` of a turn, `chain` of blocks, `peers` of the others · and the rules:
+//! `vote`, `propose`, `skip`, `finalise`, `pacemaker`, `catch_up`, `restart`.
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 #![cfg_attr(
@@ -24,6 +24,7 @@ mod finalise;
 mod flow;
 mod input;
 pub mod justification;
+pub mod known;
 pub mod lanes;
 pub mod message;
 #[cfg(any(test, feature = "model"))]

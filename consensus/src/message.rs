@@ -108,8 +108,7 @@ pub struct Waiting {
 
 const PROPOSAL: u8 = 1;
 const VOTE: u8 = 2;
-/// First byte of a `Justify`.
-pub const JUSTIFY: u8 = 3;
+const JUSTIFY: u8 = 3;
 const FINAL: u8 = 4;
 const STATUS: u8 = 5;
 const ASK: u8 = 6;

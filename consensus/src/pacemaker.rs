@@ -62,7 +62,7 @@ impl Turns {
         let old = self.cur.saturating_sub(self.window());
         for state in self.turns.range_mut(..old).map(|(_, state)| state) {
             if state.skip_cert.is_some() {
-                state.drop_votes();
+                state.keep_certificates();
             }
         }
         if self.blocks.len() <= BLOCKS_KEPT {

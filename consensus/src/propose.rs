@@ -1,5 +1,7 @@
 //! This node's own turn: when it proposes, on which parent, and what.
 
+use std::sync::Arc;
+
 use crate::chain::Base;
 use crate::effect::{Alarm, Build, Effect};
 use crate::input::Draft;
@@ -74,7 +76,7 @@ impl Turns {
         if self.steady_ms < self.give_up_parent_ms() {
             return None;
         }
-        let mut skips: Vec<SkipCert> = self.just.skips.clone();
+        let mut skips: Vec<Arc<SkipCert>> = self.just.skips.clone();
         let mut at = self.just.parent.turn();
         while at > self.last_final.turn {
             let state = self.turns.get(&at)?;

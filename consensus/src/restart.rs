@@ -2,6 +2,7 @@
 //! turns, and own votes are in the book.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use mingzhang_ledger::certificate::FinalCert;
 
@@ -135,7 +136,7 @@ impl Turns {
 
     fn restore_just(&mut self, just: &Just) {
         for skip in just.skips.iter().filter(|skip| skip.turn > self.last_final.turn) {
-            self.turns.entry(skip.turn).or_default().skip_cert.get_or_insert_with(|| skip.clone());
+            self.turns.entry(skip.turn).or_default().skip_cert.get_or_insert_with(|| Arc::clone(skip));
         }
         match &just.parent {
             Parent::Endorsed(certificate) => self.restore_certificate(certificate.clone()),

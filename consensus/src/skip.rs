@@ -1,5 +1,7 @@
 //! Giving a turn up: when this node says SKIP, and what a quorum of it brings.
 
+use std::sync::Arc;
+
 use crate::justification::SkipCert;
 use crate::message::{Ask, Message};
 use crate::mutants;
@@ -19,7 +21,7 @@ impl Turns {
     }
 
     /// `from` is whoever sent the last piece of it.
-    pub(crate) fn on_skip_cert(&mut self, certificate: SkipCert, from: Peer) {
+    pub(crate) fn on_skip_cert(&mut self, certificate: Arc<SkipCert>, from: Peer) {
         let turn = certificate.turn;
         if turn <= self.last_final.turn {
             return;
@@ -34,13 +36,13 @@ impl Turns {
     }
 
     /// Keeps the first certificate of a turn; counts it against the proposer while it is connected.
-    pub(crate) fn store_skip_cert(&mut self, certificate: SkipCert) {
+    pub(crate) fn store_skip_cert(&mut self, certificate: Arc<SkipCert>) {
         let turn = certificate.turn;
         let state = self.turns.entry(turn).or_default();
         if state.skip_cert.is_some() {
             return;
         }
-        state.skip_cert = Some(certificate.clone());
+        state.skip_cert = Some(Arc::clone(&certificate));
         self.check_own_part(certificate.statement(), &certificate.signers);
         self.flow.failed(turn);
         let proposer = self.setup.epoch.proposer(turn);

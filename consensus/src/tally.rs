@@ -2,6 +2,7 @@
 //! proposal, one vote per signer and kind, one accusation per signer. What follows from it is decided by the rules.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mingzhang_ledger::certificate::Signers;
 use mingzhang_ledger::crypto::Hash;
@@ -24,7 +25,7 @@ pub(crate) struct Seen {
 pub(crate) struct TurnState {
     pub(crate) proposal: Option<Seen>,
     pub(crate) endorse_cert: Option<EndorseCert>,
-    pub(crate) skip_cert: Option<SkipCert>,
+    pub(crate) skip_cert: Option<Arc<SkipCert>>,
     /// The proposal's justification, and the one that the certificate names.
     pub(crate) justs: BTreeMap<Hash, Just>,
     votes: BTreeMap<(Kind, Peer), Vote>,
@@ -97,11 +98,14 @@ impl TurnState {
         [Kind::Confirm, Kind::Skip, Kind::Endorse].into_iter().find_map(|kind| self.votes.get(&(kind, signer))).copied()
     }
 
-    /// Certificates say all that is still needed of a turn long past.
-    pub(crate) fn drop_votes(&mut self) {
+    /// Certificates say all that is still needed of a turn long past. A justification that one of them comes to name is asked
+    /// for: each is as long as all failed turns before it.
+    pub(crate) fn keep_certificates(&mut self) {
         self.votes.clear();
         self.accused.clear();
         self.proposal = None;
+        let named = self.endorse_cert.as_ref().map(|certificate| certificate.just);
+        self.justs.retain(|hash, _| Some(*hash) == named);
     }
 
     pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Vote> {

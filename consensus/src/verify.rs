@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::epoch::Epoch;
 use crate::evidence::Evidence;
 use crate::justification::{JustFault, check_final};
+use crate::known::Known;
 use crate::message::Message;
 use crate::mutants;
 use crate::statement::Vote;
@@ -77,8 +78,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Checks all that needs no signature.
-    pub fn new(message: Message, epoch: &Epoch) -> Result<Self, Refusal> {
+    /// Checks all that needs no signature. Certificates that were found to hold before need none.
+    pub fn new(message: Message, epoch: &Epoch, known: &Known) -> Result<Self, Refusal> {
         if message.epoch() != epoch.number() && !mutants::OLD_EPOCH_VOTES.on() {
             return Err(Refusal::OtherEpoch { have: message.epoch(), want: epoch.number() });
         }
@@ -95,10 +96,10 @@ impl Check {
                     let message = batch.signed_bytes(&epoch.chain);
                     items.push(SignedItem { key, message, signature: batch.signature });
                 }
-                just_fault = proposal.just.check(epoch, &mut items).err();
+                just_fault = proposal.just.check(epoch, known, &mut items).err();
             }
             Message::Vote(vote) => items.push(vote_item(vote, epoch)?),
-            Message::Justify(just) => just.check(epoch, &mut items)?,
+            Message::Justify(just) => just.check(epoch, known, &mut items)?,
             Message::Final { header, certificate } => {
                 let fits = certificate.turn == header.turn || (header.is_boundary() && certificate.turn > header.turn);
                 if certificate.block != header.id()
@@ -154,7 +155,7 @@ impl Check {
 
 /// Checks one message by itself.
 pub fn verify(message: Message, epoch: &Epoch) -> Result<Verified<Message>, Refusal> {
-    let check = Check::new(message, epoch)?;
+    let check = Check::new(message, epoch, &Known::default())?;
     let verdicts = verdicts(check.items());
     check.conclude(&verdicts, epoch)
 }

@@ -1,6 +1,8 @@
 //! Proposals and votes as they come in, and what this node says about a block once it knows enough. Every rule looks
 //! at the present state only, so it may be asked again after every step, and nothing that arrives late is lost.
 
+use std::sync::Arc;
+
 use mingzhang_ledger::certificate::FinalCert;
 
 use crate::chain::Status;
@@ -15,7 +17,7 @@ use crate::tally::Seen;
 use crate::{Peer, Turn, Turns, window};
 
 impl Turns {
-    pub(crate) fn on_proposal(&mut self, from: Peer, proposal: Proposal) {
+    pub(crate) fn on_proposal(&mut self, from: Peer, mut proposal: Proposal) {
         let turn = proposal.turn();
         if turn <= self.last_final.turn {
             if self.may_answer(from) {
@@ -26,6 +28,7 @@ impl Turns {
         if turn > self.cur.saturating_add(self.window()) {
             return;
         }
+        self.share(&mut proposal.just);
         // Before the vote is counted: it may complete the certificate that moves this node on.
         let (timely, vote) = (self.is_timely(proposal.header.time_ms, turn), proposal.vote(&self.setup.epoch));
         let Statement::Endorse { block, just: just_hash, .. } = vote.statement else { return };
@@ -111,19 +114,30 @@ impl Turns {
             Statement::Endorse { epoch, turn, height, block, just } => {
                 self.on_endorse_cert(EndorseCert { epoch, turn, height, block, just, signers });
             }
-            Statement::Skip { epoch, turn } => self.on_skip_cert(SkipCert { epoch, turn, signers }, from),
+            Statement::Skip { epoch, turn } => self.on_skip_cert(Arc::new(SkipCert { epoch, turn, signers }), from),
             Statement::Confirm { epoch, turn, height, block } => {
                 self.on_final_cert(FinalCert { epoch, turn, height, block, signers });
             }
         }
     }
 
-    pub(crate) fn on_justify(&mut self, from: Peer, just: Just) {
+    pub(crate) fn on_justify(&mut self, from: Peer, mut just: Just) {
+        self.share(&mut just);
         self.note_seen(from, just.turn);
         if just.turn < self.cur && self.may_answer(from) {
             self.send_where_we_are(from);
         }
         self.learn_just(just);
+    }
+
+    /// Certificates that are kept already are kept once.
+    fn share(&self, just: &mut Just) {
+        for skip in &mut just.skips {
+            let known = self.turns.get(&skip.turn).and_then(|state| state.skip_cert.as_ref());
+            if let Some(known) = known.filter(|known| *known == skip) {
+                *skip = Arc::clone(known);
+            }
+        }
     }
 
     /// Takes in a verified justification: its certificates, and the turn that it starts.

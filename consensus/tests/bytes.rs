@@ -74,7 +74,7 @@ fn final_cert() -> FinalCert {
 }
 
 fn just() -> Just {
-    let skip = |turn| SkipCert { epoch: 2, turn, signers: signers(&[0, 1, 2]) };
+    let skip = |turn| Arc::new(SkipCert { epoch: 2, turn, signers: signers(&[0, 1, 2]) });
     Just { epoch: 2, turn: 5, parent: Parent::Endorsed(endorse_cert()), skips: vec![skip(3), skip(4)] }
 }
 

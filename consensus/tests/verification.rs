@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mingzhang_consensus::evidence::{Evidence, EvidenceFault};
 use mingzhang_consensus::justification::{EndorseCert, Just, JustFault, Parent, SkipCert};
+use mingzhang_consensus::known::Known;
 use mingzhang_consensus::message::{Message, Proposal, Status};
 use mingzhang_consensus::statement::{Statement, Vote};
 use mingzhang_consensus::verify::{Check, Refusal, verdicts, verify};
@@ -49,8 +50,8 @@ impl Network {
         Signers::new(signers.iter().map(|signer| (*signer, self.sign(*signer, statement))))
     }
 
-    fn skip_cert(&self, turn: u64, signers: &[u16]) -> SkipCert {
-        SkipCert { epoch: 0, turn, signers: self.signers(signers, &Statement::Skip { epoch: 0, turn }) }
+    fn skip_cert(&self, turn: u64, signers: &[u16]) -> Arc<SkipCert> {
+        Arc::new(SkipCert { epoch: 0, turn, signers: self.signers(signers, &Statement::Skip { epoch: 0, turn }) })
     }
 
     fn endorse_cert(&self, signers: &[u16]) -> EndorseCert {
@@ -63,6 +64,11 @@ impl Network {
             just: [4; 32],
             signers: self.signers(signers, &statement),
         }
+    }
+
+    /// With signatures that are those of another turn.
+    fn forged_skip(&self, turn: u64) -> Arc<SkipCert> {
+        Arc::new(SkipCert { signers: self.skip_cert(9, &[1, 2, 3]).signers.clone(), epoch: 0, turn })
     }
 
     fn header(&self) -> Header {
@@ -206,7 +212,7 @@ fn incomplete_justifications_are_refused() {
         assert_eq!(network.refusal(Message::Justify(just)), Refusal::Just(fault));
     }
     let mut forged = good;
-    forged.skips = vec![SkipCert { signers: network.skip_cert(9, &[1, 2, 3]).signers, epoch: 0, turn: 2 }];
+    forged.skips = vec![network.forged_skip(2)];
     assert_eq!(network.refusal(Message::Justify(forged)), Refusal::Signature);
 }
 
@@ -238,7 +244,7 @@ fn an_invalid_justification_convicts_its_proposer_and_a_forged_proposal_nobody()
 
     // A signature inside that does not hold convicts as well.
     let mut forged = network.just();
-    forged.skips = vec![SkipCert { signers: network.skip_cert(9, &[1, 2, 3]).signers, epoch: 0, turn: 2 }];
+    forged.skips = vec![network.forged_skip(2)];
     let refusal = network.refusal(Message::Proposal(Box::new(network.proposal(forged))));
     assert!(matches!(refusal, Refusal::Convicted(evidence) if evidence.check(&network.epoch).is_ok()));
 
@@ -318,7 +324,7 @@ fn many_messages_are_checked_in_one_batch() {
         Message::Proposal(Box::new(network.proposal(network.just()))),
     ]
     .into_iter()
-    .map(|message| Check::new(message, &network.epoch).expect("the form is right"))
+    .map(|message| Check::new(message, &network.epoch, &Known::default()).expect("the form is right"))
     .collect();
     let items: Vec<_> = checks.iter().flat_map(|check| check.items().to_vec()).collect();
     let mut all = verdicts(&items).into_iter();
@@ -330,4 +336,58 @@ fn many_messages_are_checked_in_one_batch() {
         })
         .collect();
     assert_eq!(passed, [true, false, true]);
+}
+
+/// Every justification of a longer and longer time without agreement shows the same certificates.
+#[test]
+fn a_certificate_is_checked_once_and_a_forged_one_is_never_known() {
+    let network = network(4);
+    let mut known = Known::default();
+    let long = |turns: u64| Just {
+        epoch: 0,
+        turn: turns + 1,
+        parent: Parent::Start(None),
+        skips: (1..=turns).map(|turn| network.skip_cert(turn, &[1, 2, 3])).collect(),
+    };
+    let check = |message: &Message, known: &Known| Check::new(message.clone(), &network.epoch, known).expect("in form");
+    let first = Message::Justify(long(50));
+    let verdicts = verdicts(check(&first, &known).items());
+    assert_eq!(verdicts.len(), 150);
+    known.note(&check(&first, &known).conclude(&verdicts, &network.epoch).expect("holds"), &network.epoch);
+    assert_eq!(check(&first, &known).items().len(), 0);
+    let longer = Message::Justify(long(52));
+    assert_eq!(check(&longer, &known).items().len(), 6, "two more turns");
+    let mut forged = long(50);
+    forged.skips[7] = network.forged_skip(8);
+    let forged = check(&Message::Justify(forged), &known);
+    assert_eq!(forged.items().len(), 3);
+    assert_eq!(forged.conclude(&[true, true, false], &network.epoch), Err(Refusal::Signature));
+    // Under the votes of others the turn is another certificate, and of another epoch nothing is known.
+    let mut others = long(50);
+    others.skips[7] = network.skip_cert(8, &[0, 1, 2]);
+    assert_eq!(check(&Message::Justify(others), &known).items().len(), 3);
+    let next = Epoch {
+        set: Arc::new(AuthoritySet { epoch: 1, ..network.epoch.set.as_ref().clone() }),
+        ..network.epoch.clone()
+    };
+    let mut next_just = long(1);
+    next_just.epoch = 1;
+    next_just.skips = vec![Arc::new(SkipCert { epoch: 1, ..network.skip_cert(1, &[1, 2, 3]).as_ref().clone() })];
+    let unknown = Check::new(Message::Justify(next_just), &next, &known).expect("in form");
+    assert_eq!(unknown.items().len(), 3);
+}
+
+/// Five days of turns of 30 s, and a week.
+#[test]
+fn a_justification_is_as_long_as_a_message_may_be() {
+    let network = network(4);
+    let signed = network.skip_cert(1, &[1, 2, 3]);
+    let skip = |turn| Arc::new(SkipCert { turn, ..signed.as_ref().clone() });
+    for turns in [16_384, 20_160] {
+        let just =
+            Just { epoch: 0, turn: turns + 1, parent: Parent::Start(None), skips: (1..=turns).map(skip).collect() };
+        let message = Message::Justify(just);
+        let bytes = message.encode(&network.epoch);
+        assert_eq!(Message::decode(&bytes, &network.epoch), Ok(message));
+    }
 }

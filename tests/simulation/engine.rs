@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use mingzhang_consensus::known::Known;
 use mingzhang_consensus::message::Message;
 use mingzhang_consensus::safety::{SafetyFault, SafetyRecord};
 use mingzhang_consensus::verify::{Check, Refusal, Verified, verdicts};
@@ -282,7 +283,7 @@ impl World {
         let check = match Message::decode(&frame.bytes, &epoch) {
             Ok(message) => {
                 assert!(message.encode(&epoch) == *frame.bytes, "oracle canonical: one message has two encodings");
-                Check::new(message, &epoch)
+                Check::new(message, &epoch, &Known::default())
             }
             Err(_) if claimed_epoch(&frame.bytes).is_some_and(|claimed| claimed != epoch.number()) => {
                 return self.stray(from, to, frame);

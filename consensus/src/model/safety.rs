@@ -198,10 +198,9 @@ impl Safety {
         let header = self.vertices.iter().find(|v| v.block == block).map_or(header, |same| same.endorsed.header);
         let skips = self
             .between(parent, slot)
-            .map(|skipped| SkipCert {
-                epoch: number,
-                turn: self.turn_of(skipped),
-                signers: signers(self.members, variant),
+            .map(|skipped| {
+                let signers = signers(self.members, variant);
+                Arc::new(SkipCert { epoch: number, turn: self.turn_of(skipped), signers })
             })
             .collect();
         let parent_of = match (parent, &epoch.opening) {

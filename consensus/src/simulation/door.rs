@@ -7,6 +7,7 @@ use mingzhang_ledger::crypto::{PublicKey, Signature};
 
 use super::World;
 use crate::evidence::Evidence;
+use crate::known::Known;
 use crate::message::Message;
 use crate::statement::{Statement, Vote};
 use crate::verify::{Check, Refusal, SignedItem, Verified};
@@ -35,7 +36,7 @@ impl Frame {
     pub fn open(&self, epoch: &Epoch) -> Opened {
         let Ok(message) = Message::decode(&self.bytes, epoch) else { return Opened::Refused };
         assert!(message.encode(epoch) == *self.bytes, "oracle canonical: one message has two encodings");
-        let Ok(check) = Check::new(message, epoch) else { return Opened::Refused };
+        let Ok(check) = Check::new(message, epoch, &Known::default()) else { return Opened::Refused };
         let verdicts: Vec<bool> = check.items().iter().map(holds).collect();
         match check.conclude(&verdicts, epoch) {
             Ok(verified) => Opened::Message(Box::new(verified)),

@@ -1,5 +1,7 @@
 //! One real core on strings: everything around it is said by the test, one fact at a time.
 
+use std::sync::Arc;
+
 use mingzhang_ledger::batch::Reference;
 use mingzhang_ledger::certificate::{FinalCert, Signers};
 use mingzhang_ledger::crypto::{Signature, sha256};
@@ -150,8 +152,8 @@ pub fn skip(turn: Turn) -> Statement {
     Statement::Skip { epoch: 0, turn }
 }
 
-pub fn skip_cert(turn: Turn, signers: &[Peer]) -> SkipCert {
-    SkipCert { epoch: 0, turn, signers: by(signers) }
+pub fn skip_cert(turn: Turn, signers: &[Peer]) -> Arc<SkipCert> {
+    Arc::new(SkipCert { epoch: 0, turn, signers: by(signers) })
 }
 
 /// What the core asked to be signed.

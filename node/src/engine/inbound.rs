@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mingzhang_consensus::message::{Ask, JUSTIFY, Message, Proposal};
-use mingzhang_consensus::verify::{Check, Refusal, SignedItem, Verified};
+use mingzhang_consensus::known::Known;
+use mingzhang_consensus::message::{Ask, Message, Proposal};
+use mingzhang_consensus::verify::{Check, Refusal, SignedItem};
 use mingzhang_consensus::{Epoch, Input};
-use mingzhang_ledger::crypto::{Hash, sha256};
 use rayon::ThreadPool;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-mod known;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -22,7 +21,6 @@ use crate::mempool::{Arrival, Mempool, Taken, verify_all};
 use crate::network::{self, Channel, Inbound, Remote};
 use crate::node::Clocks;
 use crate::store::{Store, StoreFault};
-use known::Known;
 use waiting::Waiting;
 
 /// What the check works with.
@@ -80,18 +78,9 @@ pub async fn verify_inbound(
 /// What was decoded, with its sender's seat.
 struct Decoded {
     seat: u16,
-    item: Item,
+    check: Check,
     /// Given back once the frame is concluded.
     _room: Option<OwnedSemaphorePermit>,
-}
-
-enum Item {
-    Check {
-        check: Check,
-        /// Hash and length of a justification's frame.
-        just: Option<(Hash, usize)>,
-    },
-    Known(Verified<Message>),
 }
 
 struct Reader {
@@ -129,19 +118,13 @@ impl Reader {
             pass(&self.outlets.strays, frame);
             return None;
         };
-        let just = is_justify(&frame.body).then(|| (sha256(&[&frame.body]), frame.body.len()));
-        if let Some((hash, _)) = just
-            && let Some(message) = self.known.get(epoch.number(), &hash)
-        {
-            return Some(Decoded { seat, item: Item::Known(message), _room: frame.room });
-        }
         // Bitmaps have the length that the own epoch gives them, so a frame of another epoch may not even decode.
         let checked = match Message::decode(&frame.body, epoch) {
             Ok(Message::Proposal(proposal)) if !names_what_it_brings(&proposal) => {
                 refuse(&self.parts, &frame.from, &"a proposal brings batches that it does not name");
                 return None;
             }
-            Ok(message) => Check::new(unless_stale(message, self.final_turn(epoch)), epoch),
+            Ok(message) => Check::new(unless_stale(message, self.final_turn(epoch)), epoch, &self.known),
             Err(_) if claimed_epoch(&frame.body).is_some_and(|claimed| claimed != epoch.number()) => {
                 pass(&self.outlets.strays, frame);
                 return None;
@@ -152,7 +135,7 @@ impl Reader {
             }
         };
         match checked {
-            Ok(check) => Some(Decoded { seat, item: Item::Check { check, just }, _room: frame.room }),
+            Ok(check) => Some(Decoded { seat, check, _room: frame.room }),
             Err(Refusal::OtherEpoch { .. }) => {
                 pass(&self.outlets.strays, frame);
                 None
@@ -174,29 +157,23 @@ impl Reader {
     fn conclude(&mut self, decoded: Vec<Decoded>, epoch: &Epoch) -> Result<Vec<Input>, StoreFault> {
         let items: Vec<_> = decoded
             .iter()
-            .flat_map(|one| one.item.items())
+            .flat_map(|one| one.check.items())
             .map(|SignedItem { key, message, signature }| (*key, message.as_slice(), *signature))
             .collect();
         let verdicts = verify_all(&self.parts.pool, &items);
         drop(items);
         let mut rest = verdicts.as_slice();
         let mut inputs = Vec::with_capacity(decoded.len());
-        for Decoded { seat: from, item, .. } in decoded {
-            let (own, others) = rest.split_at(item.items().len().min(rest.len()));
+        for Decoded { seat: from, check, .. } in decoded {
+            let (own, others) = rest.split_at(check.items().len().min(rest.len()));
             rest = others;
-            let (verified, just) = match item {
-                Item::Known(message) => (Ok(message), None),
-                Item::Check { check, just } => (check.conclude(own, epoch), just),
-            };
-            match verified {
+            match check.conclude(own, epoch) {
                 Ok(message) => {
                     if let Message::Proposal(proposal) = message.get() {
                         hold_attached(from, proposal, epoch, &self.parts)?;
                         inputs.extend(compare_clocks(from, proposal.header.time_ms, epoch, &self.parts));
                     }
-                    if let (Some((hash, bytes)), Message::Justify(_)) = (just, message.get()) {
-                        self.known.note(hash, bytes, message.clone());
-                    }
+                    self.known.note(&message, epoch);
                     inputs.push(Input::Message { from, message });
                 }
                 Err(reason) => {
@@ -225,24 +202,10 @@ fn unless_stale(message: Message, final_turn: u64) -> Message {
     }
 }
 
-impl Item {
-    /// The signatures that are to be checked.
-    fn items(&self) -> &[SignedItem] {
-        match self {
-            Self::Check { check, .. } => check.items(),
-            Self::Known(_) => &[],
-        }
-    }
-}
-
 fn pass(outlet: &mpsc::Sender<OtherFrame>, frame: Inbound) {
     if outlet.try_send(OtherFrame { from: frame.from, body: frame.body, _room: frame.room }).is_err() {
         tracing::debug!("a frame found its queue full");
     }
-}
-
-fn is_justify(body: &[u8]) -> bool {
-    body.first() == Some(&JUSTIFY)
 }
 
 /// The epoch that a message's first bytes name, whatever follows.

@@ -9,13 +9,15 @@ use libp2p::{Multiaddr, PeerId};
 use mingzhang_ledger::crypto::PublicKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::frame::{Class, Frame, MAX_VOTE_FRAME_BYTES};
+use super::frame::{Class, Frame, MAX_BULK_FRAME_BYTES, MAX_LARGE_FRAME_BYTES, MAX_VOTE_FRAME_BYTES};
 
 /// Frames that may wait for one peer on its vote stream.
 pub const VOTE_QUEUE_FRAMES: usize = 1_024;
 /// Frames that may wait for one peer on its bulk stream.
 pub const BULK_QUEUE_FRAMES: usize = 64;
-/// Bytes of one peer's frames on vote streams that may wait for the engine. It sends more as they are done with.
+/// Large messages that may wait for one peer. What finds no place is said again in a newer form.
+pub const LARGE_QUEUE_FRAMES: usize = 2;
+/// Bytes of one peer's frames on vote streams that are read or wait for the engine. It sends more as they are done with.
 pub const PEER_INBOUND_BYTES: usize = 2 * MAX_VOTE_FRAME_BYTES;
 /// What a frame counts at least.
 const LEAST_FRAME_BYTES: usize = 2 * 1024;
@@ -56,11 +58,12 @@ pub struct PeerStatus {
     pub dropped_frames: u64,
 }
 
-/// The two queues that lead to a connected peer.
+/// The queues that lead to a connected peer.
 #[derive(Debug, Clone)]
 pub struct Queues {
     pub votes: mpsc::Sender<Frame>,
     pub bulk: mpsc::Sender<Frame>,
+    pub large: mpsc::Sender<Frame>,
 }
 
 #[derive(Debug)]
@@ -70,7 +73,30 @@ struct Entry {
     round_trip_ms: Option<u64>,
     twins: bool,
     dropped_frames: u64,
-    inbound: Arc<Semaphore>,
+    rooms: Rooms,
+}
+
+/// What may be read of one peer, or wait for the engine, on all its streams of a class.
+#[derive(Debug)]
+struct Rooms {
+    votes: Arc<Semaphore>,
+    bulk: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+impl Rooms {
+    fn new() -> Self {
+        let room = |bytes: usize| Arc::new(Semaphore::new(bytes));
+        Self { votes: room(PEER_INBOUND_BYTES), bulk: room(MAX_BULK_FRAME_BYTES), large: room(MAX_LARGE_FRAME_BYTES) }
+    }
+
+    fn of(&self, class: Class) -> Arc<Semaphore> {
+        Arc::clone(match class {
+            Class::Votes => &self.votes,
+            Class::Bulk => &self.bulk,
+            Class::Large => &self.large,
+        })
+    }
 }
 
 /// Registered peers, shared by the swarm task and everybody who sends. Locks are held for a map access only.
@@ -178,14 +204,14 @@ impl Directory {
         self.lock().get(id).map(|entry| Remote { key: entry.peer.key, seat: entry.peer.seat })
     }
 
-    /// Waits until a frame of this length of this peer may wait for the engine. None if the peer is gone.
-    pub async fn room(&self, id: &PeerId, length: usize) -> Option<OwnedSemaphorePermit> {
-        let (key, inbound) = self.lock().get(id).map(|entry| (entry.peer.key, Arc::clone(&entry.inbound)))?;
+    /// Waits until a frame of this length of this peer may be read. None if the peer is gone.
+    pub async fn room(&self, id: &PeerId, class: Class, length: usize) -> Option<OwnedSemaphorePermit> {
+        let (key, room) = self.lock().get(id).map(|entry| (entry.peer.key, entry.rooms.of(class)))?;
         if self.is_barred(&key) {
             return None;
         }
-        let bytes = u32::try_from(length.clamp(LEAST_FRAME_BYTES, MAX_VOTE_FRAME_BYTES)).ok()?;
-        inbound.acquire_many_owned(bytes).await.ok()
+        let bytes = u32::try_from(length.clamp(LEAST_FRAME_BYTES, class.max_frame_bytes())).ok()?;
+        room.acquire_many_owned(bytes).await.ok()
     }
 
     pub fn bar(&self, key: &PublicKey) {
@@ -279,8 +305,8 @@ impl Directory {
 
 impl Entry {
     fn new(peer: AllowedPeer) -> Self {
-        let inbound = Arc::new(Semaphore::new(PEER_INBOUND_BYTES));
-        Self { peer, queues: None, round_trip_ms: None, twins: false, dropped_frames: 0, inbound }
+        let rooms = Rooms::new();
+        Self { peer, queues: None, round_trip_ms: None, twins: false, dropped_frames: 0, rooms }
     }
 
     fn push(&mut self, frame: &Frame) -> bool {
@@ -288,6 +314,7 @@ impl Entry {
         let queue = match frame.class() {
             Class::Votes => &queues.votes,
             Class::Bulk => &queues.bulk,
+            Class::Large => &queues.large,
         };
         let queued = queue.try_send(frame.clone()).is_ok();
         if !queued {

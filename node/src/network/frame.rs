@@ -5,19 +5,24 @@ use std::io;
 use std::sync::Arc;
 
 use futures::{AsyncRead, AsyncReadExt as _};
+use mingzhang_consensus::message::MAX_MESSAGE_BYTES;
 
 /// Largest frame on a vote stream: a proposal with attached batches and its justification.
 pub const MAX_VOTE_FRAME_BYTES: usize = 1024 * 1024;
 /// Largest frame on a bulk stream: an answer with blocks.
 pub const MAX_BULK_FRAME_BYTES: usize = 8 * 1024 * 1024;
+/// Largest frame on a stream for what is too large for the one of votes: a proposal or justification after thousands of
+/// failed turns, with its channel.
+pub const MAX_LARGE_FRAME_BYTES: usize = MAX_MESSAGE_BYTES + 1;
 
 const LENGTH_BYTES: usize = 4;
 
-/// Two streams lead to each peer, so that bulk never stands before a vote.
+/// Three streams lead to each peer, so that nothing large ever stands before a vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     Votes,
     Bulk,
+    Large,
 }
 
 impl Class {
@@ -25,7 +30,13 @@ impl Class {
         match self {
             Self::Votes => MAX_VOTE_FRAME_BYTES,
             Self::Bulk => MAX_BULK_FRAME_BYTES,
+            Self::Large => MAX_LARGE_FRAME_BYTES,
         }
+    }
+
+    /// Whether a frame of this channel and length, the channel counted, may come on such a stream.
+    fn takes(self, channel: Channel, length: usize) -> bool {
+        channel.class(length) == self && length <= self.max_frame_bytes()
     }
 }
 
@@ -43,8 +54,10 @@ pub enum Channel {
 }
 
 impl Channel {
-    pub fn class(self) -> Class {
+    /// The stream for a frame of this length, the channel counted.
+    fn class(self, length: usize) -> Class {
         match self {
+            Self::Consensus if length > MAX_VOTE_FRAME_BYTES => Class::Large,
             Self::Consensus | Self::Seal => Class::Votes,
             Self::Request | Self::Answer => Class::Bulk,
         }
@@ -75,7 +88,8 @@ impl Frame {
     /// None if the body is larger than its class allows.
     pub fn new(channel: Channel, parts: &[&[u8]]) -> Option<Self> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>() + 1;
-        if length > channel.class().max_frame_bytes() {
+        let class = channel.class(length);
+        if !class.takes(channel, length) {
             return None;
         }
         let mut bytes = Vec::with_capacity(LENGTH_BYTES + length);
@@ -84,7 +98,7 @@ impl Frame {
         for part in parts {
             bytes.extend_from_slice(part);
         }
-        Some(Self { class: channel.class(), bytes: bytes.into() })
+        Some(Self { class, bytes: bytes.into() })
     }
 
     pub fn class(&self) -> Class {
@@ -96,9 +110,17 @@ impl Frame {
     }
 }
 
-/// Reads one frame; None at a clean end of the stream. A frame of another class, an unknown channel or too long a
-/// frame is `InvalidData`: only a faulty peer sends it.
-pub async fn read<R: AsyncRead + Unpin>(reader: &mut R, class: Class) -> io::Result<Option<(Channel, Vec<u8>)>> {
+/// What a frame's first bytes announce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub channel: Channel,
+    /// Length of the body.
+    pub bytes: usize,
+}
+
+/// Reads the beginning of a frame; None at a clean end of the stream. A frame of another class, an unknown channel or too
+/// long a frame is `InvalidData`: only a faulty peer sends it.
+pub async fn read_head<R: AsyncRead + Unpin>(reader: &mut R, class: Class) -> io::Result<Option<Head>> {
     let mut head = [0u8; LENGTH_BYTES + 1];
     let got = reader.read(&mut head).await?;
     if got == 0 {
@@ -107,19 +129,21 @@ pub async fn read<R: AsyncRead + Unpin>(reader: &mut R, class: Class) -> io::Res
     reader.read_exact(&mut head[got..]).await?;
     let [a, b, c, d, code] = head;
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-    let channel = Channel::from_code(code).filter(|channel| channel.class() == class);
+    let channel = Channel::from_code(code).filter(|channel| length > 0 && class.takes(*channel, length));
     let Some(channel) = channel else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("frame of channel {code} on the wrong stream")));
-    };
-    if length == 0 || length > class.max_frame_bytes() {
-        let text = format!("frame of {length} bytes, at most {} are allowed", class.max_frame_bytes());
+        let text = format!("frame of channel {code} and {length} bytes on a stream that takes none");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
+    };
+    Ok(Some(Head { channel, bytes: length - 1 }))
+}
+
+/// Reads the body that a head announced.
+pub async fn read_body<R: AsyncRead + Unpin>(reader: &mut R, head: Head) -> io::Result<Vec<u8>> {
     // The buffer grows with what arrives, not with what was announced.
     let mut body = Vec::new();
-    let wanted = u64::try_from(length - 1).unwrap_or(u64::MAX);
+    let wanted = u64::try_from(head.bytes).unwrap_or(u64::MAX);
     reader.take(wanted).read_to_end(&mut body).await?;
-    if body.len() + 1 == length { Ok(Some((channel, body))) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if body.len() == head.bytes { Ok(body) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 #[cfg(test)]
@@ -129,7 +153,11 @@ mod tests {
     use futures::io::Cursor;
 
     fn read_all(bytes: &[u8], class: Class) -> io::Result<Option<(Channel, Vec<u8>)>> {
-        block_on(read(&mut Cursor::new(bytes), class))
+        block_on(async {
+            let mut reader = Cursor::new(bytes);
+            let Some(head) = read_head(&mut reader, class).await? else { return Ok(None) };
+            Ok(Some((head.channel, read_body(&mut reader, head).await?)))
+        })
     }
 
     #[test]
@@ -143,13 +171,29 @@ mod tests {
 
     #[test]
     fn limits_hold_at_the_limit_and_one_beyond() {
+        let body = vec![0; MAX_LARGE_FRAME_BYTES];
+        for (channel, class) in
+            [(Channel::Seal, Class::Votes), (Channel::Answer, Class::Bulk), (Channel::Consensus, Class::Large)]
+        {
+            let most = class.max_frame_bytes();
+            assert!(Frame::new(channel, &[&body[..most]]).is_none());
+            let largest = Frame::new(channel, &[&body[..most - 1]]).expect("at the limit");
+            assert_eq!(largest.class(), class);
+            assert!(read_all(largest.bytes(), class).is_ok());
+            let mut announced = u32::try_from(most + 1).expect("fits").to_be_bytes().to_vec();
+            announced.push(channel.code());
+            assert_eq!(read_all(&announced, class).expect_err("too long").kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_for_the_stream_of_votes_goes_beside_it_and_nothing_else_does() {
         let body = vec![0; MAX_VOTE_FRAME_BYTES];
-        assert!(Frame::new(Channel::Consensus, &[&body]).is_none());
-        let largest = Frame::new(Channel::Consensus, &[&body[1..]]).expect("at the limit");
-        assert!(read_all(largest.bytes(), Class::Votes).is_ok());
-        let mut announced = u32::try_from(MAX_VOTE_FRAME_BYTES + 1).expect("fits").to_be_bytes().to_vec();
-        announced.push(1);
-        assert_eq!(read_all(&announced, Class::Votes).expect_err("too long").kind(), io::ErrorKind::InvalidData);
+        let small = Frame::new(Channel::Consensus, &[&body[1..]]).expect("at the limit of votes");
+        let large = Frame::new(Channel::Consensus, &[&body]).expect("one beyond");
+        assert_eq!((small.class(), large.class()), (Class::Votes, Class::Large));
+        assert!(read_all(small.bytes(), Class::Large).is_err() && read_all(large.bytes(), Class::Votes).is_err());
+        assert!(read_all(large.bytes(), Class::Bulk).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The direct streams to one connected peer: a task per class writes what is queued, a task per accepted stream reads
 //! and hands on. A broken stream is opened again while the peer stays connected; what was lost the protocol repeats.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,19 @@ use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::{PeerId, Stream, StreamProtocol};
 use libp2p_stream::{Control, IncomingStreams};
 use mingzhang_ledger::crypto::Hash;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::AbortHandle;
 
-use super::directory::{BULK_QUEUE_FRAMES, Directory, Queues, VOTE_QUEUE_FRAMES};
+use super::directory::{BULK_QUEUE_FRAMES, Directory, LARGE_QUEUE_FRAMES, Queues, VOTE_QUEUE_FRAMES};
 use super::frame::{self, Channel, Class, Frame};
 use super::request::{Pending, Request};
 use super::{Inbound, SwarmCommand};
 
 /// Small frames are gathered up to this size before one write.
 const GATHER_BYTES: usize = 64 * 1024;
+/// Streams of one class that are read from one peer: one, another while its end is not noticed, and those of a second
+/// process with the same keys, which is to be seen.
+const STREAMS_PER_PEER: usize = 4;
 /// How long a stream that could not be opened waits before the next try.
 const REOPEN_DELAY: Duration = Duration::from_millis(100);
 
@@ -26,6 +31,7 @@ pub fn protocol(chain: &Hash, class: Class) -> StreamProtocol {
     let name = match class {
         Class::Votes => "votes",
         Class::Bulk => "bulk",
+        Class::Large => "large",
     };
     StreamProtocol::try_from_owned(format!("/mingzhang/{}/{name}/1", hex::encode(chain)))
         .expect("a protocol name that starts with a slash")
@@ -38,7 +44,11 @@ pub fn open(control: &Control, peer: PeerId, chain: &Hash) -> Queues {
         tokio::spawn(write_all(control.clone(), peer, protocol(chain, class), receiver));
         sender
     };
-    Queues { votes: start(Class::Votes, VOTE_QUEUE_FRAMES), bulk: start(Class::Bulk, BULK_QUEUE_FRAMES) }
+    Queues {
+        votes: start(Class::Votes, VOTE_QUEUE_FRAMES),
+        bulk: start(Class::Bulk, BULK_QUEUE_FRAMES),
+        large: start(Class::Large, LARGE_QUEUE_FRAMES),
+    }
 }
 
 /// Ends when the queue's senders are gone, which is when the peer is disconnected.
@@ -96,22 +106,30 @@ pub struct Sinks {
     pub commands: mpsc::WeakSender<SwarmCommand>,
 }
 
-/// Accepts the streams of one class for as long as the network runs.
+/// Accepts the streams of one class for as long as the network runs. A peer has one at a time, and opens another when it
+/// breaks: of more than a few the oldest ends.
 pub async fn accept(mut incoming: IncomingStreams, class: Class, sinks: Sinks) {
+    let mut readers: BTreeMap<PeerId, VecDeque<AbortHandle>> = BTreeMap::new();
     while let Some((peer, stream)) = incoming.next().await {
-        tokio::spawn(read_all(peer, stream, class, sinks.clone()));
+        readers.retain(|_, readers| {
+            readers.retain(|reader| !reader.is_finished());
+            !readers.is_empty()
+        });
+        let readers = readers.entry(peer).or_default();
+        readers.push_back(tokio::spawn(read_all(peer, stream, class, sinks.clone())).abort_handle());
+        if readers.len() > STREAMS_PER_PEER
+            && let Some(oldest) = readers.pop_front()
+        {
+            oldest.abort();
+        }
     }
 }
 
 async fn read_all(peer: PeerId, mut stream: Stream, class: Class, sinks: Sinks) {
     loop {
-        match frame::read(&mut stream, class).await {
-            Ok(Some((channel, body))) => {
-                if !hand_on(&peer, channel, body, &sinks).await {
-                    return;
-                }
-            }
-            Ok(None) => return,
+        match read_one(&peer, &mut stream, class, &sinks).await {
+            Ok(true) => {}
+            Ok(false) => return,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::warn!(%peer, %error, "peer is disconnected for a malformed frame");
                 if let Some(commands) = sinks.commands.upgrade()
@@ -129,13 +147,19 @@ async fn read_all(peer: PeerId, mut stream: Stream, class: Class, sinks: Sinks) 
     }
 }
 
-/// Waits until the peer has room for what it sent, and then for a place in the queue, first come first served: a flooding
-/// peer slows down itself only.
-async fn hand_on(peer: &PeerId, channel: Channel, body: Vec<u8>, sinks: &Sinks) -> bool {
+/// Waits until the peer has room for what it announces, takes it in, and waits for a place in the queue, first come first
+/// served: who floods or dawdles slows down itself only, whatever number of streams it opens. False at the end.
+async fn read_one(peer: &PeerId, stream: &mut Stream, class: Class, sinks: &Sinks) -> io::Result<bool> {
+    let Some(head) = frame::read_head(stream, class).await? else { return Ok(false) };
+    let Some(room) = sinks.directory.room(peer, class, head.bytes).await else { return Ok(false) };
+    let body = frame::read_body(stream, head).await?;
+    Ok(hand_on(peer, head.channel, body, room, sinks).await)
+}
+
+async fn hand_on(peer: &PeerId, channel: Channel, body: Vec<u8>, room: OwnedSemaphorePermit, sinks: &Sinks) -> bool {
     let Some(from) = sinks.directory.remote(peer) else { return false };
     match channel {
         Channel::Consensus | Channel::Seal => {
-            let Some(room) = sinks.directory.room(peer, body.len()).await else { return false };
             sinks.inbound.send(Inbound { from, channel, body, room: Some(room) }).await.is_ok()
         }
         Channel::Request => match Request::received(*peer, from, body, &sinks.directory) {

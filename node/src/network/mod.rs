@@ -1,5 +1,5 @@
 //! The peer-to-peer network: a libp2p swarm in its own task, bounded queues in both directions, and one door for each
-//! kind of traffic. Direct streams carry votes and, apart from them, requests with answers; gossip carries batches
+//! kind of traffic. Direct streams carry votes and, apart from them, requests with answers and large messages; gossip carries batches
 //! and final headers. What messages mean, and whether they are true, is decided elsewhere.
 
 pub mod directory;
@@ -144,7 +144,7 @@ pub async fn start(config: Config) -> Result<(Handle, Inbox), NetworkFault> {
         // Readers must not keep a stopped network alive.
         commands: command_sender.downgrade(),
     };
-    for class in [Class::Votes, Class::Bulk] {
+    for class in [Class::Votes, Class::Bulk, Class::Large] {
         let incoming = driver
             .control
             .accept(link::protocol(&config.chain, class))

@@ -49,11 +49,11 @@ const MAX_DIAL_PAUSE_TICKS: u64 = 40;
 
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    allowed: allow_block_list::Behaviour<AllowedPeers>,
+    pub allowed: allow_block_list::Behaviour<AllowedPeers>,
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
     gossip: gossipsub::Behaviour,
-    streams: libp2p_stream::Behaviour,
+    pub streams: libp2p_stream::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use mingzhang_ledger::authority::{MAX_MEMBERS, ParameterFault, Parameters};
 use mingzhang_ledger::batch::{Batch, LanePosition, Reference};
 use mingzhang_ledger::certificate::{FinalCert, Signers};
@@ -138,6 +139,45 @@ async fn a_peer_that_floods_waits_for_its_own_frames_and_nobody_else_does() {
     assert_eq!((vote.from.seat, vote.body.as_slice()), (Some(2), b"vote".as_slice()));
     waiting.pop();
     assert_eq!(within(inbox.inbound.recv()).await.expect("a frame").from.seat, Some(1));
+}
+
+/// A registered peer that speaks to others as it likes.
+async fn stranger(index: u16, to: &Handle) -> libp2p_stream::Control {
+    let mut swarm = swarm::build(keypair(&key(index)).expect("a key"), &CHAIN).expect("builds");
+    swarm.behaviour_mut().allowed.allow_peer(directory::peer_id(&key(0).public()).expect("a key"));
+    swarm.dial(to.addresses()[0].clone()).expect("dials");
+    let control = swarm.behaviour().streams.new_control();
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    control
+}
+
+#[tokio::test]
+async fn of_the_streams_of_one_peer_a_few_are_read_and_of_its_frames_no_more_than_one_may_hold() {
+    let (handle, mut inbox) = node(0, vec![peer(0, &[]), peer(1, &[])]).await;
+    let mut control = stranger(1, &handle).await;
+    within(inbox.connected.wait_for(|seats| !seats.is_empty())).await.expect("connects");
+    let server = directory::peer_id(&key(0).public()).expect("a key");
+    let protocol = link::protocol(&CHAIN, Class::Bulk);
+    // Frames whose last byte does not come.
+    let frame = Frame::new(Channel::Answer, &[&vec![1; frame::MAX_BULK_FRAME_BYTES - 1]]).expect("at the limit");
+    let unfinished = &frame.bytes()[..frame.bytes().len() - 1];
+    let mut first = within(control.open_stream(server, protocol.clone())).await.expect("opens");
+    within(first.write_all(unfinished)).await.expect("the first is read");
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut other = within(control.open_stream(server, protocol.clone())).await.expect("opens");
+        let all = tokio::time::timeout(Duration::from_millis(500), other.write_all(unfinished)).await;
+        assert!(all.is_err(), "another one is not read beside it");
+        others.push(other);
+    }
+    let mut fifth = within(control.open_stream(server, protocol)).await.expect("opens");
+    within(fifth.write_all(&frame.bytes()[..5])).await.expect("small");
+    let mut end = [0];
+    assert!(matches!(within(first.read(&mut end)).await, Ok(0) | Err(_)), "of five the oldest ends");
 }
 
 /// The allowed values of a consensus parameter end here.

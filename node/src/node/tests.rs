@@ -5,6 +5,10 @@ mod joining;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use mingzhang_consensus::justification::{Just, Parent, SkipCert};
+use mingzhang_consensus::safety::Entered;
+use mingzhang_consensus::statement::Statement;
+use mingzhang_ledger::certificate::Signers;
 use mingzhang_ledger::transaction::Transaction;
 use tempfile::TempDir;
 
@@ -261,6 +265,43 @@ async fn all_nodes_stop_and_start_again_and_nothing_is_lost() {
     }
     agree(&nodes.iter().collect::<Vec<_>>());
     stop_all(nodes).await;
+}
+
+/// Days of turns that a quorum passed without a block: what says so no longer fits into a frame of votes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_goes_on_after_thousands_of_failed_turns() {
+    let world = World::new();
+    for (index, folder) in world.folders.iter().enumerate().take(AGENCIES.len()) {
+        let config = config(AGENCIES[index], folder.path(), world.ports[index]);
+        let store = open_store(&config.data_directory, &world.genesis).expect("opens");
+        let epoch = store.epoch().expect("the store reads");
+        // Every node has heard other voters first.
+        let just = failed_turns(&epoch, 6_000, index);
+        assert!(just.encode(&epoch).len() > 1024 * 1024);
+        store.note(&epoch, &Entered { just }).expect("the store writes");
+        store.close().expect("closes");
+    }
+    let nodes = world.start_all().await;
+    let first = world.record(2, 1, &nodes[2]);
+    nodes[2].handle().submit(first.clone()).await.expect("admitted");
+    for node in &nodes {
+        recorded(node, std::slice::from_ref(&first)).await;
+    }
+    agree(&nodes.iter().collect::<Vec<_>>());
+    stop_all(nodes).await;
+}
+
+/// A quorum gave up every turn from the first one on; `absent` was not among it.
+fn failed_turns(epoch: &Epoch, turns: u64, absent: usize) -> Just {
+    let voters = (0..AGENCIES.len()).filter(|voter| *voter != absent);
+    let signers: Vec<_> =
+        voters.map(|voter| (u16::try_from(voter).expect("few"), key(voter, KeyOf::Consensus))).collect();
+    let skip = |turn| {
+        let bytes = Statement::Skip { epoch: epoch.number(), turn }.signed_bytes(&epoch.chain);
+        let signatures = signers.iter().map(|(voter, key)| (*voter, key.sign(&bytes)));
+        Arc::new(SkipCert { epoch: epoch.number(), turn, signers: Signers::new(signatures) })
+    };
+    Just { epoch: epoch.number(), turn: turns + 1, parent: Parent::Start(None), skips: (1..=turns).map(skip).collect() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use mingzhang_consensus::justification::Just;
+use mingzhang_consensus::known::Known;
 use mingzhang_consensus::message::Message;
 use mingzhang_consensus::safety::VoteBook;
 use mingzhang_consensus::statement::{Statement, Vote};
@@ -164,7 +165,7 @@ impl Authority {
         if forged || from == ME {
             return;
         }
-        let Ok(check) = Check::new(message, self.core.epoch()) else { return };
+        let Ok(check) = Check::new(message, self.core.epoch(), &Known::default()) else { return };
         let verdicts = vec![true; check.items().len()];
         if let Ok(message) = check.conclude(&verdicts, self.core.epoch()) {
             self.step(Input::Message { from, message });

@@ -59,7 +59,7 @@ async fn door() -> Door {
 
 /// A justification of a turn that nobody skipped anything for.
 fn invalid(turn: u64) -> Just {
-    let skip = |turn| SkipCert { epoch: 0, turn, signers: Signers::new(std::iter::empty()) };
+    let skip = |turn| Arc::new(SkipCert { epoch: 0, turn, signers: Signers::new(std::iter::empty()) });
     Just { epoch: 0, turn, parent: Parent::Start(None), skips: (1..turn).map(skip).collect() }
 }
 
