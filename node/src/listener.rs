@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,7 +20,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 use tower_http::timeout::TimeoutLayer;
 use tower_service::Service as _;
 
@@ -32,7 +37,11 @@ const MIN_CONNECTIONS: usize = 16;
 /// How long the head of a request may take, or the pause before the next one.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// How long a request may take until its answer begins: the longest wait that may be asked for, and its body before it.
-const REQUEST_TIME: Duration = Duration::from_secs(120);
+pub const REQUEST_TIME: Duration = Duration::from_secs(120);
+/// The listener itself ends one later, so that what it serves can say so in its own words.
+const LATEST: Duration = Duration::from_secs(130);
+/// How long an answer may wait for a reader that takes nothing of it.
+const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Pause after a connection could not be taken in, mostly because the process has no open file left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -115,7 +124,7 @@ impl Drop for Place {
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, router: Router, most: usize) {
     let door = Arc::new(Door { most, open: Mutex::default() });
-    let router = router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIME));
+    let router = router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, LATEST));
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -141,10 +150,77 @@ async fn converse(stream: TcpStream, address: SocketAddr, router: Router, _place
     let outcome = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIME)), service)
         .await;
     if let Err(error) = outcome {
         tracing::debug!(%address, %error, "a connection ended");
+    }
+}
+
+/// A connection that ends when its reader takes nothing of what is written, for so long: who asks and never reads would
+/// otherwise hold a place, and the answers in memory, for ever.
+#[derive(Debug)]
+struct Patient {
+    stream: TcpStream,
+    patience: Duration,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    fn new(stream: TcpStream, patience: Duration) -> Self {
+        Self { stream, patience, stalled: None }
+    }
+
+    fn judge<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judge(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.judge(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -192,6 +268,26 @@ mod tests {
         assert_eq!(connections(8_192), MAX_CONNECTIONS);
         assert_eq!(connections(2_048), 512);
         assert_eq!(connections(256), MIN_CONNECTIONS);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut reader = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connects");
+        let (stream, _) = listener.accept().await.expect("accepts");
+        let mut writer = Patient::new(stream, Duration::from_millis(200));
+        let some = vec![7; 1 << 20];
+        writer.write_all(&some[..1_000]).await.expect("fits the system's buffers");
+        let fault = async {
+            loop {
+                if let Err(fault) = writer.write_all(&some).await {
+                    return fault;
+                }
+            }
+        };
+        let fault = tokio::time::timeout(Duration::from_secs(60), fault).await.expect("it ends");
+        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(reader.read_u8().await.expect("what was sent is there"), 7);
     }
 
     #[tokio::test]

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use mingzhang_tests::world::{Told, World};
+use mingzhang_ledger::crypto::SigningKey;
+use mingzhang_ledger::transaction::{Payload, Transaction};
+use mingzhang_tests::world::{Officer, Told, World, anchor_body};
 use serde_json::json;
 
 /// Reads of one address in a second that the test's node allows.
@@ -27,6 +29,10 @@ fn reads_are_limited_and_submissions_are_not() {
     let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 429).collect();
     assert!(!refused.is_empty(), "{answers:?}");
     assert!(refused.iter().all(|(_, answer)| answer["code"] == "MZ-2013" && answer["retryable"] == true));
+    assert!((0..30).any(|_| world.head(seat, "/errors") == Some(429)), "a HEAD is a read");
+    let dry = officer.anchor(&world.origin, "DRY", 1);
+    let dry_run = || world.post(seat, "/simulate", dry.bytes(), 0).expect("the node answers").0;
+    assert!((0..30).any(|_| dry_run() == 429), "a simulation is a read");
     for number in 0..20 {
         let transaction = officer.anchor(&world.origin, &format!("FAST-{number}"), number);
         let (status, answer) = world.post(seat, "/transactions", transaction.bytes(), 0).expect("the node answers");
@@ -60,6 +66,59 @@ fn the_interface_describes_itself() {
             assert!(status < 500 && status != 405 && !no_such_path, "{path}: {status} {answer}");
         }
     }
+}
+
+#[test]
+fn a_dry_run_is_refused_for_what_a_submission_is_refused_for() {
+    let world = World::start(1);
+    let seat = &world.seats[0];
+    let officer = world.officer("civil-window-1");
+    let stranger = Officer { agency: officer.agency.clone(), key: SigningKey::from_seed(&[91; 32]) };
+    let mut forged = officer.anchor(&world.origin, "FORGED", 1).bytes().to_vec();
+    *forged.last_mut().expect("a signature") ^= 1;
+    let late =
+        Payload { expires_at: 1_000, ..officer.payload(&world.origin, "document_anchor", "LATE", anchor_body(1)) };
+    let late = Transaction::sign(&late, &officer.key).expect("signs");
+    let taken = officer.anchor(&world.origin, "TAKEN", 1);
+    assert_eq!(world.post(seat, "/transactions", taken.bytes(), 60).expect("the node answers").0, 200);
+    let other = officer.anchor(&world.origin, "TAKEN", 2);
+    let cases = [
+        (forged.as_slice(), "MZ-1006"),
+        (late.bytes(), "MZ-1008"),
+        (officer.anchor("elsewhere.example/net", "FOREIGN", 1).bytes(), "MZ-1005"),
+        (stranger.anchor(&world.origin, "STRANGE", 1).bytes(), "MZ-1007"),
+        (other.bytes(), "MZ-1015"),
+    ]
+    .map(|(bytes, code)| (bytes.to_vec(), code));
+    for (bytes, code) in cases {
+        for path in ["/simulate", "/transactions"] {
+            let (status, answer) = world.post(seat, path, &bytes, 0).expect("the node answers");
+            assert!((400..500).contains(&status) && answer["code"] == code, "{path} {code}: {status} {answer}");
+        }
+    }
+    let (status, answer) = world.post(seat, "/simulate", taken.bytes(), 0).expect("the node answers");
+    assert_eq!((status, answer["code"].as_str()), (422, Some("MZ-1015")), "the same record again");
+    let fresh = officer.anchor(&world.origin, "FRESH", 1);
+    let (status, answer) = world.post(seat, "/simulate", fresh.bytes(), 0).expect("the node answers");
+    assert_eq!((status, answer["outcome"].as_str()), (200, Some("applied")), "{answer}");
+}
+
+#[test]
+fn a_refusal_says_what_is_wrong_in_the_readers_language() {
+    let world = World::start(1);
+    let seat = &world.seats[0];
+    for path in ["/records/civil/NOPE", "/transactions/abc", "/nowhere", "/blocks?limit=-1"] {
+        let (status, english) = world.get(seat, path).expect("the node answers");
+        let (same, chinese) = world.get_in_chinese(seat, path).expect("the node answers");
+        assert_eq!((status, &english["code"]), (same, &chinese["code"]));
+        let [english, chinese] = [&english, &chinese].map(|problem| problem["title"].as_str().expect("a title"));
+        assert!(english.is_ascii() && !chinese.is_ascii(), "{path}: {english} {chinese}");
+    }
+    let (_, problem) = world.get(seat, "/blocks?limit=-1").expect("the node answers");
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains("limit"), "{detail}");
+    let (status, problem) = world.post(seat, "/transactions", &vec![0; 5 << 20], 0).expect("the node answers");
+    assert_eq!((status, problem["detail"].as_str()), (413, Some("a body holds at most 4194304 bytes")));
 }
 
 /// A permit for a matter that nobody published.

@@ -339,6 +339,19 @@ impl World {
         Some((status, serde_json::from_str(&reply.text().ok()?).unwrap_or(Value::Null)))
     }
 
+    /// What a reader of Chinese is told.
+    pub fn get_in_chinese(&self, seat: &Seat, path: &str) -> Option<(u16, Value)> {
+        let request = self.http.get(format!("{}/api/v1{path}", seat.url)).header("accept-language", "en;q=0.5, zh-CN");
+        let reply = request.send().ok()?;
+        let status = reply.status().as_u16();
+        Some((status, serde_json::from_str(&reply.text().ok()?).unwrap_or(Value::Null)))
+    }
+
+    /// The status that a HEAD is answered with.
+    pub fn head(&self, seat: &Seat, path: &str) -> Option<u16> {
+        Some(self.http.head(format!("{}/api/v1{path}", seat.url)).send().ok()?.status().as_u16())
+    }
+
     pub fn post(&self, seat: &Seat, path: &str, bytes: &[u8], wait_s: u64) -> Option<(u16, Value)> {
         let request = self.http.post(format!("{}/api/v1{path}", seat.url)).header("prefer", format!("wait={wait_s}"));
         let reply = request.header("content-type", "application/cose").body(bytes.to_vec()).send().ok()?;

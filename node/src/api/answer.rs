@@ -4,6 +4,7 @@ use axum::Json;
 use mingzhang_ledger::crypto::Hash;
 use serde_json::Value;
 
+use super::problem::INTERNAL;
 use super::{Node, Problem};
 use crate::store::View;
 
@@ -24,7 +25,7 @@ pub async fn read<T: Send + 'static>(
         question(&node, &view)
     })
     .await
-    .unwrap_or_else(|_| Err(Problem::new(mingzhang_ledger::outcome::Code(5010), "a read was interrupted")))
+    .unwrap_or_else(|_| Err(Problem::new(INTERNAL, "a read was interrupted")))
 }
 
 /// Reads `sha256:<64 hex digits>`, with or without its prefix.

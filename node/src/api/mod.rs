@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -85,18 +85,20 @@ fn router(node: Node) -> Router {
         .fallback(problem::no_such_path)
         .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
         .layer(from_fn_with_state(pace, pace::limit_reads))
+        .layer(from_fn(problem::in_time))
         .layer(from_fn_with_state(Arc::clone(&node), name_network))
         .layer(CatchPanicLayer::custom(problem::after_panic))
         .with_state(node)
 }
 
-/// Every answer says which network it is from and how far this node is.
+/// Every answer says which network it is from and how far this node is, and a problem speaks the reader's language.
 async fn name_network(
     axum::extract::State(node): axum::extract::State<Node>,
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
-    let mut response = problem::of_rejection(next.run(request).await);
+    let chinese = problem::accepts_chinese(request.headers());
+    let mut response = problem::translate(problem::of_rejection(next.run(request).await).await, chinese);
     let headers = response.headers_mut();
     if let Ok(origin) = HeaderValue::from_str(&node.ledger.origin) {
         headers.insert(HeaderName::from_static("mingzhang-network"), origin);

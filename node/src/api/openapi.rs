@@ -11,15 +11,15 @@ struct Route {
     method: &'static str,
     path: &'static str,
     summary: &'static str,
-    /// Names of query parameters, `!` behind the required ones; `cose` for a signed body; `text` or `octets` for an answer
-    /// that is no JSON.
+    /// Names of query parameters, `!` behind the required ones; `cose` for a signed body, `waits` where the outcome may be
+    /// waited for; `text`, `signed` or `octets` for an answer that is no JSON.
     takes: &'static str,
 }
 
 #[rustfmt::skip]
 const ROUTES: &[Route] = &[
     Route { method: "get", path: "/status", summary: "Where the node stands: height, state, members, seals", takes: "" },
-    Route { method: "get", path: "/genesis", summary: "The genesis file, byte for byte", takes: "octets" },
+    Route { method: "get", path: "/genesis", summary: "The genesis file, byte for byte", takes: "" },
     Route { method: "get", path: "/version", summary: "Version of the node and of its API", takes: "" },
     Route { method: "get", path: "/limits", summary: "What the node takes at most", takes: "" },
     Route { method: "get", path: "/checkpoint", summary: "The newest sealed checkpoint, a signed note", takes: "text" },
@@ -27,13 +27,13 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/handoffs/{epoch}", summary: "How trust passes to an epoch", takes: "" },
     Route { method: "get", path: "/authority-sets/{epoch}", summary: "The members of an epoch and their keys", takes: "" },
     Route { method: "get", path: "/evidence", summary: "Proof of rules that members broke, as this node holds it", takes: "cursor limit" },
-    Route { method: "post", path: "/transactions", summary: "Submit one signed transaction", takes: "cose" },
-    Route { method: "post", path: "/batches", summary: "Submit up to 1,000: (length u32, big-endian, then COSE_Sign1), repeated", takes: "cose" },
+    Route { method: "post", path: "/transactions", summary: "Submit one signed transaction", takes: "cose waits" },
+    Route { method: "post", path: "/batches", summary: "Submit up to 1,000: (length u32, big-endian, then COSE_Sign1), repeated", takes: "cose waits" },
     Route { method: "post", path: "/simulate", summary: "What a transaction would do now; nothing is submitted", takes: "cose" },
     Route { method: "get", path: "/transactions/{id}", summary: "A final record in words, with its status", takes: "" },
     Route { method: "get", path: "/transactions/{id}/status", summary: "Where a transaction stands", takes: "wait" },
     Route { method: "get", path: "/transactions/{id}/admission", summary: "The node's signed promise", takes: "" },
-    Route { method: "get", path: "/transactions/{id}/raw", summary: "The signed bytes", takes: "octets" },
+    Route { method: "get", path: "/transactions/{id}/raw", summary: "The signed bytes", takes: "signed" },
     Route { method: "get", path: "/transactions/{id}/receipt", summary: "The receipt, a C2SP tlog-proof", takes: "wait text" },
     Route { method: "get", path: "/blocks", summary: "Headers, newest first", takes: "cursor limit" },
     Route { method: "get", path: "/blocks/{height}", summary: "One header", takes: "" },
@@ -46,7 +46,7 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/state", summary: "Several state keys under one sealed header", takes: "keys! size" },
     Route { method: "get", path: "/records/{agency}/{id}", summary: "A record and where it stands", takes: "" },
     Route { method: "get", path: "/trails/{kind}/{id}", summary: "A complete trail with its proof, in pages", takes: "after limit size" },
-    Route { method: "get", path: "/{subjects}", summary: "Subjects of a kind: programmes, accounts, cases, agencies, officers, recipients", takes: "cursor limit" },
+    Route { method: "get", path: "/{subjects}", summary: "Subjects of a kind: programmes, accounts, cases, proposals", takes: "cursor limit" },
     Route { method: "get", path: "/{subjects}/{agency}/{id}", summary: "One subject", takes: "" },
     Route { method: "get", path: "/{subjects}/{agency}/{id}/trail", summary: "The trail of a subject with its proof, in pages", takes: "after limit size" },
     Route { method: "get", path: "/errors", summary: "Every code with its explanation", takes: "" },
@@ -96,15 +96,16 @@ fn operation(route: &Route) -> Value {
     let words = || route.takes.split_whitespace();
     let signed = words().any(|word| word == "cose");
     let mut parameters: Vec<Value> = parts(route.path).map(|name| parameter(name, "path", true)).collect();
-    let query = words().filter(|word| !matches!(*word, "cose" | "text" | "octets"));
+    let query = words().filter(|word| !matches!(*word, "cose" | "waits" | "text" | "signed" | "octets"));
     parameters.extend(query.map(|word| parameter(word.trim_end_matches('!'), "query", word.ends_with('!'))));
-    if signed {
+    if words().any(|word| word == "waits") {
         let about = format!("`wait=SECONDS`, at most {MAX_WAIT_S}: answer once the outcome is final");
         parameters.push(json!({ "name": "Prefer", "in": "header", "required": false, "description": about,
                                 "schema": { "type": "string" } }));
     }
     let content = match () {
         () if words().any(|word| word == "text") => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        () if words().any(|word| word == "signed") => json!({ "application/cose": {} }),
         () if words().any(|word| word == "octets") => json!({ "application/octet-stream": {} }),
         () => json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Object" } } }),
     };
@@ -116,6 +117,8 @@ fn operation(route: &Route) -> Value {
     });
     if signed {
         operation["requestBody"] = json!({ "required": true, "content": { "application/cose": {} } });
+    }
+    if route.path == "/transactions" {
         operation["responses"]["202"] = operation["responses"]["200"].clone();
     }
     operation

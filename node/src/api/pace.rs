@@ -18,6 +18,8 @@ use crate::listener::reader;
 /// Addresses that are remembered at the same time.
 const MAX_ADDRESSES: usize = 10_000;
 const TOO_MANY_READS: Code = Code(2013);
+/// Bounded by the agency's lane.
+const SUBMISSIONS: [&str; 2] = ["/api/v1/transactions", "/api/v1/batches"];
 
 /// The buckets of all addresses that read of late.
 pub struct Pace {
@@ -75,18 +77,17 @@ impl Pace {
     }
 }
 
-/// Refuses a read that comes too fast.
+/// Refuses what is no submission and comes too fast.
 pub async fn limit_reads(State(pace): State<Arc<Pace>>, request: Request, next: Next) -> Response {
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let allowed = match (request.method() == Method::GET, address) {
-        (true, Some(address)) => pace.take(reader(address), Instant::now()),
-        (true, None) | (false, _) => true,
-    };
+    // HEAD and a simulation cost what a read costs; only what is submitted has a limit of its own.
+    let submits = request.method() == Method::POST && SUBMISSIONS.contains(&request.uri().path());
+    let allowed = submits || address.is_none_or(|address| pace.take(reader(address), Instant::now()));
     if allowed {
         return next.run(request).await;
     }
     let told = format!("more than {} reads in a second from one address", pace.per_second);
-    Problem::new(TOO_MANY_READS, told).in_language(request.headers()).into_response()
+    Problem::new(TOO_MANY_READS, told).into_response()
 }
 
 #[cfg(test)]

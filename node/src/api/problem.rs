@@ -2,12 +2,16 @@
 
 use std::any::Any;
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use mingzhang_ledger::outcome::{Code, Refusal, catalogue};
 use mingzhang_ledger::state::StateFault;
 use serde_json::json;
 
+use super::MAX_BATCH_BYTES;
+use crate::listener::REQUEST_TIME;
 use crate::mempool::RETRY_AFTER_SECONDS;
 use crate::store::StoreFault;
 
@@ -23,9 +27,13 @@ const OVER_LIMIT: Code = Code(2004);
 const TOO_LARGE: Code = Code(1002);
 /// A fault of this node's store.
 const STORE_FAULT: Code = Code(5010);
+/// A failure inside this node that concerns one request.
+pub const INTERNAL: Code = Code(5024);
+/// Of what the framework says about a request, so much is passed on.
+const MAX_REASON_BYTES: usize = 1_024;
 
 /// An answer that is no success.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     pub code: Code,
     pub detail: String,
@@ -113,6 +121,8 @@ impl IntoResponse for Problem {
         let status = self.status_code();
         let body = self.json().to_string();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        // For whoever knows the reader's language.
+        response.extensions_mut().insert(self);
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
@@ -120,11 +130,57 @@ impl IntoResponse for Problem {
     }
 }
 
-fn accepts_chinese(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|languages| languages.trim_start().to_ascii_lowercase().starts_with("zh"))
+/// Whether Chinese is liked at least as much as English; who names neither reads English (RFC 9110, 12.5.4).
+pub fn accepts_chinese(headers: &HeaderMap) -> bool {
+    let told = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let mut liked = [0u16; 2];
+    for part in told.split(',') {
+        let (tag, weight) = part.split_once(';').unwrap_or((part, ""));
+        let weight = weight.trim().strip_prefix("q=").map_or(1_000, thousandths);
+        let tag = tag.trim().to_ascii_lowercase();
+        for (place, language) in liked.iter_mut().zip(["zh", "en"]) {
+            if tag.split('-').next() == Some(language) {
+                *place = weight.max(*place);
+            }
+        }
+    }
+    let [chinese, english] = liked;
+    chinese > 0 && chinese >= english
+}
+
+/// A weight of 0 to 1 with at most three decimals.
+fn thousandths(weight: &str) -> u16 {
+    let (whole, decimals) = weight.trim().split_once('.').unwrap_or((weight.trim(), ""));
+    let decimals = format!("{decimals:0<3}").parse::<u16>().ok().filter(|decimals| *decimals < 1_000);
+    match (whole, decimals) {
+        ("1", Some(_)) => 1_000,
+        ("0", Some(decimals)) => decimals,
+        (_, _) => 0,
+    }
+}
+
+/// The same problem in the language that the reader accepts.
+pub fn translate(response: Response, chinese: bool) -> Response {
+    let Some(problem) = response.extensions().get::<Problem>().filter(|problem| problem.language_is_chinese != chinese)
+    else {
+        return response;
+    };
+    let translated = Problem { language_is_chinese: chinese, ..problem.clone() }.into_response();
+    let (mut head, _) = response.into_parts();
+    head.headers.remove(header::CONTENT_LENGTH);
+    let (_, body) = translated.into_parts();
+    Response::from_parts(head, body)
+}
+
+/// A request that does not arrive in time, or is not answered in time, is told so: the connection's own end comes later.
+pub async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIME, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let told = format!("not complete within {} seconds", REQUEST_TIME.as_secs());
+            Problem { status: Some(StatusCode::REQUEST_TIMEOUT), ..Problem::new(MALFORMED, told) }.into_response()
+        }
+    }
 }
 
 pub async fn no_such_path(uri: axum::http::Uri) -> Problem {
@@ -133,7 +189,7 @@ pub async fn no_such_path(uri: axum::http::Uri) -> Problem {
 
 /// What the framework refuses before any handler sees it (a path, a query, a method, a body over the limit) becomes a
 /// problem document like every other refusal.
-pub fn of_rejection(response: Response) -> Response {
+pub async fn of_rejection(response: Response) -> Response {
     let status = response.status();
     let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
     if !status.is_client_error() || ours {
@@ -144,11 +200,61 @@ pub fn of_rejection(response: Response) -> Response {
         StatusCode::NOT_FOUND => NOT_FOUND,
         _ => MALFORMED,
     };
-    let reason = status.canonical_reason().unwrap_or("not understood");
-    Problem { status: Some(status), ..Problem::new(code, reason) }.into_response()
+    let (head, body) = response.into_parts();
+    let told = axum::body::to_bytes(body, MAX_REASON_BYTES).await.unwrap_or_default();
+    let told = String::from_utf8_lossy(&told);
+    let mut reason = match told.trim() {
+        "" => status.canonical_reason().unwrap_or("not understood"),
+        told => told,
+    }
+    .to_owned();
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        reason = format!("a body holds at most {MAX_BATCH_BYTES} bytes");
+    }
+    let mut problem = Problem { status: Some(status), ..Problem::new(code, reason) }.into_response();
+    if let Some(allowed) = head.headers.get(header::ALLOW) {
+        problem.headers_mut().insert(header::ALLOW, allowed.clone());
+    }
+    problem
 }
 
 /// A handler that panicked answers as a fault; the node goes on.
 pub fn after_panic(_: Box<dyn Any + Send + 'static>) -> Response {
-    Problem::new(STORE_FAULT, "an unexpected failure inside the node").into_response()
+    Problem::new(INTERNAL, "an unexpected failure inside the node").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_is_the_one_that_is_liked_more() {
+        let chinese = |told: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_LANGUAGE, told.parse().expect("a header"));
+            accepts_chinese(&headers)
+        };
+        for told in
+            ["zh", "zh-CN", "zh-Hans-CN,zh;q=0.9,en;q=0.8", "en;q=0.1, zh-CN;q=0.9", "fr, ZH;q=0.2", "zh;q=1.000"]
+        {
+            assert!(chinese(told), "{told}");
+        }
+        for told in ["", "en", "fr", "zh;q=0", "en, zh;q=0.5", "zh;q=0.2,en;q=0.35", "zh;q=2", "zhx", "zh;q=x"] {
+            assert!(!chinese(told), "{told}");
+        }
+        assert!(!accepts_chinese(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_problem_is_told_anew_in_the_readers_language() {
+        let problem = || Problem::not_found("record civil/NOPE").into_response();
+        let title = |response: &Response| {
+            let problem = response.extensions().get::<Problem>().expect("a problem").json();
+            problem["title"].as_str().expect("a title").to_owned()
+        };
+        let (same, other) = (translate(problem(), false), translate(problem(), true));
+        assert!(title(&same).is_ascii() && !title(&other).is_ascii());
+        assert_eq!(other.status(), StatusCode::NOT_FOUND);
+        assert_eq!(other.headers()[header::CONTENT_TYPE], "application/problem+json");
+    }
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, hash_text, parse_hash, read};
+use super::problem::INTERNAL;
 use super::proofs::record_at;
 use super::status::Pending;
 use super::wait::{Asked, await_final};
@@ -28,9 +29,6 @@ use crate::mempool::Submitted;
 const NOT_CANONICAL: Code = Code(1001);
 const TOO_LARGE: Code = Code(1002);
 const FIELD: Code = Code(1004);
-/// A fault of this node.
-const STORE_FAULT: Code = Code(5010);
-
 /// Transactions of a batch that are decoded before others get their turn.
 const DECODED_AT_ONCE: usize = 32;
 
@@ -69,7 +67,7 @@ pub async fn transaction(State(node): State<Node>, headers: HeaderMap, body: Byt
         Ok(transaction) => one(&node, transaction, wait_s).await,
         Err(problem) => Err(problem),
     };
-    let status = outcome.map_err(|problem| problem.in_language(&headers))?;
+    let status = outcome?;
     let done = status.get("status").and_then(Value::as_str) != Some("pending");
     let code = if done { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = format!("/api/v1/transactions/{}", status.get("tx_id").and_then(Value::as_str).unwrap_or(""));
@@ -97,7 +95,7 @@ pub async fn batch(State(node): State<Node>, headers: HeaderMap, body: Bytes) ->
     let mut submitted = node.submit_all(sound).await.into_iter();
     let (mut items, mut asked, mut places) = (Vec::with_capacity(decoded.len()), Vec::new(), Vec::new());
     for transaction in decoded {
-        let interrupted = || Err(Problem::new(STORE_FAULT, "a submission was interrupted"));
+        let interrupted = || Err(Problem::new(INTERNAL, "a submission was interrupted"));
         let step = transaction.and_then(|transaction| {
             submitted.next().map_or_else(interrupted, |answer| next_step(transaction, answer, wait_s))
         });
@@ -112,7 +110,7 @@ pub async fn batch(State(node): State<Node>, headers: HeaderMap, body: Bytes) ->
         });
     }
     // Nor is each watched alone: after a block, one look finds all that became final.
-    let standings = await_final(&node, asked, wait_s).await.map_err(|problem| problem.in_language(&headers))?;
+    let standings = await_final(&node, asked, wait_s).await?;
     for (place, standing) in places.into_iter().zip(standings) {
         if let Some(item) = items.get_mut(place) {
             *item = Item::Said(standing);
@@ -251,10 +249,14 @@ pub async fn raw(State(node): State<Node>, Path(id): Path<String>) -> Result<imp
 }
 
 /// POST /simulate: what the transaction would do at the tip; nothing is submitted.
-pub async fn simulate(State(node): State<Node>, headers: HeaderMap, body: Bytes) -> Answer {
-    let transaction = decode(&body).map_err(|problem| problem.in_language(&headers))?;
+pub async fn simulate(State(node): State<Node>, body: Bytes) -> Answer {
+    let transaction = decode(&body)?;
     let now_ms = node.now_ms();
     read(&node, move |node, view| {
+        // The rules judge only what the door lets in.
+        if let Some(refusal) = node.would_refuse(&transaction)? {
+            return Err(Problem::from(refusal).about(hash_text(&transaction.id())));
+        }
         let tip = view.tip();
         let block = BlockContext {
             height: tip.height.saturating_add(1),
@@ -274,5 +276,4 @@ pub async fn simulate(State(node): State<Node>, headers: HeaderMap, body: Bytes)
         })))
     })
     .await
-    .map_err(|problem| problem.in_language(&headers))
 }

@@ -76,6 +76,7 @@ pub async fn limits(State(node): State<Node>) -> Answer {
         "batch_bytes": MAX_BATCH_BYTES,
         "list_items": MAX_LIST_ITEMS,
         "wait_seconds": MAX_WAIT_S,
+        "lane_bytes": node.config.lane_quota_bytes,
         "reads_per_second": node.config.api_reads_per_s,
         "authority_members": authority::MAX_MEMBERS,
         "block_records": set.parameters.max_block_records,

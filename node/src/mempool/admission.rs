@@ -16,7 +16,9 @@ use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::oneshot;
 
 use super::own::{Pending, RecordKey, record_key};
-use super::{Admitted, BAD_SIGNATURE, Mempool, NOT_READY, SUBMISSION_QUEUE_LENGTH, Submission, Submissions, TOO_MANY};
+use super::{
+    Admitted, BAD_SIGNATURE, Mempool, NOT_READY, SUBMISSION_QUEUE_LENGTH, Submission, Submissions, TAKEN, TOO_MANY,
+};
 use crate::store::{Admission, StoreFault, View};
 
 /// Transactions that are checked and stored together, and what came with the last of them.
@@ -107,6 +109,16 @@ impl Mempool {
         None
     }
 
+    /// What a submission would be refused for, its signature and an id that is taken among it; nothing is submitted.
+    pub fn would_refuse(&self, transaction: &Transaction) -> Result<Option<Refusal>, StoreFault> {
+        let taken = || Refusal::new(TAKEN, "this record is on the log already: nothing would happen");
+        Ok(match self.door()?.judge(transaction)? {
+            Judged::Passes(key) if transaction.is_signed_by(&key) => None,
+            Judged::Passes(_) => Some(bad_signature()),
+            Judged::Answer(answer) => Some(answer.map_or_else(|refusal| refusal, |_| taken())),
+        })
+    }
+
     /// Serves submissions until the mempool is dropped. Blocks on signatures and disk; runs on a thread of its own.
     pub async fn admit_all(&self, submissions: &mut Submissions) -> Result<(), StoreFault> {
         while let Some(first) = submissions.0.recv().await {
@@ -143,7 +155,7 @@ impl Mempool {
         for (((transaction, key), valid), answer) in work.into_iter().zip(verdicts).zip(&mut answers) {
             let Some(key) = key else { continue };
             if !valid {
-                *answer = Some(Err(Refusal::new(BAD_SIGNATURE, "the signature does not hold under the named key")));
+                *answer = Some(Err(bad_signature()));
                 continue;
             }
             *answer = Some(self.place(transaction, key, &mut fresh));
@@ -217,6 +229,10 @@ impl Mempool {
     pub(super) fn door(&self) -> Result<Door<'_>, StoreFault> {
         Ok(Door { view: self.parts.store.view()?, network: &self.parts.network, now_ms: self.parts.clock.now_ms() })
     }
+}
+
+fn bad_signature() -> Refusal {
+    Refusal::new(BAD_SIGNATURE, "the signature does not hold under the named key")
 }
 
 /// The node ends before it looked at a transaction.

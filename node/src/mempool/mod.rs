@@ -49,6 +49,7 @@ pub const TOO_MANY: u16 = 1013;
 pub const NOT_READY: u16 = 1014;
 /// Refusal: the signature does not hold.
 pub const BAD_SIGNATURE: u16 = 1006;
+pub const TAKEN: u16 = 1015;
 
 /// A transaction that was taken in and stored: this node answers for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::engine;
 use crate::mempool::{ExpiryWait, Fill, Mempool, Promise, Submitted};
 use crate::network::{self, PeerStatus};
-use crate::store::Store;
+use crate::store::{Store, StoreFault};
 
 /// A running node.
 pub struct NodeHandle {
@@ -125,6 +125,12 @@ impl NodeHandle {
     /// As [`Self::submit`], of many that share one check and one synced write: an answer for each, in order.
     pub async fn submit_all(&self, transactions: Vec<Arc<Transaction>>) -> Vec<Result<Submitted, Refusal>> {
         self.mempool.submit_all(transactions).await
+    }
+
+    /// What a submission would be refused for; nothing is submitted. Reads the store and checks a signature: not for an
+    /// async thread.
+    pub fn would_refuse(&self, transaction: &Transaction) -> Result<Option<Refusal>, StoreFault> {
+        self.mempool.would_refuse(transaction)
     }
 
     /// The signed promise for a transaction that was admitted here and is not final yet.
