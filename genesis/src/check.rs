@@ -104,7 +104,7 @@ fn consensus_parameters(document: &Document) -> Result<Parameters, GenesisFault>
 fn check_rules(document: &Document) -> Check {
     for (name, value) in &document.rules.0 {
         let rule = rules::find(name).ok_or_else(|| GenesisFault::UnknownParameter(name.clone()))?;
-        if *value < rule.min || *value > rule.max {
+        if !rule.allows(*value) {
             let (name, value, least, most) = (rule.name, *value, rule.min, rule.max);
             return Err(GenesisFault::Rule { name, value, least, most });
         }

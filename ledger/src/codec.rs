@@ -8,7 +8,7 @@ use minicbor::{Decoder, Encoder};
 use smol_str::SmolStr;
 use thiserror::Error;
 
-pub(crate) use fields::{name, shared, shared_list, shared_option};
+pub(crate) use fields::{name, shared, shared_list, shared_option, wide};
 
 /// Deepest nesting of arrays and maps that any document may have.
 pub const MAX_DEPTH: usize = 8;

@@ -3,6 +3,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::records::calendar::Day;
 use crate::state::{Overlay, StateFault, key};
 
 /// One parameter of the rules.
@@ -13,6 +14,19 @@ pub struct Parameter {
     pub min: u64,
     pub max: u64,
     pub unit: &'static str,
+}
+
+/// The unit of a parameter that is a day of the year.
+const MONTH_DAY: &str = "mmdd";
+/// A year that has every day.
+const LEAP_YEAR: u64 = 2_000;
+
+impl Parameter {
+    /// Whether a value is in its range and, for a day of the year, on the calendar.
+    pub fn allows(&self, value: u64) -> bool {
+        let dated = self.unit != MONTH_DAY || Day::of_year(LEAP_YEAR, value).is_some();
+        dated && (self.min..=self.max).contains(&value)
+    }
 }
 
 const fn parameter_row(name: &'static str, range: [u64; 3], unit: &'static str) -> Parameter {
@@ -39,7 +53,7 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter_row("deposit_days", [1, 30, 366], "days"),
     parameter_row("reveal_window", [60_000, DAY_MS, 366 * DAY_MS], "ms"),
     // Month and day of a year after which nothing is committed: 1231 is the last day.
-    parameter_row("commit_cutoff", [101, 1_231, 1_231], "mmdd"),
+    parameter_row("commit_cutoff", [101, 1_231, 1_231], MONTH_DAY),
     parameter_row("suppression_cell", [0, 3, 1_000], "persons"),
     parameter_row("rounding_tolerance", [0, 0, 100], "minor"),
     parameter_row("near_threshold", [0, 9_500, 10_000], "basis points"),

@@ -82,6 +82,7 @@ fn cbor_type(rust: &str) -> String {
     match rust {
         "String" | "SmolStr" => "text".into(),
         "u64" | "u32" | "u16" => "uint".into(),
+        "u128" => "wide".into(),
         "i32" => "int".into(),
         "bool" => "bool".into(),
         "Hash" => "hash".into(),

@@ -16,6 +16,63 @@ pub mod name {
     }
 }
 
+/// A sum that may outgrow 64 bits: an integer, from 2⁶⁴ on big-endian bytes without a leading zero.
+pub mod wide {
+    use minicbor::data::Type;
+    use minicbor::decode::{Decoder, Error};
+    use minicbor::encode::{self, Encoder, Write};
+
+    const BYTES: usize = size_of::<u128>();
+
+    pub fn encode<C, W: Write>(sum: &u128, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        if let Ok(short) = u64::try_from(*sum) {
+            return e.u64(short)?.ok();
+        }
+        let leading = usize::try_from(sum.leading_zeros().div_euclid(8)).unwrap_or(0);
+        let bytes = sum.to_be_bytes();
+        e.bytes(bytes.get(leading..).unwrap_or(&bytes))?.ok()
+    }
+
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<u128, Error> {
+        if d.datatype()? != Type::Bytes {
+            return d.u64().map(u128::from);
+        }
+        let (bytes, mut whole) = (d.bytes()?, [0; BYTES]);
+        let start = BYTES.checked_sub(bytes.len()).filter(|start| *start < size_of::<u64>());
+        match start.and_then(|start| whole.get_mut(start..)) {
+            Some(tail) if bytes.first() != Some(&0) => tail.copy_from_slice(bytes),
+            Some(_) | None => return Err(Error::message("a sum of bytes that is not written so")),
+        }
+        Ok(u128::from_be_bytes(whole))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        fn written(sum: u128) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            super::encode(&sum, &mut minicbor::Encoder::new(&mut bytes), &mut ()).expect("writing to memory");
+            bytes
+        }
+
+        fn read(bytes: &[u8]) -> Result<u128, minicbor::decode::Error> {
+            super::decode(&mut minicbor::Decoder::new(bytes), &mut ())
+        }
+
+        #[test]
+        fn sums_are_integers_up_to_64_bits_and_bytes_beyond() {
+            let limit = u128::from(u64::MAX);
+            for sum in [0, 23, limit, limit + 1, limit * 1_000_000, u128::MAX] {
+                assert_eq!(read(&written(sum)).expect("what was written"), sum);
+            }
+            assert_eq!(written(limit), [0x1b, 255, 255, 255, 255, 255, 255, 255, 255]);
+            assert_eq!(written(limit + 1), [0x49, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+            for wrong in [&[0x41, 1][..], &[0x49, 0, 1, 0, 0, 0, 0, 0, 0, 0], &[0x51; 18]] {
+                read(wrong).expect_err("another form");
+            }
+        }
+    }
+}
+
 /// As [`shared`], of a value that may be absent.
 pub mod shared_option {
     use std::sync::Arc;

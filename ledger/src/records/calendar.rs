@@ -5,6 +5,9 @@ use minicbor::{Decode, Encode};
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
 
+/// 29 February, written mmdd.
+const LEAP_DAY: u64 = 229;
+
 /// A calendar day: days since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
@@ -34,6 +37,13 @@ impl Day {
             return None;
         }
         Some(Self::from_civil(year, month, day))
+    }
+
+    /// The day of a year that is written mmdd, as a number; 0229 is 28 February in common years. None for no date.
+    pub fn of_year(year: u64, month_day: u64) -> Option<Self> {
+        let (month, day) = (month_day.checked_div(100)?, month_day.checked_rem(100)?);
+        let written = |day: u64| Self::parse(&format!("{year:04}-{month:02}-{day:02}"));
+        written(day).or_else(|| (month_day == LEAP_DAY).then(|| written(28)).flatten())
     }
 
     pub fn plus(self, days: u64) -> Self {
@@ -144,6 +154,17 @@ mod tests {
             "+023-01-01",
         ] {
             assert_eq!(Day::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_of_the_year_is_on_the_calendar() {
+        let written = |year, month_day| Day::of_year(year, month_day).map(|day| day.to_string());
+        assert_eq!(written(2026, 1_130).as_deref(), Some("2026-11-30"));
+        assert_eq!(written(2028, 229).as_deref(), Some("2028-02-29"));
+        assert_eq!(written(2026, 229).as_deref(), Some("2026-02-28"));
+        for impossible in [0, 100, 230, 431, 1_032, 1_099, 1_301, 10_101] {
+            assert_eq!(written(2028, impossible), None, "{impossible}");
         }
     }
 

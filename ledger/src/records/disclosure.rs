@@ -94,6 +94,11 @@ fn rounded(amount_minor: u64, precision: u64) -> Option<u64> {
 /// 3703 and 3704.
 fn check_figures(scene: &mut Scene<'_>) -> Verdict {
     let stated = stated(scene)?;
+    let recorded = scene.record.recorded;
+    if stated.to_day > recorded {
+        let detail = format!("{} to {} is not over, today is {recorded}", stated.from_day, stated.to_day);
+        scene.reject_or_flag(3703, detail)?;
+    }
     match between(scene, &stated.programme, stated.from_day, stated.to_day)? {
         Some(counted) => equal_counters(scene, &stated, counted)?,
         None => {
@@ -217,6 +222,15 @@ mod tests {
         stage.expect(3703, "civil/1", "disclosure", "D-7", published(["2026-06-02", "2026-06-01"], 0, 0, 1));
         stage.expect(3703, "civil/1", "disclosure", "D-8", published(["1900-01-01", "2026-06-02"], 4_500, 2, 1));
         stage.expect(3003, "redcross/1", "disclosure", "D-9", published(FIRST, 4_000, 1, 1));
+    }
+
+    #[test]
+    fn nothing_is_published_of_days_to_come_3703() {
+        let mut stage = paid();
+        let ahead = published(["2026-06-01", "2026-06-03"], 4_500, 2, 1);
+        stage.expect(3703, "civil/1", "disclosure", "D-1", ahead.clone());
+        stage.pass_days(1);
+        stage.apply("civil/1", "disclosure", "D-2", ahead);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Documents: the anchor of a file's salted hash, the notice that a body was destroyed, and corrections. None changes
 //! what another record says; the findings of auditors are in `finding`.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
-use super::object::{Kind, Object, Ref};
+use super::object::{Kind, Object, Ref, Subject};
 use super::role::Role;
 use super::scene::{Scene, Verdict, reject};
 use super::schema::{Area, Field, FieldKind, RecordType};
-use super::waiting::Need;
+use super::waiting::{APPROVE, Need};
 use crate::state::key;
 
 /// Under this kind of code stands the latest correction of a record.
@@ -21,8 +23,8 @@ pub struct Correction {
     pub record: Ref,
 }
 
-/// What posts a movement that another record proposed.
-const POSTING: [&str; 2] = ["payment_confirm", "income_confirm"];
+/// By which the bank ends a movement that another record proposed.
+const BY_BANK: [&str; 3] = ["payment_confirm", "income_confirm", "payment_fail"];
 
 /// The record types of this mechanism.
 pub const TYPES: &[RecordType] = &[
@@ -76,10 +78,22 @@ fn check_correction(scene: &mut Scene<'_>) -> Verdict {
         return reject(3701, format!("{reference} is not in effect"));
     }
     let movement = leaf.object.as_ref().is_some_and(|object| object.kind() == Kind::Movement);
-    if movement || POSTING.contains(&leaf.record_type.as_str()) {
+    let (ended, approval) = (BY_BANK.contains(&leaf.record_type.as_str()), leaf.record_type == APPROVE);
+    let subjects = Arc::clone(&leaf.subjects);
+    if movement || ended || approval && concerns_an_account(scene, &subjects)? {
         return reject(3701, format!("{reference} moves money: return, recover or refund it"));
     }
     Ok(())
+}
+
+/// An approval keeps only whose trails it joined. One that posts or releases a movement joins those of its accounts.
+fn concerns_an_account(scene: &mut Scene<'_>, subjects: &[Subject]) -> Verdict<bool> {
+    for reference in subjects.iter().filter_map(Subject::record) {
+        if matches!(scene.object(reference)?, Some(Object::Account(_))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The original stays; the correction is found under its name.
@@ -99,7 +113,7 @@ pub fn correction_of(scene: &Scene<'_>, record: &Ref) -> Verdict<Option<Ref>> {
 #[cfg(test)]
 mod tests {
     use crate::codec::Value;
-    use crate::records::fund::tests::{funded, pay};
+    use crate::records::fund::tests::{commitment, funded, grant_fields, pay, payment};
     use crate::records::testing::{Stage, hash, signing_key, text, to};
     use crate::state::key;
 
@@ -152,6 +166,21 @@ mod tests {
         pay(&mut stage, "PAY", 600);
         stage.expect(3701, "civil/1", "correct", "FIX", correction("civil/PAY"));
         stage.expect(3701, "bank/1", "correct", "FIX", correction("bank/PC-PAY"));
+        let mut approval = |kind: &str, fields: Vec<(&str, Value)>, waiting: &str| {
+            stage.apply("civil/1", kind, waiting, fields);
+            let fields = stage.digest_of(&format!("civil/{waiting}"));
+            stage.apply("finance/1", "approve", &format!("A-{waiting}"), fields);
+        };
+        approval("payment_request", payment("G", 1, 500), "FAILS");
+        approval("commit", commitment("G", 1), "CM-2");
+        approval("award_grant", grant_fields(2, 1), "H");
+        for posted in ["finance/A-FAILS", "finance/A-CM-2"] {
+            stage.expect(3701, "finance/1", "correct", &format!("FIX-{}", &posted[10..]), correction(posted));
+        }
+        stage.apply("finance/1", "correct", "FIX-H", correction("finance/A-H"));
+        let fail = vec![("movement", to("civil/FAILS")), ("reason", text("closed"))];
+        stage.apply("bank/1", "payment_fail", "PF", fail);
+        stage.expect(3701, "bank/1", "correct", "FIX-2", correction("bank/PF"));
     }
 
     #[test]

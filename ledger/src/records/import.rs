@@ -212,7 +212,7 @@ pub(crate) fn count_entry(scene: &mut Scene<'_>) -> Verdict {
     import.records = import.records.saturating_add(1);
     for (currency, amount) in scene.newly_posted()? {
         let before = import.posted.get(&currency).copied().unwrap_or(0);
-        let Some(after) = before.checked_add(amount) else {
+        let Some(after) = u64::try_from(amount).ok().and_then(|amount| before.checked_add(amount)) else {
             return reject(3222, format!("the import's {currency} would pass the limit of 64 bits"));
         };
         import.posted.insert(currency, after);

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 
 use super::body::Record;
 use super::calendar::Day;
+use super::fund::sums::Step;
 use super::object::{Mode, Object, RecordLeaf, Ref, Subject};
 use super::signer::Signer;
 use super::waiting::Waited;
@@ -54,23 +55,43 @@ pub struct Flag {
     pub detail: String,
 }
 
-/// Sums of one mode and currency: the value of `totals/<mode>/<currency>`. Debits equal credits at every height.
+/// Sums of one mode and currency: the value of `totals/<mode>/<currency>`. Debits equal credits at every height. Wider
+/// than an account's sums, so that no programme can use up what all share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Totals {
-    #[n(0)]
-    pub debits_posted: u64,
-    #[n(1)]
-    pub credits_posted: u64,
-    #[n(2)]
-    pub debits_pending: u64,
-    #[n(3)]
-    pub credits_pending: u64,
+    #[cbor(n(0), with = "crate::codec::wide")]
+    pub debits_posted: u128,
+    #[cbor(n(1), with = "crate::codec::wide")]
+    pub credits_posted: u128,
+    #[cbor(n(2), with = "crate::codec::wide")]
+    pub debits_pending: u128,
+    #[cbor(n(3), with = "crate::codec::wide")]
+    pub credits_pending: u128,
 }
 
 impl Totals {
     pub fn balances(&self) -> bool {
         self.debits_posted == self.credits_posted && self.debits_pending == self.credits_pending
+    }
+
+    /// Takes one step of a posting, both sides of which move together; false where sums cannot hold it. The accounts
+    /// hold the amount, so they can: 2⁶⁴ records of 2⁶⁴ minor units each would fit.
+    #[must_use]
+    pub fn step(&mut self, step: Step, amount: u64) -> bool {
+        let amount = u128::from(amount);
+        let after = |posted: u128, pending: u128| match step {
+            Step::Reserve => Some((posted, pending.checked_add(amount)?)),
+            Step::Post => Some((posted.checked_add(amount)?, pending.checked_sub(amount)?)),
+            Step::PostAtOnce => Some((posted.checked_add(amount)?, pending)),
+            Step::Void => Some((posted, pending.checked_sub(amount)?)),
+        };
+        let debits = after(self.debits_posted, self.debits_pending);
+        let credits = after(self.credits_posted, self.credits_pending);
+        let (Some(debits), Some(credits)) = (debits, credits) else { return false };
+        (self.debits_posted, self.debits_pending) = debits;
+        (self.credits_posted, self.credits_pending) = credits;
+        true
     }
 }
 
@@ -332,7 +353,7 @@ impl<'a> Scene<'a> {
     }
 
     /// What the record has posted so far, by currency, in minor units.
-    pub(crate) fn newly_posted(&self) -> Result<Vec<(String, u64)>, StateFault> {
+    pub(crate) fn newly_posted(&self) -> Result<Vec<(String, u128)>, StateFault> {
         let mut posted = Vec::new();
         for (currency, totals) in &self.totals {
             let before: Totals = self.draft.get(&key::totals(self.mode.name(), currency))?.unwrap_or_default();

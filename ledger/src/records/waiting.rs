@@ -120,7 +120,7 @@ impl Waiting {
     }
 }
 
-const APPROVE: &str = "approve";
+pub(super) const APPROVE: &str = "approve";
 
 /// The record types of this mechanism.
 pub const TYPES: &[RecordType] = &[

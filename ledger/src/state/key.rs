@@ -147,6 +147,11 @@ pub fn day(programme: &str, day: &str) -> Key {
     key(&[b"day/", programme.as_bytes(), b"/", day.as_bytes()])
 }
 
+/// What an account, written `agency.id`, gave to another one or under an earmark, and has not got back.
+pub fn given(from: &str, target: &str) -> Key {
+    key(&[b"given/", from.as_bytes(), b"/", target.replace('/', "%2F").as_bytes()])
+}
+
 pub fn rule(name: &str) -> Key {
     key(&[b"rule/", name.as_bytes()])
 }

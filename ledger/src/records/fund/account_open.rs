@@ -97,7 +97,9 @@ fn can_open(scene: &mut Scene<'_>) -> Verdict {
     let programme = book::programme(scene, &account.programme)?;
     if scene.mode == Mode::Live {
         rules::programme_open(&account.programme, &programme)?;
-        if programme.closed_years.contains(&account.year) {
+        // What is left of a closed year may still come, from a COMMITMENT.
+        let takes_the_rest = matches!(account.kind, AccountKind::Carried | AccountKind::Lapsed);
+        if programme.closed_years.contains(&account.year) && !takes_the_rest {
             return reject(3216, format!("year {} is closed", account.year));
         }
     }

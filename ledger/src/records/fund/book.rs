@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::account::{Account, AccountKind};
 use super::entitlement;
 use super::movement::{Movement, MovementKind, Posting};
+use super::origin;
 use super::programme::Programme;
 use super::sums::{Side, Step, Sums};
 use crate::records::object::{Mode, Object, Ref, Subject};
@@ -112,6 +113,10 @@ pub fn touch(scene: &mut Scene<'_>, movement: &Movement) {
 pub fn apply(scene: &mut Scene<'_>, movement: &Movement, step: Step) -> Verdict {
     let mut programme = Arc::unwrap_or_clone(programme(scene, &movement.programme)?);
     for posting in &movement.postings {
+        let (debit, credit) = (account(scene, &posting.debit)?, account(scene, &posting.credit)?);
+        origin::follow(scene, posting, (&debit, &credit), step)?;
+        // Held no longer, for their leaves are changed in place.
+        drop((debit, credit));
         post(scene, &mut programme, (movement.kind, posting), step)?;
     }
     scene.put(&movement.programme, Object::Programme(Arc::new(programme)))?;
@@ -194,22 +199,10 @@ fn widen(credit: &mut Account, from: AccountKind, (kind, step, amount): (Movemen
     }
 }
 
-/// The currency's totals: both sides move together.
+/// The currency's totals over the whole network.
 fn total(scene: &mut Scene<'_>, currency: &str, step: Step, amount: u64) -> Verdict {
-    let totals = scene.totals(currency)?;
-    let sums = Sums {
-        debits_posted: totals.debits_posted,
-        credits_posted: totals.credits_posted,
-        debits_pending: totals.debits_pending,
-        credits_pending: totals.credits_pending,
-    };
-    let after = sums.after(step, Side::Debit, amount).and_then(|sums| sums.after(step, Side::Credit, amount));
-    let Some(after) = after else {
-        return reject(3222, format!("totals of {currency} would pass the limit of 64 bits by {amount}"));
-    };
-    totals.debits_posted = after.debits_posted;
-    totals.credits_posted = after.credits_posted;
-    totals.debits_pending = after.debits_pending;
-    totals.credits_pending = after.credits_pending;
-    Ok(())
+    if scene.totals(currency)?.step(step, amount) {
+        return Ok(());
+    }
+    Err(StateFault::Invariant("a currency's totals cannot hold what its accounts hold").into())
 }

@@ -2,8 +2,10 @@
 
 use super::account::{Account, AccountKind};
 use super::book::{self, Place};
-use super::entitlement;
+use super::entitlement::{self, Entitlement};
+use super::list::ListState;
 use super::movement::{self, Movement, MovementKind, Posting};
+use super::origin;
 use super::programme::{Programme, TREASURY};
 use super::rules::{self, Legs, Part};
 use super::shown::money;
@@ -168,16 +170,21 @@ fn is_child(parent: &Ref, above: &Account, (child, below): (&Ref, &Account)) -> 
     reject(3002, format!("{child} is not a child of {parent}"))
 }
 
-/// 3202 on `allot`: what is passed down stays within what came in.
+/// 3202 on `allot`: what is passed down stays within the parent's present budget: an ALLOTMENT's own, all that an
+/// APPROPRIATION has left and passed down.
 fn children_fit(scene: &mut Scene<'_>, legs: &Legs) -> Verdict {
-    let passed = legs.debit.passed_down.saturating_sub(legs.own).saturating_add(legs.posting.amount);
-    let received = legs.debit.sums.credits_posted;
+    let others = legs.debit.passed_down.saturating_sub(legs.own);
+    let passed = others.saturating_add(legs.posting.amount);
+    let received = match legs.debit.kind {
+        AccountKind::Allotment => legs.debit.budget,
+        _ => others.saturating_add(legs.debit.sums.available()).saturating_add(legs.own),
+    };
     if scene.mode != Mode::Live || passed <= received {
         return Ok(());
     }
     let programme = &legs.debit.programme;
     let (passed, received) = (money(scene, programme, passed)?, money(scene, programme, received)?);
-    reject(3202, format!("children of {} would hold {passed}, it received {received}", legs.posting.debit))
+    reject(3202, format!("children of {} would hold {passed}, it has {received}", legs.posting.debit))
 }
 
 fn plan_allot(scene: &mut Scene<'_>) -> Verdict<Movement> {
@@ -197,7 +204,8 @@ fn can_recall(scene: &mut Scene<'_>) -> Verdict {
         is_child(&posting.credit, &legs.credit, (&posting.debit, &legs.debit))?;
         uncommitted(scene, &legs)?;
     }
-    rules::movable(scene, &posting).map(drop)
+    rules::movable(scene, &posting)?;
+    origin::goes_back(scene, &legs)
 }
 
 /// 3202 on `recall`: committed and passed-down money is not there to be recalled.
@@ -235,8 +243,22 @@ fn can_commit(scene: &mut Scene<'_>) -> Verdict {
         return reject(3002, format!("{} is not a COMMITMENT for {award}", posting.credit));
     }
     within_budget(scene, &legs, &award)?;
-    rules::movable(scene, &posting)?;
+    rules::covered(scene, &legs)?;
+    rules::one_programme(&legs)?;
+    is_confirmed(scene, &award)?;
+    rules::earmarked(&legs)?;
+    rules::open(scene, &legs)?;
     before_cutoff(scene, &legs)
+}
+
+/// 3210 on `commit`: money is set aside for a list once it is confirmed.
+fn is_confirmed(scene: &mut Scene<'_>, award: &Ref) -> Verdict {
+    match entitlement::load(scene, award)? {
+        Entitlement::List(list) if scene.mode == Mode::Live && list.state != ListState::Confirmed => {
+            reject(3210, format!("list {award} is not confirmed"))
+        }
+        Entitlement::List(_) | Entitlement::Grant(_) => Ok(()),
+    }
 }
 
 /// The posting of a `commit`: the COMMITMENT is the award's for the earmark of the money, else the one named.
@@ -277,14 +299,13 @@ fn before_cutoff(scene: &mut Scene<'_>, legs: &Legs) -> Verdict {
     if scene.mode != Mode::Live {
         return Ok(());
     }
-    let month_day = scene.parameter("commit_cutoff")?;
-    let (month, day) = (month_day.checked_div(100).unwrap_or(12), month_day.checked_rem(100).unwrap_or(31));
-    let year = legs.debit.year;
-    match Day::parse(&format!("{year:04}-{month:02}-{day:02}")) {
-        Some(cutoff) if scene.record.recorded > cutoff => {
-            reject(3216, format!("commitments of {year} end on {cutoff}, today is {}", scene.record.recorded))
-        }
-        Some(_) | None => Ok(()),
+    let (year, month_day) = (legs.debit.year, scene.parameter("commit_cutoff")?);
+    // Of the block that judges: a commitment takes effect with its approval.
+    let today = scene.today();
+    match Day::of_year(year, month_day) {
+        Some(cutoff) if today <= cutoff => Ok(()),
+        Some(cutoff) => reject(3216, format!("commitments of {year} end on {cutoff}, today is {today}")),
+        None => reject(3216, format!("{month_day}, on which commitments of {year} end, is no day")),
     }
 }
 
@@ -295,11 +316,36 @@ fn plan_commit(scene: &mut Scene<'_>) -> Verdict<Movement> {
 
 fn can_decommit(scene: &mut Scene<'_>) -> Verdict {
     let posting = decommitment(scene)?;
-    rules::kinds(scene, &posting, &[(AccountKind::Commitment, AccountKind::Allotment)])?;
-    rules::movable(scene, &posting).map(drop)
+    let from = AccountKind::Commitment;
+    let pairs = [(from, AccountKind::Allotment), (from, AccountKind::Carried), (from, AccountKind::Lapsed)];
+    rules::kinds(scene, &posting, &pairs)?;
+    let legs = rules::legs(scene, &posting)?;
+    origin::goes_back(scene, &legs)?;
+    rules::movable(scene, &posting)?;
+    after_its_year(scene, &legs)
 }
 
-/// The posting of a `decommit`: back to the ALLOTMENT that the COMMITMENT hangs from, else the one named.
+/// 3216 on `decommit` to CARRIED or LAPSED: they take what is left of a closed year, here that of the ALLOTMENT from which
+/// the COMMITMENT hangs.
+fn after_its_year(scene: &mut Scene<'_>, legs: &Legs) -> Verdict {
+    if scene.mode != Mode::Live || legs.credit.kind == AccountKind::Allotment {
+        return Ok(());
+    }
+    let Some(above) = &legs.debit.parent else {
+        return reject(3002, format!("nothing was ever committed to {}", legs.posting.debit));
+    };
+    let year = book::account(scene, above)?.year;
+    let closed = book::programme(scene, &legs.debit.programme)?.closed_years.contains(&year);
+    if !closed {
+        return reject(3216, format!("year {year} is open: its money goes back to {above}"));
+    }
+    if legs.credit.year == year {
+        return Ok(());
+    }
+    reject(3216, format!("{} is not of {year}, the year that was closed", legs.posting.credit))
+}
+
+/// The posting of a `decommit`: back to the ALLOTMENT that the COMMITMENT hangs from, else the account named.
 fn decommitment(scene: &mut Scene<'_>) -> Verdict<Posting> {
     let debit: Ref = scene.record.need("from")?;
     let amount = scene.record.need("amount")?;

@@ -1,9 +1,10 @@
-//! Ending a movement before it is released: cancelled by who asked for it, with finance; or expired, by anybody.
+//! Ending a movement before it is released: cancelled by who asked for it, with who would release it; or expired, by anybody.
 
 use std::sync::Arc;
 
 use super::book;
 use super::movement::{Movement, MovementState};
+use super::payment;
 use super::rules;
 use crate::records::object::{Mode, Object, Ref};
 use crate::records::role::Role;
@@ -19,7 +20,7 @@ pub const TYPES: &[RecordType] = &[
         fields: &[Field::need("movement", FieldKind::Waiting), Field::need("reason", FieldKind::Code)],
         submitters: &[Role::ProgrammeOwner, Role::Charity, Role::Finance],
         entitled: by_requester,
-        approvers: with_finance,
+        approvers: with_releasers,
         check: is_open,
         sequence: |scene| rules::follows(scene, "movement"),
         take_effect: end,
@@ -54,9 +55,15 @@ fn by_requester(scene: &mut Scene<'_>) -> Verdict {
     reject(3003, format!("{reference} was proposed by {}, not {}", reference.agency, scene.signer.agency))
 }
 
-fn with_finance(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
+/// As a payment of its amount is released: by finance, by amount two of its officers; a charity's by its supervisor or
+/// trustee. Finance's own acts have a second officer of finance, as when they were proposed.
+fn with_releasers(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     let (_, movement) = named(scene)?;
-    Ok(rules::by_finance(&*book::programme(scene, &movement.programme)?))
+    let programme = book::programme(scene, &movement.programme)?;
+    if scene.signer.agency == programme.finance {
+        return Ok(rules::by_finance(&programme));
+    }
+    payment::release_needs(scene, &programme, movement.amount())
 }
 
 /// 3205: still proposed; once released, only the bank ends it.

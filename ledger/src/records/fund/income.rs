@@ -6,7 +6,7 @@ use super::account::AccountKind;
 use super::book;
 use super::movement::{self, Movement, MovementKind, Posting};
 use super::pattern::{self, Pattern};
-use super::programme::Programme;
+use super::programme::{Programme, TREASURY};
 use super::rules;
 use crate::codec::Value;
 use crate::records::body;
@@ -89,6 +89,13 @@ fn plan(scene: &mut Scene<'_>) -> Verdict<Movement> {
     let Some(source) = source else {
         return reject(3002, format!("programme {reference} has no SOURCE account"));
     };
+    let treasury = programme.sources.iter().any(|held| held.account == source && held.origin == TREASURY);
+    if treasury && scene.mode == Mode::Live {
+        return reject(
+            3002,
+            format!("SOURCE {source} is the treasury's, which appropriates; income has another origin"),
+        );
+    }
     let posting = |(credit, amount): (Ref, u64)| Posting { debit: source.clone(), credit, amount };
     let movement = Movement::new(MovementKind::Income, reference, amounts.into_iter().map(posting).collect());
     Ok(movement.at_bank(scene.mode == Mode::Live))

@@ -19,6 +19,7 @@ pub mod list;
 pub mod list_proof;
 pub mod movement;
 pub mod nullifier;
+pub mod origin;
 pub mod pattern;
 pub mod payment;
 pub mod programme;

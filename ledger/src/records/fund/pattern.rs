@@ -17,12 +17,18 @@ pub struct Pattern {
 
 /// 3911, unless the record itself was the first. A pattern is the request's; its approval is not flagged again.
 pub fn repeated(scene: &mut Scene<'_>, pattern: &Pattern) -> Verdict {
+    repeated_beside(scene, pattern, &[])
+}
+
+/// As [`repeated`]; `own` are the payments that a reissue makes again.
+pub fn repeated_beside(scene: &mut Scene<'_>, pattern: &Pattern, own: &[&Ref]) -> Verdict {
     if movement::own(scene)?.is_some() {
         return Ok(());
     }
     let Some(key) = key_of(scene, pattern) else { return Ok(()) };
     if let Some(first) = scene.draft.get::<Ref>(&key)?
         && first != scene.record.reference
+        && !own.contains(&&first)
     {
         let (amount, day) = (pattern.amount, scene.record.effective);
         scene.flag(3911, format!("{amount} on {day}, as in {first}"));

@@ -7,9 +7,11 @@ use super::book::{self, Place};
 use super::claim::{self, Claim};
 use super::entitlement;
 use super::movement::{self, Movement, MovementKind, MovementState, Payment, Posting};
+use super::origin;
+use super::pattern::{self, Pattern};
 use super::payment;
 use super::programme::Programme;
-use super::rules::{self, Part};
+use super::rules::{self, Legs, Part};
 use super::shown::money;
 use crate::records::object::{Kind, Mode, Ref};
 use crate::records::role::Role;
@@ -123,7 +125,16 @@ fn can_reissue(scene: &mut Scene<'_>) -> Verdict {
         let entitlement = entitlement::load(scene, award)?;
         payment::within_total(scene, (award, &entitlement), amount)?;
     }
-    within_returns(scene, &again)
+    within_returns(scene, &again)?;
+    pattern::repeated_beside(scene, &pattern_of(&again), &[&again.original, &again.first()])?;
+    pattern::near_threshold(scene, amount)
+}
+
+/// What 3911 compares: as in a payment, nobody under a list, where a person's second payment is 3209's matter.
+fn pattern_of(again: &Again) -> Pattern {
+    let person = again.details.recipient.map(|person| hex::encode(person.0));
+    let who = person.or(again.details.party.clone()).filter(|_| again.details.line.is_none());
+    Pattern { programme: again.earlier.programme.clone(), who, amount: again.posting.amount }
 }
 
 /// 3209 to 3212, as for every payment: the claim is not another's by now, and who was entitled is so still.
@@ -177,6 +188,7 @@ fn plan_reissue(scene: &mut Scene<'_>) -> Verdict<Movement> {
         let programme = programme_of(scene, &again)?;
         claim::take(scene, &programme, &claim)?;
     }
+    pattern::remember(scene, &pattern_of(&again))?;
     let payment = Payment {
         first: Some(again.first()),
         payee_account: scene.record.need("payee_account")?,
@@ -221,7 +233,27 @@ fn can_refund(scene: &mut Scene<'_>) -> Verdict {
     let from = AccountKind::Returned;
     let pairs = [(from, AccountKind::Allotment), (from, AccountKind::Commitment), (from, AccountKind::Source)];
     rules::kinds(scene, &posting, &pairs)?;
-    rules::movable(scene, &posting).map(drop)
+    let legs = rules::legs(scene, &posting)?;
+    came_from(scene, &legs)?;
+    rules::movable(scene, &posting)?;
+    origin::goes_back(scene, &legs)
+}
+
+/// 3002, in live programmes: within the programme, what came back goes to the ALLOTMENT of its agency, year and earmark, or
+/// to a COMMITMENT of its agency.
+fn came_from(scene: &Scene<'_>, legs: &Legs) -> Verdict {
+    let (from, to) = (&legs.debit, &legs.credit);
+    let place = (from.year, &from.earmark) == (to.year, &to.earmark);
+    let fits = match to.kind {
+        AccountKind::Allotment => from.agency == to.agency && place,
+        AccountKind::Commitment => from.agency == to.agency,
+        _ => true,
+    };
+    // Two programmes are 3203's matter.
+    if fits || scene.mode != Mode::Live || from.programme != to.programme {
+        return Ok(());
+    }
+    reject(3002, format!("what {} holds did not come from {}", legs.posting.debit, legs.posting.credit))
 }
 
 /// A refund to the source crosses the bank; back into the programme it does not.

@@ -132,8 +132,9 @@ pub(super) fn check_range(action: &Action) -> Verdict {
     match action {
         Action::ParameterSet { name, value } => match rules::find(name) {
             None => reject(3803, format!("there is no parameter {name}")),
-            Some(known) if !(known.min..=known.max).contains(value) => {
-                reject(3803, format!("{name} = {value}, range {} to {}", known.min, known.max))
+            Some(known) if !known.allows(*value) => {
+                let (min, max, unit) = (known.min, known.max, known.unit);
+                reject(3803, format!("{name} = {value}, range {min} to {max} {unit}"))
             }
             Some(_) => Ok(()),
         },

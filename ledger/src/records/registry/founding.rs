@@ -73,7 +73,7 @@ pub fn found(founding: &Founding) -> Result<(BTreeMap<Key, Stored>, Vec<TrailApp
     state.put(key::registry("agencies"), &roster)?;
     state.append_to_trail(key::registry("agencies"), 0, &genesis)?;
     for (name, value) in &founding.parameters {
-        let known = rules::find(name).filter(|known| (known.min..=known.max).contains(value));
+        let known = rules::find(name).filter(|known| known.allows(*value));
         let known = known.ok_or_else(|| StateFault::Value(format!("parameter {name} = {value}")))?;
         state.put(key::rule(known.name), &History { settings: vec![Setting { from_time: 0, value: *value }] })?;
     }

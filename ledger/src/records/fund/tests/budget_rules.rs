@@ -153,8 +153,12 @@ fn mz_3216_no_commitment_after_the_cutoff() {
     let mut stage = funded();
     stage.pass_days(213);
     stage.apply("civil/1", "commit", "CM-2", commitment("G", 1));
+    stage.apply("civil/1", "commit", "CM-3", commitment("G", 1));
+    assert_eq!(stage.approve("finance/1", "civil/CM-3").outcome, 0, "on the last day");
     stage.pass_days(1);
-    stage.expect(3216, "civil/1", "commit", "CM-3", commitment("G", 1));
+    stage.expect(3216, "civil/1", "commit", "CM-4", commitment("G", 1));
+    assert_eq!(stage.approve("finance/1", "civil/CM-2").outcome, 3216, "it would take effect after the cutoff");
+    assert_balanced(&stage, "live");
 }
 
 #[test]
@@ -183,6 +187,25 @@ fn mz_3222_sums_end_at_64_bits() {
 }
 
 #[test]
+fn mz_3222_is_the_programmes_own_matter() {
+    let mut stage = opened();
+    open_programme(&mut stage, "Q", "CNY");
+    for kind in ["SOURCE", "APPROPRIATION"] {
+        open_account(&mut stage, "Q", kind, vec![]);
+    }
+    stage.apply("finance/1", "appropriate", "AP-1", appropriation(u64::MAX));
+    let other = |minor| with(with(appropriation(minor), "from", to("finance/Q-SOU")), "to", to("finance/Q-APP"));
+    stage.apply_with(FINANCE, "appropriate", "AQ-1", other(u64::MAX));
+    assert_balanced(&stage, "live");
+    let filled: Totals = stage.get(&key::totals("live", "CNY")).expect("totals");
+    assert_eq!((filled.debits_posted, filled.debits_pending), (u128::from(u64::MAX), u128::from(u64::MAX)));
+    stage.expect(3222, "finance/1", "appropriate", "AQ-2", other(1));
+    assert_eq!(stage.approve("finance/2", "finance/AP-1").outcome, 0);
+    assert_balanced(&stage, "live");
+    assert_folds(&stage, "civil/Q");
+}
+
+#[test]
 fn a_second_finance_officer_releases_large_amounts() {
     let mut stage = opened();
     stage.apply_with(FINANCE, "appropriate", "AP", appropriation(300_000_000));
@@ -206,7 +229,7 @@ fn reasons_show_money_as_people_write_it() {
         stage.submit(officer, kind, id, fields).detail
     };
     let detail = told(&mut stage, "finance/1", "allot", "A-1", allotment(200_100));
-    assert_eq!(detail, "children of finance/P-APP would hold 2,081.00 CNY, it received 100.00 CNY");
+    assert_eq!(detail, "children of finance/P-APP would hold 2,081.00 CNY, it has 100.00 CNY");
     grant(&mut stage, "H", 2, 4_000);
     let detail = told(&mut stage, "civil/1", "commit", "CM-2", commitment("H", 3_001));
     assert_eq!(detail, "account finance/P-ALL: available 30.00 CNY, asked 30.01 CNY");

@@ -68,6 +68,28 @@ fn a_gift_is_followed_to_its_use_and_back_to_the_donor() {
 }
 
 #[test]
+fn mz_3004_what_a_charity_asked_for_is_cancelled_by_who_would_release_it() {
+    let mut stage = opened_by_charity();
+    stage.apply_with(CHARITY, "income_record", "IN", donation(1_000));
+    stage.apply("bank/1", "income_confirm", "IC", confirmation("redcross/IN", "B-1"));
+    entitled(&mut stage, 600);
+    let fields = vec![
+        ("amount", uint(500)),
+        ("from", to("finance/D-COM")),
+        ("recipient", person_value(1)),
+        ("payee_account", Value::bytes(&account_of(1))),
+        ("entitlement", to("redcross/G")),
+    ];
+    stage.apply("redcross/1", "payment_request", "PAY", fields);
+    let cancel = vec![("movement", to("redcross/PAY")), ("reason", text("mistake"))];
+    stage.apply("redcross/1", "movement_cancel", "MC", cancel);
+    assert_eq!(stage.approve("finance/1", "redcross/MC").outcome, 3004);
+    assert_eq!(stage.approve("super/1", "redcross/MC").outcome, 0);
+    assert_eq!(state_of(&stage, "redcross/PAY"), MovementState::Ended);
+    assert_folds(&stage, "redcross/D");
+}
+
+#[test]
 fn mz_3206_one_bank_entry_is_no_second_gift() {
     let mut stage = opened_by_charity();
     for id in ["IN-1", "IN-2"] {

@@ -7,6 +7,7 @@ mod cost;
 mod history;
 mod life;
 mod list_rules;
+mod origins;
 mod payment_rules;
 mod random;
 
@@ -358,7 +359,7 @@ pub fn assert_balanced(stage: &Stage, mode: &str) {
             accounts.push(account);
         }
     }
-    let sum = |part: fn(&Account) -> u64| accounts.iter().map(|account| part(account)).sum::<u64>();
+    let sum = |part: fn(&Account) -> u64| accounts.iter().map(|account| u128::from(part(account))).sum::<u128>();
     assert_eq!(sum(|account| account.sums.debits_posted), sum(|account| account.sums.credits_posted));
     assert_eq!(sum(|account| account.sums.debits_pending), sum(|account| account.sums.credits_pending));
     let totals: Totals = stage.get(&key::totals(mode, "CNY")).unwrap_or_default();

@@ -198,6 +198,50 @@ fn mz_3913_just_below_a_second_approval() {
 }
 
 #[test]
+fn mz_3911_and_3913_of_what_is_paid_again() {
+    let mut stage = opened();
+    stage.apply_with(FINANCE, "appropriate", "AP", appropriation(300_000_000));
+    stage.apply_with(FINANCE, "allot", "AL", allotment(300_000_000));
+    grant(&mut stage, "G", 1, 300_000_000);
+    stage.apply_with(OWNER, "commit", "CM", commitment("G", 300_000_000));
+    for (id, second, minor) in [("PAY-1", "finance/2", 190_000_000), ("PAY-2", "finance/2", 100_000_001)] {
+        stage.apply_with(OWNER, "payment_request", id, payment("G", 1, minor));
+        assert_eq!(stage.approve(second, &format!("civil/{id}")).outcome, 0);
+        stage.apply("bank/1", "payment_confirm", &format!("PC-{id}"), confirmation(&format!("civil/{id}"), id));
+        let back = payment_return(&format!("civil/{id}"), minor, &format!("R-{id}"));
+        stage.apply("bank/1", "payment_return", &format!("PR-{id}"), back);
+    }
+    let mut flags = |id: &str, original: &str, minor| {
+        let account = Value::bytes(&account_of(1));
+        let fields = vec![("payment", to(original)), ("amount", uint(minor)), ("payee_account", account)];
+        stage.apply("civil/1", "payment_reissue", id, fields).flags
+    };
+    assert_eq!(flags("RI-1", "civil/PAY-1", 95_000_000), [3913]);
+    assert_eq!(flags("RI-2", "civil/PAY-1", 95_000_000), [3911, 3913], "the same again");
+    assert_eq!(flags("RI-3", "civil/PAY-2", 100_000_001), [0u16; 0], "what it repeats is its own original");
+}
+
+#[test]
+fn mz_3004_a_large_payment_is_cancelled_by_as_many_as_release_it() {
+    let mut stage = opened();
+    stage.apply_with(FINANCE, "appropriate", "AP", appropriation(300_000_000));
+    stage.apply_with(FINANCE, "allot", "AL", allotment(300_000_000));
+    grant(&mut stage, "G", 1, 300_000_000);
+    stage.apply_with(OWNER, "commit", "CM", commitment("G", 300_000_000));
+    stage.apply("civil/1", "payment_request", "PAY", payment("G", 1, 100_000_001));
+    let cancel = |movement: &str| vec![("movement", to(movement)), ("reason", text("mistake"))];
+    stage.apply_with(OWNER, "movement_cancel", "MC", cancel("civil/PAY"));
+    assert_eq!(state_of(&stage, "civil/PAY"), MovementState::Proposed);
+    assert_eq!(stage.approve("finance/1", "civil/MC").outcome, 3004);
+    assert_eq!(stage.approve("finance/2", "civil/MC").outcome, 0);
+    assert_eq!(state_of(&stage, "civil/PAY"), MovementState::Ended);
+    stage.apply("finance/1", "appropriate", "AP-2", appropriation(100_000_001));
+    stage.apply_with(FINANCE, "movement_cancel", "MC-2", cancel("finance/AP-2"));
+    assert_eq!(state_of(&stage, "finance/AP-2"), MovementState::Ended, "finance's own act has one second officer");
+    assert_balanced(&stage, "live");
+}
+
+#[test]
 fn a_party_is_paid_to_the_account_that_it_registered() {
     let mut stage = funded();
     let party = vec![("party_id", text("SUP-1")), ("kind", text("supplier")), ("account_commitment", hash(8))];
