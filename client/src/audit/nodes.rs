@@ -22,6 +22,8 @@ use crate::verify::authorities_after;
 /// How long a node that follows a little later may take to the proven checkpoint.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
+/// What a busy machine, and clocks that differ, may add to a heartbeat.
+const GRACE_MS: u64 = 300_000;
 /// Seals of an epoch to which no hand-off is at hand.
 const UNKNOWN_EPOCH: Code = Code(4107);
 
@@ -194,6 +196,11 @@ fn judge(proven: Stand, answers: Vec<(String, Result<Said, Failure>)>) -> Agreem
     agreement
 }
 
+/// Whether a network that lives has sealed a later block since: an idle one closes a block at each heartbeat.
+pub fn is_old(time_ms: u64, heartbeat_ms: u64, now_ms: u64) -> bool {
+    now_ms > time_ms.saturating_add(heartbeat_ms).saturating_add(GRACE_MS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,5 +234,13 @@ mod tests {
         assert_eq!(told(vec![silent(), unsealed()]), (exit::INCONCLUSIVE, Some(4127)));
         let false_seal = Failure::coded(Code(4104), "a false seal");
         assert_eq!(told(vec![silent(), unsealed(), false_seal]), (exit::FAILED, Some(4104)));
+    }
+
+    #[test]
+    fn books_are_old_once_a_heartbeat_must_have_passed() {
+        let heartbeat_ms = 3_600_000;
+        assert!(!is_old(1_000, heartbeat_ms, 1_000 + heartbeat_ms + GRACE_MS));
+        assert!(is_old(1_000, heartbeat_ms, 1_001 + heartbeat_ms + GRACE_MS));
+        assert!(!is_old(9_000, heartbeat_ms, 1_000), "a clock that is behind tells nothing");
     }
 }

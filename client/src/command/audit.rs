@@ -31,9 +31,6 @@ use crate::verify::{
     read_evidence, steps_json, steps_text,
 };
 
-/// What a busy machine, and clocks that differ, may add to a heartbeat.
-const GRACE_MS: u64 = 300_000;
-
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -259,7 +256,7 @@ fn with_cautions(
         let led = authorities_after(genesis, &evidence.handoffs)?;
         let heartbeat_ms = led.deciding(proven.header.sealed.checkpoint.size).parameters.heartbeat_ms;
         let time_ms = proven.header.header.time_ms;
-        if is_old(time_ms, heartbeat_ms, now_ms()) {
+        if nodes::is_old(time_ms, heartbeat_ms, now_ms()) {
             let words = desk.pick(
                 "账目陈旧:网络空闲时也按心跳出块,而所询问的节点最新封签区块的时间为",
                 "old books: an idle network makes a block at each heartbeat, the newest that was found sealed is of",
@@ -268,11 +265,6 @@ fn with_cautions(
         }
     }
     Ok(answer)
-}
-
-/// Whether a network that lives has sealed a later block since: an idle one closes a block at each heartbeat.
-fn is_old(time_ms: u64, heartbeat_ms: u64, now_ms: u64) -> bool {
-    now_ms > time_ms.saturating_add(heartbeat_ms).saturating_add(GRACE_MS)
 }
 
 fn as_of(judged: &Judged) -> Value {
@@ -489,17 +481,4 @@ fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let mut answer = Answer::done(data, text);
     answer.warnings.extend(discontinuity_warnings(&judged.discontinuities, desk.language));
     Ok(answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn books_are_old_once_a_heartbeat_must_have_passed() {
-        let heartbeat_ms = 3_600_000;
-        assert!(!is_old(1_000, heartbeat_ms, 1_000 + heartbeat_ms + GRACE_MS));
-        assert!(is_old(1_000, heartbeat_ms, 1_001 + heartbeat_ms + GRACE_MS));
-        assert!(!is_old(9_000, heartbeat_ms, 1_000), "a clock that is behind tells nothing");
-    }
 }
