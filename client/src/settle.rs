@@ -13,7 +13,7 @@ use mingzhang_ledger::transaction::{RecordId, Transaction};
 use mingzhang_ledger::verify::expired;
 use serde_json::{Value, json};
 
-use crate::command::tx::time_text;
+use crate::command::tx::{local_time, time_text};
 use crate::context::Network;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit};
@@ -218,7 +218,8 @@ fn never(
         Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why)),
     };
     let header = &proof.header.header;
-    let mut reason = (EXPIRED, format!("{}, height {}", time_text(payload.expires_at), header.height));
+    let mut reason =
+        (EXPIRED, format!("{}, height {}", local_time(&place.network.genesis, payload.expires_at), header.height));
     if let Some(leaf) = &proof.leaf {
         let name = (payload.agency.to_string(), payload.record_id);
         match is_repeat(place, question, leaf) {

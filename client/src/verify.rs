@@ -1,5 +1,7 @@
 //! Verification on this machine, from the pinned genesis file: what `verify` and `audit` share. Opens no socket.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use mingzhang_genesis::Genesis;
@@ -38,6 +40,21 @@ pub fn policy_of(genesis: &Genesis, authorities: &Authorities, size: u64) -> Str
 pub fn read_evidence(file: &Path) -> Result<String, Failure> {
     let bytes = std::fs::read(file).map_err(|error| Failure::unreadable(file, error))?;
     String::from_utf8(bytes).map_err(|_| Failure::coded(MALFORMED, format!("{}: not a text file", file.display())))
+}
+
+/// Writes evidence where none stands: what is kept there may be what a dispute is about, so only the same text may be.
+pub fn keep_evidence(file: &Path, text: &str) -> Result<(), Failure> {
+    match File::create_new(file) {
+        Ok(mut new) => new.write_all(text.as_bytes()).map_err(|error| Failure::not_written(file, error)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && file.is_file() => {
+            match std::fs::read(file).is_ok_and(|kept| kept == text.as_bytes()) {
+                true => Ok(()),
+                false => Err(Failure::not_written(file, error)),
+            }
+        }
+        // A pipe or a device keeps nothing.
+        Err(_) => std::fs::write(file, text).map_err(|error| Failure::not_written(file, error)),
+    }
 }
 
 /// A receipt, checkpoint or bundle that cannot be read as one.

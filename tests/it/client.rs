@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use mingzhang_tests::world::{Told, World, run, until};
+use mingzhang_tests::world::{Told, World, command, run, until};
 use serde_json::{Value, json};
 
 /// Donations of 1.00 each, in a file of their own.
@@ -45,6 +45,13 @@ fn sealed(world: &World) {
 
 fn audit(world: &World, id: &str, more: &[&str]) -> Told {
     world.client(&[&["audit", "programme", id][..], more].concat())
+}
+
+fn in_words(world: &World, arguments: &[&str]) -> String {
+    let context = world.path().join("context.toml").display().to_string();
+    let told =
+        command("mingzhang", &world.home()).args(["--context", &context, "--lang", "en"]).args(arguments).output();
+    String::from_utf8_lossy(&told.expect("the client can be run").stdout).into_owned()
 }
 
 #[test]
@@ -109,6 +116,19 @@ fn a_withheld_flag_is_missed(world: &World, folder: &Path) {
     let told = audit(world, &programme, &[]);
     let found = told.data()["findings"].as_array().map_or(0, Vec::len);
     assert!(told.exit == Some(0) && found > 0, "{} {}", told.json, told.stderr);
+    let first = &told.data()["findings"][0];
+    assert!(first["heights"][0].is_u64() && first["money"]["amount"] == "5.00", "{first}");
+    assert_eq!(told.data()["mode"], "historical", "{}", told.json);
+    let trail = world.client(&["audit", "trail", "programme", &programme]);
+    assert_eq!(trail.data()["mode"], "historical", "{}", trail.json);
+    for command in [&["audit", "programme", &programme][..], &["audit", "trail", "programme", &programme]] {
+        let words = in_words(world, command);
+        assert!(words.contains("historical: imported records"), "{words}");
+        assert!(words.contains("5.00 CNY") && words.lines().all(|line| line.chars().count() <= 80), "{words}");
+    }
+    let words = in_words(world, &["audit", "programme", &programme]);
+    let rule = first["rule"].as_str().expect("a code");
+    assert!(words.contains(&format!("{rule} ×")), "{words}");
     let file = folder.join("flagged.json");
     let path = file.display().to_string();
     let told = world.client(&["audit", "bundle", "programme", &programme, "--out", &path]);

@@ -1,18 +1,26 @@
 //! A node that lies: what it says about records, money and time is no answer until the seals bear it out.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mingzhang_tests::world::{Told, World};
 use serde_json::{Value, json};
 
 /// What the proxy answers instead of the node: None hands the request on.
-type Lie = dyn Fn(&str, &str) -> Option<(u16, Value)> + Send + Sync;
+type Lie = dyn Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync;
 
 /// Stands between the client and a node; lies about some requests.
 fn liar(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Value)> + Send + Sync + 'static) -> String {
+    proxy(world, move |method, path| {
+        lie(method, path).map(|(status, answer)| (status, answer.to_string().into_bytes()))
+    })
+}
+
+fn proxy(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let (node, lie): (String, Arc<Lie>) = (world.seats[0].url.clone(), Arc::new(lie));
@@ -46,7 +54,7 @@ fn relay(mut stream: TcpStream, node: &str, lie: &Lie) -> Option<()> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let (status, answer) = match lie(&method, &path) {
-        Some((status, answer)) => (status, answer.to_string().into_bytes()),
+        Some(told) => told,
         None => handed_on(&method, &format!("{node}{path}"), (body, prefer))?,
     };
     let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
@@ -64,6 +72,11 @@ fn handed_on(method: &str, url: &str, (body, prefer): (Vec<u8>, String)) -> Opti
     };
     let reply = request.send().ok()?;
     Some((reply.status().as_u16(), reply.bytes().ok()?.to_vec()))
+}
+
+/// What the node itself says.
+fn honest(url: &str) -> Option<(u16, Vec<u8>)> {
+    handed_on("GET", url, (Vec::new(), String::new()))
 }
 
 fn through(world: &World, node: &str, arguments: &[&str]) -> Told {
@@ -98,6 +111,99 @@ fn a_node_is_believed_nothing() {
     a_query_is_a_claim(&world);
     a_currency_takes_a_proof(&world);
     a_vote_is_for_what_is_proven(&world);
+    another_trail_is_noticed(&world);
+    that_there_is_none_takes_a_proof(&world);
+    an_old_checkpoint_hides_nothing(&world);
+}
+
+/// A node that gives the complete trail of another subject is not believed that it is the one asked for.
+fn another_trail_is_noticed(world: &World) {
+    let other = [("civil/AID", "civil/ROAD"), ("/DOC-1", "/DOC-9"), ("civil.AID", "civil.ROAD")];
+    let node = world.seats[0].url.clone();
+    let rewriting = move |names: &'static [(&str, &str)]| {
+        let node = node.clone();
+        move |_: &str, path: &str| {
+            let swapped = names.iter().fold(path.to_owned(), |path, (from, to)| path.replace(from, to));
+            if swapped == path { None } else { honest(&format!("{node}{swapped}")) }
+        }
+    };
+    open_programme(world, "ROAD");
+    let other: &'static [_] = Box::leak(Box::new(other));
+    let lying = proxy(world, rewriting(other));
+    let file = world.path().join("another.json").display().to_string();
+    let out = ["--out", file.as_str()];
+    for asked in [
+        &["audit", "programme", "civil/AID"][..],
+        &["audit", "trail", "programme", "civil/AID"],
+        &[&["audit", "bundle", "programme", "civil/AID"][..], &out].concat(),
+    ] {
+        let told = through(world, &lying, asked);
+        failed(&told, 8, "MZ-4109");
+        assert!(told.json["errors"][0]["detail"].to_string().contains("civil/ROAD"), "{}", told.json);
+    }
+    assert!(!std::path::Path::new(&file).exists(), "another's evidence was kept");
+    // Nor are another programme's accounts or findings taken for this one's.
+    for part in [
+        &[("registry/accounts/civil.AID", "registry/programmes")][..],
+        &[("findings/civil.AID", "registry/programmes")],
+    ] {
+        let lying = proxy(world, rewriting(Box::leak(part.to_vec().into_boxed_slice())));
+        failed(&through(world, &lying, &["audit", "programme", "civil/AID"]), 8, "MZ-4109");
+    }
+}
+
+/// One node's 404 is a claim; with its proof it is an answer, and without one it is none.
+fn that_there_is_none_takes_a_proof(world: &World) {
+    let none = json!({ "code": "MZ-2005", "detail": "there is no such trail" });
+    let said = none.clone();
+    let lying = liar(world, move |_, path| path.contains("/trails/").then(|| (404, said.clone())));
+    let honest_node = world.seats[0].url.clone();
+    for asked in [&["audit", "programme", "civil/AID"][..], &["audit", "trail", "programme", "civil/AID"]] {
+        failed(&through(world, &lying, asked), 9, "MZ-4127");
+        let told = world.client(&[&["--node", &lying, "--node", &honest_node][..], asked].concat());
+        assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    }
+    let told = world.client(&["audit", "programme", "civil/NEVER"]);
+    failed(&told, 5, "MZ-2005");
+    assert!(told.json["errors"][0]["detail"].to_string().contains("proven"), "{}", told.json);
+    // A record that is no subject of its own has a leaf, and the leaf shows that it has no trail.
+    failed(&world.client(&["audit", "trail", "case", "civil/DOC-1"]), 5, "MZ-2005");
+    let leafless =
+        liar(world, move |_, path| (path.contains("/trails/") || path.contains("/state")).then(|| (404, none.clone())));
+    failed(&through(world, &leafless, &["audit", "programme", "civil/NEVER"]), 9, "MZ-4127");
+}
+
+/// A node that answers from an old sealed block, and is asked first, neither shortens the books nor counts as agreeing.
+fn an_old_checkpoint_hides_nothing(world: &World) {
+    let (node, kept) = (world.seats[0].url.clone(), Mutex::new(HashMap::<String, (u16, Vec<u8>)>::new()));
+    let (frozen, stale_node) = (Arc::new(AtomicBool::new(false)), world.seats[0].url.clone());
+    let is_frozen = Arc::clone(&frozen);
+    let stale = proxy(world, move |_, path| {
+        let mut kept = kept.lock().ok()?;
+        if is_frozen.load(Ordering::Relaxed) {
+            return Some(kept.get(path).cloned().unwrap_or((404, b"{}".to_vec())));
+        }
+        let told = honest(&format!("{node}{path}"))?;
+        kept.insert(path.to_owned(), told.clone());
+        Some(told)
+    });
+    let asked = ["audit", "trail", "officer", "civil-window-1"];
+    let before = through(world, &stale, &asked);
+    assert_eq!(before.exit, Some(0), "{} {}", before.json, before.stderr);
+    frozen.store(true, Ordering::Relaxed);
+    let tx_id = world.document("NEW-1");
+    world.sealed(&world.seats[0], &tx_id);
+    let told = world.client(&[&["--node", &stale, "--node", &stale_node][..], &asked].concat());
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let count = |told: &Told| told.data()["count"].as_u64().expect("a count");
+    assert_eq!(count(&told), count(&before) + 1, "{}", told.json);
+    let proof = &told.data()["proof"];
+    assert_eq!((&proof["nodes_agreeing"], &proof["nodes_asked"]), (&json!(1), &json!(2)), "{proof}");
+    assert_eq!(proof["nodes_behind"][0]["node"], json!(stale), "{proof}");
+    assert!(told.json["warnings"].to_string().contains("entries behind"), "{}", told.json);
+    // Whoever asks the stale node alone reads how old its books are.
+    let alone = through(world, &stale, &asked);
+    assert_eq!((alone.exit, &alone.data()["as_of"]), (Some(0), &before.data()["as_of"]), "{}", alone.json);
 }
 
 /// A node that tells of a harmless action hides neither the action nor what it does to the network.
@@ -202,14 +308,29 @@ fn a_query_is_a_claim(world: &World) {
     assert!(told.json["warnings"].to_string().contains("not proven"), "{}", told.json);
 }
 
-fn a_currency_takes_a_proof(world: &World) {
-    let open = "record programme_open --id AID --mode live --currency CNY --purpose aid --years 2026 --legal_ref item-1 \
-                --owner civil --finance finance --bank bank --supervisor market --scope aid \
-                --key civil-programme-owner-1 --wait 60s";
+/// A programme that waits for the finance office; the digest of its record.
+fn proposed_programme(world: &World, id: &str) -> String {
+    let open = format!(
+        "record programme_open --id {id} --mode live --currency CNY --purpose aid --years 2026 --legal_ref item-1 \
+         --owner civil --finance finance --bank bank --supervisor market --scope aid \
+         --key civil-programme-owner-1 --wait 60s"
+    );
     let told = world.client(&open.split_whitespace().collect::<Vec<_>>());
     assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
-    let digest = told.data()["tx_id"].as_str().expect("an id").trim_start_matches("sha256:");
-    let approve = ["record", "approve", "--waiting", "civil/AID", "--digest", digest, "--key", "finance-finance-1"];
+    told.data()["tx_id"].as_str().expect("an id").trim_start_matches("sha256:").to_owned()
+}
+
+fn open_programme(world: &World, id: &str) {
+    let (name, digest) = (format!("civil/{id}"), proposed_programme(world, id));
+    let approve = ["record", "approve", "--waiting", &name, "--digest", &digest, "--key", "finance-finance-1"];
+    let told = world.client(&[&approve[..], &["--wait", "60s"]].concat());
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    world.sealed(&world.seats[0], told.data()["tx_id"].as_str().expect("an id"));
+}
+
+fn a_currency_takes_a_proof(world: &World) {
+    let digest = proposed_programme(world, "AID");
+    let approve = ["record", "approve", "--waiting", "civil/AID", "--digest", &digest, "--key", "finance-finance-1"];
     // An approver reads the bytes that the digest names, and no others.
     let other = liar(world, |_, path| path.ends_with("/raw").then(|| (200, json!("another record"))));
     failed(&through(world, &other, &approve), 8, "MZ-4102");

@@ -120,8 +120,17 @@ fn evidence_needs_the_genesis_file_alone(world: &World, folder: &Path) {
     std::fs::write(&other, text.replace(&world.genesis_hash(), &"0".repeat(64))).expect("written");
     for context in [&[][..], &["--context", &other]] {
         let verify = ["--lang", "en", "audit", "verify", &bundle, "--genesis", &genesis, "--offline"];
-        Read::of(&[context, &verify[..]].concat(), elsewhere.path()).says(0, &["VERIFIED"]);
+        let told = Read::of(&[context, &verify[..]].concat(), elsewhere.path());
+        told.says(
+            0,
+            &["VERIFIED", "officer ", "as of height", "records ", &format!("genesis {}", world.genesis_hash())],
+        );
     }
+    // The same text again is fine; another one does not take the place of what is kept.
+    std::fs::write(&bundle, "kept evidence").expect("written");
+    Read::english(world, &asked).says(2, &["MZ-5025"]);
+    Read::english(world, &["receipt", "get", "civil/DOC-1", "--out", &bundle]).says(2, &["MZ-5025"]);
+    assert_eq!(std::fs::read_to_string(&bundle).expect("a file"), "kept evidence");
 }
 
 fn an_approver_is_told_what_to_name(world: &World) {
@@ -143,7 +152,10 @@ fn an_approver_is_told_what_to_name(world: &World) {
     filed.says(0, &["applied"]);
     world.sealed(&world.seats[0], filed.out.lines().next().expect("its transaction"));
     Read::english(world, &["audit", "programme", "approval/C-1"]).says(5, &["MZ-2005", "is no programme"]);
-    Read::english(world, &["audit", "programme", "civil/AID"]).says(0, &["balanced"]);
+    let audit = Read::english(world, &["audit", "programme", "civil/AID"]);
+    audit.says(0, &["balanced", "as of height", "+08:00"]);
+    assert!(!audit.out.contains("historical"), "{}", audit.out);
+    Read::in_world(world, "zh", &["audit", "programme", "civil/AID"]).says(0, &["账账相符", "注销", "标记"]);
 }
 
 fn an_id_made_here_is_told(world: &World) {
@@ -190,7 +202,10 @@ fn an_officers_trail_shows_all_that_it_counts(world: &World) {
     let entries = told.data()["entries"].as_array().cloned().unwrap_or_default();
     assert_eq!(Some(entries.len() as u64), told.data()["count"].as_u64(), "{}", told.json);
     assert_eq!(entries[0]["record_type"], "genesis", "{}", told.json);
-    Read::english(world, &["audit", "trail", "officer", "civil-window-1"]).says(0, &["0 ✓", "genesis"]);
+    let told = Read::english(world, &["audit", "trail", "officer", "civil-window-1"]);
+    told.says(0, &["0 ✓", "genesis", "as of height", "+08:00"]);
+    let long = told.out.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(long, None, "{}", told.out);
 }
 
 fn silence_keeps_the_record(world: &World) {

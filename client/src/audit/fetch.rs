@@ -2,19 +2,21 @@
 //! folding and signatures need, all under one sealed checkpoint. Nothing is judged here.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use mingzhang_ledger::crypto::KeyId;
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{
-    BUNDLE_FORMAT, BundledTrail, EvidenceBundle, HeaderProof, KeyProof, SealedHeader, StateProof, SubjectKind, Trail,
-    TrailProof, subject_key,
+    BUNDLE_FORMAT, BundledTrail, EvidenceBundle, HeaderProof, KeyProof, SealedHeader, SealedState, StateProof,
+    SubjectKind, Trail, TrailProof, subject_key,
 };
 use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::seal::{Checkpoint, Note};
 use mingzhang_ledger::state::key::{self, Key};
 use mingzhang_ledger::state::tree::SENTINEL;
+use mingzhang_ledger::verify::{Problem, absence, presence, sealed_header};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -25,27 +27,49 @@ use crate::output::{Failure, exit};
 use crate::verify::{authorities_after, policy_of};
 
 /// That a part which a verdict needs is not there.
-const PART_MISSING: Code = Code(4127);
+pub const PART_MISSING: Code = Code(4127);
+/// That a state is no longer held.
+const NOT_KEPT: Code = Code(2006);
+/// A proof that belongs to another subject.
+const OTHER_SUBJECT: Code = Code(4109);
+/// Before a node that proved too little is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Keys asked for in one request.
 const KEYS_PER_REQUEST: usize = 100;
 /// A busy network seals on; a state that went out of reach meanwhile is asked for again so many times.
 const ATTEMPTS: usize = 5;
 
-/// The bundle of one subject.
-pub fn bundle(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Result<EvidenceBundle, Failure> {
+/// What a node proves about a subject.
+pub enum Found {
+    Bundle(Box<EvidenceBundle>),
+    /// That no trail stands under its key, as of this height.
+    Nothing(u64),
+}
+
+/// The bundle of one subject under a checkpoint of `least` entries or more, which a quorum is known to have sealed.
+pub fn bundle(network: &Network, api: &NodeApi, subject: (SubjectKind, &str), least: u64) -> Result<Found, Failure> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        match attempt(network, api, kind, id) {
-            Ok(bundle) => return Ok(bundle),
-            Err(failure) if failure.code.map(|code| code.0) == Some(2006) => last = Some(failure),
-            Err(failure) => return Err(failure),
+        match attempt(network, api, subject, least) {
+            Err(failure) if failure.code == Some(NOT_KEPT) => last = Some(failure),
+            Err(failure) if failure.code == Some(PART_MISSING) => {
+                last = Some(failure);
+                std::thread::sleep(PAUSE);
+            }
+            told => return told,
         }
     }
     Err(last.unwrap_or_else(|| Failure::bug("no attempt was made")))
 }
 
-fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Result<EvidenceBundle, Failure> {
-    let first = page(api, kind, id, 0, None)?;
+fn attempt(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), least: u64) -> Result<Found, Failure> {
+    let first = match page(api, (kind, id), 0, None) {
+        Err(failure) if says_nothing_is_there(&failure) => {
+            return no_trail(network, api, (kind, id), least).map(Found::Nothing);
+        }
+        told => told?,
+    };
+    require_recent(size_of(&first.sealed.checkpoint)?, least)?;
     let sealed = first.sealed.clone();
     let size = size_of(&sealed.checkpoint)?;
     let trail = whole(api, first, size)?;
@@ -57,7 +81,7 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
         let programme =
             Ref::new(agency, &key::parse_id(record).ok_or_else(|| Failure::usage(format!("{id}: not an id")))?);
         let accounts = format!("accounts/{}", programme.key_part());
-        match optional(api, SubjectKind::Registry, &accounts, size)? {
+        match optional(api, (SubjectKind::Registry, &accounts), size)? {
             Some(registry) => {
                 keys.extend(transactions(&registry).map(|transaction| registered_by(transaction.payload()).key()));
                 registries.push(registry);
@@ -65,7 +89,7 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
             // The leaf before it then proves that there is none.
             None => keys.extend(subject_key(SubjectKind::Registry, &accounts)),
         }
-        match optional(api, SubjectKind::Findings, &programme.key_part(), size)? {
+        match optional(api, (SubjectKind::Findings, &programme.key_part()), size)? {
             Some(findings) => {
                 for transaction in transactions(&findings) {
                     let payload = transaction.payload();
@@ -83,7 +107,7 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
     let genesis = &network.genesis;
     let handoffs = handoffs::fetch(genesis, api)?;
     let policy = policy_of(genesis, &authorities_after(genesis, &handoffs)?, size);
-    Ok(EvidenceBundle {
+    Ok(Found::Bundle(Box::new(EvidenceBundle {
         format: BUNDLE_FORMAT.to_owned(),
         origin: genesis.origin.clone(),
         genesis_hash: genesis.hash,
@@ -94,7 +118,40 @@ fn attempt(network: &Network, api: &NodeApi, kind: SubjectKind, id: &str) -> Res
         key: None,
         trail: Some(BundledTrail { sealed, trail, registries, leaves }),
         consistency: None,
-    })
+    })))
+}
+
+/// That a node denies a trail, which is a claim until the state proves it.
+fn says_nothing_is_there(failure: &Failure) -> bool {
+    failure.exit == exit::NOT_FOUND && failure.code != Some(NOT_KEPT)
+}
+
+/// Books older than what a quorum is known to have sealed prove too little.
+fn require_recent(size: u64, least: u64) -> Result<(), Failure> {
+    if size >= least {
+        return Ok(());
+    }
+    let detail = format!("the node answers as of {size} entries, {least} are sealed");
+    Err(Failure::coded(PART_MISSING, detail))
+}
+
+/// The height as of which a sealed state shows that no trail stands under the key: nothing does, or a leaf without one.
+fn no_trail(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), least: u64) -> Result<u64, Failure> {
+    let unproven = |why: String| Failure::coded(PART_MISSING, format!("{id}: no trail, says the node; {why}"));
+    let key = subject_key(kind, id).ok_or_else(|| Failure::usage(format!("{id} is not an id of that kind")))?;
+    let answer = api.get_json(&format!("/state/{}", hex::encode(key))).map_err(|failure| unproven(failure.detail))?;
+    let SealedState { sealed, state } =
+        serde_json::from_value(answer).map_err(|error| unproven(format!("its state proof: {error}")))?;
+    require_recent(size_of(&sealed.checkpoint)?, least)?;
+    let authorities = authorities_after(&network.genesis, &handoffs::fetch(&network.genesis, api)?)?;
+    let judged = |problem: Problem| Failure::coded(problem.code, problem.detail);
+    let header = sealed_header(&authorities, &sealed).map_err(judged)?;
+    match presence(&header, &state, &key) {
+        Ok(value) if value.trail.is_none() => {}
+        Ok(_) => return Err(unproven("its state shows one".to_owned())),
+        Err(_) => absence(&header, &state, &key).map_err(judged)?,
+    }
+    Ok(header.header.height)
 }
 
 fn transactions(trail: &Trail) -> impl Iterator<Item = mingzhang_ledger::transaction::Transaction> + '_ {
@@ -104,25 +161,48 @@ fn transactions(trail: &Trail) -> impl Iterator<Item = mingzhang_ledger::transac
     })
 }
 
-fn size_of(note: &str) -> Result<u64, Failure> {
+/// The size that a checkpoint states.
+pub fn size_of(note: &str) -> Result<u64, Failure> {
     let checkpoint: Checkpoint =
         Note::parse(note).map_err(|fault| Failure::unreachable(format!("the node's checkpoint: {fault}")))?.checkpoint;
     Ok(checkpoint.size)
 }
 
-/// A page of a trail, at the newest sealed checkpoint or at that of a size.
-pub fn page(api: &NodeApi, kind: SubjectKind, id: &str, after: u64, size: Option<u64>) -> Result<TrailProof, Failure> {
-    let name = serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+/// A page of a trail, at the newest sealed checkpoint or at that of a size. A page about another subject is refused: its
+/// proofs may all hold, for what nobody asked.
+pub fn page(
+    api: &NodeApi,
+    (kind, id): (SubjectKind, &str),
+    after: u64,
+    size: Option<u64>,
+) -> Result<TrailProof, Failure> {
     let size = size.map_or(String::new(), |size| format!("&size={size}"));
-    let value = api.get_json(&format!("/trails/{name}/{id}?after={after}{size}"))?;
-    serde_json::from_value(value).map_err(|error| Failure::unreachable(format!("the node's trail: {error}")))
+    let value = api.get_json(&format!("/trails/{}/{id}?after={after}{size}", kind_name(kind)))?;
+    let page: TrailProof =
+        serde_json::from_value(value).map_err(|error| Failure::unreachable(format!("the node's trail: {error}")))?;
+    require_subject(&page.trail, (kind, id))?;
+    Ok(page)
+}
+
+/// A trail is the one that was asked for.
+pub fn require_subject(trail: &Trail, (kind, id): (SubjectKind, &str)) -> Result<(), Failure> {
+    if trail.kind == kind && trail.id == id {
+        return Ok(());
+    }
+    let found = format!("{} {}", kind_name(trail.kind), trail.id);
+    let detail = format!("the node gave the trail of {found}, asked for was {} {id}", kind_name(kind));
+    Err(Failure::coded(OTHER_SUBJECT, detail))
+}
+
+fn kind_name(kind: SubjectKind) -> String {
+    serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// All pages of a trail whose first page is at hand.
 fn whole(api: &NodeApi, first: TrailProof, size: u64) -> Result<Trail, Failure> {
     let TrailProof { mut trail, mut next_cursor, .. } = first;
     while let Some(after) = next_cursor {
-        let next = page(api, trail.kind, &trail.id, after, Some(size))?;
+        let next = page(api, (trail.kind, &trail.id), after, Some(size))?;
         if next.trail.entries.is_empty() {
             break;
         }
@@ -132,11 +212,11 @@ fn whole(api: &NodeApi, first: TrailProof, size: u64) -> Result<Trail, Failure> 
     Ok(trail)
 }
 
-/// A trail that may not exist.
-fn optional(api: &NodeApi, kind: SubjectKind, id: &str, size: u64) -> Result<Option<Trail>, Failure> {
-    match page(api, kind, id, 0, Some(size)) {
+/// A trail that may not exist; the leaf before its key then has to prove it.
+fn optional(api: &NodeApi, subject: (SubjectKind, &str), size: u64) -> Result<Option<Trail>, Failure> {
+    match page(api, subject, 0, Some(size)) {
         Ok(first) => whole(api, first, size).map(Some),
-        Err(failure) if failure.exit == exit::NOT_FOUND && failure.code.map(|code| code.0) != Some(2006) => Ok(None),
+        Err(failure) if says_nothing_is_there(&failure) => Ok(None),
         Err(failure) => Err(failure),
     }
 }

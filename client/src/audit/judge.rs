@@ -76,6 +76,8 @@ pub struct Flagged {
     index: u64,
     tx_id: String,
     record: String,
+    /// What it says it moves.
+    money: Value,
     flags: Vec<u16>,
 }
 
@@ -107,7 +109,8 @@ pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -
         judged.reason = Some((Code(4127), missing));
         return Ok(judged);
     }
-    match flagged(&bundled.trail.id, proven).and_then(|found| Ok((found, fold(&bundled.trail.id, proven)?))) {
+    let folded = fold(&bundled.trail.id, proven);
+    match folded.and_then(|money| Ok((flagged(&bundled.trail.id, proven, money.fold.currency())?, money))) {
         Ok((found, money)) => {
             judged.flagged = found;
             if !money.balanced {
@@ -200,7 +203,7 @@ fn proven_accounts(programme: &Ref, proven: &ProvenBundle) -> Result<BTreeMap<Re
 }
 
 /// What the proven findings trail lists. An entry whose leaf is not at hand is missing: its flags would pass in silence.
-fn flagged(id: &str, proven: &ProvenBundle) -> Result<Vec<Flagged>, String> {
+fn flagged(id: &str, proven: &ProvenBundle, currency: &str) -> Result<Vec<Flagged>, String> {
     let part = id.replacen('/', ".", 1);
     let trail = subject_key(SubjectKind::Findings, &part).and_then(|key| proven.registries.get(&key));
     let Some(trail) = trail else { return Ok(Vec::new()) };
@@ -210,13 +213,32 @@ fn flagged(id: &str, proven: &ProvenBundle) -> Result<Vec<Flagged>, String> {
         let leaf = proven.leaves.get(&key::record(&payload.agency, &payload.record_id));
         let leaf: Option<RecordLeaf> = leaf.and_then(|leaf| minicbor::decode(&leaf.current).ok());
         let leaf = leaf.ok_or_else(|| format!("the leaf of {record}, which holds its flags"))?;
-        Ok(Flagged { index, tx_id: format!("sha256:{}", hex::encode(transaction.id())), record, flags: leaf.flags })
+        let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
+        let money = money_of(payload, Some(currency).filter(|currency| !currency.is_empty()));
+        Ok(Flagged { index, tx_id, record, money, flags: leaf.flags })
     });
     found.collect()
 }
 
-/// Flags about the programme in the first `size` entries of the log.
-pub fn findings(id: &str, judged: &Judged, size: u64, language: Language) -> Vec<Value> {
+/// Indices of the flagged records in the first `size` entries of the log, ascending.
+pub fn flagged_indices(judged: &Judged, size: u64) -> Vec<u64> {
+    judged.flagged.iter().map(|found| found.index).take_while(|index| *index < size).collect()
+}
+
+/// What the subject of a trail belongs to: `live`, `historical` or `strict`; none where its leaf does not say.
+pub fn mode(judged: &Judged) -> Option<&'static str> {
+    let trail = &judged.proven.as_ref()?.trail;
+    let leaf: RecordLeaf = minicbor::decode(&trail.value.current).ok()?;
+    Some(leaf.mode.name())
+}
+
+/// Flags about the programme in the first `size` entries of the log; with their heights where headers tell them.
+pub fn findings(
+    (id, judged): (&str, &Judged),
+    size: u64,
+    heights: Option<&BTreeMap<u64, u64>>,
+    language: Language,
+) -> Vec<Value> {
     let mut findings = Vec::new();
     for found in judged.flagged.iter().take_while(|found| found.index < size) {
         for code in &found.flags {
@@ -226,6 +248,7 @@ pub fn findings(id: &str, judged: &Judged, size: u64, language: Language) -> Vec
             findings.push(json!({
                 "rule": Code(*code).to_string(), "version": 1, "severity": "warning", "title": title,
                 "subject": id, "tx_ids": [found.tx_id], "indices": [found.index],
+                "heights": heights.map(|heights| Vec::from_iter(heights.get(&found.index))), "money": found.money,
                 "record": found.record, "parameters": {},
             }));
         }
@@ -233,11 +256,16 @@ pub fn findings(id: &str, judged: &Judged, size: u64, language: Language) -> Vec
     findings
 }
 
+/// The currency of a record's amount: its programme's, else the one that it states.
+pub fn currency_of(payload: &Payload, currency: Option<&str>) -> Option<String> {
+    currency.map(str::to_owned).or_else(|| body::find::<String>(&payload.body, "currency"))
+}
+
 /// What a record's body says it moves, in minor units; with the currency where it is known.
 pub fn money_of(payload: &Payload, currency: Option<&str>) -> Value {
     let Some(kind) = record_type(&payload.record_type) else { return Value::Null };
-    let stated = body::find::<String>(&payload.body, "currency");
-    match (body::Mentions::of(kind, &payload.body).amount_minor, currency.or(stated.as_deref())) {
+    let currency = currency_of(payload, currency);
+    match (body::Mentions::of(kind, &payload.body).amount_minor, currency.as_deref()) {
         (0, _) => Value::Null,
         (minor, Some(currency)) => money_json(i128::from(minor), exponent_of(currency).unwrap_or(2), currency),
         (minor, None) => json!({ "amount": null, "minor": minor.to_string(), "currency": null }),
@@ -267,7 +295,8 @@ pub fn proof_json(judged: &Judged, agreement: &Agreement) -> Value {
         "tree_size": sealed.map(|sealed| sealed.checkpoint.size), "seals": sealed.map(|sealed| sealed.seals.len()),
         "quorum": sealed.map(|sealed| sealed.quorum), "epoch": sealed.map(|sealed| sealed.epoch),
         "trail_count": trail.map(|(count, _)| count), "trail_root": trail.map(|(_, root)| hex::encode(root)),
-        "nodes_agreeing": agreement.agreeing, "nodes_asked": agreement.asked(), "covers_rejected": true, "steps": steps_json(&judged.report),
+        "nodes_agreeing": agreement.agreeing, "nodes_asked": agreement.asked(),
+        "nodes_behind": agreement.behind_json(), "covers_rejected": true, "steps": steps_json(&judged.report),
         "discontinuities": discontinuities_json(&judged.discontinuities),
     })
 }

@@ -5,3 +5,4 @@ pub mod blocks;
 pub mod fetch;
 pub mod judge;
 pub mod nodes;
+pub mod text;

@@ -1,5 +1,6 @@
 //! `mingzhang audit`: a programme's money and any trail, proven complete under one sealed checkpoint, judged here.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -8,21 +9,26 @@ use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{EvidenceBundle, SubjectKind, subject_key};
-use mingzhang_ledger::records::fund::shown::money_text;
 use mingzhang_ledger::state::key::id_text;
-use mingzhang_ledger::transaction::Payload;
 use serde_json::{Value, json};
 
 use super::Desk;
 use super::query::qualified;
-use super::tx::time_text;
-use crate::audit::judge::{Judged, figures_json, findings, judge, money_at, money_of, proof_json, records};
-use crate::audit::nodes::{self, Agreement};
+use super::tx::{local_time, time_text};
+use crate::audit::fetch::Found;
+use crate::audit::judge::{
+    Judged, figures_json, findings, flagged_indices, judge, mode, money_at, money_of, proof_json, records,
+};
+use crate::audit::nodes::{self, Agreement, Newest};
+use crate::audit::text::{self, Lines};
 use crate::audit::{blocks, fetch};
 use crate::keys;
-use crate::output::{Answer, Failure, exit};
+use crate::node_api::NodeApi;
+use crate::output::{Answer, Failure, Language, exit};
+use crate::submit::now_ms;
 use crate::verify::{
-    decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, steps_json, steps_text,
+    authorities_after, decided, discontinuities_json, discontinuity_warnings, keep_evidence, outcome_name,
+    read_evidence, steps_json, steps_text,
 };
 
 #[derive(Debug, clap::Args)]
@@ -124,17 +130,59 @@ struct Gathered {
     judged: Judged,
     id: String,
     agreement: Agreement,
+    /// The node that gave it.
+    api: NodeApi,
 }
 
 fn gather(desk: &Desk, subject: Subject, id: &str) -> Result<Gathered, Failure> {
     let id = subject_id(desk, subject, id)?;
+    let (network, api) = (desk.network()?, desk.api()?);
+    let newest = nodes::newest(network, &api)?;
+    let asked = (subject.kind(), id.as_str());
+    let (evidence, judged, node) = proven(desk, &api, &newest, asked)?;
+    if let Some(bundled) = &evidence.trail {
+        fetch::require_subject(&bundled.trail, asked)?;
+    }
+    let complete = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE);
+    let agreement = complete.map(|proven| nodes::ask(&api, &newest, proven, asked)).unwrap_or_default();
+    Ok(Gathered { evidence, judged, id, agreement, api: node })
+}
+
+/// The evidence of the first node whose proofs lead to a conclusion, of those that are known to be sealed the furthest.
+/// That there is no such trail is an answer with its proof only.
+fn proven(
+    desk: &Desk,
+    api: &NodeApi,
+    newest: &Newest,
+    (kind, id): (SubjectKind, &str),
+) -> Result<(EvidenceBundle, Judged, NodeApi), Failure> {
     let network = desk.network()?;
-    let api = desk.api()?;
-    let evidence = fetch::bundle(network, &api, subject.kind(), &id)?;
-    let judged = judge(&network.genesis, &evidence, desk.language)?;
-    let proven = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE);
-    let agreement = proven.map(|proven| nodes::ask(&api, proven, subject.kind(), &id)).unwrap_or_default();
-    Ok(Gathered { evidence, judged, id, agreement })
+    let (mut open, mut reasons) = (None, Vec::new());
+    for (name, _) in &newest.proven {
+        let node = api.only(name);
+        match fetch::bundle(network, &node, (kind, id), newest.size()) {
+            Ok(Found::Bundle(evidence)) => {
+                let judged = judge(&network.genesis, &evidence, desk.language)?;
+                if judged.exit != exit::INCONCLUSIVE {
+                    return Ok((*evidence, judged, node));
+                }
+                open.get_or_insert((*evidence, judged, node));
+            }
+            Ok(Found::Nothing(height)) => {
+                let words = desk.pick("没有其轨迹,已证明,高度", "has no trail, proven at height");
+                return Err(Failure::coded(Code(2005), format!("{id} {words} {height}")));
+            }
+            Err(failure) if failure.exit == exit::FAILED => return Err(failure),
+            Err(failure) => reasons.push(failure),
+        }
+    }
+    if let Some(open) = open {
+        return Ok(open);
+    }
+    let details: Vec<&str> = reasons.iter().map(|failure| failure.detail.as_str()).collect();
+    let is_silence = reasons.iter().all(|failure| failure.exit == exit::UNREACHABLE);
+    let code = if is_silence { Code(2007) } else { fetch::PART_MISSING };
+    Err(Failure::coded(code, details.join("; ")))
 }
 
 /// The id as the ledger has it; one that cannot be of that kind is told what one looks like.
@@ -185,15 +233,38 @@ fn is_registry(name: &str) -> bool {
 fn with_warnings(mut answer: Answer, desk: &Desk, agreement: &Agreement) -> Answer {
     let words = desk.pick("节点所述与已核验的不同: ", "this node says otherwise than what is proven: ");
     answer.warnings.extend(agreement.differing.iter().map(|node| format!("{words}{node}")));
+    let behind = |(node, entries): &(String, u64)| match desk.language {
+        Language::Chinese => format!("节点 {node} 的封签落后 {entries} 个条目"),
+        Language::English => format!("node {node} is sealed {entries} entries behind"),
+    };
+    answer.warnings.extend(agreement.behind.iter().map(behind));
     let silent = desk.pick("节点未应答,其说法未知: ", "this node gave no answer to compare: ");
     answer.warnings.extend(agreement.silent.iter().map(|node| format!("{silent}{node}")));
     answer
 }
 
-/// Whoever audits across a recovery manifest is told.
-fn with_discontinuities(mut answer: Answer, desk: &Desk, judged: &Judged) -> Answer {
+/// Whoever audits across a recovery manifest is told, and who reads old books, how old they are.
+fn with_cautions(
+    mut answer: Answer,
+    desk: &Desk,
+    evidence: &EvidenceBundle,
+    judged: &Judged,
+) -> Result<Answer, Failure> {
     answer.warnings.extend(discontinuity_warnings(&judged.discontinuities, desk.language));
-    answer
+    if let Some(proven) = &judged.proven {
+        let genesis = &desk.network()?.genesis;
+        let led = authorities_after(genesis, &evidence.handoffs)?;
+        let heartbeat_ms = led.deciding(proven.header.sealed.checkpoint.size).parameters.heartbeat_ms;
+        let time_ms = proven.header.header.time_ms;
+        if nodes::is_old(time_ms, heartbeat_ms, now_ms()) {
+            let words = desk.pick(
+                "账目陈旧:网络空闲时也按心跳出块,而所询问的节点最新封签区块的时间为",
+                "old books: an idle network makes a block at each heartbeat, the newest that was found sealed is of",
+            );
+            answer.warnings.push(format!("{words} {}", local_time(genesis, time_ms)));
+        }
+    }
+    Ok(answer)
 }
 
 fn as_of(judged: &Judged) -> Value {
@@ -205,7 +276,7 @@ fn as_of_header(header: &Header) -> Value {
 }
 
 /// The header of a height, shown to be in the proven log.
-fn header_at(desk: &Desk, judged: &Judged, height: u64) -> Result<Option<Header>, Failure> {
+fn header_at(api: &NodeApi, judged: &Judged, height: u64) -> Result<Option<Header>, Failure> {
     let Some(proven) = &judged.proven else { return Ok(None) };
     let newest = &proven.header.header;
     if height >= newest.height {
@@ -213,7 +284,7 @@ fn header_at(desk: &Desk, judged: &Judged, height: u64) -> Result<Option<Header>
         return if height == newest.height { Ok(Some(*newest)) } else { Err(Failure::coded(Code(2006), told)) };
     }
     let checkpoint = &proven.header.sealed.checkpoint;
-    let header = blocks::proven(checkpoint, &fetch::header(&desk.api()?, height, checkpoint.size)?)?;
+    let header = blocks::proven(checkpoint, &fetch::header(api, height, checkpoint.size)?)?;
     if header.height != height {
         return Err(Failure::coded(Code(4108), format!("the header is of height {}, wanted {height}", header.height)));
     }
@@ -229,7 +300,7 @@ fn failed(judged: &Judged, data: Value, desk: &Desk) -> Answer {
 }
 
 fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failure> {
-    let Gathered { mut judged, id, agreement, .. } = gather(desk, Subject::Programme, id)?;
+    let Gathered { evidence, mut judged, id, agreement, api } = gather(desk, Subject::Programme, id)?;
     // A programme states its currency when it is opened; any other record has a trail as well, and no money.
     if judged.money.as_ref().is_some_and(|money| money.fold.currency().is_empty()) {
         let words = desk.pick("不是已设立的资金项目", "is no programme that was opened");
@@ -237,24 +308,37 @@ fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failu
     }
     let mut at = judged.proven.as_ref().map(|proven| proven.header.header);
     if let Some(height) = height {
-        at = header_at(desk, &judged, height)?;
+        at = header_at(&api, &judged, height)?;
         let size = at.as_ref().map_or(0, Header::tree_size);
         judged.money = money_at(&id, &judged, size)?;
         if judged.money.as_ref().is_some_and(|money| money.fold.records() == 0) {
             return Err(Failure::coded(Code(2005), format!("{id} has no record at height {height}")));
         }
     }
-    let answer = programme_answer(desk, &judged, (&id, at.as_ref()), &agreement);
-    Ok(with_warnings(with_discontinuities(answer, desk, &judged), desk, &agreement))
+    let answer = programme_answer(desk, (&judged, &api), (&id, at.as_ref()), &agreement)?;
+    Ok(with_warnings(with_cautions(answer, desk, &evidence, &judged)?, desk, &agreement))
 }
 
-fn programme_answer(desk: &Desk, judged: &Judged, (id, at): (&str, Option<&Header>), agreement: &Agreement) -> Answer {
+fn programme_answer(
+    desk: &Desk,
+    (judged, api): (&Judged, &NodeApi),
+    (id, at): (&str, Option<&Header>),
+    agreement: &Agreement,
+) -> Result<Answer, Failure> {
     let proof = proof_json(judged, agreement);
-    let (Some(money), Some(at)) = (&judged.money, at) else {
-        return failed(judged, json!({ "programme_id": id, "proof": proof }), desk);
+    let (Some(money), Some(at), Some(proven)) = (&judged.money, at, &judged.proven) else {
+        return Ok(failed(judged, json!({ "programme_id": id, "proof": proof }), desk));
     };
     let currency = money.fold.currency().to_owned();
-    let found = findings(id, judged, at.tree_size(), desk.language);
+    let indices = flagged_indices(judged, at.tree_size());
+    let heights: BTreeMap<u64, u64> = match judged.exit {
+        exit::DONE => {
+            let headers = blocks::holding(api, &proven.header.sealed.checkpoint, &indices)?;
+            indices.into_iter().zip(headers.iter().map(|header| header.height)).collect()
+        }
+        _ => BTreeMap::new(),
+    };
+    let found = findings((id, judged), at.tree_size(), Some(&heights), desk.language);
     let accounts: Vec<Value> = money
         .fold
         .accounts()
@@ -267,7 +351,8 @@ fn programme_answer(desk: &Desk, judged: &Judged, (id, at): (&str, Option<&Heade
                     "credits_pending": account.sums.credits_pending.to_string() })
         })
         .collect();
-    let mut data = json!({ "programme_id": id, "currency": currency, "historical": money.fold.is_historical(), "as_of": as_of_header(at) });
+    let mut data = json!({ "programme_id": id, "currency": currency, "historical": money.fold.is_historical(),
+                           "mode": mode(judged), "as_of": as_of_header(at) });
     let rest = json!({
         "balanced": money.balanced, "accounts": accounts, "movements": money.fold.movements().len(),
         "records": money.fold.records(), "rejected_attempts": money.fold.rejected(), "findings": found, "proof": proof,
@@ -278,77 +363,33 @@ fn programme_answer(desk: &Desk, judged: &Judged, (id, at): (&str, Option<&Heade
         }
     }
     if judged.exit != exit::DONE {
-        return failed(judged, json!({ "programme_id": id, "proof": data["proof"] }), desk);
+        return Ok(failed(judged, json!({ "programme_id": id, "proof": data["proof"] }), desk));
     }
-    let text = programme_text(desk, judged, (id, at.height), (found.len(), agreement));
-    Answer::done(data, text)
-}
-
-fn programme_text(
-    desk: &Desk,
-    judged: &Judged,
-    (id, height): (&str, u64),
-    (findings, agreement): (usize, &Agreement),
-) -> String {
-    let (Some(money), Some(proven)) = (&judged.money, &judged.proven) else { return String::new() };
-    let figure = |minor: i128| money_text(minor, money.fold.currency());
-    let f = &money.figures;
-    let mut text = format!("{} {id}  {} {}\n", desk.pick("资金项目", "programme"), desk.pick("高度", "height"), height);
-    let rows = [
-        (desk.pick("预算安排", "appropriated"), f.appropriated),
-        (desk.pick("收入", "income"), f.income),
-        (desk.pick("可用", "available"), f.available),
-        (desk.pick("已承诺", "committed"), f.committed),
-        (desk.pick("在途", "in flight"), f.in_flight),
-        (desk.pick("已支付", "settled"), f.settled),
-        (desk.pick("已退回", "returned"), f.returned),
-        (desk.pick("退回待处置", "returned held"), f.returned_held),
-        (desk.pick("结转", "carried"), f.carried),
-        (desk.pick("收回", "lapsed"), f.lapsed),
-    ];
-    for (name, minor) in rows {
-        text.push_str(&format!("  {:>26}  {name}\n", figure(minor)));
-    }
-    let sealed = &proven.header.sealed;
-    text.push_str(&format!(
-        "  {} ✔  {} {}  {} {}  {} {}\n  {}  {} {}/{}  {} {}/{}",
-        desk.pick("收支平衡", "balanced"),
-        desk.pick("记录", "records"),
-        money.fold.records(),
-        desk.pick("被驳回", "rejected attempts"),
-        money.fold.rejected(),
-        desk.pick("预警", "findings"),
-        findings,
-        desk.pick("轨迹完整,已核验", "complete trail, verified"),
-        desk.pick("封签", "seals"),
-        sealed.seals.len(),
-        sealed.quorum,
-        desk.pick("一致/询问的节点", "nodes agreeing/asked"),
-        agreement.agreeing,
-        agreement.asked(),
-    ));
-    text
+    let head = text::head(desk.pick("资金项目", "programme"), id, (&desk.network()?.genesis, at), desk.language);
+    let text = text::programme(&head, judged, &found, agreement, desk.language);
+    Ok(Answer::done(data, text))
 }
 
 fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) -> Result<Answer, Failure> {
     if heights.is_empty() {
         return Err(Failure::usage(format!("--from {} is above --to {}", heights.start(), heights.end())));
     }
-    let Gathered { judged, id, agreement, .. } = gather(desk, subject, id)?;
+    let Gathered { evidence, judged, id, agreement, api } = gather(desk, subject, id)?;
     let proof = proof_json(&judged, &agreement);
-    let head = json!({ "subject": subject.name(), "subject_id": id, "proof": proof });
+    let told = json!({ "subject": subject.name(), "subject_id": id, "proof": proof });
     let Some(proven) = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE) else {
-        return Ok(failed(&judged, head, desk));
+        return Ok(failed(&judged, told, desk));
     };
     let indices: Vec<u64> = records(&proven.trail).map(|(index, ..)| index).collect();
-    let headers = blocks::holding(&desk.api()?, &proven.header.sealed.checkpoint, &indices)?;
+    let headers = blocks::holding(&api, &proven.header.sealed.checkpoint, &indices)?;
     let currency = judged.money.as_ref().map(|money| money.fold.currency());
-    let mut lines = Vec::new();
+    let genesis = &desk.network()?.genesis;
+    let mut lines = Lines::new(genesis, desk.language);
     let mut entries = Vec::new();
     // The founding document stands on the trails of what it founds; it is no record, and a part of the count.
     let founded = proven.trail.entries.iter().any(|proven| matches!(proven.entry, Entry::Genesis { .. }));
     if founded && heights.contains(&0) {
-        lines.push(format!("{:>7} ✓ {:<16} {:<18} {}", 0, "-", "genesis", desk.genesis()?.origin));
+        lines.founding();
         entries.push(founding_json());
     }
     let shown = records(&proven.trail).zip(&headers).filter(|(_, header)| heights.contains(&header.height));
@@ -356,7 +397,7 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
         let payload = transaction.payload();
         let code = (outcome != 0).then(|| Code(outcome).to_string());
         let time = time_text(header.time_ms);
-        lines.push(trail_line((index, &time), payload, code.as_deref()));
+        lines.record((index, header.time_ms), (outcome, transaction), currency);
         entries.push(json!({
             "index": index, "height": header.height, "time": time,
             "tx_id": format!("sha256:{}", hex::encode(transaction.id())),
@@ -366,19 +407,20 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
         }));
     }
     let (count, root) = proven.trail.value.trail.unwrap_or_default();
+    let mut end = String::new();
     if entries.len() < proven.trail.entries.len() {
-        lines.push(format!("{} {}", desk.pick("所示", "shown"), entries.len()));
+        end = format!("{} {}\n", desk.pick("所示", "shown"), entries.len());
     }
-    lines.push(format!(
-        "{} {count}  {}",
-        desk.pick("共", "all of"),
-        desk.pick("轨迹完整,已核验", "complete trail, verified")
-    ));
+    let whole = desk.pick("轨迹完整,已核验", "complete trail, verified");
+    end.push_str(&format!("{} {count}  {whole}", desk.pick("共", "all of")));
+    let head = text::head(subject.name(), &id, (genesis, &proven.header.header), desk.language);
+    let text = format!("{head}{}{}\n{end}", text::mode_line(mode(&judged), desk.language), lines.text());
     let data = json!({
         "subject": subject.name(), "subject_id": id, "count": count, "root": hex::encode(root),
-        "as_of": as_of(&judged), "entries": entries, "next_cursor": null, "proof": head["proof"],
+        "as_of": as_of(&judged), "entries": entries, "next_cursor": null, "proof": told["proof"],
+        "mode": mode(&judged),
     });
-    let answer = with_discontinuities(Answer::done(data, lines.join("\n")), desk, &judged);
+    let answer = with_cautions(Answer::done(data, text), desk, &evidence, &judged)?;
     Ok(with_warnings(answer, desk, &agreement))
 }
 
@@ -390,37 +432,35 @@ fn founding_json() -> Value {
     })
 }
 
-/// Index, day and minute in UTC, type, record and why it was rejected.
-fn trail_line((index, time): (u64, &str), payload: &Payload, code: Option<&str>) -> String {
-    let mark = if code.is_none() { "✓" } else { "✗" };
-    let minute = time.get(..16).unwrap_or(time).replace('T', " ");
-    let record = format!("{}/{}", payload.agency, id_text(&payload.record_id));
-    let line = format!("{index:>7} {mark} {minute} {:<18} {record:<24} {}", payload.record_type, code.unwrap_or(""));
-    line.trim_end().to_owned()
-}
-
 fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answer, Failure> {
-    let Gathered { evidence, judged, id, agreement } = gather(desk, subject, id)?;
+    let Gathered { evidence, judged, id, agreement, .. } = gather(desk, subject, id)?;
     if judged.exit != exit::DONE {
         let data = json!({ "subject": subject.name(), "subject_id": id, "proof": proof_json(&judged, &agreement) });
         return Ok(failed(&judged, data, desk));
     }
     let text = serde_json::to_string(&evidence).map_err(|error| Failure::bug(error.to_string()))?;
-    std::fs::write(out, &text).map_err(|error| Failure::not_written(out, error))?;
+    keep_evidence(out, &text)?;
     let entries = evidence.trail.as_ref().map_or(0, |trail| trail.trail.entries.len());
     let data = json!({ "file": out, "entries": entries, "bytes": text.len() });
-    let answer = Answer::done(data, format!("{}  {entries} {}", out.display(), desk.pick("条记录", "records")));
-    Ok(with_warnings(with_discontinuities(answer, desk, &judged), desk, &agreement))
+    let mut text = format!("{}  {entries} {}", out.display(), desk.pick("条记录", "records"));
+    if let Some(proven) = &judged.proven {
+        let at = (&desk.network()?.genesis, &proven.header.header);
+        text = format!("{text}\n{}", text::head(subject.name(), &id, at, desk.language));
+        text.push_str(&text::mode_line(mode(&judged), desk.language));
+    }
+    let answer = with_cautions(Answer::done(data, text.trim_end()), desk, &evidence, &judged)?;
+    Ok(with_warnings(answer, desk, &agreement))
 }
 
 fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let text = read_evidence(file)?;
     let evidence: EvidenceBundle = serde_json::from_str(&text)
         .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())).with_exit(exit::FAILED))?;
-    let judged = judge(&desk.genesis()?, &evidence, desk.language)?;
+    let genesis = desk.genesis()?;
+    let judged = judge(&genesis, &evidence, desk.language)?;
     let trail = evidence.trail.as_ref().map(|trail| &trail.trail);
     let id = trail.map(|trail| trail.id.clone()).unwrap_or_default();
-    let found = findings(&id, &judged, u64::MAX, desk.language);
+    let found = findings((&id, &judged), u64::MAX, None, desk.language);
     let data = json!({
         "verdict": judged.verdict(), "subject": trail.map(|trail| trail.kind), "subject_id": id, "as_of": as_of(&judged),
         "entries": trail.map_or(0, |trail| trail.entries.len()), "missing": judged.missing(),
@@ -428,13 +468,17 @@ fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
         "steps": steps_json(&judged.report),
         "outcome": judged.receipt.as_ref().map(|facts| outcome_name(facts.outcome)),
         "code": judged.receipt.as_ref().filter(|facts| facts.outcome != 0).map(|facts| Code(facts.outcome).to_string()),
-        "discontinuities": discontinuities_json(&judged.discontinuities),
+        "discontinuities": discontinuities_json(&judged.discontinuities), "mode": mode(&judged),
+        "genesis_hash": format!("sha256:{}", hex::encode(genesis.hash)),
     });
     if judged.exit != exit::DONE {
         return Ok(failed(&judged, data, desk));
     }
     let said = judged.receipt.as_ref().map_or(String::new(), |facts| decided(facts, true, desk.language));
     let steps = steps_text(&judged.report, desk.language);
-    let text = format!("{}{said}\n{steps}", judged.sentence(desk.language));
-    Ok(with_discontinuities(Answer::done(data, text), desk, &judged))
+    let about = text::verified(&genesis, &judged, trail, &found, desk.language);
+    let text = format!("{}{said}\n{about}{steps}", judged.sentence(desk.language));
+    let mut answer = Answer::done(data, text);
+    answer.warnings.extend(discontinuity_warnings(&judged.discontinuities, desk.language));
+    Ok(answer)
 }

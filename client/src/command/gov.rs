@@ -286,7 +286,10 @@ fn find(desk: &Desk, proposal: &str) -> Result<Found, Failure> {
     let Some(Object::Proposal(proposal)) = proof.leaf.and_then(|leaf| leaf.object) else {
         return Err(Failure::usage(format!("{name} is no proposal")));
     };
-    let view = view::object(&Object::Proposal(proposal.clone()), &view::Lens::new(0));
+    let view = view::object(
+        &Object::Proposal(proposal.clone()),
+        &view::Lens::new(place.0.genesis.founding.network.utc_offset_minutes),
+    );
     Ok(Found { name, proposal, view, set: proof.set, height })
 }
 

@@ -21,8 +21,8 @@ use crate::handoffs;
 use crate::output::{Answer, Failure, Language, exit};
 use crate::submit;
 use crate::verify::{
-    authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, outcome_name, outcome_text,
-    policy_of, read_evidence, steps_text, verdict_name,
+    authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, keep_evidence, outcome_name,
+    outcome_text, policy_of, read_evidence, steps_text, verdict_name,
 };
 
 /// That a state is no longer held.
@@ -76,14 +76,19 @@ impl Format {
 
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
-        Action::Get { tx, format, out } => ("receipt get".into(), get(desk, &tx, format, out.as_ref())),
+        Action::Get { tx, format, out } => {
+            ("receipt get".into(), get(desk, &tx, format, (out.as_ref(), keep_evidence)))
+        }
         Action::Show { file } => ("receipt show".into(), show(desk, &file)),
         Action::Handoffs { out } => ("receipt handoffs".into(), export_handoffs(desk, &out)),
         Action::Refresh { file } => ("receipt refresh".into(), refresh(desk, &file)),
     }
 }
 
-fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<Answer, Failure> {
+/// How a file is written.
+type Write = fn(&Path, &str) -> Result<(), Failure>;
+
+fn get(desk: &Desk, tx: &str, format: Format, (out, write): (Option<&PathBuf>, Write)) -> Result<Answer, Failure> {
     let (id, named) = asked_for(desk, tx)?;
     let (text, checked, authorities) = match format {
         Format::TlogProof => fetch(desk, &id)?,
@@ -93,7 +98,7 @@ fn get(desk: &Desk, tx: &str, format: Format, out: Option<&PathBuf>) -> Result<A
     // What is proven to be on the ledger waits for no answer any more.
     submit::leave_outbox(desk.network()?, &id);
     if let Some(out) = out {
-        std::fs::write(out, &text).map_err(|error| Failure::not_written(out, error))?;
+        write(out, &text)?;
     }
     let facts = checked.facts.as_ref();
     let sealed = facts.and_then(|facts| facts.sealed.as_ref());
@@ -271,5 +276,7 @@ fn refresh(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
     let receipt = read(file)?;
     let id = receipt.entry.get(3..).map(|bytes| hex::encode(mingzhang_ledger::crypto::sha256(&[bytes])));
     let id = id.ok_or_else(|| Failure::usage(format!("{}: the entry is no record", file.display())))?;
-    get(desk, &id, Format::TlogProof, Some(file))
+    // The newer receipt of the same record takes the older one's place: that is what was asked for.
+    let replace: Write = |file, text| std::fs::write(file, text).map_err(|error| Failure::not_written(file, error));
+    get(desk, &id, Format::TlogProof, (Some(file), replace))
 }

@@ -62,7 +62,7 @@ fn describe(reply: &Value, pick: impl Fn(&str, &str) -> String) -> String {
         lines.push(wrap(&text(&reply["detail"]), 4));
     }
     for flag in reply["flags"].as_array().into_iter().flatten() {
-        lines.push(format!("  {} {}", pick("预警", "flag"), title(&text(flag), &pick)));
+        lines.push(format!("  {} {}", pick("标记", "flag"), title(&text(flag), &pick)));
     }
     for effect in reply["effects"].as_array().into_iter().flatten() {
         lines.push(format!("  {} {}", text(&effect["kind"]), text(&effect["record"])));

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::records::view;
 use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::{Payload, RecordId, Transaction};
 use serde_json::{Value, json};
@@ -272,4 +274,9 @@ pub fn time_text(time_ms: u64) -> String {
         .ok()
         .and_then(|time_ms| jiff::Timestamp::from_millisecond(time_ms).ok())
         .map_or_else(|| time_ms.to_string(), |instant| instant.to_string())
+}
+
+/// The same for people: RFC 3339 with the network's offset.
+pub fn local_time(genesis: &Genesis, time_ms: u64) -> String {
+    simulate::value(&view::time(time_ms, genesis.founding.network.utc_offset_minutes))
 }
