@@ -21,6 +21,7 @@ pub mod movement;
 pub mod nullifier;
 pub mod pattern;
 pub mod payment;
+pub mod period;
 pub mod programme;
 pub mod receipt;
 pub mod recovery;
