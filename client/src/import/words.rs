@@ -3,7 +3,8 @@
 
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::records::scan;
-use mingzhang_ledger::records::schema::{MAX_CODE_BYTES, MAX_TEXT_BYTES};
+use mingzhang_ledger::records::schema::MAX_TEXT_BYTES;
+use mingzhang_ledger::records::validate::is_code;
 use mingzhang_ledger::transaction::RecordId;
 
 /// A text without control characters, cut to what fits; what the scan would refuse is withheld.
@@ -21,11 +22,6 @@ pub fn text(source: &str) -> Value {
         plain = "withheld".to_owned();
     }
     Value::text(&plain)
-}
-
-fn is_code(source: &str) -> bool {
-    let printable = source.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    !source.is_empty() && source.len() <= MAX_CODE_BYTES && printable
 }
 
 /// A scanned code, or the other one where the source's is none.

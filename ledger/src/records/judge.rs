@@ -1,13 +1,13 @@
 //! The order of checks of section 8, over one record: the frame's general rules and, between them, the mechanism's. And
 //! the public function that says whose trails a record joins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::body::{self, Mentions, Record};
 use super::import;
 use super::object::RecordLeaf;
-use super::object::{Mode, Object, Ref, Subject};
+use super::object::{Kind, Mode, Object, Ref, Subject};
 use super::role::Role;
 use super::scene::{Scene, Verdict, reject};
 use super::schema::{Area, FieldKind, RecordType, Unique};
@@ -246,29 +246,52 @@ fn role_covers(scene: &mut Scene<'_>) -> Verdict {
     reject(3003, format!("wants {}; in force: {}", wanted.join(" or "), held.join(", ")))
 }
 
-/// What a record concerns, for the scope of a role. The delegation that it cites and what that is bound to do not count:
-/// else whoever borrows a role for one programme would have it for all.
+/// What a record concerns, for the scope of a role: its own programme or case. The delegation that it cites and what that
+/// is bound to do not count, else whoever borrows a role for one programme would have it for all; nor does what its
+/// programme excludes, or another case whose licence it cites.
 pub(super) fn concerned<'m>(
     scene: &mut Scene<'_>,
     mentions: &'m Mentions,
     subjects: &'m [Subject],
 ) -> Result<Vec<&'m Ref>, StateFault> {
-    let (mut named, mut lent) = (BTreeSet::new(), BTreeSet::new());
-    if mentions.references.iter().any(is_delegation) {
+    let (mut own, mut others) = (BTreeSet::new(), BTreeSet::new());
+    if scene.signer.grants.iter().any(|grant| grant.scope.is_some()) && mentions.references.iter().any(names_anothers) {
         for found in &mentions.references {
-            let target = if is_delegation(found) { &mut lent } else { &mut named };
+            let target = if names_anothers(found) { &mut others } else { &mut own };
             if let Some(leaf) = scene.leaf(&found.reference)? {
                 add_subjects_of(target, &found.reference, leaf);
             }
         }
     }
-    let subjects = subjects.iter().filter(|subject| named.contains(subject) || !lent.contains(subject));
-    let references = mentions.references.iter().filter(|found| !is_delegation(found)).map(|found| &found.reference);
-    Ok(subjects.filter_map(Subject::record).chain(references).collect())
+    let subjects = subjects.iter().filter(|subject| own.contains(subject) || !others.contains(subject));
+    let references = mentions.references.iter().filter(|found| !names_anothers(found)).map(|found| &found.reference);
+    let all: Vec<&Ref> = subjects.filter_map(Subject::record).chain(references).collect();
+    if scene.signer.grants.iter().all(|grant| grant.scope.is_none()) {
+        return Ok(all);
+    }
+    let anothers = named_by_programmes_and_cases(scene, &all)?;
+    Ok(all.into_iter().filter(|reference| !anothers.contains(*reference)).collect())
 }
 
-fn is_delegation(found: &body::Reference) -> bool {
-    found.field == "on_behalf_of"
+/// What programmes and cases among these name of their own kind: the programmes that one excludes, the cases of the
+/// licences that one cites. Records of the one are on the trail of the other, and are none of its own.
+fn named_by_programmes_and_cases(scene: &mut Scene<'_>, references: &[&Ref]) -> Result<BTreeSet<Ref>, StateFault> {
+    let mut kinds = BTreeMap::new();
+    let mut named = Vec::new();
+    for reference in references {
+        let Some(leaf) = scene.leaf(reference)? else { continue };
+        let Some(kind) = leaf.object.as_ref().map(Object::kind) else { continue };
+        if matches!(kind, Kind::Programme | Kind::Case) && kinds.insert((*reference).clone(), kind).is_none() {
+            let others = leaf.subjects.iter().filter_map(Subject::record).filter(|other| other != reference);
+            named.extend(others.map(|other| (kind, other.clone())));
+        }
+    }
+    Ok(named.into_iter().filter(|(kind, other)| kinds.get(other) == Some(kind)).map(|(_, other)| other).collect())
+}
+
+/// Whether a field names what the record is not about.
+fn names_anothers(found: &body::Reference) -> bool {
+    matches!(found.field, "on_behalf_of" | "exclusive_with" | "licences" | "prerequisites" | "receiver")
 }
 
 /// 3005.

@@ -324,22 +324,24 @@ impl<'a> Scene<'a> {
 
     /// The record that holds a code in this mode, if any. Codes of imports are unique within their import.
     pub fn code(&self, kind: &str, code: &str) -> Result<Option<Ref>, StateFault> {
-        self.draft.get(&key::code(kind, &self.code_name(code)))
+        self.draft.get(&self.code_key(kind, code))
     }
 
     /// The record of this scene takes a code.
     pub fn claim_code(&mut self, kind: &str, code: &str) -> Result<(), StateFault> {
-        let key = key::code(kind, &self.code_name(code));
+        let key = self.code_key(kind, code);
         let holder = self.record.reference.clone();
         self.draft.put(key, &holder)
     }
 
-    fn code_name(&self, code: &str) -> String {
+    /// Live codes that differ by capitals alone are one; a source's are what it says. An import is a part of the key of
+    /// its own, which no live code can be spelled to look like.
+    fn code_key(&self, kind: &str, code: &str) -> Key {
         match (self.mode, self.record.find::<Ref>("import")) {
             (Mode::Historical | Mode::Strict, Some(import)) => {
-                format!("{}:{}:{code}", self.mode.name(), import.key_part())
+                key::imported_code(kind, (self.mode.name(), &import.key_part()), code)
             }
-            (Mode::Live | Mode::Historical | Mode::Strict, _) => code.to_owned(),
+            (Mode::Live | Mode::Historical | Mode::Strict, _) => key::code(kind, &code.to_ascii_uppercase()),
         }
     }
 

@@ -33,7 +33,7 @@ pub struct Signer {
 
 impl Signer {
     /// The submitter of a record. On another's behalf: with those grants of the delegated role that reach as far as the
-    /// delegation's scope, within it. Whether the delegation holds is 3006.
+    /// delegation's scope, within it; nothing once that officer has no valid key. Whether the delegation holds is 3006.
     pub fn of(state: &Overlay<'_>, record: &Record<'_>, time_ms: u64) -> Result<Option<Self>, StateFault> {
         let agency = &record.reference.agency;
         let Some(mut signer) = Self::load(state, record.key_id, agency, time_ms)? else { return Ok(None) };
@@ -41,7 +41,7 @@ impl Signer {
         let leaf: Option<RecordLeaf> = state.get(&reference.key())?;
         if let Some(Object::Delegation(delegation)) = leaf.and_then(|leaf| leaf.object) {
             let mut lent = Vec::new();
-            if !signer.retired {
+            if !signer.retired && has_valid_key(state, agency, &delegation.from_person, time_ms)? {
                 lent = grants_in_force(state, agency, &delegation.from_person, time_ms)?;
             }
             lent.retain(|grant| grant.role == delegation.role && grant.reaches(delegation.scope.as_ref()));
@@ -81,12 +81,7 @@ impl Signer {
 
     fn in_force<'g>(&self, grants: &'g [Grant], role: Role, day: Day) -> impl Iterator<Item = &'g Grant> + use<'g> {
         let allowed = role == Role::Admin || self.agency_roles.contains(&role);
-        grants.iter().filter(move |grant| {
-            allowed
-                && grant.role == role
-                && grant.valid_from <= day
-                && grant.valid_until.is_none_or(|until| day <= until)
-        })
+        grants.iter().filter(move |grant| allowed && grant.role == role && grant.covers_day(day))
     }
 
     /// Whether the signer holds a role on a day, whatever its scope and limit.
@@ -111,6 +106,18 @@ impl Signer {
     pub fn persons(&self) -> Vec<Person> {
         std::iter::once(self.person).chain(self.behalf_of).collect()
     }
+}
+
+/// Whether a person has a key that is neither revoked nor suspended: who could not act lends nothing.
+fn has_valid_key(state: &Overlay<'_>, agency: &str, person: &Person, time_ms: u64) -> Result<bool, StateFault> {
+    let Some(officer) = state.shared::<Officer>(&key::officer(agency, &person.0))? else { return Ok(false) };
+    for id in &officer.keys {
+        let registered = state.shared::<OfficerKey>(&key::officer_key(&id.0))?;
+        if registered.is_some_and(|key| key.is_valid(time_ms)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn grants_in_force(state: &Overlay<'_>, agency: &str, person: &Person, time_ms: u64) -> Result<Vec<Grant>, StateFault> {

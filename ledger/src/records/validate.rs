@@ -2,6 +2,7 @@
 
 use super::body::find;
 use super::calendar::Day;
+use super::fund::period;
 use super::role::Role;
 use super::scan;
 use super::schema::{COMMON, Field, FieldKind, MAX_CODE_BYTES, MAX_LIST_ITEMS, MAX_TEXT_BYTES, RecordType, spelled};
@@ -44,6 +45,21 @@ fn in_range(kind: &RecordType, body: &Value) -> Result<(), Refusal> {
         // Recipients are kept under their programme's scope, in keys whose parts a slash divides.
         "programme_open" if find::<String>(body, "scope").is_some_and(|scope| scope.contains('/')) => {
             Err(wrong("scope", "without a slash"))
+        }
+        // An end of its own takes a licence away, which is two heads' to do.
+        "licence_change"
+            if body.get("import").is_none()
+                && find::<Day>(body, "valid_until").is_some()
+                && find::<String>(body, "status").as_deref() != Some("valid") =>
+        {
+            Err(wrong("valid_until", "only with status valid"))
+        }
+        // One spelling each, so that no period is paid twice. What a source calls its own is history.
+        "list_publish"
+            if body.get("import").is_none()
+                && find::<String>(body, "period").is_some_and(|period| period::days(&period).is_none()) =>
+        {
+            Err(wrong("period", period::FORMS))
         }
         "matter_define" if find::<u64>(body, "clock_days").is_some_and(|days| days > MAX_CLOCK_DAYS) => {
             Err(wrong("clock_days", &format!("at most {MAX_CLOCK_DAYS} working days")))
@@ -151,11 +167,17 @@ fn public_key(name: &str, value: &Value) -> Result<(), Refusal> {
 }
 
 fn code(name: &str, code: &str) -> Result<(), Refusal> {
-    let plain = code.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if code.is_empty() || code.len() > MAX_CODE_BYTES || !plain {
-        return Err(wrong(name, "1 to 64 characters of printable ASCII"));
+    if is_code(code) {
+        return Ok(());
     }
-    Ok(())
+    Err(wrong(name, "1 to 64 characters of printable ASCII, single spaces only between them"))
+}
+
+/// Whether a text has the form of a code: no two of them look the same and differ by their spaces.
+pub fn is_code(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    let tight = text.split(' ').all(|word| !word.is_empty());
+    text.len() <= MAX_CODE_BYTES && plain && tight
 }
 
 /// At most 40 characters of a value, for a message on somebody's terminal.

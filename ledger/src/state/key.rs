@@ -122,6 +122,11 @@ pub fn officer(agency: &str, person: &[u8; 16]) -> Key {
     key(&[b"officer/", agency.as_bytes(), b"/", &hex_of::<16, 32>(person)])
 }
 
+/// Who was ever granted a role of an agency that must keep a holder.
+pub fn holders(agency: &str, role: &str) -> Key {
+    key(&[b"holders/", agency.as_bytes(), b"/", role.as_bytes()])
+}
+
 pub fn recipient(scope: &str, person: &[u8; 16]) -> Key {
     key(&[b"recipient/", scope.as_bytes(), b"/", &hex_of::<16, 32>(person)])
 }
@@ -131,6 +136,12 @@ pub fn code(kind: &str, code: &str) -> Key {
         return key(&[b"code/", kind.as_bytes(), b"/", code.replace('/', "%2F").as_bytes()]);
     }
     key(&[b"code/", kind.as_bytes(), b"/", code.as_bytes()])
+}
+
+/// A code of an import: apart from all live ones, in which no `/` stands.
+pub fn imported_code(kind: &str, (mode, import): (&str, &str), code: &str) -> Key {
+    let code = code.replace('/', "%2F");
+    key(&[b"code/", kind.as_bytes(), b"/", mode.as_bytes(), b"/", import.as_bytes(), b"/", code.as_bytes()])
 }
 
 pub fn nullifier(scope: &str, digest: &Hash) -> Key {

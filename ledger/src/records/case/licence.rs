@@ -2,7 +2,7 @@
 
 use super::object::{Licence, LicenceState};
 use super::transition::Step;
-use super::{case, dated, matter, not_before_latest, step_taken};
+use super::{case, clock, dated, matter, not_before_latest, step_taken};
 use crate::records::calendar::Day;
 use crate::records::object::{Mode, Object, Person, Ref};
 use crate::records::role::Role;
@@ -13,9 +13,10 @@ use crate::state::StateFault;
 /// Under this kind of code stands the licence that holds a number, as `<agency>.<number>`.
 const NUMBER: &str = "licence";
 
-/// 3306: every prerequisite has a cited licence of the applicant, and every cited licence is in force.
+/// 3306: every prerequisite has a cited licence of the applicant, and every cited licence is in force on the day that counts:
+/// no earlier effective date revives one that has ended.
 pub fn meet_prerequisites(scene: &mut Scene<'_>, matter_ref: &Ref, cited: &[Ref], applicant: Person) -> Verdict {
-    let day = scene.record.effective;
+    let day = clock::counted_day(scene);
     let mut held: Vec<Ref> = Vec::new();
     for reference in cited {
         let licence = licence(scene, reference)?;

@@ -340,7 +340,29 @@ fn mz_3009_a_licence_is_not_issued_or_prolonged_into_the_past() {
     let change =
         |status: &str| with("town/C", vec![("status", text(status)), ("reason", text("x")), until("2020-01-01")]);
     stage.expect(3009, "civil/head", "licence_change", "change-1", change("valid"));
-    stage.apply("civil/head", "licence_change", "change-2", change("expired"));
+    // An end of its own is a prolongation's: another status with an earlier one would end the licence by one head.
+    for status in ["suspended", "cancelled", "expired"] {
+        let refusal = stage.offer("civil/head", "licence_change", "change-2", change(status)).expect_err(status);
+        assert_eq!(refusal.code.0, 1004);
+        assert_eq!(refusal.detail, "valid_until: only with status valid");
+    }
+}
+
+#[test]
+fn mz_3306_an_earlier_date_revives_no_expired_licence() {
+    let mut stage = reviewed(20);
+    stage.apply("civil/decider", "case_decide", "decide", decision("town/C", true));
+    let ending = licence("town/C", "LIC-1").into_iter().chain([("valid_until", text("2026-06-10"))]);
+    stage.apply("civil/decider", "licence_issue", "L", ending.collect());
+    let mut fields = matter_fields(20);
+    fields.push(("prerequisites", Value::Array(vec![to("civil/M")])));
+    stage.apply("civil/head", "matter_define", "M-2", fields);
+    let mut cite = submit_fields("civil/M-2");
+    cite.push(("licences", Value::Array(vec![to("civil/L")])));
+    stage.pass_days(10);
+    stage.expect(3306, "town/1", "case_submit", "C-2", cite.clone());
+    cite.push(("effective_date", text("2026-06-09")));
+    stage.expect(3306, "town/1", "case_submit", "C-3", cite);
 }
 
 #[test]

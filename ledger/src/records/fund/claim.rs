@@ -1,6 +1,7 @@
-//! Claims under a list: one payment per programme, period, recipient and asset (3209), and none beside a programme that
-//! excludes it (3212). A claim is free again when its payment failed, or came back whole and was not made again. A
-//! payment and its reissues are one holder: a reissue claims for the payment that its chain began with.
+//! Claims of a person: one payment under lists per programme, period, recipient and asset (3209), and none of any kind
+//! beside a programme that excludes it (3212). A claim is free again when its payment failed, or came back whole and was
+//! not made again. A payment and its reissues are one holder: a reissue claims for the payment that its chain began with.
+//! A grant has no period: it is itself the holder while anything of it is paid or being paid, and meets every period.
 
 use std::sync::Arc;
 
@@ -9,12 +10,13 @@ use minicbor::{Decode, Encode};
 use super::entitlement::Entitlement;
 use super::movement::{MovementState, Payment};
 use super::nullifier;
+use super::period;
 use super::programme::Programme;
 use crate::records::object::{Object, Person, Ref};
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::state::{StateFault, key};
 
-/// The value of a nullifier: the entry that claimed last, and the payment that holds the claim.
+/// The value of a nullifier: the entry that claimed last, and the payment or grant that holds the claim.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Nullifier {
@@ -22,7 +24,7 @@ pub struct Nullifier {
     pub index: u64,
     #[n(1)]
     pub record: Ref,
-    /// In the claim of anything at all in a programme: other payments that stood when this one claimed.
+    /// In the claim of anything at all in a programme: others that stood when this one claimed.
     #[n(2)]
     pub others: Option<Vec<Ref>>,
 }
@@ -33,66 +35,115 @@ impl Nullifier {
     }
 }
 
-/// Who claims what, and the payment that then holds it.
+/// In place of the period in the key of what is claimed under grants; no list has it.
+const EVERY_PERIOD: &str = "";
+
+/// Who claims what, and the payment or grant that then holds it.
 pub struct Claim {
-    period: String,
+    /// None under a grant.
+    period: Option<String>,
     person: Person,
     asset: Option<String>,
     holder: Ref,
 }
 
 impl Claim {
-    /// The claim of a payment under a list; grants are limited by their value instead.
-    pub fn of(entitlement: &Entitlement, payment: &Payment, holder: Ref) -> Option<Self> {
-        let Entitlement::List(list) = entitlement else { return None };
-        Some(Self { period: list.period.clone(), person: payment.recipient?, asset: payment.asset.clone(), holder })
+    /// The claim of a payment to a person, held by that payment under a list, and by the grant itself under a grant.
+    pub fn of((award, entitlement): (&Ref, &Entitlement), payment: &Payment, holder: Ref) -> Option<Self> {
+        let person = payment.recipient?;
+        Some(match entitlement {
+            Entitlement::List(list) => {
+                Self { period: Some(list.period.clone()), person, asset: payment.asset.clone(), holder }
+            }
+            Entitlement::Grant(_) => Self { period: None, person, asset: None, holder: award.clone() },
+        })
     }
 
-    /// The key under which this person claims this asset, or no asset, in a programme.
-    fn key(&self, scope: &str, programme: &Ref) -> key::Key {
+    /// The key under which this person claims this asset, or no asset, for a period of a programme.
+    fn key(&self, scope: &str, programme: &Ref, period: &str) -> key::Key {
         let rule = format!("claim/{programme}");
-        key::nullifier(scope, &nullifier::digest(&rule, &self.period, &self.person.0, self.asset.as_deref()))
+        key::nullifier(scope, &nullifier::digest(&rule, period, &self.person.0, self.asset.as_deref()))
     }
 
-    /// The key under which this person claims anything at all in a programme.
-    fn any_key(&self, scope: &str, programme: &Ref) -> key::Key {
+    /// The key under which this person claims anything at all for a period of a programme.
+    fn any_key(&self, scope: &str, programme: &Ref, period: &str) -> key::Key {
         let rule = format!("exclusive/{programme}");
-        key::nullifier(scope, &nullifier::digest(&rule, &self.period, &self.person.0, None))
+        key::nullifier(scope, &nullifier::digest(&rule, period, &self.person.0, None))
     }
-}
 
-/// 3209.
-pub fn is_first(scene: &mut Scene<'_>, (programme, details): &(Ref, Arc<Programme>), claim: &Claim) -> Verdict {
-    match standing(scene, &claim.key(&details.scope, programme), claim)?.pop() {
-        Some(holder) => {
-            let (period, person) = (&claim.period, hex::encode(claim.person.0));
-            reject(3209, format!("{programme}, period {period}, recipient {person} is claimed by {holder}"))
+    /// The key of all periods for which this person ever claimed under lists of a programme.
+    fn periods_key(&self, scope: &str, programme: &Ref) -> key::Key {
+        let rule = format!("periods/{programme}");
+        key::nullifier(scope, &nullifier::digest(&rule, EVERY_PERIOD, &self.person.0, None))
+    }
+
+    fn periods(&self, scene: &Scene<'_>, scope: &str, programme: &Ref) -> Result<Vec<String>, StateFault> {
+        Ok(scene.draft.get(&self.periods_key(scope, programme))?.unwrap_or_default())
+    }
+
+    /// Those of them that share a day with this claim's.
+    fn periods_met(&self, scene: &Scene<'_>, scope: &str, programme: &Ref) -> Result<Vec<String>, StateFault> {
+        let mut periods = self.periods(scene, scope, programme)?;
+        if let Some(own) = &self.period {
+            periods.retain(|other| period::overlap(own, other));
         }
-        None => Ok(()),
+        Ok(periods)
     }
 }
 
-/// 3212.
-pub fn is_exclusive(scene: &mut Scene<'_>, programme: &Programme, claim: &Claim) -> Verdict {
-    for other in &programme.exclusive_with {
-        if let Some(holder) = standing(scene, &claim.any_key(&programme.scope, other), claim)?.pop() {
-            return reject(3212, format!("the recipient is paid by exclusive programme {other}: {holder}"));
+/// 3209. Grants are limited by their value instead.
+pub fn is_first(scene: &mut Scene<'_>, (programme, details): &(Ref, Arc<Programme>), claim: &Claim) -> Verdict {
+    if claim.period.is_none() {
+        return Ok(());
+    }
+    for period in claim.periods_met(scene, &details.scope, programme)? {
+        if let Some(holder) = standing(scene, &claim.key(&details.scope, programme, &period), claim)?.pop() {
+            let person = hex::encode(claim.person.0);
+            return reject(3209, format!("{programme}, period {period}, recipient {person} is claimed by {holder}"));
         }
     }
     Ok(())
 }
 
-/// The claim is held from now on. Claims of other assets that still stand keep the programme closed for excluded ones.
+/// 3212.
+pub fn is_exclusive(scene: &mut Scene<'_>, programme: &Programme, claim: &Claim) -> Verdict {
+    for other in &programme.exclusive_with {
+        let mut periods = claim.periods_met(scene, &programme.scope, other)?;
+        periods.push(EVERY_PERIOD.to_owned());
+        for period in periods {
+            if let Some(holder) = standing(scene, &claim.any_key(&programme.scope, other, &period), claim)?.pop() {
+                return reject(3212, format!("the recipient is paid by exclusive programme {other}: {holder}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The claim is held from now on. Other claims that still stand keep the programme closed for excluded ones.
 pub fn take(scene: &mut Scene<'_>, (programme, details): &(Ref, Arc<Programme>), claim: &Claim) -> Verdict {
-    let (one, any) = (claim.key(&details.scope, programme), claim.any_key(&details.scope, programme));
+    let scope = &details.scope;
+    if let Some(period) = &claim.period {
+        let held = Nullifier { index: scene.index, record: claim.holder.clone(), others: None };
+        scene.draft.put(claim.key(scope, programme, period), &held)?;
+        let mut periods = claim.periods(scene, scope, programme)?;
+        if !periods.contains(period) {
+            periods.push(period.clone());
+            scene.draft.put(claim.periods_key(scope, programme), &periods)?;
+        }
+    }
+    let any = claim.any_key(scope, programme, claim.period.as_deref().unwrap_or(EVERY_PERIOD));
+    let known: Option<Nullifier> = scene.draft.get(&any)?;
+    if claim.period.is_none() && known.is_some_and(|known| known.record == claim.holder) {
+        // The grant holds it already; an instalment more changes nothing.
+        return Ok(());
+    }
     let others = standing(scene, &any, claim)?;
-    let held = |others| Nullifier { index: scene.index, record: claim.holder.clone(), others };
-    let (alone, beside) = (held(None), held((!others.is_empty()).then_some(others)));
-    scene.draft.put(one, &alone)?;
+    let others = (!others.is_empty()).then_some(others);
+    let beside = Nullifier { index: scene.index, record: claim.holder.clone(), others };
     Ok(scene.draft.put(any, &beside)?)
 }
 
-/// The payments that hold what is claimed under a key, but this claim's own and those whose claim is free again.
+/// Who holds what is claimed under a key, but this claim's own and those whose claim is free again.
 fn standing(scene: &mut Scene<'_>, key: &key::Key, claim: &Claim) -> Verdict<Vec<Ref>> {
     let mut found = Vec::new();
     let Some(nullifier) = scene.draft.get::<Nullifier>(key)? else { return Ok(found) };
@@ -105,8 +156,10 @@ fn standing(scene: &mut Scene<'_>, key: &key::Key, claim: &Claim) -> Verdict<Vec
 }
 
 fn stands(scene: &mut Scene<'_>, holder: &Ref) -> Verdict<bool> {
-    let Some(Object::Movement(movement)) = scene.object(holder)? else {
-        return Err(StateFault::Invariant("a claim is held by a record that is no payment").into());
+    let movement = match scene.object(holder)? {
+        Some(Object::Movement(movement)) => movement,
+        Some(Object::AwardGrant(grant)) => return Ok(grant.usage.claimed > 0),
+        _ => return Err(StateFault::Invariant("a claim is held by a record that is neither payment nor grant").into()),
     };
     Ok(match movement.state {
         MovementState::Failed | MovementState::Ended => false,

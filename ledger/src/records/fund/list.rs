@@ -179,11 +179,21 @@ fn by_owner_or_window(scene: &mut Scene<'_>) -> Verdict {
     rules::acts_as(scene, &programme, Part::Owner)
 }
 
-/// 3216 and 3217.
+/// Under this kind of code stands the list of a root, as `<programme>.<root>`.
+const ROOT: &str = "list";
+
+fn root_of(scene: &Scene<'_>, programme: &Ref) -> Verdict<String> {
+    Ok(format!("{}.{}", programme.key_part(), hex::encode(scene.record.need::<Hash>("root")?)))
+}
+
+/// 3001, 3216 and 3217. Lines are salted, so that the same root is the same lines, and each is paid once.
 fn can_publish(scene: &mut Scene<'_>) -> Verdict {
     let (reference, programme) = book::subject(scene)?;
     if scene.mode != Mode::Live {
         return Ok(());
+    }
+    if let Some(holder) = scene.code(ROOT, &root_of(scene, &reference)?)? {
+        return reject(3001, format!("the lines of this root were published as {holder}"));
     }
     rules::programme_open(&reference, &programme)?;
     let (count, total): (u64, u64) = (scene.record.need("count")?, scene.record.need("total")?);
@@ -202,6 +212,10 @@ fn can_publish(scene: &mut Scene<'_>) -> Verdict {
 
 fn publish(scene: &mut Scene<'_>) -> Verdict {
     let (programme, _) = book::subject(scene)?;
+    if scene.mode == Mode::Live {
+        let root = root_of(scene, &programme)?;
+        scene.claim_code(ROOT, &root)?;
+    }
     let shortest = scene.parameter("publicity_days")?;
     let days: u64 = scene.record.need("days")?;
     let list = List {

@@ -22,6 +22,7 @@ pub mod nullifier;
 pub mod origin;
 pub mod pattern;
 pub mod payment;
+pub mod period;
 pub mod programme;
 pub mod receipt;
 pub mod recovery;

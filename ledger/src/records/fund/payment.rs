@@ -79,7 +79,7 @@ struct Request {
 
 impl Request {
     fn claim(&self, scene: &Scene<'_>) -> Option<Claim> {
-        Claim::of(&self.entitlement, &self.details(), scene.record.reference.clone())
+        Claim::of((&self.award, &self.entitlement), &self.details(), scene.record.reference.clone())
     }
 
     /// The payment that is asked for.

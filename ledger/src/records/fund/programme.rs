@@ -21,6 +21,8 @@ pub const MAX_YEARS: usize = 32;
 pub const MAX_SOURCES: usize = 16;
 /// Most programmes that one programme excludes.
 pub const MAX_EXCLUSIVE: usize = 64;
+/// How many of them another agency may have added by opening its own programmes beside it.
+pub const MAX_EXCLUSIVE_BY_ANOTHER: usize = 8;
 /// The origin of a SOURCE whose money comes from the state: nothing crosses a bank when it goes back.
 pub const TREASURY: &str = "treasury";
 /// The origin that donations come from, where a programme has several.
@@ -161,6 +163,11 @@ fn can_open(scene: &mut Scene<'_>) -> Verdict {
         }
         if excluded.exclusive_with.len() >= MAX_EXCLUSIVE {
             return reject(3212, format!("{other} excludes {MAX_EXCLUSIVE} programmes already"));
+        }
+        let own = &scene.record.reference.agency;
+        let beside = excluded.exclusive_with.iter().filter(|programme| programme.agency == *own).count();
+        if *own != other.agency && beside >= MAX_EXCLUSIVE_BY_ANOTHER {
+            return reject(3212, format!("{other} excludes {beside} programmes of {own} already"));
         }
     }
     let years: Vec<u64> = scene.record.need("years")?;

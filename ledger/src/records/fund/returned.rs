@@ -163,7 +163,7 @@ fn programme_of(scene: &mut Scene<'_>, again: &Again) -> Verdict<(Ref, Arc<Progr
 fn claim_of(scene: &mut Scene<'_>, again: &Again) -> Verdict<Option<Claim>> {
     let Some(award) = &again.earlier.entitlement else { return Ok(None) };
     let entitlement = entitlement::load(scene, award)?;
-    Ok(Claim::of(&entitlement, &again.details, again.first()))
+    Ok(Claim::of((award, &entitlement), &again.details, again.first()))
 }
 
 /// 3223: what is paid again stays within what the bank returned, recoveries apart.

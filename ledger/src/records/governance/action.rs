@@ -9,7 +9,7 @@ use crate::outcome::Refusal;
 use crate::records::body::{find, need};
 use crate::records::calendar::Day;
 use crate::records::object::Person;
-use crate::records::registry::{Agency, Grant, Officer, Roster, officers, roles};
+use crate::records::registry::{Agency, Grant, Officer, Roster, holders, officers, roles};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::records::schema::{Field, FieldKind};
@@ -254,6 +254,7 @@ fn register(scene: &mut Scene<'_>, id: &str, agency: &Agency, admin_keys: &[Publ
         let place = key::officer(id, &person.0);
         let mut officer: Officer = scene.draft.get(&place)?.unwrap_or_default();
         officer.grants.push(Grant::lasting(Role::Admin, None, None));
+        holders::enter(&mut scene.draft, (id, person), Role::Admin)?;
         roles::store(scene, id, person, &officer)?;
     }
     Ok(())

@@ -74,6 +74,28 @@ fn a_role_covers_only_its_scope() {
     stage.expect(3003, "finance/2", "approve", "A-1", fields);
 }
 
+#[test]
+fn mz_3003_a_scope_does_not_reach_what_excludes_its_programme() {
+    let mut stage = opened();
+    let exclusive = Value::Array(vec![to("civil/P")]);
+    narrow_role(&mut stage, "civil/2", "programme_owner", ("scope", to("civil/P")));
+    narrow(&mut stage, "finance/3", ("scope", to("civil/P")));
+    let mut fields = programme_fields("CNY");
+    fields.push(("exclusive_with", exclusive));
+    stage.expect(3003, "civil/2", "programme_open", "Q-0", fields.clone());
+    stage.apply("civil/1", "programme_open", "Q", fields);
+    let approval = stage.digest_of("civil/Q");
+    stage.expect(3003, "finance/3", "approve", "A-1", approval);
+    assert_eq!(stage.approve("finance/1", "civil/Q").outcome, 0);
+    stage.apply("finance/1", "account_open", "Q-SOU", account_fields("Q", "SOURCE"));
+    let approval = stage.digest_of("finance/Q-SOU");
+    stage.expect(3003, "finance/3", "approve", "A-2", approval);
+    let mut declared = account_fields("Q", "APPROPRIATION");
+    declared.push(("subject", to("civil/P")));
+    stage.expect(3003, "finance/3", "account_open", "Q-APP", declared);
+    stage.apply("finance/3", "appropriate", "AP", appropriation(10));
+}
+
 fn lent(to_officer: &str, role: &str, scope: Option<&str>) -> Vec<(&'static str, Value)> {
     let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-06-30"))];
     let mut fields = vec![("to_officer", Value::bytes(&person(to_officer))), ("role", text(role))];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::holders;
 use super::object::{Agency, Grant, Key16, Officer, OfficerKey};
 use super::roster::Roster;
 use crate::authority::AuthoritySet;
@@ -121,6 +122,7 @@ fn found_agency(state: &mut Overlay<'_>, agency: &FoundingAgency) -> Result<(), 
         }
     }
     for (person, grant) in grants {
+        holders::enter(state, (&agency.id, Person(person)), grant.role)?;
         let place = key::officer(&agency.id, &person);
         let mut officer: Officer = state.get(&place)?.unwrap_or_default();
         officer.grants.push(grant);

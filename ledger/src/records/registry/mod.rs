@@ -2,6 +2,7 @@
 //! Agencies come and go by vote, which is in `governance`.
 
 pub mod founding;
+pub(super) mod holders;
 mod object;
 pub(super) mod officers;
 mod parties;

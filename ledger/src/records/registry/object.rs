@@ -44,6 +44,13 @@ pub struct OfficerKey {
     pub revoked_from: Option<u64>,
 }
 
+impl OfficerKey {
+    /// Whether it may sign at a time.
+    pub fn is_valid(&self, time_ms: u64) -> bool {
+        self.active_from <= time_ms && self.revoked_from.is_none_or(|from| from > time_ms)
+    }
+}
+
 /// The value of `officer/<agency>/<person>`: a person's keys and roles within an agency.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
@@ -87,6 +94,10 @@ impl Grant {
     /// A role held from the beginning, for ever.
     pub fn lasting(role: Role, scope: Option<Ref>, max_minor: Option<u64>) -> Self {
         Self { role, scope, max_minor, valid_from: Day(0), valid_until: None, by: None, revoked_from: None }
+    }
+
+    pub fn covers_day(&self, day: Day) -> bool {
+        self.valid_from <= day && self.valid_until.is_none_or(|until| day <= until)
     }
 
     /// Whether it covers a whole scope, so that it may be lent within that.

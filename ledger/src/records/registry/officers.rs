@@ -1,5 +1,6 @@
 //! Officers' keys: registered by two admins of the agency, revoked by an admin, or by a supervisor with a second agency.
 
+use super::holders;
 use super::object::{Key16, Officer, OfficerKey};
 use crate::crypto::PublicKey;
 use crate::records::object::{Person, Subject};
@@ -33,7 +34,7 @@ pub(super) const KEY_REVOKE: RecordType = RecordType {
     submitters: &[Role::Admin, Role::Supervisor],
     entitled: own_admin_or_supervisor,
     approvers: second_agency_for_supervisors,
-    check: key_is_registered,
+    check: key_is_dispensable,
     sequence: not_yet_revoked,
     take_effect: revoke,
     ..RecordType::BASE
@@ -102,8 +103,13 @@ fn second_agency_for_supervisors(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     Ok(if alone { Vec::new() } else { vec![Need::of_another_agency(Role::Admin)] })
 }
 
-fn key_is_registered(scene: &mut Scene<'_>) -> Verdict {
-    entry(scene).map(drop)
+/// 3805: an admin alone leaves the agency two admins, so that nobody can be locked out; a supervisor and a second agency,
+/// who stop a stolen key, leave it one. The last key of all is stopped by a vote (`key_suspend`), which asks for none.
+fn key_is_dispensable(scene: &mut Scene<'_>) -> Verdict {
+    let entry = entry(scene)?;
+    let admins = if is_own_admin(scene)? { holders::ADMINS } else { 1 };
+    let key_id = public_key(scene)?.key_id();
+    holders::remain_without_key(scene, (&entry.agency, entry.person), &key_id, admins)
 }
 
 /// 3011.

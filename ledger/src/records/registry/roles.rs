@@ -1,5 +1,6 @@
 //! Roles: granted and taken back by two admins, lent by delegation. What a role may do is in the mechanisms' tables.
 
+use super::holders;
 use super::object::{Delegation, Grant, Officer, RoleGrant};
 use crate::records::object::{Kind, Object, Person, Ref, Subject};
 use crate::records::role::Role;
@@ -105,6 +106,7 @@ fn grant(scene: &mut Scene<'_>) -> Verdict {
         revoked_from: None,
     });
     let agency = scene.record.reference.agency.clone();
+    holders::enter(&mut scene.draft, (&agency, person), role)?;
     store(scene, &agency, person, &holder)?;
     scene.create(Object::RoleGrant(RoleGrant { officer: person, role }));
     Ok(())
@@ -131,13 +133,14 @@ fn is_meant(grant: &Grant, role: Role, by: Option<&Ref>) -> bool {
     grant.revoked_from.is_none() && grant.role == role && by.is_none_or(|by| grant.by.as_ref() == Some(by))
 }
 
-/// 3002: there is such a grant, not yet taken back.
+/// 3002: there is such a grant, not yet taken back. 3805: the role keeps a holder.
 fn grant_exists(scene: &mut Scene<'_>) -> Verdict {
     let (person, role, by) = meant(scene)?;
-    if officer(scene, person)?.grants.iter().any(|grant| is_meant(grant, role, by.as_ref())) {
-        return Ok(());
+    if !officer(scene, person)?.grants.iter().any(|grant| is_meant(grant, role, by.as_ref())) {
+        return reject(3002, format!("the officer holds no such {}", role.code()));
     }
-    reject(3002, format!("the officer holds no such {}", role.code()))
+    let agency = &scene.record.reference.agency;
+    holders::remain_without_grants(scene, (agency, person), role, by.as_ref())
 }
 
 fn take_back(scene: &mut Scene<'_>) -> Verdict {

@@ -171,7 +171,7 @@ fn all_rules_run_again_at_approval_and_a_failure_ends_the_waiting() {
     stage.apply("civil/admin1", "role_grant", "G-1", grant_fields("civil/plain", "buyer"));
     let proposer = signing_key("civil/admin1").public();
     let revoke = vec![("key", Value::bytes(&proposer.0)), ("reason", text("lost"))];
-    stage.apply("civil/admin2", "key_revoke", "K-1", revoke);
+    stage.apply_with(["super/1", "finance/admin1"], "key_revoke", "K-1", revoke);
     let outcome = stage.approve("civil/admin2", "civil/G-1");
     assert_eq!(outcome.outcome, 3005, "{}", outcome.detail);
     assert!(grants_of(&stage, "civil", "civil/plain").is_empty());
@@ -199,6 +199,75 @@ fn a_supervisor_revokes_with_a_second_agency_and_an_admin_only_at_home() {
     assert_eq!(stage.approve("super/admin1", "super/K-2").outcome, 3004);
     assert_eq!(stage.approve("finance/admin1", "super/K-2").outcome, 0);
     assert!(key_of(&stage, "civil/1").revoked_from.is_some());
+}
+
+fn revocation(officer: &str) -> Vec<(&'static str, Value)> {
+    vec![("key", Value::bytes(&signing_key(officer).public().0)), ("reason", text("lost"))]
+}
+
+#[test]
+fn mz_3805_an_agency_keeps_two_admins_unless_two_agencies_stop_a_key() {
+    let mut stage = Stage::found();
+    stage.expect(3805, "civil/admin1", "key_revoke", "K-1", revocation("civil/admin2"));
+    let role = vec![("officer", Value::bytes(&person("civil/admin2"))), ("role", text("admin"))];
+    stage.expect(3805, "civil/admin1", "role_revoke", "V-1", role.clone());
+    // A second key of the same person first: then the stolen one goes at once.
+    let key = signing_key("civil/admin2 second");
+    let fields = key_fields(&stage, "civil", "civil/admin2", &key);
+    stage.apply_with(["civil/admin1", "civil/admin2"], "officer_register", "O-1", fields);
+    stage.apply("civil/admin1", "key_revoke", "K-2", revocation("civil/admin2"));
+    // With a third admin one may go, and no more.
+    stage.add_key("civil/admin2b", key);
+    stage.apply_with(["civil/admin1", "civil/admin2b"], "role_grant", "G-1", grant_fields("civil/plain", "admin"));
+    stage.apply_with(["civil/admin1", "civil/plain"], "role_revoke", "V-2", role);
+    stage.expect(3805, "civil/admin1", "key_revoke", "K-3", revocation("civil/plain"));
+    // A supervisor and a second agency stop a stolen key all the same, but never the last admin's.
+    stage.apply_with(["super/1", "finance/admin1"], "key_revoke", "K-4", revocation("civil/plain"));
+    stage.expect(3805, "super/1", "key_revoke", "K-5", revocation("civil/admin1"));
+}
+
+#[test]
+fn mz_3805_the_last_holder_of_a_role_that_others_wait_for() {
+    let mut stage = Stage::found();
+    stage.apply("super/admin1", "key_revoke", "K-1", revocation("super/1"));
+    stage.expect(3805, "super/admin1", "key_revoke", "K-2", revocation("super/2"));
+    let role = vec![("officer", Value::bytes(&person("super/2"))), ("role", text("supervisor"))];
+    stage.expect(3805, "super/admin1", "role_revoke", "V-1", role.clone());
+    let admins = ["super/admin1", "super/admin2"];
+    stage.apply_with(admins, "role_grant", "G-1", grant_fields("super/admin2", "supervisor"));
+    stage.apply_with(admins, "role_revoke", "V-2", role);
+    // What only its own agency misses it grants anew.
+    stage.apply("archive/admin1", "key_revoke", "K-3", revocation("archive/1"));
+}
+
+#[test]
+fn mz_3003_who_has_no_valid_key_lends_nothing() {
+    let mut stage = Stage::found();
+    stage.apply("civil/1", "delegation", "L-1", delegation("civil/plain", "2026-06-30"));
+    let party = |id: &str| {
+        let kind = ("kind", text("supplier"));
+        vec![("party_id", text(id)), kind, ("account_commitment", hash(5)), ("on_behalf_of", to("civil/L-1"))]
+    };
+    stage.apply("civil/plain", "party_register", "P-1", party("SUP-1"));
+    stage.apply("civil/admin1", "key_revoke", "K-1", revocation("civil/1"));
+    stage.expect(3003, "civil/plain", "party_register", "P-2", party("SUP-2"));
+    assert_eq!(stage.leaf("civil/P-1").map(|leaf| leaf.outcome), Some(0), "what was signed before stays");
+    let key = signing_key("civil/1 second");
+    let fields = key_fields(&stage, "civil", "civil/1", &key);
+    stage.apply_with(["civil/admin1", "civil/admin2"], "officer_register", "O-1", fields);
+    stage.apply("civil/plain", "party_register", "P-3", party("SUP-2"));
+}
+
+#[test]
+fn mz_3001_codes_that_look_the_same_are_the_same() {
+    let mut stage = Stage::found();
+    let party = |id: &str| vec![("party_id", text(id)), ("kind", text("supplier")), ("account_commitment", hash(5))];
+    stage.apply("civil/1", "party_register", "P-1", party("Acme Ltd"));
+    stage.expect(3001, "civil/1", "party_register", "P-2", party("ACME LTD"));
+    for other in ["Acme Ltd ", " Acme Ltd", "Acme  Ltd"] {
+        let refusal = stage.offer("civil/1", "party_register", "P-3", party(other)).expect_err(other);
+        assert_eq!(refusal.code.0, 1004);
+    }
 }
 
 #[test]

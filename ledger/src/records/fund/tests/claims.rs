@@ -161,6 +161,81 @@ fn mz_3212_another_claim_keeps_the_programme_closed_when_the_first_ends() {
     stage.apply("civil/1", "payment_request", "Y4", lines.payment("L", 2));
 }
 
+/// A grant to this person in Q, with money.
+fn granted_in_q(stage: &mut Stage, person: u8) {
+    stage.apply_with(OWNER, "award_grant", "GQ", with(grant_fields(person, 1_000), "subject", to("civil/Q")));
+    stage.apply_with(FINANCE, "appropriate", "QA-2", {
+        let mut budget = fields_of(["finance/Q-SOU", "finance/Q-APP"], 1_000);
+        budget.push(("legal_ref", text("x")));
+        budget
+    });
+    stage.apply_with(FINANCE, "allot", "QL-2", fields_of(["finance/Q-APP", "finance/Q-ALL"], 1_000));
+    open_account_as(stage, "C-GQ", "Q", "COMMITMENT", vec![("award", to("civil/GQ"))]);
+    let commit = vec![("amount", uint(1_000)), ("from", to("finance/Q-ALL")), ("award", to("civil/GQ"))];
+    stage.apply_with(OWNER, "commit", "GQM", commit);
+}
+
+#[test]
+fn mz_3212_a_grant_excludes_every_period_of_an_exclusive_programme() {
+    let lines = Lines::of(&[1, 2, 3]);
+    let mut stage = beside(&lines);
+    // Grant G of P is person 1's: while anything of it is paid, no list of Q reaches that person.
+    stage.apply_with(OWNER, "payment_request", "GP-1", payment("G", 1, 400));
+    stage.expect(3212, "civil/1", "payment_request", "XP-1", list_payment("X", &lines.proof(0)));
+    stage.apply_with(OWNER, "payment_request", "GP-2", payment("G", 1, 200));
+    stage.apply("bank/1", "payment_fail", "GF-1", vec![("movement", to("civil/GP-1")), ("reason", text("closed"))]);
+    stage.expect(3212, "civil/1", "payment_request", "XP-2", list_payment("X", &lines.proof(0)));
+    stage.apply("bank/1", "payment_fail", "GF-2", vec![("movement", to("civil/GP-2")), ("reason", text("closed"))]);
+    stage.apply("civil/1", "payment_request", "XP-3", list_payment("X", &lines.proof(0)));
+    stage.expect(3212, "civil/1", "payment_request", "GP-3", payment("G", 1, 400));
+}
+
+#[test]
+fn mz_3212_two_grants_of_exclusive_programmes() {
+    let mut stage = beside(&Lines::of(&[2, 3, 4]));
+    granted_in_q(&mut stage, 1);
+    pay(&mut stage, "PAY", 600);
+    stage.expect(3212, "civil/1", "payment_request", "QP-1", payment("GQ", 1, 600));
+    stage.apply("bank/1", "payment_return", "R", payment_return("civil/PAY", 600, "R"));
+    stage.apply("civil/1", "payment_request", "QP-2", payment("GQ", 1, 600));
+    // What came back is not paid again beside it.
+    stage.expect(3212, "civil/1", "payment_reissue", "RI", again("PAY", 1, 600));
+    assert_balanced(&stage, "live");
+}
+
+#[test]
+fn mz_3212_an_exclusive_programme_for_a_period_that_shares_a_day() {
+    let lines = Lines::of(&[1, 2, 3]);
+    let mut stage = beside(&lines);
+    pay_line(&mut stage, "PA", "L", &lines.proof(0));
+    let quarter = Lines::of(&[1]);
+    stage.apply("town/1", "list_publish", "Y", with(quarter.publish_fields("2026Q1"), "subject", to("civil/Q")));
+    stage.pass_days(7);
+    stage.apply("civil/1", "list_confirm", "YC", vec![("list", to("town/Y"))]);
+    stage.apply_with(OWNER, "decommit", "XD", {
+        vec![("amount", uint(1_000)), ("from", to("finance/C-X")), ("award", to("town/X"))]
+    });
+    open_account_as(&mut stage, "C-Y", "Q", "COMMITMENT", vec![("award", to("town/Y"))]);
+    let commit = vec![("amount", uint(1_000)), ("from", to("finance/Q-ALL")), ("award", to("town/Y"))];
+    stage.apply_with(OWNER, "commit", "YM", commit);
+    stage.expect(3212, "civil/1", "payment_request", "YP", list_payment("Y", &quarter.proof(0)));
+}
+
+#[test]
+fn mz_3212_another_agency_does_not_fill_what_a_programme_excludes() {
+    let mut stage = funded();
+    let beside = |owner: &str| {
+        let exclusive = with(programme_fields("CNY"), "exclusive_with", Value::Array(vec![to("civil/P")]));
+        with(exclusive, "owner", text(owner))
+    };
+    for number in 0..8 {
+        stage.apply_with(["town/1", "finance/1"], "programme_open", &format!("T-{number}"), beside("town"));
+    }
+    stage.expect(3212, "town/1", "programme_open", "T-8", beside("town"));
+    stage.apply_with(OWNER, "programme_open", "Q", beside("civil"));
+    stage.apply_with(["redcross/1", "finance/1"], "programme_open", "R", beside("redcross"));
+}
+
 #[test]
 fn mz_3217_a_reissue_within_the_total_of_its_list() {
     let mut stage = funded();

@@ -49,7 +49,7 @@ fn assert_cheap(stage: &mut Stage, limits: Limits, transaction: Transaction) {
 fn a_payment_reads_and_writes_little() {
     let mut stage = funded();
     let request = stage.sign("civil/1", "payment_request", "PAY", payment("G", 1, 10));
-    assert_cheap(&mut stage, Limits { reads: 16, writes: 9 }, request);
+    assert_cheap(&mut stage, Limits { reads: 17, writes: 10 }, request);
     let approval = stage.sign("finance/1", "approve", "AP", stage.digest_of("civil/PAY"));
     assert_cheap(&mut stage, Limits { reads: 15, writes: 7 }, approval);
     let confirmation = stage.sign("bank/1", "payment_confirm", "PC", confirmation("civil/PAY", "B-1"));

@@ -288,3 +288,15 @@ fn mz_3012_an_importer_does_not_even_what_any_officer_may() {
     stage.apply("archive/plain", "document_anchor", "D-2", anchor());
     stage.expect(3012, "archive/plain", "document_anchor", "D-3", with(anchor(), "on_behalf_of", to("archive/DEL")));
 }
+
+#[test]
+fn mz_3012_the_codes_of_an_import_are_out_of_live_reach() {
+    let mut stage = imported(false);
+    let party = |id: &str| vec![("party_id", text(id)), ("kind", text("supplier")), ("account_commitment", hash(5))];
+    load(&mut stage, "party_register", "SUP-1", party("SUP1"));
+    for (id, other) in [("L-1", "historical:archive.I:SUP1"), ("L-2", "historical/archive.I/SUP1")] {
+        stage.apply("civil/1", "party_register", id, party(other));
+    }
+    stage.apply("civil/1", "party_register", "L-3", party("historical:archive.I:SUP2"));
+    load(&mut stage, "party_register", "SUP-2", party("SUP2"));
+}

@@ -166,7 +166,7 @@ fn mz_3212_exclusive_programmes_both_ways() {
 #[test]
 fn mz_3217_amounts_by_the_standard_and_within_the_list() {
     let (mut stage, lines) = listed();
-    let proof = lines.proof(0);
+    let (proof, lines) = (lines.proof(0), Lines::of(&[1, 2, 4]));
     stage.expect(3217, "civil/1", "payment_request", "LP-1", with(list_payment("L", &proof), "amount", uint(999)));
     let odd = with(lines.publish_fields("2026H2"), "total", uint(3_001));
     stage.expect(3217, "town/1", "list_publish", "M", odd);
@@ -237,8 +237,8 @@ fn mz_3003_a_list_is_published_by_its_owner_or_a_window() {
     let lines = Lines::of(&[1]);
     stage.expect(3003, "redcross/1", "list_publish", "L-1", lines.publish_fields("2026H1"));
     stage.apply("civil/1", "list_publish", "L-2", lines.publish_fields("2026H1"));
-    stage.apply("civil/window", "list_publish", "L-3", lines.publish_fields("2026H2"));
-    stage.apply("town/1", "list_publish", "L-4", lines.publish_fields("2027H1"));
+    stage.apply("civil/window", "list_publish", "L-3", Lines::of(&[2]).publish_fields("2026H2"));
+    stage.apply("town/1", "list_publish", "L-4", Lines::of(&[3]).publish_fields("2027H1"));
 }
 
 #[test]
@@ -256,4 +256,44 @@ fn mz_3011_an_objection_that_all_settled_closes_no_later_one() {
     stage.expect(3218, "civil/1", "list_confirm", "LC-1", vec![("list", to("town/L"))]);
     stage.apply("super/1", "list_resolve", "LR-3", resolve_one("audit/OB-2"));
     stage.apply("civil/1", "list_confirm", "LC-2", vec![("list", to("town/L"))]);
+}
+
+#[test]
+fn mz_1004_a_period_has_one_spelling() {
+    let mut stage = funded();
+    let lines = Lines::of(&[1]);
+    for other in ["2026h2", "2026-H2", "2026H2 ", "2026  H2", "H2 2026", "2026-13", "second half"] {
+        let refusal = stage.offer("town/1", "list_publish", "L", lines.publish_fields(other)).expect_err(other);
+        assert_eq!(refusal.code.0, 1004, "{other}");
+    }
+    stage.apply("town/1", "list_publish", "L", lines.publish_fields("2026H2"));
+}
+
+#[test]
+fn mz_3001_the_lines_of_a_root_are_published_once_in_a_programme() {
+    let mut stage = funded();
+    let lines = Lines::of(&[1, 2]);
+    stage.apply("town/1", "list_publish", "L", lines.publish_fields("2026H1"));
+    stage.expect(3001, "town/1", "list_publish", "M", lines.publish_fields("2026H2"));
+    open_programme(&mut stage, "Q", "CNY");
+    stage.apply("town/1", "list_publish", "N", with(lines.publish_fields("2026H2"), "subject", to("civil/Q")));
+}
+
+#[test]
+fn mz_3209_periods_that_share_a_day_are_one_claim() {
+    let (mut stage, lines) = listed();
+    stage.apply("civil/1", "payment_request", "LP-1", list_payment("L", &lines.proof(0)));
+    stage.apply_with(FINANCE, "appropriate", "AP-2", appropriation(5_000));
+    stage.apply_with(FINANCE, "allot", "AL-2", allotment(5_000));
+    for (list, period, persons) in [("Q", "2026Q2", &[1, 4][..]), ("Y", "2026", &[1, 3]), ("N", "2026-07", &[1])] {
+        let others = Lines::of(persons);
+        let proof = others.proof(0);
+        confirmed_list(&mut stage, list, &others, period);
+        let request = list_payment(list, &proof);
+        if list == "N" {
+            stage.apply("civil/1", "payment_request", "LP-2", request);
+        } else {
+            stage.expect(3209, "civil/1", "payment_request", &format!("LP-{list}"), request);
+        }
+    }
 }
