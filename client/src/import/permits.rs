@@ -7,6 +7,7 @@ use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::records::calendar::Day;
 
+use super::broken::Broken;
 use super::item::{Claim, Content, Ending, Note, Skip, Unsent};
 use super::plan::{Draft, Entry, Planner, Under, When, key_in_batch};
 use super::row::{self, Reading};
@@ -21,7 +22,7 @@ pub const COLUMNS: Columns = Columns {
 /// Working days of a matter whose source states none; 3707 says so.
 const CLOCK_DAYS: u64 = 20;
 
-pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, String> {
+pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
     let table = Table::read(bytes, reading.map, &COLUMNS)?;
     let dates = ["applied", "decided", "issued", "closed"].map(|column| (column, table.dates(reading.map, column)));
     let claim = |row: &Row| {
