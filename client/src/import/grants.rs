@@ -92,6 +92,7 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
             unsent
         },
         repeats: false,
+        names_payment: false,
         conflicts: Vec::new(),
         content,
     };

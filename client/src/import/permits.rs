@@ -52,6 +52,7 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             digest: row::digest(row.values()),
             unsent: row.is_empty().then_some(Unsent::Skipped(Skip::Empty)),
             repeats: false,
+            names_payment: false,
             conflicts: Vec::new(),
             content: if row.is_empty() { Content::Nothing } else { content },
         };

@@ -168,3 +168,16 @@ fn an_amount_that_no_record_holds_is_no_amount() {
         assert_eq!((paid(&told), told.programmes), (Some(100), 1));
     }
 }
+
+#[test]
+fn a_return_under_the_number_of_its_payment_is_no_repetition() {
+    let rows = "R1,2020-01-01,A,100.00,CNY\nR2,2020-01-02,A,100.00,CNY\nR1,2020-01-03,A,-60.00,CNY\n\
+                R1,2020-01-04,A,-40.00,CNY\nR1,2020-01-04,A,-40.00,CNY\nR1,2020-01-05,A,-1.00,CNY\n";
+    both(&format!("{PLAIN}{rows}"), |told| {
+        assert_eq!(results(told), ["applied", "applied", "applied", "applied", "duplicate", "skipped"]);
+        assert_eq!(paid(told), Some(10_000));
+        assert_eq!(told.rows[&2]["flags"].as_array().map(|flags| flags.contains(&Json::from("MZ-3709"))), Some(false));
+    });
+    let rows = "R1,2020-01-03,,-5.00,CNY\nR1,2020-01-01,,5.00,CNY\n";
+    both(&format!("{PLAIN}{rows}"), |told| assert_eq!((results(told), paid(told)), (vec!["applied"; 2], Some(0))));
+}
