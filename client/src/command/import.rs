@@ -82,12 +82,12 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Failure> {
     let strict = options.mode == Mode::Strict;
     let map = match &options.map {
-        Some(path) => Map::read(path, format.columns())?,
+        Some(path) => Map::read(path, format.columns(), desk.language)?,
         None => Map::default(),
     };
     let mut sources = Vec::new();
     for path in &options.files {
-        sources.push(read(format, path, &map, strict)?);
+        sources.push(read(format, path, (&map, strict), desk.language)?);
     }
     let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     if names.len() != sources.len() {

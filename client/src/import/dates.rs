@@ -33,12 +33,13 @@ impl DateFormat {
         let text = text.trim();
         match self {
             Self::Iso => {
-                let day = text.get(..10)?;
-                let rest = text.get(10..)?;
-                (rest.is_empty() || rest.starts_with('T') || rest.starts_with(' ')).then(|| Day::parse(day)).flatten()
+                let (day, rest) = (text.get(..10)?, text.get(10..)?);
+                let time = rest.strip_prefix(['T', ' ']);
+                (rest.is_empty() || time.is_some_and(is_time)).then(|| Day::parse(day)).flatten()
             }
             Self::DayMonthYear => {
-                let (day, month, year) = slashed(text)?;
+                let time = text.split_once(' ').map(|(_, time)| time);
+                let (day, month, year) = slashed(text).filter(|_| time.is_none_or(is_time))?;
                 Day::parse(&format!("{year:04}-{month:02}-{day:02}"))
             }
             Self::Stated(format) => {
@@ -61,6 +62,39 @@ fn slashed(text: &str) -> Option<(u32, u32, u32)> {
     Some((first.parse().ok()?, second.parse().ok()?, third.parse().ok()?))
 }
 
+/// Hours and minutes, seconds if there are any, and whose clock it is: `08:00`, `8:00:05.5 PM`, `00:00Z`, `08:00 +08:00`.
+fn is_time(text: &str) -> bool {
+    let text = text.trim();
+    let halves = ["AM", "PM", "am", "pm"].into_iter().find_map(|half| text.strip_suffix(half));
+    let zones = ["Z", "z", "UTC", "GMT"].into_iter().find_map(|zone| text.strip_suffix(zone));
+    let clock = match text.rsplit_once(['+', '-']) {
+        Some((_, offset)) if !is_offset(offset) => return false,
+        Some((clock, _)) => clock,
+        None => halves.or(zones).unwrap_or(text),
+    };
+    let (clock, fraction) = clock.trim_end().split_once('.').unwrap_or((clock.trim_end(), "0"));
+    let parts: Vec<&str> = clock.split(':').collect();
+    let below = |text: &str, end: u32| (1..=2).contains(&text.len()) && number(text).is_some_and(|found| found < end);
+    let is_clock = match parts.as_slice() {
+        [hour, minute] => below(hour, 25) && below(minute, 60) && fraction == "0",
+        // A day may have a 61st second in its last minute.
+        [hour, minute, second] => below(hour, 25) && below(minute, 60) && below(second, 61),
+        _ => false,
+    };
+    is_clock && number(fraction).is_some()
+}
+
+fn is_offset(text: &str) -> bool {
+    let digits: String = text.chars().filter(|char| *char != ':').collect();
+    matches!(digits.len(), 2 | 4) && number(&digits).is_some() && text.find(':').is_none_or(|at| at == 2)
+}
+
+/// Digits alone: no sign.
+fn number(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.get(..9).unwrap_or(text).parse().ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +112,23 @@ mod tests {
         for text in ["2023-31-01", "in service", "", "2015-06-100", "2015-02-29"] {
             assert_eq!(read(None, &[text], text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_follows_a_date_is_a_time() {
+        for text in ["", "T00:00:00Z", " 8:05:09.123456789123 PM", "T23:59:60+0800", " 08:00 -05:00", " 10:00 UTC"] {
+            let text = format!("2014-01-02{text}");
+            assert_eq!(read(None, &[&text], &text).as_deref(), Some("2014-01-02"), "{text}");
+        }
+        for text in
+            [" or later", "Tbanana", "T", "T08", "T25:00", " 08:60", "T08:00+banana", " 08:00 in spring", "T1:2:3:4"]
+        {
+            let text = format!("2014-01-02{text}");
+            assert_eq!(read(None, &[&text], &text), None, "{text}");
+        }
+        let column = ["13/06/2014 00:00", "14/06/2014 or later"];
+        assert_eq!(read(None, &column, column[0]).as_deref(), Some("2014-06-13"));
+        assert_eq!(read(None, &column, column[1]), None);
     }
 
     #[test]

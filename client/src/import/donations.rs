@@ -3,6 +3,7 @@
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::Hash;
 
+use super::broken::Broken;
 use super::fund::{Account, Book, year_of};
 use super::item::{Claim, Content, Note};
 use super::plan::{Draft, Planner, Under, key_in_batch};
@@ -15,15 +16,16 @@ pub const COLUMNS: Columns = Columns {
     required: &["amount", "currency"],
 };
 
-pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, String> {
+pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
     let table = Table::read(bytes, reading.map, &COLUMNS)?;
     let (dates, currencies) = (table.dates(reading.map, "date"), row::currencies(&table));
+    let notation = table.notation(reading.map, "amount");
     // A file without ids has none to miss: file and row number are what its rows are known by.
     let has_ids = table.has("id");
     let claim = |row: &super::table::Row| {
         let (item, made) = row::id_of(row, file);
         let pair = (row.get("amount"), row.get("currency"));
-        let mut stated = currencies.money(pair, &reading.map.notation);
+        let mut stated = currencies.money(pair, &notation);
         let negative = stated.money.as_ref().is_some_and(|money| money.minor < 0);
         if made && has_ids {
             stated.notes.push(Note::IdSynthesised);

@@ -1,7 +1,7 @@
 //! What a source claims: one claim per row or grant, with its money, its date and what was missing. Formats make
 //! claims; how they become records is the planners' matter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::records::calendar::Day;
@@ -137,6 +137,8 @@ pub struct Claim {
     pub unsent: Option<Unsent>,
     /// The same id stands earlier in the batch; this one adds nothing.
     pub repeats: bool,
+    /// A return under the id of the payment that it takes back.
+    pub names_payment: bool,
     /// Fields of which a later claim of the same id states another value.
     pub conflicts: Vec<&'static str>,
     pub content: Content,
@@ -264,6 +266,7 @@ pub struct Source {
 impl Source {
     /// Claims of one id within a batch: the first stated stands, equal ones add nothing, unequal ones are named.
     pub fn merge(&mut self) {
+        self.key_returns();
         let mut first: BTreeMap<(String, String), usize> = BTreeMap::new();
         for at in 0..self.claims.len() {
             let Some(claim) = self.claims.get(at) else { continue };
@@ -290,6 +293,32 @@ impl Source {
             }
             named.retain(|name| !stands.conflicts.contains(name));
             stands.conflicts.extend(named);
+        }
+    }
+
+    /// A negative row under the id of a payment is no second body of it but its return, with a key of its own; one that
+    /// stands twice stays one.
+    fn key_returns(&mut self) {
+        let sent = |claim: &&Claim| claim.unsent.is_none();
+        let payments = self.claims.iter().filter(sent).filter(|claim| !claim.is_return());
+        let payments: BTreeSet<_> = payments.map(|claim| (claim.batch.clone(), claim.key.clone())).collect();
+        let mut returns: BTreeMap<(String, String), Vec<Hash>> = BTreeMap::new();
+        for claim in self.claims.iter_mut().filter(|claim| claim.is_return()) {
+            let id = (claim.batch.clone(), claim.key.clone());
+            if !payments.contains(&id) {
+                continue;
+            }
+            let earlier = returns.entry(id).or_default();
+            let known = earlier.iter().position(|digest| *digest == claim.digest);
+            let place = known.unwrap_or(earlier.len());
+            if known.is_none() {
+                earlier.push(claim.digest);
+            }
+            claim.key.push_str("/return");
+            if place > 0 {
+                claim.key.push_str(&format!("/{}", place + 1));
+            }
+            claim.names_payment = true;
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::amount::Notation;
-use super::table::unreadable;
-use crate::output::Failure;
+use super::broken::Broken;
+use crate::output::{Failure, Language};
 
 /// A map file as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -50,23 +50,30 @@ pub struct Map {
 }
 
 impl Map {
-    pub fn read(path: &Path, known: &[&str]) -> Result<Self, Failure> {
-        let broken = |fault: String| unreadable(&path.display().to_string(), fault.trim_end());
-        let text = std::fs::read_to_string(path).map_err(|error| broken(error.to_string()))?;
-        Self::parse(&text, known).map_err(broken)
+    pub fn read(path: &Path, known: &[&str], language: Language) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(Broken::foreign);
+        let map = text.and_then(|text| Self::parse(&text, known));
+        map.map_err(|fault| fault.failure(&path.display().to_string(), language))
     }
 
-    pub fn parse(text: &str, known: &[&str]) -> Result<Self, String> {
-        let file: MapFile = toml::from_str(text).map_err(|error| error.to_string())?;
+    pub fn parse(text: &str, known: &[&str]) -> Result<Self, Broken> {
+        let file: MapFile = toml::from_str(text).map_err(Broken::foreign)?;
         if let Some(name) =
             file.columns.keys().chain(file.constants.keys()).find(|name| !known.contains(&name.as_str()))
         {
-            return Err(format!("{name} is none of our columns: {}", known.join(", ")));
+            let known = known.join(", ");
+            return Err(Broken::new(
+                format!("没有名为 {name} 的列;可用的列: {known}"),
+                format!("{name} is none of our columns: {known}"),
+            ));
         }
         let constant = |(name, value): (String, toml::Value)| match value {
             toml::Value::String(text) => Ok((name, text)),
             toml::Value::Integer(number) => Ok((name, number.to_string())),
-            other => Err(format!("constant {name}: {other} is neither text nor a whole number")),
+            other => Err(Broken::new(
+                format!("常量 {name}: {other} 既不是文字也不是整数"),
+                format!("constant {name}: {other} is neither text nor a whole number"),
+            )),
         };
         let columns = file.columns.into_iter().map(|(name, theirs)| match theirs {
             Theirs::One(column) => (name, vec![column]),
@@ -77,9 +84,19 @@ impl Map {
             decimal: file.formats.decimal.unwrap_or(plain.decimal),
             thousands: file.formats.thousands,
             scale: file.formats.scale.unwrap_or(plain.scale),
+            ..plain
         };
         if notation.scale == 0 || Some(notation.decimal) == notation.thousands {
-            return Err("scale must be above zero, decimal and thousands must differ".to_owned());
+            return Err(Broken::new(
+                "scale 须大于零,decimal 与 thousands 须不同",
+                "scale must be above zero, decimal and thousands must differ",
+            ));
+        }
+        if let Some(sign) = [Some(notation.decimal), notation.thousands].into_iter().flatten().find(is_no_sign) {
+            return Err(Broken::new(
+                format!("{sign:?} 不能作 decimal 或 thousands:不可用数字、字母、正负号和引号"),
+                format!("{sign:?} cannot be decimal or thousands: no digit, letter, sign or quote can"),
+            ));
         }
         Ok(Self {
             columns: columns.collect(),
@@ -89,6 +106,11 @@ impl Map {
             notation,
         })
     }
+}
+
+/// What stands for something else in an amount or its file. An apostrophe groups digits in Switzerland.
+fn is_no_sign(char: &char) -> bool {
+    char.is_alphanumeric() || matches!(char, '+' | '-' | '−' | '"' | '“' | '”')
 }
 
 #[cfg(test)]
@@ -112,7 +134,9 @@ mod tests {
     fn a_map_that_cannot_be_read_has_a_code() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("map.toml");
-        let code = |path: &Path| Map::read(path, KNOWN).map(|_| ()).expect_err("no map").code.map(|code| code.0);
+        let code = |path: &Path| {
+            Map::read(path, KNOWN, Language::English).map(|_| ()).expect_err("no map").code.map(|code| code.0)
+        };
         assert_eq!(code(&path), Some(2011), "it is not there");
         std::fs::write(&path, "columns = 1").expect("a file");
         assert_eq!(code(&path), Some(2011));
@@ -122,6 +146,17 @@ mod tests {
     fn what_is_not_ours_is_refused_by_name() {
         for text in ["[columns]\nname = \"x\"", "[formats]\ndates = \"x\"", "[formats]\nscale = 0", "columns = 1"] {
             assert!(Map::parse(text, KNOWN).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_and_signs_separate_nothing() {
+        for sign in ["-", "+", "0", "５", "\\\"", "e", ".", "元"] {
+            assert!(Map::parse(&format!("[formats]\nthousands = \"{sign}\""), KNOWN).is_err(), "{sign}");
+        }
+        assert!(Map::parse("[formats]\ndecimal = \"-\"", KNOWN).is_err());
+        for sign in [",", " ", "'", "\u{a0}"] {
+            assert!(Map::parse(&format!("[formats]\nthousands = \"{sign}\""), KNOWN).is_ok(), "{sign}");
         }
     }
 }

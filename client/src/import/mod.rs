@@ -2,6 +2,7 @@
 //! Formats know their files, planners the records, `load` the order of sending; what the rules say is the ledger's.
 
 pub mod amount;
+pub mod broken;
 pub mod dates;
 pub mod donations;
 pub mod entitled;
@@ -16,21 +17,24 @@ pub mod node;
 pub mod payments;
 pub mod permits;
 pub mod plan;
+pub mod quotes;
 pub mod reason;
 pub mod report;
 pub mod returns;
 pub mod row;
 pub mod table;
+pub mod unique;
 pub mod words;
 
 use std::path::Path;
 
 use mingzhang_ledger::crypto::sha256;
 
+use self::broken::Broken;
 use self::item::{Note, Source};
 use self::map::Map;
 use self::row::Reading;
-use crate::output::Failure;
+use crate::output::{Failure, Language};
 
 #[cfg(test)]
 mod tests;
@@ -69,14 +73,20 @@ impl Format {
 }
 
 /// Reads a file whole. Its fault names the line; nothing was sent yet.
-pub fn read(format: Format, path: &Path, map: &Map, strict: bool) -> Result<Source, Failure> {
+pub fn read(format: Format, path: &Path, (map, strict): (&Map, bool), language: Language) -> Result<Source, Failure> {
+    source(format, path, (map, strict)).map_err(|fault| fault.failure(&path.display().to_string(), language))
+}
+
+fn source(format: Format, path: &Path, (map, strict): (&Map, bool)) -> Result<Source, Broken> {
     let file = path.display().to_string();
-    let broken = |fault: String| table::unreadable(&file, &fault);
-    let size = std::fs::metadata(path).map_err(|error| broken(error.to_string()))?.len();
+    let size = std::fs::metadata(path).map_err(Broken::foreign)?.len();
     if size > MAX_FILE_BYTES {
-        return Err(broken(format!("{size} bytes, at most {MAX_FILE_BYTES} are read")));
+        return Err(Broken::new(
+            format!("有 {size} 字节,至多读取 {MAX_FILE_BYTES} 字节"),
+            format!("{size} bytes, at most {MAX_FILE_BYTES} are read"),
+        ));
     }
-    let bytes = std::fs::read(path).map_err(|error| broken(error.to_string()))?;
+    let bytes = std::fs::read(path).map_err(Broken::foreign)?;
     let name = path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
     let reading = Reading { name: &name, map, strict };
     let digest = sha256(&[&bytes]);
@@ -86,7 +96,7 @@ pub fn read(format: Format, path: &Path, map: &Map, strict: bool) -> Result<Sour
         Format::Donations => donations::read(&bytes, &digest, &reading),
         Format::Permits => permits::read(&bytes, &digest, &reading),
     };
-    let mut source = Source { name, claims: claims.map_err(broken)?, file };
+    let mut source = Source { name, claims: claims?, file };
     for claim in source.claims.iter_mut().filter(|claim| claim.date.is_none() && claim.unsent.is_none()) {
         claim.notes.push(Note::DateInherited);
     }

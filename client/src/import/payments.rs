@@ -4,6 +4,7 @@
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::Hash;
 
+use super::broken::Broken;
 use super::entitled::{self, Entitled, Payee};
 use super::fund::{Account, Book};
 use super::item::{Claim, Content, Fault, Note, Wrong};
@@ -30,13 +31,14 @@ pub const COLUMNS: Columns = Columns {
     required: &["amount", "currency"],
 };
 
-pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, String> {
+pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
     let table = Table::read(bytes, reading.map, &COLUMNS)?;
     let (dates, currencies) = (table.dates(reading.map, "date"), row::currencies(&table));
+    let notation = table.notation(reading.map, "amount");
     let claim = |row: &Row| {
         let (item, made) = row::id_of(row, file);
         let pair = (row.get("amount"), row.get("currency"));
-        let mut stated = currencies.money(pair, &reading.map.notation);
+        let mut stated = currencies.money(pair, &notation);
         if made {
             stated.notes.push(Note::IdSynthesised);
         }

@@ -7,6 +7,7 @@ use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::records::calendar::Day;
 
+use super::broken::Broken;
 use super::item::{Claim, Content, Ending, Note, Skip, Unsent};
 use super::plan::{Draft, Entry, Planner, Under, When, key_in_batch};
 use super::row::{self, Reading};
@@ -21,7 +22,7 @@ pub const COLUMNS: Columns = Columns {
 /// Working days of a matter whose source states none; 3707 says so.
 const CLOCK_DAYS: u64 = 20;
 
-pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, String> {
+pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
     let table = Table::read(bytes, reading.map, &COLUMNS)?;
     let dates = ["applied", "decided", "issued", "closed"].map(|column| (column, table.dates(reading.map, column)));
     let claim = |row: &Row| {
@@ -51,6 +52,7 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             digest: row::digest(row.values()),
             unsent: row.is_empty().then_some(Unsent::Skipped(Skip::Empty)),
             repeats: false,
+            names_payment: false,
             conflicts: Vec::new(),
             content: if row.is_empty() { Content::Nothing } else { content },
         };
@@ -63,7 +65,7 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
 /// How a status ends a permit; every other status leaves it where its dates put it.
 fn ending(status: &str) -> Ending {
     let status = status.to_lowercase();
-    let is = |words: &[&str]| words.iter().any(|word| status.contains(word));
+    let is = |phrases: &[&str]| phrases.iter().any(|phrase| says(&status, phrase));
     if is(&["refused", "rejected", "denied", "不予"]) {
         Ending::Refused
     } else if is(&["cancelled", "canceled", "withdrawn", "撤回", "注销"]) {
@@ -73,6 +75,22 @@ fn ending(status: &str) -> Ending {
     } else {
         Ending::Open
     }
+}
+
+/// Whether a status holds a phrase as a whole word, Latin or Chinese, that no word right before it denies.
+fn says(status: &str, phrase: &str) -> bool {
+    status.match_indices(phrase).any(|(at, _)| {
+        let before = status.get(..at).unwrap_or_default();
+        let after = status.get(at + phrase.len()..).unwrap_or_default();
+        if !phrase.is_ascii() {
+            return !before.chars().rev().take(2).any(|char| "未没无非不".contains(char));
+        }
+        let whole = !before.ends_with(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric);
+        let mut words = before.trim_end_matches(['-', ' ']).rsplit([' ', '-']).take(2);
+        let separated = before.ends_with("- ");
+        let denies = |word: &str| matches!(word, "not" | "non" | "never" | "no") || word.ends_with("n't");
+        whole && (separated || !words.any(denies))
+    })
 }
 
 /// The matters of a source that were planned so far.
@@ -179,6 +197,15 @@ mod tests {
             ("Pre Backfill Phase", Ending::Open),
             ("Completed", Ending::Open),
             ("", Ending::Open),
+            ("未过期", Ending::Open),
+            ("尚未失效", Ending::Open),
+            ("没有过期", Ending::Open),
+            ("已过期", Ending::Expired),
+            ("Unexpired", Ending::Open),
+            ("Not yet expired", Ending::Open),
+            ("Non-expired", Ending::Open),
+            ("Fee not paid - cancelled", Ending::Cancelled),
+            ("Cancelled - fee not paid", Ending::Cancelled),
         ] {
             assert_eq!(ending(status), expected, "{status}");
         }

@@ -32,30 +32,39 @@ pub struct Returns {
 }
 
 impl Returns {
-    /// Each return takes back the newest earlier payment of its key of which so much is open; what is not sent covers
-    /// nothing. The places are those of the claims in the order of their days.
+    /// A return under the id of a payment takes that one back, every other the newest earlier payment of its key of which
+    /// so much is open; what is not sent covers nothing. The places are those of the claims in the order of their days.
     pub fn of(claims: &[Claim], places: &[usize]) -> Self {
-        let mut open: BTreeMap<OpenKey, Vec<(usize, i128)>> = BTreeMap::new();
+        let mut open: BTreeMap<OpenKey, Vec<usize>> = BTreeMap::new();
+        let (mut left, mut ids): (BTreeMap<usize, i128>, BTreeMap<_, usize>) = (BTreeMap::new(), BTreeMap::new());
         let mut returns = Self::default();
         for place in places {
             let Some(claim) = claims.get(*place).filter(|claim| claim.unsent.is_none() && !claim.repeats) else {
                 continue;
             };
-            let (Some(money), Some(key)) = (&claim.money, open_key(claim)) else { continue };
-            let payments = open.entry(key).or_default();
+            let Some(money) = &claim.money else { continue };
+            let (key, id) = (open_key(claim), (&claim.batch, &claim.item, &money.currency));
             if money.minor > 0 {
-                payments.push((*place, money.minor));
+                left.insert(*place, money.minor);
+                ids.insert(id, *place);
+                if let Some(key) = key {
+                    open.entry(key).or_default().push(*place);
+                }
                 continue;
             }
-            let covering = payments.iter().rposition(|(_, left)| *left + money.minor >= 0);
-            let Some((at, (payment, left))) = covering.and_then(|at| Some((at, payments.get_mut(at)?))) else {
-                continue;
+            let covers = |payment: &&usize| left.get(payment).is_some_and(|left| *left + money.minor >= 0);
+            let covering = if claim.names_payment {
+                ids.get(&id).filter(covers)
+            } else {
+                key.as_ref().and_then(|key| open.get(key)?.iter().rfind(covers))
             };
+            let Some(payment) = covering.copied() else { continue };
+            returns.payments.insert(*place, payment);
+            returns.named.insert(payment);
+            let left = left.entry(payment).or_default();
             *left += money.minor;
-            returns.payments.insert(*place, *payment);
-            returns.named.insert(*payment);
-            if *left == 0 {
-                payments.remove(at);
+            if let (0, Some(payments)) = (*left, key.and_then(|key| open.get_mut(&key))) {
+                payments.retain(|place| *place != payment);
             }
         }
         returns

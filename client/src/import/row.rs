@@ -141,6 +141,7 @@ pub fn claim(row: &Row, (dates, strict): (&DateFormat, bool), item: String, stat
         digest: digest(row.values()),
         unsent: if row.is_empty() { Some(Unsent::Skipped(Skip::Empty)) } else { unsent },
         repeats: false,
+        names_payment: false,
         conflicts: Vec::new(),
         content: if row.is_empty() { Content::Nothing } else { content },
     };

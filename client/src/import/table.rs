@@ -3,16 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mingzhang_ledger::outcome::Code;
-
+use super::amount::Notation;
+use super::broken::Broken;
 use super::dates::DateFormat;
 use super::map::Map;
-use crate::output::Failure;
-
-/// A file that is not of the expected form.
-const UNREADABLE: Code = Code(2011);
-/// Most lines that a refusal names.
-const MAX_NAMED: usize = 10;
+use super::quotes;
 
 /// One row: our columns that have a value, trimmed.
 #[derive(Debug, Clone)]
@@ -51,17 +46,22 @@ pub struct Columns {
 }
 
 impl Table {
-    pub fn read(bytes: &[u8], map: &Map, columns: &Columns) -> Result<Self, String> {
+    pub fn read(bytes: &[u8], map: &Map, columns: &Columns) -> Result<Self, Broken> {
         let text = decode(bytes, map.encoding.as_deref())?;
+        let mut lines = quotes::lines(&text)?.into_iter();
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-        let header = reader.headers().map_err(|error| error.to_string())?.clone();
-        let sources = sources(&header, map, columns)?;
+        let header = reader.headers().map_err(Broken::foreign)?.clone();
+        let sources = sources(&header, map, columns).map_err(|fault| Broken::at(lines.next().unwrap_or(1), fault))?;
+        lines.next();
         let (mut rows, mut faults) = (Vec::new(), Vec::new());
         for record in reader.records() {
-            let record = record.map_err(|error| error.to_string())?;
-            let line = record.position().map_or(0, csv::Position::line);
+            let record = record.map_err(Broken::foreign)?;
+            // The reader's own number is that of the blank lines before the row.
+            let line = lines.next().or_else(|| Some(record.position()?.line())).unwrap_or(0);
             if record.len() != header.len() {
-                faults.push(format!("line {line}: {} value(s) for {} columns", record.len(), header.len()));
+                let (found, columns) = (record.len(), header.len());
+                let chinese = format!("有 {found} 个值,表头有 {columns} 列");
+                faults.push(Broken::at(line, Broken::new(chinese, format!("{found} value(s) for {columns} columns"))));
                 continue;
             }
             let mut values = BTreeMap::new();
@@ -79,7 +79,7 @@ impl Table {
             rows.push(Row { line, values });
         }
         if !faults.is_empty() {
-            return Err(listed(&faults));
+            return Err(Broken::listed(&faults));
         }
         let columns = sources.into_keys().chain(map.constants.keys().cloned()).collect();
         Ok(Self { rows, columns })
@@ -89,6 +89,11 @@ impl Table {
         self.columns.contains(column)
     }
 
+    /// How a column writes its amounts.
+    pub fn notation(&self, map: &Map, column: &str) -> Notation {
+        map.notation.of_column(self.rows.iter().map(|row| row.get(column)))
+    }
+
     /// How a column writes its dates.
     pub fn dates(&self, map: &Map, column: &str) -> DateFormat {
         DateFormat::of_column(map.date.as_deref(), self.rows.iter().map(|row| row.get(column)))
@@ -96,57 +101,57 @@ impl Table {
 }
 
 /// The positions in the file of each of our columns.
-fn sources(header: &csv::StringRecord, map: &Map, columns: &Columns) -> Result<BTreeMap<String, Vec<usize>>, String> {
-    let position = |name: &str| header.iter().position(|column| column == name);
+fn sources(header: &csv::StringRecord, map: &Map, columns: &Columns) -> Result<BTreeMap<String, Vec<usize>>, Broken> {
+    let position = |name: &str| {
+        let mut places = (0..).zip(header).filter(|(_, column)| *column == name).map(|(at, _): (usize, _)| at);
+        match (places.next(), places.next()) {
+            (Some(_), Some(_)) => Err(Broken::new(format!("{name} 列有两列"), format!("two columns {name}"))),
+            (found, _) => Ok(found),
+        }
+    };
+    let missing = |name: &str| Broken::new(format!("没有 {name} 列"), format!("no column {name}"));
     let mut found = BTreeMap::new();
     if map.columns.is_empty() {
         for ours in columns.known {
-            found.extend(position(ours).map(|at| ((*ours).to_owned(), vec![at])));
+            found.extend(position(ours)?.map(|at| ((*ours).to_owned(), vec![at])));
         }
     }
     for (ours, theirs) in &map.columns {
-        let at = theirs.iter().map(|name| position(name).ok_or_else(|| format!("line 1: no column {name}")));
+        let at = theirs.iter().map(|name| position(name)?.ok_or_else(|| missing(name)));
         found.insert(ours.clone(), at.collect::<Result<_, _>>()?);
     }
     for ours in columns.required {
         if !found.contains_key(*ours) && !map.constants.contains_key(*ours) {
-            return Err(format!("line 1: no column {ours}; name it in a map (--map)"));
+            let Broken { chinese, english } = missing(ours);
+            return Err(Broken::new(
+                format!("{chinese};请在映射文件中写明(--map)"),
+                format!("{english}; name it in a map (--map)"),
+            ));
         }
     }
     Ok(found)
 }
 
-/// The first faults of a file, and how many more there are.
-fn listed(faults: &[String]) -> String {
-    let named: Vec<&str> = faults.iter().take(MAX_NAMED).map(String::as_str).collect();
-    let named = named.join("; ");
-    match faults.len().saturating_sub(MAX_NAMED) {
-        0 => named,
-        more => format!("{named}; and {more} more lines"),
-    }
-}
-
 /// Text in the stated encoding, else UTF-8; a byte-order mark is no part of it.
-fn decode(bytes: &[u8], label: Option<&str>) -> Result<String, String> {
+fn decode(bytes: &[u8], label: Option<&str>) -> Result<String, Broken> {
     let encoding = match label {
-        Some(label) => {
-            encoding_rs::Encoding::for_label(label.as_bytes()).ok_or_else(|| format!("{label} is no known encoding"))?
-        }
+        Some(label) => encoding_rs::Encoding::for_label(label.as_bytes())
+            .ok_or_else(|| Broken::new(format!("不认识编码 {label}"), format!("{label} is no known encoding")))?,
         None => encoding_rs::UTF_8,
     };
     let (text, used, damaged) = encoding.decode(bytes);
     if damaged {
         let lines = (1..).zip(text.split('\n')).filter(|(_, line)| line.contains(char::REPLACEMENT_CHARACTER));
-        let faults: Vec<String> =
-            lines.map(|(line, _): (u64, _)| format!("line {line}: bytes that are not {}", used.name())).collect();
-        return Err(format!("{}; name the encoding in a map", listed(&faults)));
+        let name = used.name();
+        let fault = || Broken::new(format!("有不是 {name} 的字节"), format!("bytes that are not {name}"));
+        let faults: Vec<Broken> = lines.map(|(line, _)| Broken::at(line, fault())).collect();
+        let Broken { chinese, english } = Broken::listed(&faults);
+        return Err(Broken::new(
+            format!("{chinese};请在映射文件中写明编码"),
+            format!("{english}; name the encoding in a map"),
+        ));
     }
     Ok(text.into_owned())
-}
-
-/// The failure that a fault in a file is.
-pub fn unreadable(file: &str, fault: &str) -> Failure {
-    Failure::coded(UNREADABLE, format!("{file}: {fault}; nothing was sent"))
 }
 
 #[cfg(test)]
@@ -181,20 +186,48 @@ mod tests {
         let map = map("[columns]\namount=\"金额\"\n[formats]\nencoding=\"gb18030\"");
         let (bytes, _, _) = encoding_rs::GB18030.encode("金额\n5\n");
         assert_eq!(Table::read(&bytes, &map, &COLUMNS).expect("a table").rows[0].get("amount"), "5");
-        let fault = Table::read(&bytes, &Map::default(), &COLUMNS).expect_err("not UTF-8");
+        let fault = Table::read(&bytes, &Map::default(), &COLUMNS).expect_err("not UTF-8").english;
         assert!(fault.starts_with("line 1:"), "{fault}");
     }
 
     #[test]
     fn a_broken_file_names_its_line() {
-        let fault = Table::read(b"id,amount\n1,2\n3\n", &Map::default(), &COLUMNS).expect_err("a short row");
+        let fault = Table::read(b"id,amount\n1,2\n3\n", &Map::default(), &COLUMNS).expect_err("a short row").english;
         assert!(fault.starts_with("line 3:"), "{fault}");
-        let fault = Table::read(b"id,amount\n1,2\n3\n4,5,6\n", &Map::default(), &COLUMNS).expect_err("two bad rows");
+        let fault =
+            Table::read(b"id,amount\n1,2\n3\n4,5,6\n", &Map::default(), &COLUMNS).expect_err("two bad rows").english;
         assert_eq!(fault, "line 3: 1 value(s) for 2 columns; line 4: 3 value(s) for 2 columns");
         let many = format!("id,amount\n{}", "3\n".repeat(12));
-        let fault = Table::read(many.as_bytes(), &Map::default(), &COLUMNS).expect_err("many bad rows");
+        let fault = Table::read(many.as_bytes(), &Map::default(), &COLUMNS).expect_err("many bad rows").english;
         assert!(fault.contains("line 11:") && fault.ends_with("and 2 more lines"), "{fault}");
-        let fault = Table::read(b"id,x\n", &Map::default(), &COLUMNS).expect_err("no amount");
+        let fault = Table::read(b"id,x\n", &Map::default(), &COLUMNS).expect_err("no amount").english;
         assert!(fault.contains("amount"), "{fault}");
+    }
+
+    #[test]
+    fn a_quote_that_stays_open_hides_no_rows() {
+        let file = b"id,amount,donor\n1,5,\"Foo\n2,6,Bar\n3,7,Baz\n";
+        let fault = Table::read(file, &Map::default(), &COLUMNS).expect_err("an open quote");
+        assert!(fault.english.starts_with("line 2: a quote"), "{fault:?}");
+        assert!(fault.chinese.starts_with("第 2 行: 引号"), "{fault:?}");
+    }
+
+    #[test]
+    fn blank_lines_do_not_move_the_numbers_of_rows() {
+        let file = b"id,amount\n\n1,5\r\n\r\n\n2,\"6\"\n";
+        let table = Table::read(file, &Map::default(), &COLUMNS).expect("a table");
+        assert_eq!(table.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 6]);
+        let fault = Table::read(b"\nid,x\n", &Map::default(), &COLUMNS).expect_err("no amount");
+        assert!(fault.english.starts_with("line 2: no column amount"), "{fault:?}");
+    }
+
+    #[test]
+    fn a_column_that_stands_twice_is_refused_by_name() {
+        let twice = b"id,amount,amount,x,x\n1,5,6,,\n";
+        let fault = Table::read(twice, &Map::default(), &COLUMNS).expect_err("two amounts");
+        assert_eq!(fault.english, "line 1: two columns amount");
+        let map = map("[columns]\namount=\"x\"");
+        Table::read(twice, &map, &COLUMNS).expect_err("two of theirs");
+        Table::read(b"amount,x,x,,\n5,,,,\n", &Map::default(), &COLUMNS).expect("nobody reads them");
     }
 }

@@ -22,7 +22,7 @@ use super::load::{Effect, Ledger, Load, Officer, Outcome, Outgoing, Standing, Ve
 use super::map::Map;
 use super::report::{Report, make};
 use super::{Format, read};
-use crate::output::Failure;
+use crate::output::{Failure, Language};
 
 mod bad_rows;
 mod personal;
@@ -229,7 +229,7 @@ fn map_of(format: Format) -> Map {
 }
 
 fn source(format: Format, path: &std::path::Path, strict: bool) -> Source {
-    read(format, path, &map_of(format), strict).expect("the file is read")
+    read(format, path, (&map_of(format), strict), Language::English).expect("the file is read")
 }
 
 fn import(ledger: &mut MemoryLedger, format: Format, strict: bool, source: &Source) -> Result<Outcome, Failure> {

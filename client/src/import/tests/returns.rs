@@ -120,7 +120,7 @@ fn a_return_waits_for_the_batch_of_its_payment() {
     let path = folder.path().join("rows.csv");
     let rows = "1,2020-01-01,A,5.00,CNY,b1\n2,2020-01-02,A,4.00,CNY,b2\n3,2020-01-03,A,-3.00,CNY,b3\n4,2020-01-03,B,1.00,CNY,b3\n";
     std::fs::write(&path, format!("id,date,payee,amount,currency,batch\n{rows}")).expect("a file");
-    let source = read(Format::Payments, &path, &Map::default(), false).expect("the file is read");
+    let source = read(Format::Payments, &path, (&Map::default(), false), Language::English).expect("the file is read");
     let mut ledger = MemoryLedger::found();
     let identity = Identity::new(ledger.network.chain, "payments", &source.name, false);
     let loads = [Load { source: &source, identity, secret: Secret::new([9; 32], TODAY) }];
@@ -143,7 +143,7 @@ fn returns_are_the_same_records_in_a_second_import() {
     let rows = "1,2020-01-03,A,-3.00,CNY,b1\n2,,A,5.00,CNY,b2\n3,2020-01-02,A,2.00,CNY,b2\n4,2020-01-05,A,-2.00,CNY,b2\n\
                 5,2020-01-06,D,-2.00,CNY,b2\n";
     std::fs::write(&path, format!("id,date,payee,amount,currency,batch\n{rows}")).expect("a file");
-    let source = read(Format::Payments, &path, &Map::default(), false).expect("the file is read");
+    let source = read(Format::Payments, &path, (&Map::default(), false), Language::English).expect("the file is read");
     let mut ledger = MemoryLedger::found();
     import(&mut ledger, Format::Payments, false, &source).expect("the import runs");
     let again = import(&mut ledger, Format::Payments, false, &source).expect("the import runs");
@@ -167,4 +167,17 @@ fn an_amount_that_no_record_holds_is_no_amount() {
         assert!(detail.contains("200000000000000000.00") && detail.contains("more than"), "{detail}");
         assert_eq!((paid(&told), told.programmes), (Some(100), 1));
     }
+}
+
+#[test]
+fn a_return_under_the_number_of_its_payment_is_no_repetition() {
+    let rows = "R1,2020-01-01,A,100.00,CNY\nR2,2020-01-02,A,100.00,CNY\nR1,2020-01-03,A,-60.00,CNY\n\
+                R1,2020-01-04,A,-40.00,CNY\nR1,2020-01-04,A,-40.00,CNY\nR1,2020-01-05,A,-1.00,CNY\n";
+    both(&format!("{PLAIN}{rows}"), |told| {
+        assert_eq!(results(told), ["applied", "applied", "applied", "applied", "duplicate", "skipped"]);
+        assert_eq!(paid(told), Some(10_000));
+        assert_eq!(told.rows[&2]["flags"].as_array().map(|flags| flags.contains(&Json::from("MZ-3709"))), Some(false));
+    });
+    let rows = "R1,2020-01-03,,-5.00,CNY\nR1,2020-01-01,,5.00,CNY\n";
+    both(&format!("{PLAIN}{rows}"), |told| assert_eq!((results(told), paid(told)), (vec!["applied"; 2], Some(0))));
 }
