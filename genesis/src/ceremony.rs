@@ -1,6 +1,8 @@
 //! How several agencies make one genesis: each contributes its public keys, one assembles, each checks and approves.
 //! Approvals are proofs over the finished genesis (`possession`); reading and writing files is the caller's matter.
 
+use std::collections::BTreeSet;
+
 use mingzhang_ledger::crypto::{Hash, sha256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -45,6 +47,10 @@ pub enum CeremonyFault {
     Format(String),
     #[error("the contribution of {agency} is for the network {found}, this one is {wanted}")]
     OtherNetwork { agency: String, found: String, wanted: String },
+    #[error("the genesis does not hold what {agency} contributed: its {what} differ")]
+    Differs { agency: String, what: &'static str },
+    #[error("the contribution of {agency} has a proof of a {role} key that is not its own, or has it twice")]
+    StrayProof { agency: String, role: &'static str },
     #[error("the contribution of {agency} proves no {role} key")]
     Unproven { agency: String, role: &'static str },
     #[error(transparent)]
@@ -88,15 +94,45 @@ impl Contribution {
     pub fn check_form(&self) -> Result<(), CeremonyFault> {
         check_name(&self.network)?;
         check_agency(&self.agency)?;
+        check_held("recovery keys", self.recovery_keys.len())?;
+        check_held("log keys", self.log_keys.len())?;
+        Ok(check_keys(self.keys())?)
+    }
+
+    /// All keys that it brings, as [`Document::keys_of`] gives them once it stands in a genesis.
+    pub fn keys(&self) -> Vec<PlacedKey> {
         let mut keys = self.agency.keys();
-        for (use_of_key, what, held) in
-            [(KeyUse::Recovery, "recovery keys", &self.recovery_keys), (KeyUse::Log, "log keys", &self.log_keys)]
-        {
-            check_held(what, held.len())?;
+        for (use_of_key, held) in [(KeyUse::Recovery, &self.recovery_keys), (KeyUse::Log, &self.log_keys)] {
             let place = |key: &Key| PlacedKey { agency: self.agency.id.clone(), use_of_key, key: key.0 };
             keys.extend(held.iter().map(place));
         }
-        Ok(check_keys(keys)?)
+        keys
+    }
+
+    /// The document holds of this agency what it contributed, and nothing else: whoever assembles adds no officer and no
+    /// key in its name.
+    pub fn check_stands_in(&self, document: &Document) -> Result<(), CeremonyFault> {
+        let agency = &self.agency.id;
+        if self.network != document.name {
+            let (found, wanted) = (self.network.clone(), document.name.clone());
+            return Err(CeremonyFault::OtherNetwork { agency: agency.clone(), found, wanted });
+        }
+        let held = |keys: &[HeldKey]| -> Vec<Key> {
+            keys.iter().filter(|held| held.agency == *agency).map(|held| held.key).collect()
+        };
+        let here = document.agencies.iter().find(|other| other.id == *agency);
+        let what = match here {
+            None => Some("entries (it is not there)"),
+            Some(here) if here.officers != self.agency.officers => Some("officers"),
+            Some(here) if here.roles != self.agency.roles => Some("roles"),
+            Some(here) if here.admin_keys != self.agency.admin_keys => Some("administrators"),
+            Some(here) if here.node != self.agency.node => Some("node's keys or url"),
+            Some(here) if *here != self.agency => Some("name or kind"),
+            Some(_) if held(&document.recovery.keys) != self.recovery_keys => Some("recovery keys"),
+            Some(_) if held(&document.log_keys) != self.log_keys => Some("log keys"),
+            Some(_) => None,
+        };
+        what.map_or(Ok(()), |what| Err(CeremonyFault::Differs { agency: agency.clone(), what }))
     }
 
     /// Its form is right, each key of the node is proven, and every proof given holds.
@@ -111,19 +147,21 @@ impl Contribution {
         }
         self.check_form()?;
         let scope = Scope { chain: &scope_chain(network), origin: network };
-        for place in self.agency.keys() {
-            let role = place.use_of_key;
-            let proven = |proof: &&Proof| proof.role == role && proof.key.0 == place.key && proof.agency == *agency;
-            match (self.proofs.iter().find(proven), role) {
-                (Some(proof), _) => possession::check(scope, proof)?,
-                (None, KeyUse::Consensus | KeyUse::Sealing | KeyUse::Peer) => {
-                    return Err(CeremonyFault::Unproven { agency: agency.clone(), role: role.name() });
-                }
-                // Persons prove theirs when they approve.
-                (None, KeyUse::Admin | KeyUse::Officer | KeyUse::Recovery | KeyUse::Log) => {}
+        let mut unproven: BTreeSet<PlacedKey> = self.keys().into_iter().collect();
+        for proof in &self.proofs {
+            let place = PlacedKey { agency: proof.agency.clone(), use_of_key: proof.role, key: proof.key.0 };
+            if !unproven.remove(&place) {
+                return Err(CeremonyFault::StrayProof { agency: agency.clone(), role: proof.role.name() });
             }
+            possession::check(scope, proof)?;
         }
-        Ok(())
+        // Persons prove theirs when they approve.
+        let of_node =
+            |place: &&PlacedKey| matches!(place.use_of_key, KeyUse::Consensus | KeyUse::Sealing | KeyUse::Peer);
+        let missing = self.agency.keys().into_iter().find(|place| unproven.contains(place) && of_node(&place));
+        missing.map_or(Ok(()), |place| {
+            Err(CeremonyFault::Unproven { agency: agency.clone(), role: place.use_of_key.name() })
+        })
     }
 }
 
@@ -160,7 +198,7 @@ pub fn grouped(hash: &Hash) -> String {
 mod tests {
     use super::*;
     use crate::Genesis;
-    use crate::document::Recovery;
+    use crate::document::{Officer, Person, Recovery};
     use crate::sample::{document, key};
 
     fn contributions() -> (Document, Vec<Contribution>) {
@@ -206,14 +244,50 @@ mod tests {
     }
 
     #[test]
+    fn what_was_added_or_changed_in_a_name_is_seen() {
+        let (template, all) = contributions();
+        let assembled = assemble(&template, &all).unwrap();
+        for one in &all {
+            assert_eq!(one.check_stands_in(&assembled), Ok(()));
+            let keys = crate::minutes::fingerprint_of(&one.keys());
+            assert_eq!(keys, crate::minutes::agency_fingerprint(&assembled, &one.agency));
+        }
+        let changed = |change: fn(&mut Document), expected: &str| {
+            let mut document = assembled.clone();
+            change(&mut document);
+            let fault = all[0].check_stands_in(&document).expect_err(expected).to_string();
+            assert!(fault.contains(expected), "{fault}");
+        };
+        let attacker = |document: &mut Document| {
+            let officer = Officer { person: Person([9; 16]), key: Key(key(99).public()), roles: Vec::new() };
+            document.agencies[0].officers.push(officer);
+        };
+        changed(attacker, "its officers differ");
+        changed(
+            |d| d.recovery.keys.push(HeldKey { agency: "finance".into(), key: Key(key(99).public()) }),
+            "recovery keys differ",
+        );
+        changed(|d| d.agencies[0].roles.clear(), "roles differ");
+        changed(|d| d.agencies[0].node.as_mut().unwrap().url = "https://x/".into(), "url differ");
+        changed(|d| drop(d.agencies.remove(0)), "not there");
+    }
+
+    #[test]
     fn wrong_contributions_are_named() {
         refused(
             |all| all[1].network = "other.example.gov/main".into(),
             "civil is for the network other.example.gov/main",
         );
         refused(|all| drop(all[0].proofs.remove(1)), "finance proves no sealing key");
+        refused(
+            |all| {
+                let other = all[1].proofs.pop();
+                all[0].proofs.extend(other);
+            },
+            "finance has a proof of a peer key that is not its own",
+        );
         refused(|all| all[0].proofs[0].proof = all[0].proofs[2].proof.clone(), "finance's consensus key");
-        refused(|all| all[2].agency.id = "police".into(), "police proves no consensus key");
+        refused(|all| all[2].agency.id = "police".into(), "police has a proof of a consensus key that is not its own");
         assert_eq!(assemble(&document(), &[]), Err(CeremonyFault::Template));
         assert!(matches!(Contribution::parse(b"{\"format\":1}"), Err(CeremonyFault::Json(_))));
     }

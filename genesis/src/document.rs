@@ -165,6 +165,11 @@ impl Document {
         keys
     }
 
+    /// The keys that stand in the name of one agency, recovery and log keys too.
+    pub fn keys_of(&self, agency: &str) -> Vec<PlacedKey> {
+        self.keys().into_iter().filter(|place| place.agency == agency).collect()
+    }
+
     /// The file that `genesis assemble` writes. Whoever formats it otherwise founds another network.
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;

@@ -120,6 +120,23 @@ fn spoil(file: &Path, from: &str, to: &str) {
     std::fs::write(file.with_file_name("spoilt.json"), text.replacen(from, to, 1)).expect("written");
 }
 
+/// A contribution that was changed on its way: check and approve of its agency refuse, by what differs.
+fn who_assembles_adds_nothing(ceremony: &Ceremony, approve: &str) {
+    let text = std::fs::read_to_string(ceremony.path("genesis.json")).expect("assembled");
+    let mut genesis: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    genesis["recovery"] = serde_json::json!({ "threshold": 1, "keys": [
+        { "agency": "finance", "key": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a" }
+    ] });
+    std::fs::write(ceremony.path("other.json"), genesis.to_string()).expect("written");
+    ceremony.done("genesis check genesis.json --contribution finance.json");
+    let words = ["finance.json", "its recovery keys differ"];
+    ceremony.refused("genesis check other.json --contribution finance.json", "MZ-5032", &words);
+    let other = approve.replacen("genesis.json", "other.json", 1);
+    ceremony.refused(&format!("{other} --out other.approval.json"), "MZ-5032", &words);
+    let without = approve.replacen("--contribution finance.json", "", 1);
+    ceremony.refused(&format!("{without} --out other.approval.json"), "MZ-2012", &["--contribution"]);
+}
+
 #[test]
 fn assembling_and_sealing_name_the_agency_that_is_meant() {
     let ceremony = Ceremony::new();
@@ -149,14 +166,17 @@ fn assembling_and_sealing_name_the_agency_that_is_meant() {
     let other = format!("sha256:{}", "12".repeat(32));
     ceremony.refused(&format!("genesis check genesis.json --hash {other}"), "MZ-5018", &[&hash, &other]);
     let admins = "--key finance/admins/admin-1.pem --key finance/admins/admin-2.pem";
-    let approve = format!("genesis approve genesis.json --config finance/node.toml {admins}");
+    let approve =
+        format!("genesis approve genesis.json --config finance/node.toml --contribution finance.json {admins}");
+    who_assembles_adds_nothing(&ceremony, &approve);
     let twice = format!("{approve} --key finance/admins/admin-1.pem --out twice.json");
     ceremony.refused(&twice, "MZ-2012", &["admin-1.pem", "given twice"]);
     let foreign = format!("{approve} --key civil/admins/admin-1.pem --out foreign.json");
     ceremony.refused(&foreign, "MZ-5005", &["civil/admins/admin-1.pem", "agency civil, not of finance"]);
     let told = ceremony.done(&format!("{approve} --out finance.approval.json"));
     assert_eq!(told.json["data"]["proofs"], 5, "{}", told.json);
-    ceremony.done("genesis approve genesis.json --config bank/node.toml --out bank.approval.json");
+    ceremony
+        .done("genesis approve genesis.json --config bank/node.toml --contribution bank.json --out bank.approval.json");
     let seal = "genesis seal genesis.json finance.approval.json bank.approval.json";
     ceremony.refused(seal, "MZ-5026", &["12 keys are not proven", "audit 5", "bank 2 (admin)", "civil 5"]);
 }

@@ -38,6 +38,9 @@ pub enum Command {
         /// Compare with this node's keys 与本节点密钥比对
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Compare with what this agency contributed 与本单位提交的文件比对
+        #[arg(long, value_name = "FILE")]
+        contribution: Option<PathBuf>,
         /// Compare with the hash that was told, sha256:… 与告知的创世哈希比对
         #[arg(long, value_parser = parse_hash)]
         hash: Option<Hash>,
@@ -54,8 +57,11 @@ pub enum Command {
 pub struct Approve {
     genesis: PathBuf,
     /// Configuration of this agency's node 节点配置
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "contribution")]
     config: Option<PathBuf>,
+    /// What this agency contributed: nothing else may stand in its name 本单位提交的文件
+    #[arg(long, value_name = "FILE")]
+    contribution: Option<PathBuf>,
     /// Key file of an administrator, officer, recovery or log key (repeat) 其他密钥文件
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
@@ -90,7 +96,9 @@ pub fn run(session: &Session, command: Command) -> Result<Answer, Failure> {
     match command {
         Command::Contribute(arguments) => contribute::contribute(session, arguments),
         Command::Assemble(arguments) => assemble::assemble(&arguments),
-        Command::Check { genesis, config, hash } => check(&genesis, config.as_deref(), hash.as_ref()),
+        Command::Check { genesis, config, contribution, hash } => {
+            check(&genesis, config.as_deref(), contribution.as_deref(), hash.as_ref())
+        }
         Command::Approve(arguments) => approve(session, &arguments),
         Command::Seal(arguments) => seal(&arguments),
         Command::Show { genesis } => show(&genesis),
@@ -104,8 +112,22 @@ fn parse_hash(text: &str) -> Result<Hash, String> {
     bytes.ok_or_else(|| "a hash is sha256: and 64 hexadecimal digits".to_owned())
 }
 
-fn check(path: &Path, config: Option<&Path>, wanted: Option<&Hash>) -> Result<Answer, Failure> {
+/// The genesis holds what the file says that its agency contributed. Gives the agency.
+fn check_contribution(genesis: &Genesis, path: &Path) -> Result<String, Failure> {
+    let named = |fault: ceremony::CeremonyFault| Failure::new(5032, format!("{}: {fault}", path.display()));
+    let contribution = Contribution::parse(&read_limited(path, ceremony::MAX_CONTRIBUTION_BYTES)?).map_err(named)?;
+    contribution.check_stands_in(&genesis.document).map_err(named)?;
+    Ok(contribution.agency.id)
+}
+
+fn check(
+    path: &Path,
+    config: Option<&Path>,
+    contribution: Option<&Path>,
+    wanted: Option<&Hash>,
+) -> Result<Answer, Failure> {
     let genesis = setup::read_genesis(path)?;
+    contribution.map(|file| check_contribution(&genesis, file)).transpose()?;
     if let Some(wanted) = wanted.filter(|wanted| **wanted != genesis.hash) {
         let (name, found, wanted) = (path.display(), hash_text(&genesis), hex::encode(wanted));
         return Err(Failure::new(5018, format!("{name} has the hash {found}, the one told is sha256:{wanted}")));
@@ -143,6 +165,12 @@ fn approve(session: &Session, arguments: &Approve) -> Result<Answer, Failure> {
     let genesis = setup::read_genesis(&arguments.genesis)?;
     let mut files = arguments.keys.clone();
     let config = arguments.config.as_deref().map(Config::read).transpose()?;
+    let contributed = arguments.contribution.as_deref().map(|file| check_contribution(&genesis, file)).transpose()?;
+    if let (Some(config), Some(id)) = (&config, &contributed)
+        && config.agency != *id
+    {
+        return Err(Failure::new(5032, format!("the contribution is of agency {id}, the node of {}", config.agency)));
+    }
     if let Some(config) = &config {
         node_keys(&genesis, &config.agency)?;
         files.extend(Purpose::ALL.map(|purpose| purpose.file(&config.keys_directory)));
@@ -213,7 +241,7 @@ fn summary(genesis: &Genesis) -> serde_json::Value {
     let agency = |agency: &Agency| {
         json!({
             "agency_id": agency.id, "name": agency.name, "roles": agency.roles, "node": agency.node.is_some(),
-            "fingerprint": minutes::agency_fingerprint(agency),
+            "fingerprint": minutes::agency_fingerprint(&genesis.document, agency),
         })
     };
     json!({

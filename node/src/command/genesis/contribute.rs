@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mingzhang_genesis::ceremony::{self, Contribution};
 use mingzhang_genesis::document::{Admin, Agency, Key, KeyUse, Node, Person};
+use mingzhang_genesis::minutes;
 use mingzhang_ledger::crypto::PublicKey;
 use serde_json::json;
 
@@ -99,8 +100,14 @@ pub fn contribute(session: &Session, arguments: Contribute) -> Result<Answer, Fa
     let bytes = contribution.to_bytes().map_err(|error| Failure::not_written(&arguments.out, error))?;
     write(&arguments.out, &bytes)?;
     let fingerprint = ceremony::fingerprint(&bytes);
-    let data = json!({ "agency_id": contribution.agency.id, "file": arguments.out, "fingerprint": fingerprint });
-    let text = Words::new(format!("电话核对: {fingerprint}"), format!("read out by phone: {fingerprint}"));
+    let keys = minutes::fingerprint_of(&contribution.keys());
+    let data = json!({
+        "agency_id": contribution.agency.id, "file": arguments.out, "fingerprint": fingerprint, "keys_fingerprint": keys,
+    });
+    let text = Words::new(
+        format!("电话核对: {fingerprint}\n创立记录中的密钥指纹应为: {keys}"),
+        format!("read out by phone: {fingerprint}\nkeys, as the minutes must show them: {keys}"),
+    );
     Ok(Answer { data, text, ..Answer::default() })
 }
 
