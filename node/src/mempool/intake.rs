@@ -87,7 +87,7 @@ impl Mempool {
             match self.prepare(place, arrival) {
                 Ok(mut one) => {
                     for (transaction, key) in &mut one.transactions {
-                        *key = keys.of(transaction)?;
+                        *key = keys.of(transaction)?.filter(|key| transaction.names_as_signer(key));
                     }
                     checked.push(one);
                 }
