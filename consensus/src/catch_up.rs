@@ -306,11 +306,13 @@ impl Turns {
         }
     }
 
-    /// Nobody signs a block's references but through its header: what came with it says nothing of the block.
+    /// Nobody signs a block's references but through its header: what came with it says nothing of the block. Once it is
+    /// certified, its proposer could put off the fetching for ever, by saying the same again and again.
     fn forget_proposed(&mut self, id: &BlockId) {
         self.blocks.remove(id);
         for state in self.turns.values_mut() {
             state.proposal.take_if(|seen| seen.block == *id);
+            state.spoilt |= state.endorse_cert.as_ref().is_some_and(|certificate| certificate.block == *id);
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct TurnState {
     pub(crate) justs: BTreeMap<Hash, Just>,
     votes: BTreeMap<(Kind, Peer), Vote>,
     accused: BTreeSet<Peer>,
+    /// The block of the certificate came with references that are not its own: it is had by its id, and from no proposal.
+    pub(crate) spoilt: bool,
     #[cfg(any(feature = "mutant-13-duplicate-signer", feature = "mutants-by-name"))]
     heard: Vec<Statement>,
 }

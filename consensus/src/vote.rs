@@ -45,6 +45,7 @@ impl Turns {
         // Nobody else hands it on: the references beside it are not signed, so only its author may speak for them.
         let is_its_author = from == self.setup.epoch.proposer(turn);
         let first = is_its_author && state.proposal.is_none() && turn > self.last_final.turn;
+        let is_spoilt = is_certified && state.spoilt;
         if first {
             state.proposal = Some(Seen { block, just_hash, timely });
             self.flow.begin(turn, self.steady_ms);
@@ -52,7 +53,7 @@ impl Turns {
         if first || is_its_just {
             state.justs.insert(just_hash, proposal.just.clone());
         }
-        if is_its_author && (first || is_certified) {
+        if is_its_author && (first || is_certified) && !is_spoilt {
             self.blocks.insert(proposal.header, proposal.references);
         }
         self.note_seen(from, turn);
@@ -76,11 +77,13 @@ impl Turns {
     /// What a verified vote shows of where its signer stands.
     fn note_signer(&mut self, vote: &Vote) {
         let (turn, kind) = (vote.statement.turn(), vote.statement.kind());
-        if let Some(peer) = self.peer(vote.signer) {
-            peer.signed = peer.signed.max(turn);
-            let seen = if kind == Kind::Confirm { turn.saturating_add(1) } else { turn };
-            peer.seen = peer.seen.max(seen);
-            peer.strikes = 0;
+        let beyond = turn > self.cur.saturating_add(self.window());
+        // What is far ahead would count for ever, and what was said before shows nothing new.
+        let Some(peer) = self.peer(vote.signer).filter(|_| !beyond) else { return };
+        let seen = if kind == Kind::Confirm { turn.saturating_add(1) } else { turn };
+        peer.seen = peer.seen.max(seen);
+        if turn > peer.signed {
+            (peer.signed, peer.strikes) = (turn, 0);
         }
     }
 

@@ -61,7 +61,12 @@ pub(crate) fn inside_block(
         return Ok(Err(not_registered(transaction)));
     };
     let key = PublicKey(registered.key);
-    if candidate.verified_with != Some(key) && !transaction.is_signed_by(&key) {
+    // Verified before was the equation alone, by whoever offers it: what else makes a signature is asked here of all.
+    let is_signed = match candidate.verified_with == Some(key) {
+        true => transaction.names_as_signer(&key),
+        false => transaction.is_signed_by(&key),
+    };
+    if !is_signed {
         return Ok(Err(Refusal::new(1006, "the signature does not hold")));
     }
     let payload = transaction.payload();

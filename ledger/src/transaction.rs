@@ -227,9 +227,14 @@ impl Transaction {
         &self.signed
     }
 
+    /// What the door asks of a signature beside the equation (ZIP-215): `key` is the named key, and R is canonical.
+    pub fn names_as_signer(&self, key: &PublicKey) -> bool {
+        key.key_id() == self.key_id && self.signature.has_canonical_r()
+    }
+
     /// Whether `key` is the named key, R is canonical and the signature holds (ZIP-215).
     pub fn is_signed_by(&self, key: &PublicKey) -> bool {
-        key.key_id() == self.key_id && self.signature.has_canonical_r() && key.verify(&self.signed, &self.signature)
+        self.names_as_signer(key) && key.verify(&self.signed, &self.signature)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use mingzhang_genesis::Genesis;
 use mingzhang_genesis::document::{
     Admin, Agency, Document, FORMAT, Key, Node, Numbers, Officer, Person, Recovery, Role,
@@ -11,6 +12,7 @@ use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::SigningKey;
 use mingzhang_ledger::transaction::{Payload, Transaction};
 use mingzhang_seeds::{Address, Host, Peer, Seeds};
+use sha2::{Digest as _, Sha512};
 
 use crate::config::Config;
 use crate::keyring::Keyring;
@@ -118,6 +120,21 @@ pub fn anchor(genesis: &Genesis, agency: usize, number: u32, expires_at: u64) ->
         body: Value::text_map([("kind", Value::text("minutes")), ("root", Value::bytes(&root))]),
     };
     Transaction::sign(&payload, &key(agency, KeyOf::Officer)).expect("a small record")
+}
+
+/// The same record with another signature of this key whose equation holds, though its R is not encoded canonically: the
+/// neutral element as y = p + 1.
+pub fn with_another_r(record: &Transaction, key: &SigningKey) -> Transaction {
+    let r = [&[0xee], [0xff; 30].as_slice(), &[0x7f]].concat();
+    let expanded: [u8; 64] = Sha512::digest(key.seed()).into();
+    let secret = clamp_integer(*expanded.first_chunk().expect("64 bytes"));
+    let challenge = Sha512::new().chain_update(&r).chain_update(key.public().0).chain_update(record.signed_bytes());
+    let s = Scalar::from_bytes_mod_order_wide(&challenge.finalize().into()) * Scalar::from_bytes_mod_order(secret);
+    let mut bytes = record.bytes().to_vec();
+    bytes.truncate(bytes.len() - 64);
+    bytes.extend(r);
+    bytes.extend(s.to_bytes());
+    Transaction::decode(&bytes).expect("still well formed")
 }
 
 /// Loopback ports that were free a moment ago.

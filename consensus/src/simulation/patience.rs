@@ -34,6 +34,8 @@ fn a_suspected_agency_is_skipped_at_once_and_others_are_given_time() {
     let mut puppet = Puppet::new(4, 3);
     puppet.step(Input::Disconnected { peer: 2 });
     puppet.wait(6_000);
+    // A vote for a turn that nobody will see is no sign of life in all that come before it.
+    puppet.vote(2, skip(1 << 63));
     // Turns 1 to 6 pass, and agency 2 signs nothing in them.
     let justified = |turn, parent_turn| Just {
         epoch: 0,
@@ -53,6 +55,17 @@ fn a_suspected_agency_is_skipped_at_once_and_others_are_given_time() {
     assert_eq!((puppet.core.epoch().proposer(3), puppet.core.timeout_ms()), (2, 1_700));
     puppet.hear(0, Message::Justify(justified(7, 6)));
     assert_eq!((puppet.core.epoch().proposer(7), puppet.core.timeout_ms()), (2, 0));
+    // Nor does one count that it said before.
+    if let Some(peer) = puppet.core.peers.get_mut(&2) {
+        (peer.signed, peer.strikes) = (5, 1);
+    }
+    puppet.vote(2, skip(5));
+    assert_eq!(puppet.core.peers.get(&2).map(|peer| (peer.signed, peer.strikes)), Some((5, 1)));
+    puppet.vote(2, skip(6));
+    assert_eq!(puppet.core.peers.get(&2).map(|peer| (peer.signed, peer.strikes)), Some((6, 0)));
+    if let Some(peer) = puppet.core.peers.get_mut(&2) {
+        peer.signed = 0;
+    }
     puppet.step(Input::Connected { peer: 2 });
     assert_eq!(puppet.core.timeout_ms(), 1_700);
 }

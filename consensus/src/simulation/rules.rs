@@ -168,6 +168,35 @@ fn references_that_were_spoilt_on_the_way_say_nothing_of_the_block() {
 }
 
 #[test]
+fn a_spoilt_proposal_said_again_and_again_keeps_nobody_from_fetching_the_certified_block() {
+    let (mut puppet, block, just) = first_block();
+    let wants = |effect: &Effect| matches!(effect, Effect::Fetch { want: Want::Block { id }, .. } if *id == block.id);
+    let executes = |effect: &Effect| matches!(effect, Effect::Execute { .. });
+    let mut spoilt = 0;
+    let mut copy = |puppet: &mut Puppet| {
+        let mut effects = puppet.propose(&block, &just);
+        if effects.iter().any(executes) {
+            spoilt += 1;
+            effects = puppet.executed(&block, Verdict::OtherReferences);
+        }
+        effects
+    };
+    copy(&mut puppet);
+    puppet.votes(&[0, 1, 2], puppet.endorse(&block, &just));
+    let mut fetched = false;
+    for _ in 0..10 {
+        fetched |= copy(&mut puppet).iter().any(wants);
+        fetched |= puppet.wait(50).iter().any(wants);
+    }
+    assert!(fetched, "half a second, and five times the patience");
+    let (header, references) = (block.header.expect("not genesis"), block.references.clone());
+    let found = Found::Block { header, positions: block.positions.clone(), references };
+    assert!(puppet.step(Input::Fetched { found }).iter().any(executes));
+    assert_eq!(kinds(&puppet.valid(&block)), [Kind::Confirm]);
+    assert_eq!(spoilt, 2, "before it was certified, and once after it");
+}
+
+#[test]
 fn only_its_author_hands_on_a_proposal() {
     let (mut puppet, block, just) = first_block();
     let message = puppet.proposal(block.header.expect("not genesis"), &block.references[..0], &just);

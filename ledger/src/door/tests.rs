@@ -188,3 +188,18 @@ fn what_was_verified_under_the_registered_key_is_not_verified_again() {
     assert!(!answer(Some(&signing_key("civil/2"))));
     assert!(!answer(None));
 }
+
+#[test]
+fn a_signature_with_another_encoding_of_r_is_refused_whoever_verified_it() {
+    let stage = Stage::found();
+    let mut bytes = sign(&payload(&stage), "civil/1").bytes().to_vec();
+    let start = bytes.len() - 64;
+    // y = p + 1, another encoding of the neutral element.
+    bytes[start..start + 32].copy_from_slice(&[&[0xee], [0xff; 30].as_slice(), &[0x7f]].concat());
+    let transaction = std::sync::Arc::new(Transaction::decode(&bytes).expect("well-formed"));
+    for verified_with in [None, Some(signing_key("civil/1").public())] {
+        let candidate = Candidate { transaction: transaction.clone(), verified_with };
+        let answer = inside_block(&Overlay::new(&stage.state), &stage.network, START_MS, &candidate);
+        assert_eq!(answer.expect("readable").expect_err("refused").code.0, 1006);
+    }
+}

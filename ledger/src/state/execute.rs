@@ -55,7 +55,7 @@ pub struct BlockContext {
 #[derive(Debug, Clone)]
 pub struct Candidate {
     pub transaction: Arc<Transaction>,
-    /// The key under which the signature was already verified, so that it need not be verified again.
+    /// The key under which the signature's equation was already verified, so that it need not be verified again.
     pub verified_with: Option<PublicKey>,
 }
 

@@ -102,14 +102,15 @@ fn verified(view: &dyn Snapshot, transactions: Vec<Arc<Transaction>>) -> Result<
         }
     }
     let check = |chunk: &[Arc<Transaction>]| -> Vec<Candidate> {
-        let known = |transaction: &Transaction| keys.get(&transaction.key_id()).copied().flatten();
+        let known = |transaction: &Transaction| {
+            let registered = keys.get(&transaction.key_id()).copied().flatten();
+            registered.filter(|key| transaction.names_as_signer(key))
+        };
         let items: Vec<(PublicKey, &[u8], Signature)> =
             chunk.iter().filter_map(|one| Some((known(one)?, one.signed_bytes(), one.signature()))).collect();
         let mut verdicts = verify_batch(&items).into_iter();
         let candidate = |transaction: &Arc<Transaction>| {
-            let key = known(transaction);
-            let holds = key.is_some() && verdicts.next() == Some(true);
-            let verified_with = key.filter(|_| holds && transaction.signature().has_canonical_r());
+            let verified_with = known(transaction).filter(|_| verdicts.next() == Some(true));
             Candidate { transaction: transaction.clone(), verified_with }
         };
         chunk.iter().map(candidate).collect()

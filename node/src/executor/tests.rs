@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::{Foundation, Settings};
+use crate::testing::with_another_r;
 
 const START_MS: u64 = 1_780_272_000_000;
 
@@ -122,6 +123,27 @@ fn validate(node: &Node, header: &Header, batches: &[HeldBatch]) -> Verdict {
 fn certificate(header: &Header) -> FinalCert {
     let signers = Signers::new((0..3).map(|signer| (signer, Signature([1; 64]))));
     FinalCert { epoch: 0, turn: header.turn, height: header.height, block: header.id(), signers }
+}
+
+/// A node that knew the key when the batch came in checked its equation then; one that did not know it checks now.
+#[test]
+fn a_record_whose_r_is_not_canonical_is_left_out_by_everybody_and_the_log_is_replayed() {
+    let (one, two, reader) = (node(), node(), node());
+    let records = [transaction(1), with_another_r(&transaction(2), &officer()), transaction(3)];
+    assert!(officer().public().verify(records[1].signed_bytes(), &records[1].signature()), "its equation holds");
+    let batch = |verified_with| {
+        let mut held = held(0, 1..4);
+        let candidate = |record: &Transaction| Candidate { transaction: Arc::new(record.clone()), verified_with };
+        held.candidates = records.iter().map(candidate).collect();
+        [held]
+    };
+    let header = propose(&one, one.store.tip().id, 1, &batch(Some(officer().public())));
+    assert_eq!(header.entry_count, 2);
+    assert_eq!(validate(&two, &header, &batch(None)), Verdict::Valid { acted: false });
+    one.executor.commit(&[header.id()], &certificate(&header)).expect("commits");
+    let entries = one.store.entries(header.first_index, header.own_index()).expect("read");
+    let replayed = reader.executor.replay(&LoggedBlock { header, entries, preimage: None }).expect("executes");
+    assert_eq!(replayed, Ok(header.id()));
 }
 
 #[test]

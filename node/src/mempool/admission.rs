@@ -10,7 +10,8 @@ use mingzhang_ledger::door;
 use mingzhang_ledger::outcome::Refusal;
 use mingzhang_ledger::records::governance;
 use mingzhang_ledger::records::object::RecordLeaf;
-use mingzhang_ledger::state::execute::Network;
+use mingzhang_ledger::records::registry::OfficerKey;
+use mingzhang_ledger::state::execute::{Candidate, Network};
 use mingzhang_ledger::state::{Overlay, StateFault, key};
 use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::oneshot;
@@ -202,7 +203,8 @@ impl Mempool {
         Ok(Submitted::Admitted(admitted))
     }
 
-    /// Takes in again what was admitted before the restart and is not final. What cannot pass any more is forgotten.
+    /// Takes in again what was admitted before the restart and is not final. What can never be recorded any more by the
+    /// tip's time is forgotten: this node's clock may be wrong, and its promises stand.
     pub(super) fn restore_own(&self) -> Result<(), StoreFault> {
         let door = self.door()?;
         let now_ms = self.parts.clock.now_ms();
@@ -212,10 +214,13 @@ impl Mempool {
                 hopeless.push(transaction_id);
                 continue;
             };
-            let Judged::Passes(key) = door.judge(&transaction)? else {
+            let over = transaction.payload().expires_at <= self.parts.store.tip().time_ms;
+            if over || door.recorded(&transaction)?.is_some() {
                 hopeless.push(transaction_id);
                 continue;
-            };
+            }
+            // A ledger that is being built again may not know the key yet.
+            let Some(key) = door.key_of(&transaction)? else { continue };
             let mut state = self.lock();
             if state.seat.is_none() {
                 continue;
@@ -263,6 +268,15 @@ pub(super) enum Judged {
     Answer(Result<Submitted, Refusal>),
 }
 
+/// Whether a transaction of a batch can be recorded by the next block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Passes,
+    /// Its key may be registered by a block that is on its way.
+    Later,
+    Never,
+}
+
 /// The door at the tip and the present moment.
 pub(super) struct Door<'a> {
     view: View<'a>,
@@ -287,6 +301,25 @@ impl Door<'_> {
         Ok(!expired
             && self.recorded(transaction)?.is_none()
             && door::check(&self.view, self.network, self.now_ms, transaction)?.is_ok())
+    }
+
+    /// The registered key that a transaction names.
+    fn key_of(&self, transaction: &Transaction) -> Result<Option<PublicKey>, StoreFault> {
+        let registered: Option<OfficerKey> = Overlay::new(&self.view).get(&key::officer_key(&transaction.key_id()))?;
+        Ok(registered.map(|registered| PublicKey(registered.key)))
+    }
+
+    /// Where a transaction of a batch stands whose signature may not have been checked, for want of its key.
+    pub(super) fn stands(&self, candidate: &Candidate) -> Result<Standing, StoreFault> {
+        let transaction = &candidate.transaction;
+        if candidate.verified_with.is_none() {
+            match self.key_of(transaction)? {
+                None if transaction.payload().expires_at > self.now_ms => return Ok(Standing::Later),
+                Some(key) if transaction.is_signed_by(&key) => {}
+                Some(_) | None => return Ok(Standing::Never),
+            }
+        }
+        Ok(if self.passes(transaction)? { Standing::Passes } else { Standing::Never })
     }
 
     /// Whether a block made now would carry out an agreed change of the authority set.

@@ -30,7 +30,7 @@ pub fn verify_transactions(pool: &ThreadPool, work: &[(Arc<Transaction>, Option<
     for (place, (transaction, key)) in work.iter().enumerate() {
         let Some(key) = key else { continue };
         let signature = transaction.signature();
-        if key.key_id() == transaction.key_id() && signature.has_canonical_r() {
+        if transaction.names_as_signer(key) {
             places.push(place);
             items.push((*key, transaction.signed_bytes(), signature));
         }

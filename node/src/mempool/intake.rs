@@ -40,8 +40,8 @@ pub enum Taken {
     Invalid,
 }
 
-/// Of each place whether its author's signature holds, and the batches whose does, with place and need.
-type Verified = (Vec<(usize, bool)>, Vec<(usize, bool, Held)>);
+/// A transaction, and the registered key under which its signature is to be verified.
+type Signed = (Arc<Transaction>, Option<PublicKey>);
 
 /// An arrival on its way through the checks.
 struct Checked {
@@ -49,7 +49,7 @@ struct Checked {
     batch: Arc<Batch>,
     needed: bool,
     reference: Reference,
-    transactions: Vec<(Arc<Transaction>, Option<PublicKey>)>,
+    max_records: usize,
     author: Option<(PublicKey, Vec<u8>)>,
 }
 
@@ -81,29 +81,25 @@ impl Mempool {
     /// Takes batches in. One answer for each, in order.
     pub fn take_in(&self, arrivals: Vec<Arrival>) -> Result<Vec<Taken>, StoreFault> {
         let mut answers = vec![Taken::Ignored; arrivals.len()];
-        let mut checked = Vec::new();
-        let mut keys = Keys::new(self)?;
+        let mut refuse = |place: usize, answer| {
+            if let Some(slot) = answers.get_mut(place) {
+                *slot = answer;
+            }
+        };
+        let mut prepared = Vec::new();
         for (place, arrival) in arrivals.into_iter().enumerate() {
             match self.prepare(place, arrival) {
-                Ok(mut one) => {
-                    for (transaction, key) in &mut one.transactions {
-                        *key = keys.of(transaction)?;
-                    }
-                    checked.push(one);
-                }
-                Err(answer) => {
-                    if let Some(slot) = answers.get_mut(place) {
-                        *slot = answer;
-                    }
-                }
+                Ok(one) => prepared.push(one),
+                Err(answer) => refuse(place, answer),
             }
         }
-        let (authors_hold, held) = self.verify(checked);
-        for (place, holds) in authors_hold {
-            if let (false, Some(slot)) = (holds, answers.get_mut(place)) {
-                *slot = Taken::Invalid;
-            }
+        // The authors first: what anybody made up is not worth a look at its transactions.
+        let holds = self.authors_hold(&prepared);
+        let mut signed = Vec::new();
+        for (one, holds) in prepared.into_iter().zip(holds) {
+            if holds { signed.push(one) } else { refuse(one.place, Taken::Invalid) }
         }
+        let held = self.verify(signed)?;
         if held.is_empty() {
             return Ok(answers);
         }
@@ -149,7 +145,7 @@ impl Mempool {
         Ok(answers)
     }
 
-    /// Whether it is worth a check, and its decoded transactions.
+    /// Whether it is worth a check.
     fn prepare(&self, place: usize, arrival: Arrival) -> Result<Checked, Taken> {
         let Arrival { batch, needed, author_verified } = arrival;
         let (max_records, author_key) = {
@@ -166,57 +162,63 @@ impl Mempool {
         };
         let Some(author_key) = author_key else { return Err(Taken::Invalid) };
         let reference = batch.reference(max_records);
-        match self.lock().lanes.judge(batch.epoch, &reference, needed) {
-            Holding::Known => return Err(Taken::Held),
+        let holding = self.lock().lanes.judge(batch.epoch, &reference, needed);
+        match holding {
+            // Under another signature it is not what was checked, and nothing to pass on.
+            Holding::Known if self.holds_as_signed(&reference, &batch) => return Err(Taken::Held),
+            Holding::Known => return Err(Taken::Ignored),
             Holding::Useless | Holding::LaneFull => return Err(Taken::Ignored),
             Holding::Held | Holding::Second { .. } => {}
         }
-        let decoded = transactions(&batch.payload, max_records).filter_map(|bytes| Transaction::decode(bytes).ok());
-        let transactions = decoded.map(|transaction| (Arc::new(transaction), None)).collect();
         let author = (!author_verified).then(|| (author_key, batch.signed_bytes(&self.parts.network.chain)));
-        Ok(Checked { place, batch: Arc::new(batch), needed, reference, transactions, author })
+        Ok(Checked { place, batch: Arc::new(batch), needed, reference, max_records, author })
     }
 
-    /// All signatures of all arrivals in one go. Says of each place whether its author's signature holds, and returns
-    /// those whose does.
-    fn verify(&self, checked: Vec<Checked>) -> Verified {
-        let mut items: Vec<Item<'_>> = Vec::new();
-        for one in &checked {
-            if let Some((key, message)) = &one.author {
-                items.push((*key, message, one.batch.signature));
+    fn holds_as_signed(&self, reference: &Reference, batch: &Batch) -> bool {
+        self.lock().lanes.get(reference).is_some_and(|held| held.batch.signature == batch.signature)
+    }
+
+    /// Of each whether its author's signature holds.
+    fn authors_hold(&self, prepared: &[Checked]) -> Vec<bool> {
+        let unchecked = |one: &Checked| one.author.is_some();
+        let items: Vec<Item<'_>> = prepared
+            .iter()
+            .filter_map(|one| one.author.as_ref().map(|(key, message)| (*key, message.as_slice(), one.batch.signature)))
+            .collect();
+        let mut verdicts = verify_all(&self.parts.pool, &items).into_iter();
+        prepared.iter().map(|one| !unchecked(one) || verdicts.next() == Some(true)).collect()
+    }
+
+    /// The transactions' signatures of all in one go.
+    fn verify(&self, signed: Vec<Checked>) -> Result<Vec<(usize, bool, Held)>, StoreFault> {
+        let mut keys = Keys::new(self)?;
+        let mut decoded: Vec<Vec<Signed>> = Vec::with_capacity(signed.len());
+        for one in &signed {
+            let well_formed = transactions(&one.batch.payload, one.max_records);
+            let mut with_keys = Vec::new();
+            for transaction in well_formed.filter_map(|bytes| Transaction::decode(bytes).ok()) {
+                let key = keys.of(&transaction)?.filter(|key| transaction.names_as_signer(key));
+                with_keys.push((Arc::new(transaction), key));
             }
-            for (transaction, key) in &one.transactions {
-                if let Some(key) = key {
-                    items.push((*key, transaction.signed_bytes(), transaction.signature()));
-                }
-            }
+            decoded.push(with_keys);
         }
+        let known = decoded.iter().flatten().filter_map(|(transaction, key)| Some((transaction, (*key)?)));
+        let items: Vec<Item<'_>> =
+            known.map(|(transaction, key)| (key, transaction.signed_bytes(), transaction.signature())).collect();
         let mut verdicts = verify_all(&self.parts.pool, &items).into_iter();
         drop(items);
-        let (mut authors, mut held) = (Vec::new(), Vec::new());
-        for one in checked {
-            let holds = one.author.is_none() || verdicts.next() == Some(true);
-            authors.push((one.place, holds));
-            let candidates: Arc<[Candidate]> = one
-                .transactions
-                .into_iter()
-                .map(|(transaction, key)| {
-                    let verified_with = key.filter(|_| verdicts.next() == Some(true));
-                    Candidate { transaction, verified_with }
-                })
-                .collect();
-            if holds {
-                let held_one = Held {
-                    batch: one.batch,
-                    reference: one.reference,
-                    candidates,
-                    viable_from: 0,
-                    passed_at: None,
-                    needed_until: 0,
-                };
-                held.push((one.place, one.needed, held_one));
-            }
+        let mut held = Vec::with_capacity(signed.len());
+        for (one, transactions) in signed.into_iter().zip(decoded) {
+            let candidate = |(transaction, key): Signed| {
+                let verified_with = key.filter(|_| verdicts.next() == Some(true));
+                Candidate { transaction, verified_with }
+            };
+            let candidates = transactions.into_iter().map(candidate).collect();
+            held.push((one.place, one.needed, Held::new(one.batch, one.reference, candidates)));
         }
-        (authors, held)
+        Ok(held)
     }
 }
+
+#[cfg(test)]
+mod tests;

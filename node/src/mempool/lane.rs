@@ -25,8 +25,10 @@ pub struct Held {
     pub reference: Reference,
     /// In the order of the payload; what could not be decoded is not among them.
     pub candidates: Arc<[Candidate]>,
-    /// Candidates before this one are known not to pass the door any more.
+    /// Candidates before this one are known not to pass the door at the tip that was last looked at.
     pub viable_from: usize,
+    /// The first of them whose key nobody had registered by then: looked at again when the tip has moved on.
+    pub later_from: Option<usize>,
     /// Height of the tip at which the next one was found to pass; looked at again only when the tip moved on.
     pub passed_at: Option<u64>,
     /// A block of a turn up to this one may need it; later it is kept within its author's quota only.
@@ -34,6 +36,11 @@ pub struct Held {
 }
 
 impl Held {
+    pub fn new(batch: Arc<Batch>, reference: Reference, candidates: Arc<[Candidate]>) -> Self {
+        let (viable_from, later_from, passed_at, needed_until) = (0, None, None, 0);
+        Self { batch, reference, candidates, viable_from, later_from, passed_at, needed_until }
+    }
+
     fn cost(&self) -> usize {
         self.batch.payload.len().saturating_add(BATCH_COST_BYTES)
     }
@@ -130,7 +137,8 @@ pub struct Front {
     pub reference: Reference,
     pub candidates: Arc<[Candidate]>,
     pub viable_from: usize,
-    /// Whether it is known to pass at the present tip.
+    pub later_from: Option<usize>,
+    /// Whether it was looked at at the present tip.
     pub passes: bool,
 }
 
@@ -188,6 +196,11 @@ impl Lanes {
     /// The batch at the place that a reference names, whatever sizes it claims.
     pub fn get(&self, reference: &Reference) -> Option<&Held> {
         self.lanes.get(usize::from(reference.author))?.held.get(&place(reference))
+    }
+
+    #[cfg(test)]
+    pub fn get_mut(&mut self, reference: &Reference) -> Option<&mut Held> {
+        self.lanes.get_mut(usize::from(reference.author))?.held.get_mut(&place(reference))
     }
 
     /// Those held of the batches that a proposal names, if they may travel with it: small together, as they are encoded.
@@ -305,11 +318,16 @@ impl Lanes {
             viable <= MAX_WAITING
         };
         let held = lanes.flat_map(|lane| lane.follow(lane.position)).take_while(counts);
-        let front = |held: &Held| Front {
-            reference: held.reference,
-            candidates: Arc::clone(&held.candidates),
-            viable_from: held.viable_from,
-            passes: held.passed_at == Some(height),
+        let front = |held: &Held| {
+            let passes = held.passed_at == Some(height);
+            let again = held.later_from.filter(|_| !passes);
+            Front {
+                reference: held.reference,
+                candidates: Arc::clone(&held.candidates),
+                viable_from: again.unwrap_or(held.viable_from),
+                later_from: held.later_from,
+                passes,
+            }
         };
         held.map(front).collect()
     }
@@ -327,7 +345,7 @@ impl Lanes {
             }
             let lane = self.lanes.get_mut(usize::from(reference.author));
             let Some(held) = lane.and_then(|lane| lane.held.get_mut(&place(&reference))) else { continue };
-            held.viable_from = held.viable_from.max(front.viable_from);
+            (held.viable_from, held.later_from) = (front.viable_from, front.later_from);
             held.passed_at = Some(height);
             behind.push(reference);
             if held.is_viable() {

@@ -26,6 +26,7 @@ use mingzhang_ledger::transaction::Transaction;
 use rayon::ThreadPool;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use admission::Standing;
 pub use admission::Submitted;
 pub use check::verify_all;
 pub use intake::{Arrival, Taken};
@@ -340,14 +341,15 @@ impl Mempool {
             (state.lanes.fronts(own, height), state.lanes.fills_block(&state.head.1, &state.parameters))
         };
         for front in fronts.iter_mut().filter(|front| !front.passes && front.viable_from < front.candidates.len()) {
-            let mut skipped = 0;
+            front.later_from = None;
             for candidate in front.candidates.iter().skip(front.viable_from) {
-                if candidate.verified_with.is_some() && door.passes(&candidate.transaction)? {
-                    break;
+                match door.stands(candidate)? {
+                    Standing::Passes => break,
+                    Standing::Later => drop(front.later_from.get_or_insert(front.viable_from)),
+                    Standing::Never => {}
                 }
-                skipped += 1;
+                front.viable_from += 1;
             }
-            front.viable_from += skipped;
             // One that is dead now made room for a look at what stands behind it.
             if front.viable_from == front.candidates.len() {
                 self.changed.notify_one();

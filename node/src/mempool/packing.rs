@@ -46,15 +46,9 @@ impl Mempool {
         let batch = Arc::new(seat.sign_batch(run, seq, payload));
         self.parts.store.put_batches(std::slice::from_ref(&batch))?;
         let reference = batch.reference(max_records);
-        let held = Held {
-            batch: Arc::clone(&batch),
-            reference,
-            candidates: candidates.into(),
-            viable_from: 0,
-            passed_at: None,
-            // Dropped it would leave a gap that nobody else can fill.
-            needed_until: u64::MAX,
-        };
+        let mut held = Held::new(Arc::clone(&batch), reference, candidates.into());
+        // Dropped it would leave a gap that nobody else can fill.
+        held.needed_until = u64::MAX;
         self.lock().lanes.hold(held, true);
         publish(&batch);
         self.changed.notify_one();

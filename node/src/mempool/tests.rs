@@ -26,7 +26,7 @@ fn held(author: u16, run: u64, seq: u64, size: usize) -> Held {
     let transaction = Arc::new(anchor(&genesis(), 0, 1, 1));
     let candidates = [Candidate { transaction, verified_with: None }].into();
     let (reference, batch) = (batch.reference(10), Arc::new(batch));
-    Held { reference, batch, candidates, viable_from: 0, passed_at: None, needed_until: 0 }
+    Held::new(batch, reference, candidates)
 }
 
 fn lanes(authors: usize) -> Lanes {
@@ -238,23 +238,27 @@ fn what_was_left_out_is_queued_again_and_what_is_final_is_forgotten() {
     assert!(own.take(&parameters, (7, 1), 200).is_empty());
 }
 
-fn first_epoch() -> Epoch {
+pub(super) fn first_epoch() -> Epoch {
     let genesis = genesis();
     let opening = Opening::Genesis { block: entry::genesis_id(&genesis.hash) };
     Epoch { chain: genesis.hash, set: Arc::new(genesis.set.clone()), opening }
 }
 
 /// The seat of agency 1.
-fn seat() -> Option<Seat> {
+pub(super) fn seat() -> Option<Seat> {
     Seat::find(&first_epoch(), &key(1, KeyOf::Consensus))
 }
 
 /// A mempool of agency 1 over a new store.
-fn mempool(folder: &std::path::Path, limits: Limits) -> (Arc<Mempool>, Submissions, Arc<Store>) {
+pub(super) fn mempool(folder: &std::path::Path, limits: Limits) -> (Arc<Mempool>, Submissions, Arc<Store>) {
     mempool_at(folder, limits, seat())
 }
 
-fn mempool_at(folder: &std::path::Path, limits: Limits, seat: Option<Seat>) -> (Arc<Mempool>, Submissions, Arc<Store>) {
+pub(super) fn mempool_at(
+    folder: &std::path::Path,
+    limits: Limits,
+    seat: Option<Seat>,
+) -> (Arc<Mempool>, Submissions, Arc<Store>) {
     let (genesis, epoch) = (genesis(), first_epoch());
     let store = Arc::new(crate::node::open_store(folder, &genesis).expect("opens"));
     let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"));
@@ -270,10 +274,10 @@ fn mempool_at(folder: &std::path::Path, limits: Limits, seat: Option<Seat>) -> (
     (mempool, submissions, store)
 }
 
-const LIMITS: Limits = Limits { linger_ms: 0, mempool_bytes: 1 << 20, lane_bytes: 1 << 20 };
+pub(super) const LIMITS: Limits = Limits { linger_ms: 0, mempool_bytes: 1 << 20, lane_bytes: 1 << 20 };
 
 /// Submits, and serves the submissions until all are answered.
-async fn submit_all(
+pub(super) async fn submit_all(
     mempool: &Mempool,
     submissions: &mut Submissions,
     transactions: Vec<Transaction>,
@@ -444,7 +448,7 @@ async fn packed_batches_are_signed_stored_and_wait_for_a_block() {
 }
 
 /// A batch of agency 1, signed.
-fn signed(run: u64, seq: u64, payload: Vec<u8>) -> Batch {
+pub(super) fn signed(run: u64, seq: u64, payload: Vec<u8>) -> Batch {
     seat().expect("a seat").sign_batch(run, seq, payload)
 }
 

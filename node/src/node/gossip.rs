@@ -43,7 +43,8 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
                         tickets.push((ticket, from, told_all));
                     }
                     Err(error) => {
-                        tracing::warn!(seat = from.seat, %error, "gossip that is no batch was dropped");
+                        tracing::warn!(seat = from.seat, %error, "peer is disconnected for gossip that is no batch");
+                        parts.network.disconnect(&from.key);
                         parts.network.judge(ticket, Worth::False);
                     }
                 },
@@ -62,15 +63,18 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
         let taken = parts.mempool.take_in(arrivals)?;
         for ((ticket, from, told_all), taken) in tickets.into_iter().zip(taken) {
             let worth = match taken {
-                Taken::Held | Taken::Ignored if told_all => Worth::Known,
-                Taken::Held | Taken::Ignored => Worth::Spread,
+                // What was not checked is not passed on: whoever passes something on answers for it.
+                Taken::Ignored => Worth::Known,
+                Taken::Held if told_all => Worth::Known,
+                Taken::Held => Worth::Spread,
                 Taken::Twice(evidence) => {
                     let epoch = parts.epoch.borrow().clone();
                     parts.store.put_evidence(&evidence, &epoch)?;
                     Worth::Spread
                 }
                 Taken::Invalid => {
-                    tracing::warn!(seat = from.seat, "gossip with a bad signature was dropped");
+                    tracing::warn!(seat = from.seat, "peer is disconnected for a batch that its author did not sign");
+                    parts.network.disconnect(&from.key);
                     Worth::False
                 }
             };

@@ -1,8 +1,8 @@
 //! Fetching what consensus wants: a block by id, the batches that a block names, batches that a peer announced. Each
 //! thing is fetched once at a time; a fetch that fails is asked for again by consensus, of other peers.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use mingzhang_consensus::{Found, Input, Peer, Want};
 use mingzhang_ledger::batch::{Reference, batches_digest, decode_batches_preimage};
@@ -12,25 +12,60 @@ use tokio::sync::mpsc;
 use super::catch_up::CatchUp;
 use super::wire::{MAX_ASKED_BATCHES, Question, decode_batches, decode_block};
 use super::{Parts, SyncFault};
+use crate::clock::Started;
 use crate::engine::Fetch;
 use crate::mempool::{Arrival, Taken};
 
-/// Fetches that may run at once.
+/// Fetches of what consensus needs that may run at once.
 const CONCURRENT_FETCHES: usize = 64;
+/// Fetches that one peer's announcements may cause at once: they take no place of those that are needed.
+const ANNOUNCED_FETCHES: usize = 2;
 /// Peers that one fetch asks before it gives up.
 const MAX_ASKED_PEERS: usize = 3;
+/// How long one peer is asked again for what it left out: one that gives a batch at a time is left.
+const PEER_MS: u64 = 10_000;
 
-type Running = Arc<Mutex<BTreeSet<Want>>>;
+/// What is being fetched.
+#[derive(Default)]
+struct Running {
+    needed: BTreeSet<Want>,
+    /// By whom it was announced.
+    announced: BTreeMap<Peer, BTreeSet<Want>>,
+}
+
+impl Running {
+    /// Takes a place, if there is one and the same is not being fetched already.
+    fn begin(&mut self, want: &Want, from: &[Peer]) -> bool {
+        let (wants, places) = match (want, from) {
+            (Want::Announced { .. }, [peer, ..]) => (self.announced.entry(*peer).or_default(), ANNOUNCED_FETCHES),
+            _ => (&mut self.needed, CONCURRENT_FETCHES),
+        };
+        wants.len() < places && wants.insert(want.clone())
+    }
+
+    fn end(&mut self, want: &Want, from: &[Peer]) {
+        match (want, from) {
+            (Want::Announced { .. }, [peer, ..]) => {
+                if let Some(wants) = self.announced.get_mut(peer) {
+                    wants.remove(want);
+                }
+            }
+            _ => {
+                self.needed.remove(want);
+            }
+        }
+    }
+}
 
 /// Serves consensus' fetches until it is gone.
 pub async fn fetch_all(mut fetches: mpsc::Receiver<Fetch>, parts: Arc<Parts>, catch_up: CatchUp) {
-    let running = Running::default();
+    let running: Arc<Mutex<Running>> = Arc::default();
     while let Some(Fetch { want, from }) = fetches.recv().await {
         if let Want::Range { height, .. } = want {
             catch_up.start(height, &from);
             continue;
         }
-        if !begin(&running, &want) {
+        if !lock(&running).begin(&want, &from) {
             continue;
         }
         let (parts, running) = (Arc::clone(&parts), Arc::clone(&running));
@@ -38,14 +73,13 @@ pub async fn fetch_all(mut fetches: mpsc::Receiver<Fetch>, parts: Arc<Parts>, ca
             if let Err(error) = fetch(&parts, &want, &from).await {
                 tracing::debug!(%error, ?want, "fetch brought nothing");
             }
-            running.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&want);
+            lock(&running).end(&want, &from);
         });
     }
 }
 
-fn begin(running: &Running, want: &Want) -> bool {
-    let mut running = running.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    running.len() < CONCURRENT_FETCHES && running.insert(want.clone())
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 async fn fetch(parts: &Arc<Parts>, want: &Want, from: &[Peer]) -> Result<(), SyncFault> {
@@ -110,7 +144,8 @@ pub fn checked_block(id: &Hash, body: &[u8]) -> Result<Found, SyncFault> {
     Ok(Found::Block { header, positions, references })
 }
 
-/// Gets those that are missing, from one peer after the other. `needed`: a block names them, and all must come.
+/// Gets those that are missing, from one peer after the other. `needed`: a block names them, and all must come; of what
+/// was only announced, whoever announced it is asked once, and announces again what did not come.
 async fn fetch_batches(
     parts: &Arc<Parts>,
     from: &[Peer],
@@ -119,6 +154,7 @@ async fn fetch_batches(
 ) -> Result<(), SyncFault> {
     let epoch = parts.epoch.borrow().number();
     for (at, seat) in from.iter().enumerate().take(MAX_ASKED_PEERS) {
+        let started = Started::now();
         loop {
             let lacking: Vec<Reference> =
                 references.iter().filter(|r| parts.mempool.lacks(r)).take(MAX_ASKED_BATCHES).copied().collect();
@@ -139,6 +175,9 @@ async fn fetch_batches(
                 tracing::debug!(seat, "peer's batches were of no use");
                 break;
             }
+            if !needed || started.elapsed_ms() >= PEER_MS {
+                break;
+            }
         }
     }
     let missing = references.iter().filter(|reference| parts.mempool.lacks(reference)).count();
@@ -156,4 +195,31 @@ pub fn checked_batches(asked: &[Reference], body: &[u8]) -> Result<Vec<mingzhang
         }
     }
     Ok(batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcements_take_no_place_of_what_is_needed_and_few_of_one_peer() {
+        let announced = |seq: u64| {
+            let reference = Reference { author: 3, run: 1, seq, records: 1, bytes: 9, hash: [3; 32] };
+            Want::Announced { references: vec![reference] }
+        };
+        let mut running = Running::default();
+        let begun = (0..1_000).filter(|seq| running.begin(&announced(*seq), &[3])).count();
+        assert_eq!(begun, ANNOUNCED_FETCHES);
+        assert!(running.begin(&announced(5_000), &[2]), "another peer has its own places");
+        let block = |byte: usize| Want::Block { id: [u8::try_from(byte).expect("small"); 32] };
+        assert_eq!(
+            (0..=CONCURRENT_FETCHES).filter(|byte| running.begin(&block(*byte), &[3])).count(),
+            CONCURRENT_FETCHES
+        );
+        running.end(&block(0), &[3]);
+        assert!(!running.begin(&block(1), &[3]), "it is being fetched");
+        assert!(running.begin(&block(0), &[3]));
+        running.end(&announced(0), &[3]);
+        assert!(running.begin(&announced(7_000), &[3]));
+    }
 }
