@@ -238,7 +238,7 @@ fn what_was_left_out_is_queued_again_and_what_is_final_is_forgotten() {
     assert!(own.take(&parameters, (7, 1), 200).is_empty());
 }
 
-pub(super) fn first_epoch() -> Epoch {
+fn first_epoch() -> Epoch {
     let genesis = genesis();
     let opening = Opening::Genesis { block: entry::genesis_id(&genesis.hash) };
     Epoch { chain: genesis.hash, set: Arc::new(genesis.set.clone()), opening }
@@ -254,11 +254,7 @@ pub(super) fn mempool(folder: &std::path::Path, limits: Limits) -> (Arc<Mempool>
     mempool_at(folder, limits, seat())
 }
 
-pub(super) fn mempool_at(
-    folder: &std::path::Path,
-    limits: Limits,
-    seat: Option<Seat>,
-) -> (Arc<Mempool>, Submissions, Arc<Store>) {
+fn mempool_at(folder: &std::path::Path, limits: Limits, seat: Option<Seat>) -> (Arc<Mempool>, Submissions, Arc<Store>) {
     let (genesis, epoch) = (genesis(), first_epoch());
     let store = Arc::new(crate::node::open_store(folder, &genesis).expect("opens"));
     let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"));
