@@ -16,6 +16,7 @@ pub mod node;
 pub mod payments;
 pub mod permits;
 pub mod plan;
+pub mod prove;
 pub mod reason;
 pub mod report;
 pub mod returns;
