@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::calendar::Day;
+use mingzhang_ledger::records::import::Import;
+use mingzhang_ledger::records::object::Ref;
 use serde_json::json;
 
 use super::Desk;
 use crate::context::home;
 use crate::import::identity::{Identity, Secret};
-use crate::import::load::{self, Load};
+use crate::import::load::{self, Ledger as _, Load, Officer};
 use crate::import::map::Map;
 use crate::import::node::{NodeLedger, Signer};
 use crate::import::prove::{Finding, prove};
@@ -112,9 +114,14 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
     let mut ledger = NodeLedger::new(network, desk.timeout, (importer, supervisor), desk.printer)?;
     interrupt::watch(desk.printer, json!({ "format": format.name(), "status": "pending" }));
     let mut outcome = load::run(format, strict, &loads, &mut ledger)?;
-    let finding = prove(network, &mut ledger, &mut outcome, desk.language);
+    let mut earlier = Vec::new();
+    for (at, load) in loads.iter().enumerate() {
+        let agency = ledger.agency(Officer::Importer);
+        earlier.extend(load::earlier_imports(load, (at, agency), &outcome.batches)?);
+    }
+    let finding = prove(network, &mut ledger, (&mut outcome, &earlier), desk.language);
     let mut report = report::make(&outcome, &sources);
-    (report.proven, report.written) = (matches!(finding, Finding::Proven(_)), target.is_some());
+    (report.proven, report.written) = (matches!(finding, Finding::Proven(..)), target.is_some());
     let written = target.map_or(Ok(()), |target| target.write(&report, desk.language));
     let mode = if strict { "strict" } else { "historical" };
     let data = report.json(&outcome, (format, mode, ledger.as_of()));
@@ -135,7 +142,11 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
 fn with_finding(mut answer: Answer, finding: Finding, language: Language) -> Answer {
     let words = language.pick("以上为节点所述,未经证明", "all this is the node's word, not proven");
     match finding {
-        Finding::Proven(height) => answer.data["proven_height"] = json!(height),
+        Finding::Proven(height, open) => {
+            answer.data["proven_height"] = json!(height);
+            answer.data["open_imports"] = open.iter().map(|(record, _)| json!(record.to_string())).collect();
+            answer.warnings.extend(open.iter().map(|(record, import)| still_open(record, import, language)));
+        }
         Finding::Unproven(why) => {
             let safe = language.pick("可再次运行,不会重复记账", "run it again, it is safe");
             answer.exit = exit::NOT_YET_KNOWN;
@@ -148,6 +159,20 @@ fn with_finding(mut answer: Answer, finding: Finding, language: Language) -> Ans
         }
     }
     answer
+}
+
+/// An earlier run did not come to its end, and the file has changed since: how to close what it left.
+fn still_open(record: &Ref, import: &Import, language: Language) -> String {
+    let words = language.pick(
+        "此前导入本来源的一批尚未完成,其后文件已变;已登记的仍然有效。关闭它",
+        "an earlier import of this source was never closed, and the file has changed since; what it recorded stands. \
+         To close it",
+    );
+    let total = |(currency, minor): (&String, &u64)| {
+        format!(" --totals '{}'", json!({ "currency": currency, "amount": { "minor": minor.to_string() } }))
+    };
+    let totals: String = import.posted.iter().map(total).collect();
+    format!("{words}: mingzhang record import_close --import_open {record} --counts {}{totals}", import.records)
 }
 
 /// A report takes the place of nothing that the import reads.

@@ -9,6 +9,7 @@ use mingzhang_ledger::records::calendar::Day;
 use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::transaction::RecordId;
 
+use super::fund::Terms;
 use super::identity::{Identity, Secret};
 use super::item::{Claim, Source};
 use super::plan::{Item, Plan, STAGES};
@@ -139,18 +140,21 @@ pub struct Outcome {
 
 /// Imports sources into a ledger.
 pub fn run(format: Format, strict: bool, loads: &[Load<'_>], ledger: &mut dyn Ledger) -> Result<Outcome, Failure> {
-    let mut batches = Vec::new();
+    // All that records rest on is remembered before the first is sent.
+    let (mut batches, mut terms) = (Vec::new(), Vec::new());
     for (at, load) in loads.iter().enumerate() {
-        for mut batch in batches_of(at, load) {
-            let (key, opening) = open(format, strict, (&batch, load), ledger)?;
-            (batch.key, batch.opening) = (key, opening);
-            batches.push(batch);
-        }
+        batches.extend(batches_of(at, load)?);
+        terms.push(terms_of(load, &batches, at)?);
+    }
+    for batch in &mut batches {
+        let Some(load) = loads.get(batch.source) else { continue };
+        let (key, opening) = open(format, strict, (&*batch, load), ledger)?;
+        (batch.key, batch.opening) = (key, opening);
     }
     let mut plan = Plan::default();
     let agency = ledger.agency(Officer::Importer).to_owned();
-    for (at, load) in loads.iter().enumerate() {
-        items::plan_source(format, &agency, (at, load, &batches), &mut plan);
+    for ((at, load), terms) in loads.iter().enumerate().zip(terms) {
+        items::plan_source(format, &agency, (at, load, &batches), terms, &mut plan);
     }
     let standings = send_all(&plan, ledger)?;
     let (closed, closings) = close_all(loads, (&plan, &batches, &standings), ledger)?;
@@ -159,7 +163,37 @@ pub fn run(format: Format, strict: bool, loads: &[Load<'_>], ledger: &mut dyn Le
 
 // ---- batches ----
 
-fn batches_of(source: usize, load: &Load<'_>) -> Vec<Batch> {
+/// The programmes of the ledger that take the records of a source.
+fn terms_of(load: &Load<'_>, batches: &[Batch], source: usize) -> Result<Terms, Failure> {
+    let needed = items::years(load, batches, source).into_iter();
+    let terms = |(key, years): ((String, String), Vec<u64>)| {
+        let terms = load.secret.memory.terms(&format!("{}/{}", key.0, key.1), &years)?;
+        Ok((key, terms))
+    };
+    needed.map(terms).collect()
+}
+
+/// Imports of the source that an earlier run may have opened, of other rows than these.
+pub fn earlier_imports(
+    load: &Load<'_>,
+    (source, agency): (usize, &str),
+    batches: &[Batch],
+) -> Result<Vec<Ref>, Failure> {
+    let mut earlier = Vec::new();
+    for (name, root) in load.secret.memory.batches()? {
+        if !batches.iter().any(|batch| batch.source == source && batch.name == name && batch.rows_root == root) {
+            let id = |attempt| load.identity.record_id("import_open", &opening_key(&name, &root, attempt));
+            earlier.extend((0..MAX_ATTEMPTS).map(|attempt| Ref::new(agency, &id(attempt))));
+        }
+    }
+    Ok(earlier)
+}
+
+fn opening_key(name: &str, rows_root: &Hash, attempt: u32) -> String {
+    format!("{name}/{}/{attempt}", hex::encode(rows_root))
+}
+
+fn batches_of(source: usize, load: &Load<'_>) -> Result<Vec<Batch>, Failure> {
     let mut order: Vec<&str> = Vec::new();
     let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, claim) in load.source.claims.iter().enumerate() {
@@ -172,19 +206,20 @@ fn batches_of(source: usize, load: &Load<'_>) -> Vec<Batch> {
     order.into_iter().filter_map(|name| Some(batch(source, load, (name, members.remove(name)?)))).collect()
 }
 
-fn batch(source: usize, load: &Load<'_>, (name, mut claims): (&str, Vec<usize>)) -> Batch {
+fn batch(source: usize, load: &Load<'_>, (name, mut claims): (&str, Vec<usize>)) -> Result<Batch, Failure> {
     let get = |at: &usize| load.source.claims.get(*at);
-    let past = claims.iter().filter_map(get).flat_map(Claim::days).filter(|day| *day < load.secret.since);
-    let period_end = past.max().unwrap_or_else(|| load.secret.since.minus(1));
     let mut digests: Vec<&[u8]> = claims.iter().filter_map(get).map(|claim| claim.digest.as_slice()).collect();
     digests.sort_unstable();
     let rows_root = sha256(&digests);
+    let since = load.secret.memory.since(name, &rows_root)?;
+    let past = claims.iter().filter_map(get).flat_map(Claim::days).filter(|day| *day < since);
+    let period_end = past.max().unwrap_or_else(|| since.minus(1));
     let minor = |claim: &Claim| claim.money.as_ref().and_then(|money| u64::try_from(money.minor).ok()).unwrap_or(0);
     let total_minor = claims.iter().filter_map(get).fold(0u64, |sum, claim| sum.saturating_add(minor(claim)));
     claims.sort_by_key(|at| (get(at).and_then(|claim| claim.date).unwrap_or(period_end), *at));
     let opening = Opening::Open { transactions: Vec::new() };
     let name = name.to_owned();
-    Batch { source, name, claims, period_end, rows_root, total_minor, opening, key: String::new() }
+    Ok(Batch { source, name, claims, period_end, rows_root, total_minor, opening, key: String::new() })
 }
 
 /// Opens an import and has it approved; anew if an earlier one ended without effect.
@@ -209,7 +244,7 @@ fn open(
     ]);
     let mut attempt = 0;
     loop {
-        let key = format!("{}/{}/{attempt}", batch.name, hex::encode(batch.rows_root));
+        let key = opening_key(&batch.name, &batch.rows_root, attempt);
         let id = load.identity.record_id("import_open", &key);
         let opening = Outgoing { officer: Officer::Importer, record_type: "import_open", id, body: &body };
         let opened = one(ledger, opening.clone())?;

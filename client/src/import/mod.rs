@@ -12,6 +12,7 @@ pub mod item;
 pub mod items;
 pub mod load;
 pub mod map;
+pub mod memory;
 pub mod node;
 pub mod payments;
 pub mod permits;

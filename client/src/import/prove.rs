@@ -30,8 +30,8 @@ const ANOTHER: Code = Code(4102);
 
 /// How far the answer is proven.
 pub enum Finding {
-    /// Under the header of this height, if anything was answered.
-    Proven(Option<u64>),
+    /// Under the header of this height, if anything was answered; with earlier imports that are still open.
+    Proven(Option<u64>, Vec<(Ref, Import)>),
     /// Not yet, and why.
     Unproven(String),
     /// The ledger holds something else.
@@ -41,11 +41,17 @@ pub enum Finding {
 /// Leaves of records by their keys; None: absent.
 pub type Leaves = BTreeMap<Key, Option<RecordLeaf>>;
 
-/// Proves the answer; what the leaves say of earlier records is taken over into it.
-pub fn prove(network: &Network, ledger: &mut NodeLedger, outcome: &mut Outcome, language: Language) -> Finding {
-    let keys: Vec<Key> =
-        claims(outcome).iter().map(|claim| claim.record.key()).collect::<BTreeSet<_>>().into_iter().collect();
-    let Some(first) = keys.first() else { return Finding::Proven(None) };
+/// Proves the answer; what the leaves say of earlier records is taken over into it. Of the earlier imports it is found out
+/// which are open.
+pub fn prove(
+    network: &Network,
+    ledger: &mut NodeLedger,
+    (outcome, earlier): (&mut Outcome, &[Ref]),
+    language: Language,
+) -> Finding {
+    let told_of = claims(outcome).iter().map(|claim| claim.record.key()).collect::<BTreeSet<Key>>();
+    let keys: Vec<Key> = told_of.into_iter().chain(earlier.iter().map(Ref::key)).collect();
+    let Some(first) = keys.first() else { return Finding::Proven(None, Vec::new()) };
     let last = told(outcome).filter_map(|standing| standing.index).max().unwrap_or(0);
     let asked = match ledger.apis() {
         [api, ..] => ask((network, api), first, Wanted::Entry(last), Instant::now() + PATIENCE, language),
@@ -57,12 +63,21 @@ pub fn prove(network: &Network, ledger: &mut NodeLedger, outcome: &mut Outcome, 
     });
     match found {
         Ok((leaves, height)) => match judge(outcome, &leaves) {
-            Ok(()) => Finding::Proven(Some(height)),
+            Ok(()) => Finding::Proven(Some(height), open_among(earlier, &leaves)),
             Err(detail) => Finding::Contradicted(ANOTHER, format!("{detail} (height {height})")),
         },
         Err(Failure { exit: exit::FAILED, code: Some(code), detail, .. }) => Finding::Contradicted(code, detail),
         Err(failure) => Finding::Unproven(failure.detail),
     }
+}
+
+/// Those of the imports that took effect and were never closed.
+pub fn open_among(earlier: &[Ref], leaves: &Leaves) -> Vec<(Ref, Import)> {
+    let open = |record: &Ref| match leaves.get(&record.key())?.as_ref()?.object.as_ref()? {
+        Object::Import(import) if !import.closed => Some((record.clone(), import.clone())),
+        _ => None,
+    };
+    earlier.iter().filter_map(open).collect()
 }
 
 /// All leaves under a proven header; one thread for each connection.

@@ -25,6 +25,7 @@ use super::{Format, read};
 use crate::output::Failure;
 
 mod bad_rows;
+mod grown;
 mod personal;
 mod proofs;
 mod returns;
