@@ -189,10 +189,11 @@ pub fn judge(outcome: &mut Outcome, leaves: &Leaves) -> Result<(), String> {
             (Shows::Outcome(_), Some(_)) => {}
             (Shows::Taken(place), Some(leaf)) => earlier.extend(place.map(|place| (place, leaf))),
             (Shows::Sums(sums, closed), Some(leaf)) => match &leaf.object {
-                Some(Object::Import(import)) => match difference(import, sums.as_ref(), closed) {
-                    Some(what) => return differs(what),
-                    None => {}
-                },
+                Some(Object::Import(import)) => {
+                    if let Some(what) = difference(import, sums.as_ref(), closed) {
+                        return differs(what);
+                    }
+                }
                 _ => return differs("is called open; the sealed ledger holds no import there".to_owned()),
             },
         }
