@@ -162,3 +162,17 @@ fn a_file_that_cannot_be_read_names_its_line_and_sends_nothing() {
     assert!(detail.contains("line 4") && detail.matches("line 3").count() == 1, "{detail}");
     assert_eq!(told.json["errors"][0]["code"], "MZ-2011", "{}", told.json);
 }
+
+#[test]
+fn a_report_replaces_nothing_that_is_imported() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (input, report) in [("self.csv", "self.csv"), ("a.csv.part", "a.csv")] {
+        let text = "id,amount,currency\n1,5.00,CNY\n";
+        std::fs::write(folder.path().join(input), text).expect("a file");
+        let arguments = ["--json", "--lang", "en", "import", "donations", &path(input), "--report", &path(report)];
+        let told = mingzhang_tests::world::run("mingzhang", &arguments, folder.path());
+        assert_eq!((told.exit, told.code()), (Some(2), "MZ-2012"), "{}", told.json);
+        assert_eq!(std::fs::read_to_string(folder.path().join(input)).expect("still there"), text);
+    }
+}

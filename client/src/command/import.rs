@@ -86,6 +86,9 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 
 fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Failure> {
     let strict = options.mode == Mode::Strict;
+    if let Some(report) = &options.report {
+        spares(report, options)?;
+    }
     let map = match &options.map {
         Some(path) => Map::read(path, format.columns())?,
         None => Map::default(),
@@ -106,9 +109,6 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
         let identity = Identity::new(network.genesis.hash, format.name(), &source.name, strict);
         let secret = Secret::keep(&home()?, &identity, today)?;
         loads.push(Load { source, identity, secret });
-    }
-    if let Some(report) = &options.report {
-        spares(report, options)?;
     }
     let target = options.report.as_deref().map(Target::open).transpose()?;
     let mut ledger = NodeLedger::new(network, desk.timeout, (importer, supervisor), desk.printer)?;
