@@ -26,7 +26,7 @@ pub fn of(transaction: &Transaction) -> Value {
     })
 }
 
-/// From now on Ctrl-C prints what is known and ends the program. Where the system gives no signals, it ends it unsaid.
+/// From now on Ctrl-C prints what is known, a transaction or a whole import, and ends the program. Where the system gives no signals, it ends it unsaid.
 pub fn watch(printer: Printer, known: Value) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let Ok(runtime) = runtime else { return };
@@ -42,7 +42,7 @@ pub fn watch(printer: Printer, known: Value) {
                 "interrupted, the outcome is not known; run it again, it is safe",
             );
             let id = known.get("tx_id").and_then(Value::as_str).unwrap_or_default();
-            let text = format!("{id}\n  {words}");
+            let text = if id.is_empty() { words.to_owned() } else { format!("{id}\n  {words}") };
             let answer = Answer::done(known, text).with_exit(exit::INTERRUPTED);
             let status = printer.finish(COMMAND.get().map_or("", String::as_str), Ok(answer));
             std::process::exit(i32::from(status));

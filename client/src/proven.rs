@@ -9,6 +9,7 @@ use mingzhang_ledger::proof::{SealedState, StateProof};
 use mingzhang_ledger::records::object::RecordLeaf;
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::verify::{Authorities, Problem, ProvenHeader, absence, presence, sealed_header};
+use serde::Deserialize;
 
 use crate::context::Network;
 use crate::handoffs;
@@ -153,17 +154,41 @@ fn attempt((network, api): (&Network, &NodeApi), key: &Key, path: &str, language
 /// Verifies a node's answer about a record's key.
 fn checked(authorities: &Authorities, answer: SealedState, key: &Key) -> Result<Proof, Obstacle> {
     let header = sealed_header(authorities, &answer.sealed)?;
-    let leaf = match presence(&header, &answer.state, key) {
+    let leaf = leaf_of(&header, &answer.state, key)?;
+    let set = authorities.deciding(header.sealed.checkpoint.size).clone();
+    Ok(Proof { header, state: answer.state, leaf, set, warnings: Vec::new() })
+}
+
+/// The leaf of a record's key, or None where the proof shows that there is none.
+fn leaf_of(header: &ProvenHeader, state: &StateProof, key: &Key) -> Result<Option<RecordLeaf>, Obstacle> {
+    match presence(header, state, key) {
         Ok(value) => {
             let leaf = minicbor::decode(&value.current);
             let unknown = |error: minicbor::decode::Error| Failure::coded(Code(4109), error.to_string());
-            Some(leaf.map_err(|error| Obstacle::False(unknown(error)))?)
+            Ok(Some(leaf.map_err(|error| Obstacle::False(unknown(error)))?))
         }
-        Err(_) => {
-            absence(&header, &answer.state, key)?;
-            None
-        }
+        Err(_) => Ok(absence(header, state, key).map(|()| None)?),
+    }
+}
+
+#[derive(Deserialize)]
+struct Leaves {
+    leaves: Vec<StateProof>,
+}
+
+/// The leaves of several records under a header that is proven already. A proof that does not hold fails with a verdict's
+/// exit status; a node that gives none, with another.
+pub fn several(api: &NodeApi, header: &ProvenHeader, keys: &[Key]) -> Result<Vec<Option<RecordLeaf>>, Failure> {
+    let (size, list): (_, Vec<String>) = (header.header.tree_size(), keys.iter().map(hex::encode).collect());
+    let answer: Leaves = serde_json::from_value(api.get_json(&format!("/state?size={size}&keys={}", list.join(",")))?)
+        .map_err(|error| Failure::unreachable(format!("the node's leaves: {error}")))?;
+    if answer.leaves.len() != keys.len() {
+        return Err(Failure::unreachable("the node did not give all leaves"));
+    }
+    let leaf = |(state, key): (&StateProof, &Key)| match leaf_of(header, state, key) {
+        Err(Obstacle::Later(why)) => Err(Failure::unreachable(why)),
+        Err(Obstacle::False(failure)) => Err(failure),
+        Ok(leaf) => Ok(leaf),
     };
-    let set = authorities.deciding(header.sealed.checkpoint.size).clone();
-    Ok(Proof { header, state: answer.state, leaf, set, warnings: Vec::new() })
+    answer.leaves.iter().zip(keys).map(leaf).collect()
 }

@@ -71,6 +71,7 @@ fn batches_repetitions_and_an_importer_that_is_killed() {
         &json!({
             "read": 81, "submitted": 80, "applied": 60, "rejected": 20, "duplicates": 0, "unknown": 0,
             "skipped": { "total": 1, "reasons": { "zero_amount": 1 } }, "by_code": { "MZ-3706": 20 },
+            "proven": true,
         }),
     );
     let total = first.data()["totals"]["donation"]["CNY"].as_str().expect("a sum").replace('.', "");
@@ -79,8 +80,12 @@ fn batches_repetitions_and_an_importer_that_is_killed() {
     trail_says_when_and_how_much(&world, &first);
 
     let second = import(&world, &file);
-    assert_eq!(second.exit, Some(0), "{}", second.json);
-    assert_counters(&second, &json!({ "read": 81, "submitted": 0, "applied": 0, "duplicates": 80, "transactions": 0 }));
+    assert_eq!(second.exit, Some(10), "what was rejected is so still: {}", second.json);
+    assert_counters(
+        &second,
+        &json!({ "read": 81, "submitted": 20, "applied": 0, "rejected": 20, "duplicates": 60, "transactions": 0,
+                 "by_code": { "MZ-3706": 20 }, "proven": true }),
+    );
 
     killed_in_the_middle(&world, folder.path());
 }
@@ -156,4 +161,18 @@ fn a_file_that_cannot_be_read_names_its_line_and_sends_nothing() {
     assert!(detail.contains("line 3") && detail.contains("nothing was sent"), "{detail}");
     assert!(detail.contains("line 4") && detail.matches("line 3").count() == 1, "{detail}");
     assert_eq!(told.json["errors"][0]["code"], "MZ-2011", "{}", told.json);
+}
+
+#[test]
+fn a_report_replaces_nothing_that_is_imported() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (input, report) in [("self.csv", "self.csv"), ("a.csv.part", "a.csv")] {
+        let text = "id,amount,currency\n1,5.00,CNY\n";
+        std::fs::write(folder.path().join(input), text).expect("a file");
+        let arguments = ["--json", "--lang", "en", "import", "donations", &path(input), "--report", &path(report)];
+        let told = mingzhang_tests::world::run("mingzhang", &arguments, folder.path());
+        assert_eq!((told.exit, told.code()), (Some(2), "MZ-2012"), "{}", told.json);
+        assert_eq!(std::fs::read_to_string(folder.path().join(input)).expect("still there"), text);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -114,6 +114,8 @@ fn a_node_is_believed_nothing() {
     another_trail_is_noticed(&world);
     that_there_is_none_takes_a_proof(&world);
     an_old_checkpoint_hides_nothing(&world);
+    an_approval_is_of_what_was_sent(&world);
+    an_import_takes_a_proof(&world);
 }
 
 /// A node that gives the complete trail of another subject is not believed that it is the one asked for.
@@ -365,4 +367,67 @@ fn a_currency_takes_a_proof(world: &World) {
     assert_eq!((told.exit, told.code()), (Some(8), "MZ-4119"), "{} {}", told.json, told.stderr);
     let told = run(&world.seats[0].url, "--currency UYW");
     failed(&told, 2, "MZ-2012");
+}
+
+fn import<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["import", "payments", file, "--mode", "historical"][..], more].concat()
+}
+
+fn payments(world: &World, name: &str) -> String {
+    let file = world.path().join(name);
+    let rows = "id,date,payee,amount,currency\n1,2020-01-01,A,5.00,CNY\n2,2020-01-02,B,123456789.00,CNY\n";
+    std::fs::write(&file, rows).expect("a file");
+    file.display().to_string()
+}
+
+/// What a node makes up about each record of a POST, however many they are.
+fn made_up(tx_id: Option<&str>, effect: &str, index: u64) -> Value {
+    let said = json!({
+        "tx_id": tx_id, "status": "final", "outcome": "applied", "code": null, "effect": effect, "flags": [],
+        "index": index, "repeated": tx_id.is_some(),
+    });
+    json!({ "items": vec![said; 1_000] })
+}
+
+/// Whatever a node names as the digest of an import: none is signed whose bytes are not those of the import.
+fn an_approval_is_of_what_was_sent(world: &World) {
+    let file = payments(world, "approved.csv");
+    let document = world.document("DOC-20").trim_start_matches("sha256:").to_owned();
+    for named in ["fe".repeat(32), document] {
+        let posts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&posts);
+        let lying = liar(world, move |method, path| {
+            let posted = method == "POST" && path.ends_with("/batches");
+            let first = posted && counted.fetch_add(1, Ordering::Relaxed) == 0;
+            first.then(|| (200, made_up(Some(&format!("sha256:{named}")), "waiting", 1)))
+        });
+        failed(&through(world, &lying, &import(&file, &[])), 8, "MZ-4102");
+        assert_eq!(posts.load(Ordering::Relaxed), 1, "the supervisor's key signed");
+    }
+}
+
+fn an_import_takes_a_proof(world: &World) {
+    let file = payments(world, "paid.csv");
+    let lying = |index: u64| {
+        liar(world, move |method, path| {
+            (method == "POST" && path.ends_with("/batches")).then(|| (200, made_up(None, "effective", index)))
+        })
+    };
+    let report = world.path().join("paid.jsonl").display().to_string();
+    let told = through(world, &lying(1), &import(&file, &["--report", &report]));
+    failed(&told, 8, "MZ-4102");
+    assert_eq!(told.data()["proven"], false, "{}", told.json);
+    let line = std::fs::read_to_string(&report).expect("the report");
+    assert!(line.lines().count() == 2 && line.lines().all(|line| line.contains("\"proven\":false")), "{line}");
+    let told = through(world, &lying(1_000_000), &import(&file, &[]));
+    assert_eq!((told.exit, &told.data()["proven"]), (Some(6), &json!(false)), "{} {}", told.json, told.stderr);
+    // The same command at an honest node.
+    let told = world.client(&import(&file, &[]));
+    let said = (told.exit, &told.data()["proven"], &told.data()["applied"]);
+    assert_eq!(said, (Some(0), &json!(true), &json!(2)), "{} {}", told.json, told.stderr);
+    assert!(told.data()["proven_height"].as_u64().is_some_and(|height| height > 0), "{}", told.json);
+    // An approval that stands already is no reason to sign another: each run tells the same.
+    let told = world.client(&import(&file, &[]));
+    let said = (told.exit, &told.data()["proven"], &told.data()["duplicates"]);
+    assert_eq!(said, (Some(0), &json!(true), &json!(2)), "{} {}", told.json, told.stderr);
 }

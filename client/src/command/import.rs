@@ -7,15 +7,20 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::calendar::Day;
+use mingzhang_ledger::records::import::Import;
+use mingzhang_ledger::records::object::Ref;
+use serde_json::json;
 
 use super::Desk;
 use crate::context::home;
 use crate::import::identity::{Identity, Secret};
-use crate::import::load::{self, Load};
+use crate::import::load::{self, Ledger as _, Load, Officer};
 use crate::import::map::Map;
 use crate::import::node::{NodeLedger, Signer};
+use crate::import::prove::{Finding, prove};
 use crate::import::report::{self, Report};
 use crate::import::{Format, read};
+use crate::interrupt;
 use crate::output::{Answer, Failure, Language, exit, explain, plain};
 use crate::submit::now_ms;
 
@@ -81,6 +86,9 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 
 fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Failure> {
     let strict = options.mode == Mode::Strict;
+    if let Some(report) = &options.report {
+        spares(report, options)?;
+    }
     let map = match &options.map {
         Some(path) => Map::read(path, format.columns(), desk.language)?,
         None => Map::default(),
@@ -104,19 +112,86 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
     }
     let target = options.report.as_deref().map(Target::open).transpose()?;
     let mut ledger = NodeLedger::new(network, desk.timeout, (importer, supervisor), desk.printer)?;
-    let outcome = load::run(format, strict, &loads, &mut ledger)?;
-    let report = report::make(&outcome, &sources);
+    interrupt::watch(desk.printer, json!({ "format": format.name(), "status": "pending" }));
+    let mut outcome = load::run(format, strict, &loads, &mut ledger)?;
+    let mut earlier = Vec::new();
+    for (at, load) in loads.iter().enumerate() {
+        let agency = ledger.agency(Officer::Importer);
+        earlier.extend(load::earlier_imports(load, (at, agency), &outcome.batches)?);
+    }
+    let finding = prove(network, &mut ledger, (&mut outcome, &earlier), desk.language);
+    let mut report = report::make(&outcome, &sources);
+    (report.proven, report.written) = (matches!(finding, Finding::Proven(..)), target.is_some());
     let written = target.map_or(Ok(()), |target| target.write(&report, desk.language));
     let mode = if strict { "strict" } else { "historical" };
     let data = report.json(&outcome, (format, mode, ledger.as_of()));
     let mut answer = Answer::done(data, report.text(desk.language));
-    answer.warnings.clone_from(&report.warnings);
-    let partly = report.counters.rejected > 0 || report.counters.unknown > 0;
+    answer.warnings = report.warnings(desk.language);
+    let partly = report.counters.rejected > 0 || report.counters.unknown > 0 || !report.unclosed.is_empty();
+    if partly {
+        answer.exit = exit::PARTLY;
+    }
     // What was sent was sent, and the exit status says how that ended: a report that could not be written changes neither.
     if let Err(failure) = written {
         answer.warnings.push(explain(failure.code, &failure.detail, desk.language));
     }
-    Ok(if partly { answer.with_exit(exit::PARTLY) } else { answer })
+    Ok(with_finding(answer, finding, desk.language))
+}
+
+/// What is not proven is not known yet, and what is refuted is no answer.
+fn with_finding(mut answer: Answer, finding: Finding, language: Language) -> Answer {
+    let words = language.pick("以上为节点所述,未经证明", "all this is the node's word, not proven");
+    match finding {
+        Finding::Proven(height, open) => {
+            answer.data["proven_height"] = json!(height);
+            answer.data["open_imports"] = open.iter().map(|(record, _)| json!(record.to_string())).collect();
+            answer.warnings.extend(open.iter().map(|(record, import)| still_open(record, import, language)));
+        }
+        Finding::Unproven(why) => {
+            let safe = language.pick("可再次运行,不会重复记账", "run it again, it is safe");
+            answer.exit = exit::NOT_YET_KNOWN;
+            answer.warnings.push(format!("{words}: {why}; {safe}"));
+        }
+        Finding::Contradicted(code, detail) => {
+            answer.exit = exit::FAILED;
+            answer.reason = Some((code, detail));
+            answer.warnings.push(words.to_owned());
+        }
+    }
+    answer
+}
+
+/// An earlier run did not come to its end, and the file has changed since: how to close what it left.
+fn still_open(record: &Ref, import: &Import, language: Language) -> String {
+    let words = language.pick(
+        "此前导入本来源的一批尚未完成,其后文件已变;已登记的仍然有效。关闭它",
+        "an earlier import of this source was never closed, and the file has changed since; what it recorded stands. \
+         To close it",
+    );
+    let total = |(currency, minor): (&String, &u64)| {
+        format!(" --totals '{}'", json!({ "currency": currency, "amount": { "minor": minor.to_string() } }))
+    };
+    let totals: String = import.posted.iter().map(total).collect();
+    format!("{words}: mingzhang record import_close --import_open {record} --counts {}{totals}", import.records)
+}
+
+/// A report takes the place of nothing that the import reads.
+fn spares(report: &Path, options: &Options) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = |path: &Path| std::fs::metadata(path).ok().map(|facts| (facts.dev(), facts.ino()));
+    let taken = [place(report), place(&part_of(report))];
+    for read in options.files.iter().chain(&options.map) {
+        if place(read).is_some_and(|read| taken.contains(&Some(read))) {
+            let (report, read) = (report.display(), read.display());
+            return Err(Failure::usage(format!("--report {report} would replace {read}, which is imported")));
+        }
+    }
+    Ok(())
+}
+
+/// Beside its place.
+fn part_of(place: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.part", place.display()))
 }
 
 /// Where the report goes. It is begun beside its place before anything is sent, and takes the place when it is whole.
@@ -130,7 +205,7 @@ impl Target {
         let broken = |error| Failure::not_written(place, error);
         let is_special = std::fs::metadata(place).is_ok_and(|facts| !facts.is_file());
         // A device or a pipe is written to as it is; a folder is none and says so.
-        let part = if is_special { None } else { Some(PathBuf::from(format!("{}.part", place.display()))) };
+        let part = if is_special { None } else { Some(part_of(place)) };
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create(true).truncate(true);
         options.open(part.as_deref().unwrap_or(place)).map_err(broken)?;

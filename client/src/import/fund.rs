@@ -13,8 +13,19 @@ use super::words;
 /// The earmark of money whose purpose the giver stated; what it is stays off the ledger.
 const EARMARK: &str = "stated";
 
-/// The years in which the programmes of a source have records.
+/// The years in which the programmes of a source have records, by name and currency.
 pub type Years = BTreeMap<(String, String), Vec<u64>>;
+
+/// Years that one programme of the ledger covers, and what makes its record ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Term {
+    pub key: String,
+    /// Ascending.
+    pub years: Vec<u64>,
+}
+
+/// The programmes of the ledger that stand for one of the source.
+pub type Terms = BTreeMap<(String, String), Vec<Term>>;
 
 /// Which account of a programme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +52,7 @@ impl Account {
 struct Programme {
     place: usize,
     entry: Entry,
+    key: String,
     first_year: u64,
     accounts: BTreeMap<Account, Entry>,
 }
@@ -48,8 +60,11 @@ struct Programme {
 /// The programmes of one source that were planned so far.
 #[derive(Default)]
 pub struct Book {
-    years: Years,
-    programmes: BTreeMap<(String, String), Programme>,
+    terms: Terms,
+    /// The year of the claim that is planned.
+    year: u64,
+    /// By the keys of their terms.
+    programmes: BTreeMap<String, Programme>,
 }
 
 /// A programme and an account in it, with the shared records that they need.
@@ -59,30 +74,36 @@ pub struct Desk<'b> {
 }
 
 impl Book {
-    pub fn new(years: Years) -> Self {
-        Self { years, programmes: BTreeMap::new() }
+    pub fn new(terms: Terms) -> Self {
+        Self { terms, year: 0, programmes: BTreeMap::new() }
     }
 
-    /// The programme of that name and currency, opened if this is the first record in it.
+    /// What is planned next is of this year.
+    pub fn turn_to(&mut self, year: u64) {
+        self.year = year;
+    }
+
+    /// The programme of that name and currency for the year, opened if this is the first record in it.
     pub fn programme(&mut self, planner: &mut Planner<'_>, under: &Under, (name, currency): (&str, &str)) -> Desk<'_> {
-        let key = (name.to_owned(), currency.to_owned());
-        let years = self.years.get(&key).cloned().unwrap_or_default();
-        let programme = self.programmes.entry(key).or_insert_with(|| open(planner, under, (name, currency, years)));
+        let terms = self.terms.get(&(name.to_owned(), currency.to_owned())).map_or(&[][..], Vec::as_slice);
+        let term = terms.iter().find(|term| term.years.contains(&self.year)).cloned().unwrap_or_default();
+        let key = term.key.clone();
+        let programme = self.programmes.entry(key).or_insert_with(|| open(planner, under, (name, currency, term)));
         let needs = vec![programme.entry.at];
         Desk { programme, needs }
     }
 }
 
-fn open(planner: &mut Planner<'_>, under: &Under, (name, currency, years): (&str, &str, Vec<u64>)) -> Programme {
+fn open(planner: &mut Planner<'_>, under: &Under, (name, currency, term): (&str, &str, Term)) -> Programme {
     let place = planner.plan.programmes.len();
     let own = || Value::text(planner.agency);
-    let draft = Draft::new("programme_open", format!("{name}/{currency}"), 0)
+    let draft = Draft::new("programme_open", term.key.clone(), 0)
         .shared()
         .of(place)
         .with("mode", Value::text("historical"))
         .with("currency", Value::text(currency))
         .with("purpose", Value::text("import"))
-        .with("years", Value::Array(years.iter().map(|year| Value::Uint(*year)).collect()))
+        .with("years", Value::Array(term.years.iter().map(|year| Value::Uint(*year)).collect()))
         .with("legal_ref", words::text(name))
         .with("owner", own())
         .with("finance", own())
@@ -90,13 +111,14 @@ fn open(planner: &mut Planner<'_>, under: &Under, (name, currency, years): (&str
         .with("supervisor", own())
         .with("scope", Value::text(&planner.identity.scope()));
     let entry = planner.add(under, under.when(Some(under.period_end)), draft);
-    let id = planner.identity.record_id("programme_open", &format!("{name}/{currency}"));
+    let id = planner.identity.record_id("programme_open", &term.key);
     planner.plan.programmes.push(ProgrammeInfo {
         id: format!("{}/{}", planner.agency, id_text(&id)),
         name: name.to_owned(),
         currency: currency.to_owned(),
     });
-    Programme { place, entry, first_year: years.first().copied().unwrap_or(1), accounts: BTreeMap::new() }
+    let first_year = term.years.first().copied().unwrap_or(1);
+    Programme { place, entry, key: term.key, first_year, accounts: BTreeMap::new() }
 }
 
 impl Desk<'_> {
@@ -133,9 +155,7 @@ impl Desk<'_> {
             }
             Account::Source | Account::Appropriation { .. } | Account::Paid { .. } | Account::Returned { .. } => None,
         };
-        let info = planner.plan.programmes.get(self.programme.place);
-        let programme = info.map(|info| format!("{}/{}", info.name, info.currency)).unwrap_or_default();
-        let key = format!("{programme}/{}/{year}/{earmarked}", account.kind());
+        let key = format!("{}/{}/{year}/{earmarked}", self.programme.key, account.kind());
         let draft = Draft::new("account_open", key, stage)
             .shared()
             .of(self.programme.place)

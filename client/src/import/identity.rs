@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::memory::Memory;
 use super::words;
 use crate::output::Failure;
 
@@ -57,45 +58,51 @@ fn first_half(hash: &Hash) -> [u8; 16] {
     half
 }
 
-/// What stays with the importer, off the ledger: the key of pseudonyms and salts, and the day of the first import.
+/// What stays with the importer, off the ledger: the key of pseudonyms and salts, and what is remembered of the source.
 pub struct Secret {
     key: Zeroizing<[u8; 32]>,
-    /// What a source states beyond this day lay ahead when it was first imported.
-    pub since: Day,
+    pub memory: Memory,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SecretFile {
     key: String,
+    /// The day of the first import, for whoever looks into the file.
     since: String,
 }
 
 impl Secret {
-    pub fn new(key: [u8; 32], since: Day) -> Self {
-        Self { key: Zeroizing::new(key), since }
+    /// Of an importer that remembers nothing.
+    pub fn new(key: [u8; 32], today: Day) -> Self {
+        Self { key: Zeroizing::new(key), memory: Memory::none(today) }
+    }
+
+    fn with(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// The kept secret of a source; at its first import a fresh one, readable by its owner alone.
     pub fn keep(home: &Path, identity: &Identity, today: Day) -> Result<Self, Failure> {
         let name = hex::encode(first_half(&sha256(&[identity.source.as_bytes()])));
-        let path = home.join("imports").join(hex::encode(identity.network)).join(format!("{name}.toml"));
-        if let Some(kept) = Self::read(&path)? {
-            return Ok(kept);
+        let folder = home.join("imports").join(hex::encode(identity.network));
+        let (path, memory) = (folder.join(format!("{name}.toml")), Memory::within(folder.join(&name), today));
+        if let Some(kept) = Self::read(&path, today)? {
+            return Ok(kept.with(memory));
         }
         let key: [u8; 32] = crate::keys::random()?;
         let file = SecretFile { key: hex::encode(key), since: today.to_string() };
         let text = Zeroizing::new(toml::to_string(&file).map_err(|error| Failure::bug(error.to_string()))?);
-        match (crate::keys::write(&path, &text), Self::read(&path)) {
-            (Ok(()), _) => Ok(Self::new(key, today)),
+        match (crate::keys::write(&path, &text), Self::read(&path, today)) {
+            (Ok(()), _) => Ok(Self::new(key, today).with(memory)),
             // Another import of this source was first.
-            (Err(_), Ok(Some(kept))) => Ok(kept),
+            (Err(_), Ok(Some(kept))) => Ok(kept.with(memory)),
             (Err(failure), _) => Err(failure),
         }
     }
 
     /// None where there is no file. One that cannot be read is never replaced: its pseudonyms are on the ledger.
-    fn read(path: &Path) -> Result<Option<Self>, Failure> {
+    fn read(path: &Path, today: Day) -> Result<Option<Self>, Failure> {
         let broken = |what: &str| Failure::unreadable(path, what);
         let text = match std::fs::read_to_string(path) {
             Ok(text) => Zeroizing::new(text),
@@ -105,8 +112,8 @@ impl Secret {
         let file: SecretFile = toml::from_str(&text).map_err(|error| broken(error.message()))?;
         let key = hex::decode(&file.key).ok().and_then(|bytes| bytes.try_into().ok());
         let key = key.ok_or_else(|| broken("key is not 64 hex digits"))?;
-        let since = Day::parse(&file.since).ok_or_else(|| broken("since is no date"))?;
-        Ok(Some(Self::new(key, since)))
+        Day::parse(&file.since).ok_or_else(|| broken("since is no date"))?;
+        Ok(Some(Self::new(key, today)))
     }
 
     fn mac(&self, purpose: &str, content: &str) -> Hash {
@@ -176,15 +183,17 @@ mod tests {
         let first = Secret::keep(home.path(), &identity, Day(20_000)).expect("a secret");
         let again = Secret::keep(home.path(), &identity, Day(20_001)).expect("the secret");
         assert_eq!(first.pseudonym("张 三"), again.pseudonym(" 张  三 "));
-        assert_eq!(again.since, Day(20_000));
+        for (secret, root) in [(&first, [1; 32]), (&again, [1; 32])] {
+            assert_eq!(secret.memory.since("", &root).expect("a day"), Day(20_000));
+        }
         let other = Identity::new([1; 32], "donations", "other", false);
         let other = Secret::keep(home.path(), &other, Day(20_000)).expect("a secret");
         assert_ne!(first.pseudonym("张三"), other.pseudonym("张三"));
         let folder = home.path().join("imports").join(hex::encode([1; 32]));
-        assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 2, "no part is left beside");
+        assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 3, "no part is left beside");
         for entry in std::fs::read_dir(folder).expect("the folder") {
-            let mode = entry.expect("an entry").metadata().expect("its facts").permissions().mode();
-            assert_eq!(mode & 0o077, 0);
+            let facts = entry.expect("an entry").metadata().expect("its facts");
+            assert!(facts.is_dir() || facts.permissions().mode() & 0o077 == 0);
         }
     }
     #[test]

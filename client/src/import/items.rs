@@ -1,7 +1,7 @@
 //! The items of a source with their records, over all its batches.
 
 use super::Format;
-use super::fund::{Book, Years, year_of};
+use super::fund::{Book, Terms, Years, year_of};
 use super::item::{Claim, Content, Kind, Skip, Unsent};
 use super::load::{Batch, Load, Opening};
 use super::permits::Matters;
@@ -10,9 +10,15 @@ use super::returns::Returns;
 use super::{donations, grants, payments, permits, words};
 
 /// Plans the items of a source: each in the order of its batch, returns after the payments that they name.
-pub fn plan_source(format: Format, agency: &str, (at, load, batches): (usize, &Load<'_>, &[Batch]), plan: &mut Plan) {
+pub fn plan_source(
+    format: Format,
+    agency: &str,
+    (at, load, batches): (usize, &Load<'_>, &[Batch]),
+    terms: Terms,
+    plan: &mut Plan,
+) {
     let returns = Returns::of(&load.source.claims, &by_day(load, batches, at));
-    let mut books = Books { funds: Book::new(years(load, batches, at)), returns, ..Books::default() };
+    let mut books = Books { funds: Book::new(terms), returns, ..Books::default() };
     // A return may stand in an earlier batch than its payment.
     let mut returning = Vec::new();
     for (place, batch) in batches.iter().enumerate().filter(|(_, batch)| batch.source == at) {
@@ -86,6 +92,7 @@ fn plan_return(
     };
     match (books.returns.paid(payment), &item.money) {
         (Some(paid), Some(money)) => {
+            books.funds.turn_to(paid.year);
             (item.records, item.needs) = payments::plan_return(planner, &mut books.funds, under, (claim, money, paid));
         }
         _ => {
@@ -103,6 +110,7 @@ fn plan_item(
 ) {
     let none = (String::new(), 0);
     let stated = (claim, &item.money.clone().unwrap_or(none));
+    books.funds.turn_to(year_of(under.when(claim.date).day));
     (item.records, item.needs) = match format {
         Format::Grants => {
             let records = grants::plan(planner, &mut books.funds, under, stated);
@@ -135,7 +143,7 @@ fn disbursement(claim: &Claim, money: Option<&(String, u64)>) -> Option<(String,
 }
 
 /// The years of each programme over all batches, accepted or not, so that they do not depend on answers.
-fn years(load: &Load<'_>, batches: &[Batch], source: usize) -> Years {
+pub fn years(load: &Load<'_>, batches: &[Batch], source: usize) -> Years {
     let mut years = Years::new();
     for batch in batches.iter().filter(|batch| batch.source == source) {
         let claims = batch.claims.iter().filter_map(|at| load.source.claims.get(*at));

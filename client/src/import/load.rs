@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::records::calendar::Day;
+use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::transaction::RecordId;
 
+use super::fund::Terms;
 use super::identity::{Identity, Secret};
 use super::item::{Claim, Source};
 use super::plan::{Item, Plan, STAGES};
@@ -57,13 +59,20 @@ pub enum Effect {
 /// Where a record stands.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    /// Of the transaction that is on the log.
+    pub record: Ref,
+    /// Of the transaction that is on the log: this run's own, or what is said of an earlier one.
     pub transaction_id: Hash,
+    /// It is the transaction that this run signed.
+    pub own: bool,
+    /// Where the log is said to hold it.
+    pub index: Option<u64>,
     pub verdict: Verdict,
     pub effect: Effect,
     pub flags: Vec<u16>,
     /// It was on the log before this run sent it.
     pub repeated: bool,
+    /// Its leaf shows the same record of an earlier import of the source.
+    pub before: bool,
     pub detail: String,
 }
 
@@ -73,6 +82,9 @@ pub trait Ledger {
     fn agency(&self, officer: Officer) -> &str;
     /// Answers in the order of the records, which do not depend on each other.
     fn send(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Standing>, Failure>;
+    /// That the transaction of this id is the same record, signed by the same officer: whoever signs over an id has seen
+    /// its bytes.
+    fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure>;
 }
 
 /// A source with what its records are made from.
@@ -122,31 +134,66 @@ pub struct Outcome {
     /// By place in the plan; none: not sent.
     pub standings: Vec<Option<Standing>>,
     pub closings: Vec<Standing>,
+    /// Places of the batches that they close.
+    pub closed: Vec<usize>,
 }
 
 /// Imports sources into a ledger.
 pub fn run(format: Format, strict: bool, loads: &[Load<'_>], ledger: &mut dyn Ledger) -> Result<Outcome, Failure> {
-    let mut batches = Vec::new();
+    // All that records rest on is remembered before the first is sent.
+    let (mut batches, mut terms) = (Vec::new(), Vec::new());
     for (at, load) in loads.iter().enumerate() {
-        for mut batch in batches_of(at, load) {
-            let (key, opening) = open(format, strict, (&batch, load), ledger)?;
-            (batch.key, batch.opening) = (key, opening);
-            batches.push(batch);
-        }
+        batches.extend(batches_of(at, load)?);
+        terms.push(terms_of(load, &batches, at)?);
+    }
+    for batch in &mut batches {
+        let Some(load) = loads.get(batch.source) else { continue };
+        let (key, opening) = open(format, strict, (&*batch, load), ledger)?;
+        (batch.key, batch.opening) = (key, opening);
     }
     let mut plan = Plan::default();
     let agency = ledger.agency(Officer::Importer).to_owned();
-    for (at, load) in loads.iter().enumerate() {
-        items::plan_source(format, &agency, (at, load, &batches), &mut plan);
+    for ((at, load), terms) in loads.iter().enumerate().zip(terms) {
+        items::plan_source(format, &agency, (at, load, &batches), terms, &mut plan);
     }
     let standings = send_all(&plan, ledger)?;
-    let closings = close_all(loads, (&plan, &batches, &standings), ledger)?;
-    Ok(Outcome { plan, batches, standings, closings })
+    let (closed, closings) = close_all(loads, (&plan, &batches, &standings), ledger)?;
+    Ok(Outcome { plan, batches, standings, closings, closed })
 }
 
 // ---- batches ----
 
-fn batches_of(source: usize, load: &Load<'_>) -> Vec<Batch> {
+/// The programmes of the ledger that take the records of a source.
+fn terms_of(load: &Load<'_>, batches: &[Batch], source: usize) -> Result<Terms, Failure> {
+    let needed = items::years(load, batches, source).into_iter();
+    let terms = |(key, years): ((String, String), Vec<u64>)| {
+        let terms = load.secret.memory.terms(&format!("{}/{}", key.0, key.1), &years)?;
+        Ok((key, terms))
+    };
+    needed.map(terms).collect()
+}
+
+/// Imports of the source that an earlier run may have opened, of other rows than these.
+pub fn earlier_imports(
+    load: &Load<'_>,
+    (source, agency): (usize, &str),
+    batches: &[Batch],
+) -> Result<Vec<Ref>, Failure> {
+    let mut earlier = Vec::new();
+    for (name, root) in load.secret.memory.batches()? {
+        if !batches.iter().any(|batch| batch.source == source && batch.name == name && batch.rows_root == root) {
+            let id = |attempt| load.identity.record_id("import_open", &opening_key(&name, &root, attempt));
+            earlier.extend((0..MAX_ATTEMPTS).map(|attempt| Ref::new(agency, &id(attempt))));
+        }
+    }
+    Ok(earlier)
+}
+
+fn opening_key(name: &str, rows_root: &Hash, attempt: u32) -> String {
+    format!("{name}/{}/{attempt}", hex::encode(rows_root))
+}
+
+fn batches_of(source: usize, load: &Load<'_>) -> Result<Vec<Batch>, Failure> {
     let mut order: Vec<&str> = Vec::new();
     let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, claim) in load.source.claims.iter().enumerate() {
@@ -159,19 +206,20 @@ fn batches_of(source: usize, load: &Load<'_>) -> Vec<Batch> {
     order.into_iter().filter_map(|name| Some(batch(source, load, (name, members.remove(name)?)))).collect()
 }
 
-fn batch(source: usize, load: &Load<'_>, (name, mut claims): (&str, Vec<usize>)) -> Batch {
+fn batch(source: usize, load: &Load<'_>, (name, mut claims): (&str, Vec<usize>)) -> Result<Batch, Failure> {
     let get = |at: &usize| load.source.claims.get(*at);
-    let past = claims.iter().filter_map(get).flat_map(Claim::days).filter(|day| *day < load.secret.since);
-    let period_end = past.max().unwrap_or_else(|| load.secret.since.minus(1));
     let mut digests: Vec<&[u8]> = claims.iter().filter_map(get).map(|claim| claim.digest.as_slice()).collect();
     digests.sort_unstable();
     let rows_root = sha256(&digests);
+    let since = load.secret.memory.since(name, &rows_root)?;
+    let past = claims.iter().filter_map(get).flat_map(Claim::days).filter(|day| *day < since);
+    let period_end = past.max().unwrap_or_else(|| since.minus(1));
     let minor = |claim: &Claim| claim.money.as_ref().and_then(|money| u64::try_from(money.minor).ok()).unwrap_or(0);
     let total_minor = claims.iter().filter_map(get).fold(0u64, |sum, claim| sum.saturating_add(minor(claim)));
     claims.sort_by_key(|at| (get(at).and_then(|claim| claim.date).unwrap_or(period_end), *at));
     let opening = Opening::Open { transactions: Vec::new() };
     let name = name.to_owned();
-    Batch { source, name, claims, period_end, rows_root, total_minor, opening, key: String::new() }
+    Ok(Batch { source, name, claims, period_end, rows_root, total_minor, opening, key: String::new() })
 }
 
 /// Opens an import and has it approved; anew if an earlier one ended without effect.
@@ -196,14 +244,18 @@ fn open(
     ]);
     let mut attempt = 0;
     loop {
-        let key = format!("{}/{}/{attempt}", batch.name, hex::encode(batch.rows_root));
+        let key = opening_key(&batch.name, &batch.rows_root, attempt);
         let id = load.identity.record_id("import_open", &key);
-        let opened = one(ledger, Outgoing { officer: Officer::Importer, record_type: "import_open", id, body: &body })?;
+        let opening = Outgoing { officer: Officer::Importer, record_type: "import_open", id, body: &body };
+        let opened = one(ledger, opening.clone())?;
         match (opened.verdict, opened.effect) {
             (Verdict::Applied, Effect::Effective) => {
                 return Ok((key, Opening::Open { transactions: vec![opened] }));
             }
             (Verdict::Applied, Effect::Waiting) => {
+                if !opened.own {
+                    ledger.check_earlier(&opening, &opened.transaction_id)?;
+                }
                 let approved = approve(load, (&key, &id, &opened), ledger)?;
                 match approved.verdict {
                     Verdict::Applied => return Ok((key, Opening::Open { transactions: vec![opened, approved] })),
@@ -243,7 +295,7 @@ fn one(ledger: &mut dyn Ledger, record: Outgoing<'_>) -> Result<Standing, Failur
 impl Standing {
     /// The record stands from an earlier import of the source: what is shared serves again, a row is a repetition.
     pub fn stands_from_before(&self, shared: bool) -> bool {
-        self.verdict == Verdict::Refused(1015) && (shared || self.detail.contains("import differs"))
+        self.verdict == Verdict::Refused(1015) && (shared || self.before || self.detail.contains("import differs"))
     }
 
     pub fn holds(&self, shared: bool) -> bool {
@@ -305,55 +357,74 @@ fn send_all(plan: &Plan, ledger: &mut dyn Ledger) -> Result<Vec<Option<Standing>
 
 // ---- closing ----
 
+/// What the records of one batch add up to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Applied records.
+    pub counts: u64,
+    /// Minor units that they posted, by currency.
+    pub totals: BTreeMap<String, u64>,
+    /// Records without a definite answer.
+    pub unknown: u64,
+}
+
+impl Sums {
+    pub fn of(place: usize, plan: &Plan, standings: &[Option<Standing>]) -> Self {
+        let mut sums = Self::default();
+        for (record, standing) in plan.records.iter().zip(standings).filter(|(record, _)| record.batch == place) {
+            match standing.as_ref().map(|standing| standing.verdict) {
+                Some(Verdict::Applied) => {
+                    sums.counts += 1;
+                    if let Some((currency, minor)) = &record.posted {
+                        let total = sums.totals.entry(currency.clone()).or_default();
+                        *total = total.saturating_add(*minor);
+                    }
+                }
+                Some(Verdict::Unknown) => sums.unknown += 1,
+                Some(Verdict::Rejected(_) | Verdict::Refused(_)) | None => {}
+            }
+        }
+        sums
+    }
+}
+
 fn close_all(
     loads: &[Load<'_>],
     (plan, batches, standings): (&Plan, &[Batch], &[Option<Standing>]),
     ledger: &mut dyn Ledger,
-) -> Result<Vec<Standing>, Failure> {
+) -> Result<(Vec<usize>, Vec<Standing>), Failure> {
     let agency = ledger.agency(Officer::Importer).to_owned();
     // A return that waits for another batch can still enter while its own is open.
     let waits = plan.items.iter().filter(|item| item.rests_on.is_some());
     let waiting: BTreeSet<usize> = waits.map(|item| item.batch).collect();
-    let mut closings: Vec<(RecordId, Value)> = Vec::new();
+    let (mut places, mut closings) = (Vec::new(), Vec::<(RecordId, Value)>::new());
     for (place, batch) in batches.iter().enumerate() {
         let Some(load) = loads.get(batch.source) else { continue };
         if waiting.contains(&place) || matches!(batch.opening, Opening::Shut { .. }) {
             continue;
         }
-        let records = plan.records.iter().zip(standings).filter(|(record, _)| record.batch == place);
-        let (mut counts, mut totals, mut unknown) = (0u64, BTreeMap::<&str, u64>::new(), false);
-        for (record, standing) in records {
-            match standing.as_ref().map(|standing| standing.verdict) {
-                Some(Verdict::Applied) => {
-                    counts += 1;
-                    if let Some((currency, minor)) = &record.posted {
-                        let total = totals.entry(currency).or_default();
-                        *total = total.saturating_add(*minor);
-                    }
-                }
-                Some(Verdict::Unknown) => unknown = true,
-                Some(Verdict::Rejected(_) | Verdict::Refused(_)) | None => {}
-            }
-        }
-        if unknown {
+        let sums = Sums::of(place, plan, standings);
+        if sums.unknown > 0 {
             continue;
         }
         let import = load.identity.record_id("import_open", &batch.key);
-        let total = |(currency, minor): (&&str, &u64)| {
+        let total = |(currency, minor): (&String, &u64)| {
             Value::text_map([("currency", Value::text(currency)), ("amount", Value::Uint(*minor))])
         };
         let body = Value::text_map([
             ("import_open", words::reference(&agency, &import)),
-            ("counts", Value::Uint(counts)),
-            ("totals", Value::Array(totals.iter().map(total).collect())),
+            ("counts", Value::Uint(sums.counts)),
+            ("totals", Value::Array(sums.totals.iter().map(total).collect())),
         ]);
         // The key names the content: a closing that was rejected may be followed by another.
         let key = format!("{}/{}", batch.key, hex::encode(sha256(&[&body.encode()])));
         closings.push((load.identity.record_id("import_close", &key), body));
+        places.push(place);
     }
     let outgoing: Vec<Outgoing<'_>> = closings
         .iter()
         .map(|(id, body)| Outgoing { officer: Officer::Importer, record_type: "import_close", id: *id, body })
         .collect();
-    if outgoing.is_empty() { Ok(Vec::new()) } else { ledger.send(&outgoing) }
+    let answers = if outgoing.is_empty() { Vec::new() } else { ledger.send(&outgoing)? };
+    Ok((places, answers))
 }

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mingzhang_ledger::codec::put_counted;
-use mingzhang_ledger::crypto::{Hash, SigningKey};
+use mingzhang_ledger::crypto::{Hash, SigningKey, sha256};
+use mingzhang_ledger::door;
 use mingzhang_ledger::outcome::{Code, catalogue};
+use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::transaction::{Payload, Transaction};
 use serde_json::Value;
 
@@ -32,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Pause before a busy or silent node is asked again, unless it says how long.
 const PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE_S: u64 = 30;
+/// The transaction is not the one that was asked for.
+const ANOTHER: Code = Code(4102);
 
 /// A signer and its agency.
 pub struct Signer {
@@ -77,6 +81,11 @@ impl NodeLedger {
         let size = AtomicUsize::new(FIRST_RECORDS);
         let sender = Sender { origin, importer, supervisor, printer, heard: AtomicBool::new(false), size };
         Ok(Self { sender, apis })
+    }
+
+    /// One connection for each request in flight.
+    pub fn apis(&mut self) -> &mut [NodeApi] {
+        &mut self.apis
     }
 
     /// The height at which the network stands.
@@ -193,13 +202,22 @@ fn pause_of(reply: &Reply) -> Duration {
 
 fn unknown(transaction: &Transaction) -> Standing {
     Standing {
+        record: record_of(transaction),
         transaction_id: transaction.id(),
+        own: true,
+        index: None,
         verdict: Verdict::Unknown,
         effect: Effect::Effective,
         flags: Vec::new(),
         repeated: false,
+        before: false,
         detail: "no definite answer yet; run it again, it is safe".to_owned(),
     }
+}
+
+fn record_of(transaction: &Transaction) -> Ref {
+    let payload = transaction.payload();
+    Ref::new(&payload.agency, &payload.record_id)
 }
 
 fn code_of(text: &str) -> Option<u16> {
@@ -223,8 +241,14 @@ fn standing(sent: &Sent, status: &Value) -> Option<Standing> {
     let stated: Option<Hash> =
         hex::decode(text("tx_id").trim_start_matches("sha256:")).ok().and_then(|bytes| bytes.try_into().ok());
     let flags = status.get("flags").and_then(Value::as_array).cloned().unwrap_or_default();
+    let (own, said_repeated) = (sent.transaction.id(), status["repeated"] == true);
+    // Only a repetition stands under another transaction than the one that was sent.
+    let transaction_id = stated.filter(|_| said_repeated).unwrap_or(own);
     Some(Standing {
-        transaction_id: stated.unwrap_or_else(|| sent.transaction.id()),
+        record: record_of(&sent.transaction),
+        transaction_id,
+        own: transaction_id == own,
+        index: status["index"].as_u64(),
         verdict,
         effect: match text("effect") {
             "waiting" => Effect::Waiting,
@@ -233,7 +257,8 @@ fn standing(sent: &Sent, status: &Value) -> Option<Standing> {
         },
         flags: flags.iter().filter_map(|flag| code_of(flag.as_str()?)).collect(),
         // What this run sent before may have been recorded by that; only a first sending proves an earlier record.
-        repeated: sent.attempts == 1 && status.get("repeated").and_then(Value::as_bool).unwrap_or(false),
+        repeated: sent.attempts == 1 && said_repeated,
+        before: false,
         detail: text("detail").to_owned(),
     })
 }
@@ -269,6 +294,27 @@ impl Ledger for NodeLedger {
         }
         answers.sort_by_key(|(at, _)| *at);
         Ok(answers.into_iter().flat_map(|(_, delivered)| delivered).collect())
+    }
+
+    fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure> {
+        let own = self.sender.sign(record)?;
+        let name = record_of(&own);
+        let another = |what: &str| {
+            let id = hex::encode(id);
+            Failure::coded(ANOTHER, format!("the node calls {name} recorded as sha256:{id}; {what}"))
+        };
+        let api = self.apis.first().ok_or_else(|| Failure::bug("no request can be in flight"))?;
+        let reply = api.get(&format!("/transactions/{}/raw", hex::encode(id)))?;
+        if !(200..300).contains(&reply.status) || sha256(&[&reply.body]) != *id {
+            return Err(another("it does not give these bytes"));
+        }
+        let earlier = Transaction::decode(&reply.body).map_err(|error| another(&error.to_string()))?;
+        let key = self.sender.signer(record.officer).key.public();
+        if !earlier.is_signed_by(&key) || record_of(&earlier) != name || earlier.payload().origin != self.sender.origin
+        {
+            return Err(another("that is another record"));
+        }
+        door::repeat(&earlier, &own).map_or(Ok(()), |refusal| Err(another(&refusal.detail)))
     }
 }
 

@@ -221,7 +221,13 @@ impl Planner<'_> {
     }
 }
 
-/// The source key of a claim: ids are unique within a batch, a batch may repeat another.
+/// The source key of a claim: ids are unique within a batch, a batch may repeat another. Where a slash in the batch or the
+/// id could let two claims share a key, the batch's length says where the id begins.
 pub fn key_in_batch(claim: &Claim) -> String {
-    if claim.batch.is_empty() { claim.key.clone() } else { format!("{}/{}", claim.batch, claim.key) }
+    let (batch, key) = (&claim.batch, &claim.key);
+    match (batch.is_empty(), batch.contains('/') || key.contains('/')) {
+        (true, false) => key.clone(),
+        (false, false) => format!("{batch}/{key}"),
+        (_, true) => format!("{}/{batch}/{key}", batch.len()),
+    }
 }

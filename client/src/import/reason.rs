@@ -10,6 +10,9 @@ const MAX_LINES: usize = 5;
 /// Most characters of a source's value that are shown.
 const MAX_SHOWN: usize = 60;
 
+/// Codes below are the door's.
+const FIRST_RULE: u16 = 3_000;
+
 /// What rows have in common that were not taken as they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -39,6 +42,8 @@ impl Reason {
 
     fn words(self, language: Language) -> (&'static str, String) {
         match self {
+            // The door refuses and records nothing; what a rule rejects is on the ledger.
+            Self::Rejected(code @ ..FIRST_RULE) => (language.pick("拒收", "rejected"), Code(code).to_string()),
             Self::Rejected(code) => (language.pick("驳回", "rejected"), Code(code).to_string()),
             Self::Skipped(Skip::AmountInvalid, true) => {
                 let why = language.pick(

@@ -13,14 +13,14 @@ use super::item::{Claim, Fault, Kind, Note, Source, Unsent, Wrong};
 use super::load::{Opening, Outcome, Standing, Verdict, obstacle};
 use super::plan::Item;
 use super::reason::{self, Reason};
-use crate::output::{Failure, Language, decimal_text, exponent_of};
+use crate::output::{Failure, Language, decimal_text, explain, exponent_of};
 
 /// What became of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     Applied,
     Rejected,
-    /// It stood on the ledger, or earlier in its file, before this run.
+    /// Applied before this run, or the same as an earlier row of its file.
     Duplicate,
     Unknown,
     Skipped,
@@ -75,8 +75,12 @@ pub struct Report<'a> {
     /// Applied minor units per kind and currency; what was returned is taken off.
     pub totals: BTreeMap<(Kind, String), i128>,
     pub transactions: u64,
-    /// What kept an import from being closed, for people.
-    pub warnings: Vec<String>,
+    /// What kept imports from being closed: the code, if there is one, and its detail.
+    pub unclosed: Vec<(Option<u16>, String)>,
+    /// The seals bear out every line.
+    pub proven: bool,
+    /// The lines are written to a file as well.
+    pub written: bool,
 }
 
 /// Judges every item.
@@ -87,7 +91,9 @@ pub fn make<'a>(outcome: &'a Outcome, sources: &'a [Source]) -> Report<'a> {
         by_kind: BTreeMap::new(),
         totals: BTreeMap::new(),
         transactions: transactions(outcome),
-        warnings: warnings(outcome),
+        unclosed: unclosed(outcome),
+        proven: false,
+        written: false,
     };
     for item in &outcome.plan.items {
         let Some(source) = sources.get(item.source) else { continue };
@@ -118,9 +124,16 @@ fn transactions(outcome: &Outcome) -> u64 {
     u64::try_from(all.filter(recorded).count()).unwrap_or(u64::MAX)
 }
 
-fn warnings(outcome: &Outcome) -> Vec<String> {
-    let failed = outcome.closings.iter().filter(|standing| standing.verdict != Verdict::Applied);
-    failed.map(|standing| format!("import_close: {:?} {}", standing.verdict, standing.detail)).collect()
+fn unclosed(outcome: &Outcome) -> Vec<(Option<u16>, String)> {
+    let failed = |standing: &Standing| {
+        let code = match standing.verdict {
+            Verdict::Applied => return None,
+            Verdict::Rejected(code) | Verdict::Refused(code) => Some(code),
+            Verdict::Unknown => None,
+        };
+        Some((code, format!("import_close {}: {}", standing.record, standing.detail)))
+    };
+    outcome.closings.iter().filter_map(failed).collect()
 }
 
 fn judge<'a>(outcome: &'a Outcome, item: &'a Item, (claim, file): (&'a Claim, &'a str)) -> Line<'a> {
@@ -150,11 +163,8 @@ fn judge<'a>(outcome: &'a Outcome, item: &'a Item, (claim, file): (&'a Claim, &'
     let standings = &outcome.standings;
     let own: Vec<&Standing> = item.records.iter().filter_map(|at| standings.get(*at)?.as_ref()).collect();
     let shut = std::iter::once(item.batch).chain(item.rests_on).find_map(|batch| shut(outcome, batch));
-    let before = |standing: &Standing| standing.repeated || standing.stands_from_before(false);
-    let all_before = match shut {
-        Some(standing) => standing.repeated,
-        None => !own.is_empty() && own.iter().all(|standing| before(standing)),
-    };
+    let before = |standing: &&Standing| standing.repeated || standing.stands_from_before(false);
+    let all_before = own.iter().all(before);
     line.transaction_ids =
         own.iter().map(|standing| format!("sha256:{}", hex::encode(standing.transaction_id))).collect();
     let flags: BTreeSet<u16> = own.iter().flat_map(|standing| standing.flags.iter().copied()).collect();
@@ -163,8 +173,7 @@ fn judge<'a>(outcome: &'a Outcome, item: &'a Item, (claim, file): (&'a Claim, &'
     match obstacle.map(|standing| standing.verdict) {
         Some(Verdict::Unknown) => line.fate = Fate::Unknown,
         Some(Verdict::Rejected(code) | Verdict::Refused(code)) => {
-            line.fate = if all_before { Fate::Duplicate } else { Fate::Rejected };
-            line.code = Some(code);
+            (line.fate, line.code) = (Fate::Rejected, Some(code));
         }
         Some(Verdict::Applied) | None if own.is_empty() => line.fate = Fate::Unknown,
         Some(Verdict::Applied) | None => line.fate = if all_before { Fate::Duplicate } else { Fate::Applied },
@@ -260,6 +269,7 @@ impl Report<'_> {
         data["programmes"] = programmes(outcome);
         data["transactions"] = json!(self.transactions);
         data["as_of"] = as_of;
+        data["proven"] = json!(self.proven);
         data
     }
 
@@ -268,9 +278,17 @@ impl Report<'_> {
         let broken = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
         let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(broken)?);
         for line in &self.lines {
-            writeln!(file, "{}", line.json(language)).map_err(broken)?;
+            let mut line = line.json(language);
+            line["proven"] = json!(self.proven);
+            writeln!(file, "{line}").map_err(broken)?;
         }
         file.flush().map_err(broken)
+    }
+
+    /// Why imports were not closed, for people.
+    pub fn warnings(&self, language: Language) -> Vec<String> {
+        let words = |(code, detail): &(Option<u16>, String)| explain(code.map(Code), detail, language);
+        self.unclosed.iter().map(words).collect()
     }
 
     /// A few lines for people.
@@ -282,7 +300,7 @@ impl Report<'_> {
             counters.read,
             language.pick("入账", "applied"),
             counters.applied,
-            language.pick("驳回", "rejected"),
+            language.pick("拒收或驳回", "rejected"),
             counters.rejected,
             language.pick("重复", "duplicates"),
             counters.duplicates,
@@ -319,10 +337,11 @@ impl Report<'_> {
             return Vec::new();
         }
         let mut lines: Vec<String> = rows.iter().flat_map(|(reason, places)| reason.lines(places, language)).collect();
-        lines.push(format!(
-            "  {}",
-            language.pick("逐行原因与处理: --report R.jsonl", "each row with its reason and fix: --report R.jsonl")
-        ));
+        if !self.written {
+            let words =
+                language.pick("逐行原因与处理: --report R.jsonl", "each row with its reason and fix: --report R.jsonl");
+            lines.push(format!("  {words}"));
+        }
         lines
     }
 }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mingzhang_ledger::authority::{AuthoritySet, Parameters};
-use mingzhang_ledger::crypto::SigningKey;
+use mingzhang_ledger::crypto::{Hash, SigningKey};
 use mingzhang_ledger::door;
 use mingzhang_ledger::records::calendar::{DAY_MS, Day};
-use mingzhang_ledger::records::object::RecordLeaf;
+use mingzhang_ledger::records::object::{RecordLeaf, Ref};
 use mingzhang_ledger::records::registry::{Founding, FoundingAgency, FoundingOfficer, FoundingRole, found};
 use mingzhang_ledger::state::execute::{BlockContext, Candidate, Network, execute};
 use mingzhang_ledger::state::key::{self, Key};
@@ -25,7 +25,9 @@ use super::{Format, read};
 use crate::output::{Failure, Language};
 
 mod bad_rows;
+mod grown;
 mod personal;
+mod proofs;
 mod returns;
 
 /// 2026-11-25.
@@ -119,7 +121,9 @@ impl MemoryLedger {
             Some(_) => Effect::Void,
         };
         let flags = leaf.map(|leaf| leaf.flags).unwrap_or_default();
-        Standing { transaction_id: transaction.id(), verdict, effect, flags, repeated, detail: String::new() }
+        let record = Ref::new(&payload.agency, &payload.record_id);
+        let (transaction_id, own, detail) = (transaction.id(), !repeated, String::new());
+        Standing { record, transaction_id, own, index: None, verdict, effect, flags, repeated, before: false, detail }
     }
 
     /// What the door says to a record before it runs, if it does not let it in.
@@ -198,6 +202,13 @@ impl Ledger for MemoryLedger {
             standings.extend(answers.into_iter().map(|answer| answer.or_else(|| new.next()).expect("an answer")));
         }
         Ok(standings)
+    }
+
+    fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure> {
+        let earlier = self.log.get(&(self.agency(record.officer).to_owned(), record.id)).map(|(earlier, _)| earlier);
+        let same = earlier.filter(|earlier| door::repeat(earlier, &self.sign(record)).is_none());
+        assert_eq!(same.map(Transaction::id), Some(*id));
+        Ok(())
     }
 }
 

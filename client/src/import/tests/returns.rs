@@ -112,6 +112,10 @@ impl Ledger for Closed<'_> {
             None => self.ledger.send(records),
         }
     }
+
+    fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure> {
+        self.ledger.check_earlier(record, id)
+    }
 }
 
 #[test]

@@ -1,0 +1,138 @@
+//! A source that grows: of later years, of later days, after a run that was killed. What stands is a repetition, what is new
+//! enters.
+
+use std::path::Path;
+
+use super::super::load::earlier_imports;
+use super::super::prove::{Leaves, judge, open_among, told};
+use super::super::report::Fate;
+use super::*;
+
+const APPLIED: (Fate, Option<u16>) = (Fate::Applied, None);
+const KNOWN: (Fate, Option<u16>) = (Fate::Duplicate, None);
+
+/// An importer whose memory lies in a folder.
+struct Importer {
+    folder: tempfile::TempDir,
+    ledger: MemoryLedger,
+    format: Format,
+    strict: bool,
+}
+
+impl Importer {
+    fn new(format: Format, strict: bool) -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), ledger: MemoryLedger::found(), format, strict }
+    }
+
+    fn source(&self, rows: &str) -> Source {
+        let header = match self.format {
+            Format::Payments => "id,date,payee,amount,currency",
+            _ => "id,date,donor,amount,currency",
+        };
+        let path = self.folder.path().join("rows.csv");
+        std::fs::write(&path, format!("{header}\n{rows}")).expect("a file");
+        read(self.format, Path::new(&path), (&Map::default(), self.strict), Language::English)
+            .expect("the file is read")
+    }
+
+    fn load<'a>(&self, source: &'a Source, today: Day) -> Load<'a> {
+        let identity = Identity::new(self.ledger.network.chain, self.format.name(), &source.name, self.strict);
+        let secret = Secret::keep(self.folder.path(), &identity, today).expect("a secret");
+        Load { source, identity, secret }
+    }
+
+    fn leaves(&self, keys: impl Iterator<Item = Key>) -> Leaves {
+        keys.map(|key| (key, Overlay::new(&self.ledger.state).get(&key).expect("the state is readable"))).collect()
+    }
+
+    fn fates(&mut self, rows: &str, today: Day) -> Vec<(Fate, Option<u16>)> {
+        let source = self.source(rows);
+        let loads = [self.load(&source, today)];
+        let mut outcome = run(self.format, self.strict, &loads, &mut self.ledger).expect("the import runs");
+        let leaves = self.leaves(told(&outcome).map(|standing| standing.record.key()));
+        judge(&mut outcome, &leaves).expect("all is borne out");
+        assert!(outcome.closings.iter().all(|closing| closing.verdict == Verdict::Applied));
+        let sources = [source];
+        make(&outcome, &sources).lines.iter().map(|line| (line.fate, line.code)).collect()
+    }
+}
+
+#[test]
+fn later_and_earlier_years_enter() {
+    for (format, strict) in
+        [Format::Donations, Format::Payments].into_iter().flat_map(|format| [(format, false), (format, true)])
+    {
+        let mut importer = Importer::new(format, strict);
+        let first = "1,2014-05-01,A,5.00,CNY\n";
+        let grown = format!("{first}2,2015-05-01,B,6.00,CNY\n3,2016-05-01,A,7.00,CNY\n");
+        let whole = format!("0,2013-01-01,C,1.00,CNY\n{grown}4,2017-01-01,A,2.00,CNY\n");
+        assert_eq!(importer.fates(first, TODAY), [APPLIED]);
+        assert_eq!(importer.fates(&grown, TODAY), [KNOWN, APPLIED, APPLIED]);
+        assert_eq!(importer.fates(&whole, TODAY), [APPLIED, KNOWN, KNOWN, KNOWN, APPLIED]);
+        for (rows, count) in [(first, 1), (&grown, 3), (&whole, 5)] {
+            let before = importer.ledger.log.len();
+            assert_eq!(importer.fates(rows, TODAY), vec![KNOWN; count], "the same file again");
+            assert_eq!(importer.ledger.log.len(), before);
+        }
+    }
+}
+
+#[test]
+fn a_return_takes_back_what_was_paid_in_a_year_of_another_term() {
+    let mut importer = Importer::new(Format::Payments, true);
+    let first = "1,2014-05-01,A,5.00,CNY\n";
+    assert_eq!(importer.fates(first, TODAY), [APPLIED]);
+    let grown = format!("{first}2,2015-05-01,A,-5.00,CNY\n3,2015-06-01,A,4.00,CNY\n4,2016-06-01,A,-4.00,CNY\n");
+    assert_eq!(importer.fates(&grown, TODAY), [KNOWN, APPLIED, APPLIED, APPLIED]);
+}
+
+#[test]
+fn more_years_than_a_programme_has_are_of_several() {
+    let rows: String = (1970..2020).map(|year| format!("{year},{year}-05-01,A,{year}.00,CNY\n")).collect();
+    assert_eq!(Importer::new(Format::Donations, true).fates(&rows, TODAY), vec![APPLIED; 50]);
+}
+
+#[test]
+fn a_later_day_than_the_first_import_is_no_day_ahead() {
+    let mut importer = Importer::new(Format::Donations, true);
+    let (early, first) = (Day(TODAY.0 - 50), "1,2026-05-01,A,5.00,CNY\n2,,B,6.00,CNY\n");
+    assert_eq!(importer.fates(first, early), [APPLIED, APPLIED]);
+    let later = Day(TODAY.0 - 20);
+    let grown = format!("{first}3,{later},C,7.00,CNY\n");
+    // The row without a date stands at the end of the first batch's period.
+    let mut fates = importer.fates(&grown, TODAY);
+    fates.sort_by_key(|(fate, _)| *fate == Fate::Applied);
+    assert_eq!(fates, [KNOWN, KNOWN, APPLIED]);
+    assert_eq!(importer.fates(first, TODAY), [KNOWN, KNOWN], "the first batch keeps its period");
+}
+
+#[test]
+fn an_import_that_was_left_open_is_named() {
+    let mut importer = Importer::new(Format::Donations, false);
+    let first: String = (1..9).map(|day| format!("{day},2020-05-0{day},A,{day}.00,CNY\n")).collect();
+    let source = importer.source(&first);
+    let loads = [importer.load(&source, TODAY)];
+    // All but its close.
+    let whole = {
+        let mut ledger = MemoryLedger::found();
+        run(Format::Donations, false, &loads, &mut ledger).expect("the import runs");
+        ledger.log.len()
+    };
+    importer.ledger.left = whole - 1;
+    run(Format::Donations, false, &loads, &mut importer.ledger).err().expect("killed");
+    importer.ledger.left = usize::MAX;
+    let open = |importer: &mut Importer, rows: &str| {
+        let source = importer.source(rows);
+        let load = importer.load(&source, TODAY);
+        let loads = [load];
+        let outcome = run(Format::Donations, false, &loads, &mut importer.ledger).expect("the import runs");
+        let earlier = earlier_imports(&loads[0], (0, "archive"), &outcome.batches).expect("the memory");
+        open_among(&earlier, &importer.leaves(earlier.iter().map(Ref::key)))
+    };
+    let grown = format!("{first}9,2020-05-09,A,9.00,CNY\n");
+    let left = open(&mut importer, &grown);
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].1.posted.get("CNY"), Some(&3_600));
+    assert_eq!(open(&mut importer, &first).len(), 0, "the first file again closes it");
+    assert_eq!(open(&mut importer, &grown).len(), 0);
+}
