@@ -5,14 +5,14 @@
 mod answers;
 mod boundary;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use answers::Answers;
 use boundary::Boundaries;
 use mingzhang_ledger::authority::AuthoritySet;
-use mingzhang_ledger::crypto::{Hash, SigningKey};
+use mingzhang_ledger::crypto::{Hash, PublicKey, SigningKey};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::merkle::{Nodes as _, empty_root, node_hash};
 use mingzhang_ledger::seal::{self, Checkpoint, is_sealed_by_rule};
@@ -32,6 +32,9 @@ const MAX_EARLY_SEALS: usize = 16;
 const MAX_BLOCKS_AT_ONCE: u64 = 64;
 /// Pauses after which a seal without a quorum is sent again double up to this.
 const LONGEST_REPEAT_MS: u64 = 60_000;
+
+/// How often a sealer looks who has come to follow without a seat.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What the sealer works with.
 pub struct Parts {
@@ -65,6 +68,8 @@ pub struct Sealer {
     boundaries: Boundaries,
     answers: Answers,
     early: BTreeMap<u16, VecDeque<(seal::Seal, Arc<AuthoritySet>)>>,
+    /// Peers without a seat that are connected.
+    observers: BTreeSet<[u8; 32]>,
 }
 
 impl Sealer {
@@ -79,6 +84,7 @@ impl Sealer {
             last_time_s: 0,
             own: None,
             early: BTreeMap::new(),
+            observers: BTreeSet::new(),
             parts,
         }
     }
@@ -91,7 +97,8 @@ impl Sealer {
     ) -> Result<(), StoreFault> {
         self.on_boundaries()?;
         loop {
-            let wait = self.until_due();
+            self.greet_observers()?;
+            let wait = self.until_due().min(LOOK);
             tokio::select! {
                 changed = heights.changed() => {
                     if changed.is_err() {
@@ -106,6 +113,26 @@ impl Sealer {
                 () = tokio::time::sleep(wait) => self.on_time()?,
             }
         }
+    }
+
+    /// Whoever has come without a seat gets the newest note: members whom it is not connected to send it none of theirs.
+    fn greet_observers(&mut self) -> Result<(), StoreFault> {
+        let peers = self.parts.network.peers().into_iter().filter(|peer| peer.seat.is_none() && peer.connected);
+        let now: BTreeSet<[u8; 32]> = peers.map(|peer| peer.key.0).collect();
+        let new: Vec<[u8; 32]> = now.difference(&self.observers).copied().collect();
+        self.observers = now;
+        if new.is_empty() { Ok(()) } else { self.hand_on(self.parts.store.sealed_size(), &new) }
+    }
+
+    /// Sends all seals on one checkpoint.
+    fn hand_on(&self, size: u64, to: &[[u8; 32]]) -> Result<(), StoreFault> {
+        for kept in self.parts.store.seals(size)? {
+            let Some(frame) = Frame::new(Channel::Seal, &[&kept.line]) else { continue };
+            for key in to {
+                self.parts.network.send(&PublicKey(*key), &frame);
+            }
+        }
+        Ok(())
     }
 
     fn until_due(&self) -> Duration {
@@ -299,8 +326,10 @@ impl Sealer {
     fn keep(&self, seal: &seal::Seal, set: &AuthoritySet) -> Result<(), StoreFault> {
         let Some(member) = set.member(seal.signer) else { return Ok(()) };
         let kept = Seal { size: seal.size, agency: member.agency.clone(), line: seal.encode() };
-        self.parts.store.put_seal(&kept, set.quorum())?;
-        Ok(())
+        let before = self.parts.store.sealed_size();
+        let is_note = self.parts.store.put_seal(&kept, set.quorum())? && seal.size > before;
+        let observers: Vec<[u8; 32]> = self.observers.iter().copied().collect();
+        if is_note { self.hand_on(seal.size, &observers) } else { Ok(()) }
     }
 }
 

@@ -168,7 +168,8 @@ pub fn translate(response: Response, chinese: bool) -> Response {
     let translated = Problem { language_is_chinese: chinese, ..problem.clone() }.into_response();
     let (mut head, _) = response.into_parts();
     head.headers.remove(header::CONTENT_LENGTH);
-    let (_, body) = translated.into_parts();
+    let (told, body) = translated.into_parts();
+    head.extensions.extend(told.extensions);
     Response::from_parts(head, body)
 }
 

@@ -360,9 +360,8 @@ async fn a_peer_is_disconnected_for_what_is_verifiably_bad_and_the_others_go_on(
     stop_all(nodes).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
-    let mut world = World::new();
+/// Registers one observer more in the world's seeds, and says how it starts.
+fn add_observer(world: &mut World) -> Start {
     let observer_key = mingzhang_ledger::crypto::SigningKey::from_seed(&[77; 32]);
     let place = AGENCIES.len();
     let address =
@@ -375,15 +374,47 @@ async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
     };
     world.seeds.peers.push(peer);
     let config = Config { observer: true, ..config("", world.folders[place].path(), world.ports[place]) };
-    let observer = start(Start {
+    Start {
         config,
         genesis: world.genesis.clone(),
         seeds: world.seeds.clone(),
         keys: NodeKeys { consensus: None, sealing: Keyring::default(), peer: observer_key },
         lost_at_ms: None,
         clock_offset_ms: 0,
-    });
-    let observer = observer.await.expect("starts");
+    }
+}
+
+/// Fewer than a quorum know the observer, and nothing happens any more when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_whom_one_member_knows_gets_the_seals_of_a_quorum() {
+    let mut world = World::new();
+    let without = world.seeds.clone();
+    let observer = add_observer(&mut world);
+    let mut nodes = vec![world.start(0).await];
+    world.seeds = without;
+    for index in 1..AGENCIES.len() {
+        nodes.push(world.start(index).await);
+    }
+    let first = world.record(1, 5, &nodes[1]);
+    nodes[1].handle().submit(first.clone()).await.expect("admitted");
+    recorded(&nodes[0], std::slice::from_ref(&first)).await;
+    let size = nodes[0].handle().store.tip().tree_size();
+    sealed(&nodes[0], size).await;
+    let observer = start(observer).await.expect("starts");
+    sealed(&observer, size).await;
+    let second = world.record(1, 6, &nodes[1]);
+    nodes[1].handle().submit(second.clone()).await.expect("admitted");
+    recorded(&observer, std::slice::from_ref(&second)).await;
+    sealed(&observer, observer.handle().store.tip().tree_size()).await;
+    observer.stop().await.expect("stops");
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_follows_without_a_seat_and_refuses_submissions() {
+    let mut world = World::new();
+    let observer = add_observer(&mut world);
+    let observer = start(observer).await.expect("starts");
     assert_eq!(observer.handle().status().state, NodeState::Isolated, "nobody to follow");
     let nodes = world.start_all().await;
     let transaction = world.record(1, 5, &nodes[1]);
