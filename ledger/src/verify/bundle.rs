@@ -170,7 +170,12 @@ fn check_policy(
     (receipt, trail): (Option<&ReceiptFacts>, Option<&ProvenBundle>),
 ) -> Result<(), Problem> {
     let of_trail = trail.map(|proven| proven.header.sealed.checkpoint.size);
-    let Some(size) = receipt.map(|facts| facts.tree_size).or(of_trail) else { return Ok(()) };
+    // Where the seals decide nothing, as for want of a hand-off, nobody knows whose policy it should be.
+    let size = match receipt {
+        Some(facts) => facts.sealed.as_ref().map(|sealed| sealed.checkpoint.size),
+        None => of_trail,
+    };
+    let Some(size) = size else { return Ok(()) };
     if bundle.policy == authorities.policy(size) {
         return Ok(());
     }

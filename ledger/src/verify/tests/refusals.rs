@@ -113,6 +113,8 @@ fn words_of_a_bundle_that_are_not_those_of_its_proofs() {
     refuse(&decoded(serde_json::Value::Null), 4102);
     let registration = serde_json::json!({ "agency": "finance" });
     refuse(&|bundle| bundle.key.as_mut().expect("key").registration = registration.clone(), 4111);
+    // Whose policy it should be is unknown without the hand-offs: nothing is said to be false.
+    refuse(&|bundle| bundle.handoffs.clear(), 4107);
     // Without its receipt the description rests on nothing.
     refuse(&|bundle| bundle.receipt = None, 4127);
 }
