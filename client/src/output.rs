@@ -197,7 +197,7 @@ impl Printer {
         let printed = if self.json {
             self.envelope(command, answer.exit == exit::DONE, answer.data, (errors, answer.warnings))
         } else {
-            let printed = write_line(&answer.text);
+            let printed = write_line(&plain_text(&answer.text));
             if let Some((code, detail)) = &answer.reason {
                 self.note(&explain(Some(*code), detail, self.language));
             }
@@ -275,9 +275,19 @@ fn write_line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// What a terminal is shown: texts come from nodes and files too, and may neither steer it nor turn what is read around.
+fn plain_text(text: &str) -> String {
+    let steers = |character: char| {
+        let is_layout = matches!(character, '\n' | '\t');
+        let turns = matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        (character.is_control() && !is_layout) || turns
+    };
+    text.chars().map(|character| if steers(character) { char::REPLACEMENT_CHARACTER } else { character }).collect()
+}
+
 /// A line on stderr. Where nobody can read it, the exit status still says what happened.
 fn prose(text: &str) {
-    let _unread = writeln!(io::stderr().lock(), "{text}");
+    let _unread = writeln!(io::stderr().lock(), "{}", plain_text(text));
 }
 
 /// Money in JSON: decimal string, minor units as a string, currency.
@@ -353,6 +363,12 @@ mod tests {
         let failure = Failure::bug("no randomness");
         assert_eq!((failure.exit, failure.code), (exit::BUG, Some(INTERNAL_FAILURE)));
         assert!(explain(failure.code, &failure.detail, Language::English).contains("no randomness\n        fix: "));
+    }
+
+    #[test]
+    fn no_text_steers_a_terminal() {
+        let text = plain_text("a\u{1b}[31mred\r\u{9b}2J\u{202e}txt\u{2066}\u{7f}\tb\n高度 7 ✓");
+        assert_eq!(text, "a\u{fffd}[31mred\u{fffd}\u{fffd}2J\u{fffd}txt\u{fffd}\u{fffd}\tb\n高度 7 ✓");
     }
 
     #[test]

@@ -9,7 +9,6 @@ use mingzhang_ledger::crypto::PublicKey;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::Passage;
 use mingzhang_ledger::recovery::Discontinuity;
-use mingzhang_ledger::seal::policy;
 use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::verify::{Authorities, ReceiptFacts, Report, StepName, StepResult, Verdict};
 use serde_json::{Value, json};
@@ -27,13 +26,10 @@ pub fn authorities_after(genesis: &Genesis, handoffs: &[Passage]) -> Result<Auth
 
 /// The authorities that a genesis file names; a bundle's own hand-offs lead on from there.
 pub fn authorities_of(genesis: &Genesis) -> Authorities {
-    Authorities::new(&genesis.origin, genesis.hash, genesis.set.clone()).with_recovery(genesis.recovery_keys())
-}
-
-/// The C2SP policy that the note of a checkpoint of this size is to satisfy: the seals of the set that decides it.
-pub fn policy_of(genesis: &Genesis, authorities: &Authorities, size: u64) -> String {
     let log_keys: Vec<PublicKey> = genesis.document.log_keys.iter().map(|held| held.key.0).collect();
-    policy(&genesis.origin, &log_keys, authorities.deciding(size), None)
+    Authorities::new(&genesis.origin, genesis.hash, genesis.set.clone())
+        .with_recovery(genesis.recovery_keys())
+        .with_log_keys(log_keys)
 }
 
 /// The text of a receipt, checkpoint or bundle; bytes that are no text are as malformed as a text that says nothing.

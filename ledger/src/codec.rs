@@ -156,9 +156,6 @@ fn write_value(encoder: &mut Encoder<&mut Vec<u8>>, value: &Value) {
 }
 
 fn read_value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecFault> {
-    if depth > MAX_DEPTH {
-        return Err(CodecFault::TooDeep);
-    }
     let at = decoder.position();
     let malformed = |_| CodecFault::Malformed(at);
     // What follows a head that is longer than it must be has no canonical encoding.
@@ -166,7 +163,11 @@ fn read_value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecFau
         let used = decoder.position().saturating_sub(at);
         if head_length(argument).saturating_add(content) == used { Ok(()) } else { Err(CodecFault::NotCanonical) }
     };
-    match decoder.datatype().map_err(malformed)? {
+    let kind = decoder.datatype().map_err(malformed)?;
+    if depth >= MAX_DEPTH && matches!(kind, Type::Array | Type::ArrayIndef | Type::Map | Type::MapIndef) {
+        return Err(CodecFault::TooDeep);
+    }
+    match kind {
         Type::Null => decoder.null().map(|()| Value::Null).map_err(malformed),
         Type::Bool => decoder.bool().map(Value::Bool).map_err(malformed),
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
@@ -327,8 +328,19 @@ mod tests {
         refused(&[0xf9, 0x00, 0x00], CodecFault::Forbidden(0)); // float
         refused(&[0xc0, 0x00], CodecFault::Forbidden(0)); // tag
         refused(&[0x00, 0x00], CodecFault::Trailing(1));
-        refused(&[0x81; 12], CodecFault::TooDeep);
         refused(&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], CodecFault::Malformed(9));
+    }
+
+    #[test]
+    fn eight_levels_are_read_and_no_ninth() {
+        let nested = |levels: usize| [vec![0x81; levels], vec![0x00]].concat();
+        assert!(Value::decode(&nested(8)).is_ok());
+        for levels in [9, 10, 3_000] {
+            refused(&nested(levels), CodecFault::TooDeep);
+        }
+        // Neither an empty container nor a map is a way round it.
+        refused(&[vec![0x81; 8], vec![0x80]].concat(), CodecFault::TooDeep);
+        refused(&[vec![0x81; 8], vec![0xa0]].concat(), CodecFault::TooDeep);
     }
 
     /// Head of a major type with an argument of so many bytes.

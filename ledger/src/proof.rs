@@ -153,8 +153,9 @@ impl From<Handoff> for Passage {
     }
 }
 
-/// That the log of `to` leaves extends the log of `from` leaves. An answer may hold the root of `to` for people.
+/// That the log of `to` leaves extends the log of `from` leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Consistency {
     pub from: u64,
     #[serde(with = "bytes::base64")]
@@ -172,8 +173,7 @@ pub struct OutcomeView {
     pub name: String,
 }
 
-/// What the receipt's entry says. Index, outcome code and transaction id are checked against the receipt; `decoded` is
-/// for people, who may decode the entry again themselves.
+/// What the receipt's entry says, in words for people. All of it is checked against the receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntryView {
@@ -188,7 +188,7 @@ pub struct EntryView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyProof {
-    /// The registration in words, for people.
+    /// The key in words, for people: checked as well.
     pub registration: serde_json::Value,
     pub state_proof: StateProof,
     #[serde(with = "bytes::base64")]
@@ -209,7 +209,7 @@ pub struct EvidenceBundle {
     /// The receipt's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
-    /// The policy file of the newest set, for verifiers that others wrote.
+    /// The policy file of the set that decides the checkpoint, for verifiers that others wrote.
     pub policy: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<EntryView>,

@@ -23,6 +23,8 @@ pub enum TrailFault {
     Id(String),
     #[error("{0} does not exist or has no trail")]
     NoTrail(String),
+    #[error("{0} is no {1}")]
+    Kind(String, &'static str),
 }
 
 /// The receipt of the entry at `index` under a sealed checkpoint that covers it.
@@ -87,8 +89,11 @@ pub fn trail(
     entries: Vec<TrailItem>,
 ) -> Result<Trail, TrailFault> {
     let key = subject_key(kind, id).ok_or_else(|| TrailFault::Id(id.to_owned()))?;
-    let frontier = view.read(&key)?.and_then(|stored| stored.trail);
-    let frontier = frontier.ok_or_else(|| TrailFault::NoTrail(id.to_owned()))?;
+    let stored = view.read(&key)?.ok_or_else(|| TrailFault::NoTrail(id.to_owned()))?;
+    let frontier = stored.trail.ok_or_else(|| TrailFault::NoTrail(id.to_owned()))?;
+    if !kind.is_kind_of(&stored.current) {
+        return Err(TrailFault::Kind(id.to_owned(), kind.name()));
+    }
     let state = state(view, size, &key)?;
     Ok(Trail { kind, id: id.to_owned(), count: frontier.size(), root: frontier.root(), state, entries })
 }

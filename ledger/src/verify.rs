@@ -11,7 +11,7 @@ mod state;
 mod trail;
 
 pub use authorities::{Authorities, Kept, SealedNote};
-pub use bundle::{BundleReport, ProvenBundle, bundle};
+pub use bundle::{BundleReport, ProvenBundle, bundle, entry_view, registration};
 pub use header::{ProvenHeader, consistency, sealed_header};
 pub use omission::omission;
 pub use split::{Convicted, split_view};

@@ -248,7 +248,7 @@ fn code(verdict: &Verdict) -> u16 {
 }
 
 fn authorities(chain: &Chain) -> Authorities {
-    Authorities::new(chain.origin(), chain.genesis.hash, chain.sets[0].clone())
+    chain.founding()
 }
 
 /// A way to spoil a receipt, and the code that names it.

@@ -16,8 +16,8 @@ use mingzhang_ledger::entry::{genesis_entry, genesis_id};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::merkle::{Frontier, leaf_hash};
 use mingzhang_ledger::proof::{
-    BUNDLE_FORMAT, BundledTrail, EntryView, EvidenceBundle, Handoff, KeyProof, OutcomeView, SealedHeader, SealedState,
-    StateProof, SubjectKind, Trail, TrailItem,
+    BUNDLE_FORMAT, BundledTrail, EvidenceBundle, Handoff, KeyProof, SealedHeader, SealedState, StateProof, SubjectKind,
+    Trail, TrailItem,
 };
 use mingzhang_ledger::prove;
 use mingzhang_ledger::records::registry::founding::found;
@@ -26,6 +26,7 @@ use mingzhang_ledger::state::execute::{BlockContext, Candidate, execute};
 use mingzhang_ledger::state::key::{self, Key as StateKey};
 use mingzhang_ledger::state::memory::MemoryState;
 use mingzhang_ledger::transaction::{Payload, Transaction};
+use mingzhang_ledger::verify::{Authorities, entry_view, receipt, registration};
 
 /// The authorities, in turn order.
 pub const AUTHORITIES: [&str; 4] = ["finance", "civil", "audit", "rural"];
@@ -273,10 +274,9 @@ impl Chain {
     /// The bundle of the record at `index` and of the trail of its signer's key, at the newest height.
     pub fn bundle(&self, index: u64, agency: &str) -> EvidenceBundle {
         let height = self.height();
-        let entry = &self.entries[index as usize];
-        let transaction = Transaction::decode(&entry[3..]).expect("a record");
-        let code = u16::from_be_bytes([entry[1], entry[2]]);
-        let key_id = hex::encode(secret(&format!("{agency}/officer")).public().key_id());
+        let signer = secret(&format!("{agency}/officer")).public().key_id();
+        let key_id = hex::encode(signer);
+        let facts = receipt(&self.founding(), &self.receipt(index, height), None).facts.expect("facts");
         let sealed = self.sealed(height);
         EvidenceBundle {
             format: BUNDLE_FORMAT.to_owned(),
@@ -285,14 +285,9 @@ impl Chain {
             handoffs: self.handoffs().into_iter().map(Into::into).collect(),
             receipt: Some(self.receipt(index, height)),
             policy: self.policy(self.sets.len() - 1),
-            entry: Some(EntryView {
-                index,
-                outcome: OutcomeView { code, name: if code == 0 { "applied" } else { "rejected" }.to_owned() },
-                transaction_id: transaction.id(),
-                decoded: serde_json::json!({ "record_type": transaction.payload().record_type }),
-            }),
+            entry: Some(entry_view(&facts)),
             key: Some(KeyProof {
-                registration: serde_json::json!({ "agency": agency }),
+                registration: registration(&signer),
                 state_proof: self.officer_leaf(agency, height),
                 header: sealed.header.clone(),
                 header_path: sealed.header_path.clone(),
@@ -308,6 +303,12 @@ impl Chain {
                     .expect("path"),
             ),
         }
+    }
+
+    /// What the genesis file alone tells a verifier.
+    pub fn founding(&self) -> Authorities {
+        Authorities::new(self.origin(), self.genesis.hash, self.sets[0].clone())
+            .with_log_keys(vec![secret("log").public()])
     }
 
     pub fn policy(&self, epoch: usize) -> String {

@@ -87,7 +87,8 @@ fn evidence_verifies_for_ever() {
     assert_ne!(rejected.facts.map(|facts| facts.outcome), Some(0));
     assert_eq!(led.checkpoint(&text("checkpoint.txt")).map(|sealed| sealed.seals.len()), Ok(3));
     let genesis = Genesis::parse(&read("genesis.json")).expect("the checked-in genesis");
-    let unled = Authorities::new(&genesis.origin, genesis.hash, genesis.set);
+    let log_keys = genesis.document.log_keys.iter().map(|held| held.key.0).collect();
+    let unled = Authorities::new(&genesis.origin, genesis.hash, genesis.set).with_log_keys(log_keys);
     let bundle: EvidenceBundle = json("evidence.json");
     assert_eq!(verify::bundle(&unled, &bundle).report.verdict, Verdict::Verified);
     let missing = verify::receipt(&unled, &text("receipt.tlog-proof"), None).report.verdict;

@@ -16,15 +16,14 @@ use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::seal::{Checkpoint, Note};
 use mingzhang_ledger::state::key::{self, Key};
 use mingzhang_ledger::state::tree::SENTINEL;
-use mingzhang_ledger::verify::{Problem, absence, presence, sealed_header};
+use mingzhang_ledger::verify::{Problem, absence, presence, registration, sealed_header};
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::context::Network;
 use crate::handoffs;
 use crate::node_api::NodeApi;
 use crate::output::{Failure, exit};
-use crate::verify::{authorities_after, policy_of};
+use crate::verify::authorities_after;
 
 /// That a part which a verdict needs is not there.
 pub const PART_MISSING: Code = Code(4127);
@@ -106,7 +105,7 @@ fn attempt(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), le
     let leaves = leaves(api, &keys.into_iter().collect::<Vec<_>>(), size)?;
     let genesis = &network.genesis;
     let handoffs = handoffs::fetch(genesis, api)?;
-    let policy = policy_of(genesis, &authorities_after(genesis, &handoffs)?, size);
+    let policy = authorities_after(genesis, &handoffs)?.policy(size);
     Ok(Found::Bundle(Box::new(EvidenceBundle {
         format: BUNDLE_FORMAT.to_owned(),
         origin: genesis.origin.clone(),
@@ -249,7 +248,7 @@ pub fn officer_key(api: &NodeApi, key_id: &KeyId, size: u64) -> Result<KeyProof,
         serde_json::from_value(value).map_err(|error| Failure::unreachable(format!("the node's leaf: {error}")))?;
     let state_proof = answer.leaves.into_iter().next().ok_or_else(|| Failure::unreachable("the node gave no leaf"))?;
     let SealedHeader { header, header_path, .. } = answer.sealed;
-    Ok(KeyProof { registration: json!({ "key_id": hex::encode(key_id) }), state_proof, header, header_path })
+    Ok(KeyProof { registration: registration(key_id), state_proof, header, header_path })
 }
 
 #[derive(Deserialize)]

@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use mingzhang_ledger::entry::Entry;
-use mingzhang_ledger::outcome::{Code, catalogue};
-use mingzhang_ledger::proof::{BUNDLE_FORMAT, EntryView, EvidenceBundle, OutcomeView};
+use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::proof::{BUNDLE_FORMAT, EvidenceBundle};
 use mingzhang_ledger::receipt::Receipt;
-use mingzhang_ledger::records::record_type;
-use mingzhang_ledger::records::view::{self, Lens};
 use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::RecordId;
-use mingzhang_ledger::verify::{Authorities, ReceiptFacts, ReceiptReport, Report, Verdict, receipt};
+use mingzhang_ledger::verify::{Authorities, ReceiptFacts, ReceiptReport, Report, Verdict, entry_view, receipt};
 use serde_json::json;
 
 use super::Desk;
@@ -22,7 +20,7 @@ use crate::output::{Answer, Failure, Language, exit};
 use crate::submit;
 use crate::verify::{
     authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, keep_evidence, outcome_name,
-    outcome_text, policy_of, read_evidence, steps_text, verdict_name,
+    outcome_text, read_evidence, steps_text, verdict_name,
 };
 
 /// That a state is no longer held.
@@ -189,7 +187,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
             genesis_hash: network.genesis.hash,
             handoffs: handoffs::fetch(&network.genesis, &desk.api()?)?,
             receipt: Some(text),
-            policy: policy_of(&network.genesis, &led, facts.tree_size),
+            policy: led.policy(facts.tree_size),
             entry: Some(entry_view(facts)),
             key: Some(key),
             trail: None,
@@ -201,22 +199,6 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
         return Ok((json, checked, led));
     }
     Err(last.unwrap_or_else(|| Failure::bug("no attempt was made")))
-}
-
-fn entry_view(facts: &ReceiptFacts) -> EntryView {
-    let payload = facts.transaction.payload();
-    let kind = record_type(&payload.record_type);
-    let name = catalogue().get(&Code(facts.outcome)).map_or("applied", |entry| entry.name.as_str());
-    EntryView {
-        index: facts.index,
-        outcome: OutcomeView { code: facts.outcome, name: name.to_owned() },
-        transaction_id: facts.transaction.id(),
-        decoded: json!({
-            "record_type": payload.record_type, "agency_id": payload.agency,
-            "record_id": id_text(&payload.record_id), "signer": hex::encode(facts.transaction.key_id()),
-            "body": kind.map(|kind| view::body(kind, &payload.body, &Lens::new(0))),
-        }),
-    }
 }
 
 fn export_handoffs(desk: &Desk, out: &PathBuf) -> Result<Answer, Failure> {

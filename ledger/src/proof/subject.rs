@@ -1,7 +1,8 @@
-//! Which state key holds the trail of a subject. Whether the object under it is of that kind is the reader's matter.
+//! Which state key holds the trail of a subject, and whether the object under it is of that kind.
 
 use serde::{Deserialize, Serialize};
 
+use crate::records::object::{Kind, RecordLeaf};
 use crate::state::key::{self, Key};
 
 /// What a trail is about.
@@ -21,6 +22,38 @@ pub enum SubjectKind {
     Registry,
     /// Findings about a subject.
     Findings,
+}
+
+impl SubjectKind {
+    /// As it stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Programme => "programme",
+            Self::Account => "account",
+            Self::Case => "case",
+            Self::Tender => "tender",
+            Self::Dataset => "dataset",
+            Self::Recipient => "recipient",
+            Self::Officer => "officer",
+            Self::Registry => "registry",
+            Self::Findings => "findings",
+        }
+    }
+
+    /// Whether the value under a subject's key is of this kind. Programmes, accounts, cases, tenders and data sets all stand
+    /// under the ids of their records: the object that the record made says which it is.
+    pub fn is_kind_of(self, value: &[u8]) -> bool {
+        let wanted = match self {
+            Self::Programme => Kind::Programme,
+            Self::Account => Kind::Account,
+            Self::Case => Kind::Case,
+            // No record makes these yet.
+            Self::Tender | Self::Dataset => return false,
+            Self::Recipient | Self::Officer | Self::Registry | Self::Findings => return true,
+        };
+        let leaf: Option<RecordLeaf> = minicbor::decode(value).ok();
+        leaf.and_then(|leaf| leaf.object).is_some_and(|object| object.kind() == wanted)
+    }
 }
 
 /// The state key of a subject; None if the id is not one of that kind.

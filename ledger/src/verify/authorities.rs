@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use super::header::{header_at_end, paired};
 use super::{Problem, StepName};
 use crate::authority::AuthoritySet;
-use crate::crypto::Hash;
+use crate::crypto::{Hash, PublicKey};
 use crate::entry;
 use crate::outcome::Code;
 use crate::proof::{Consistency, Handoff, Passage, RecoveryProof};
 use crate::recovery::{Discontinuity, EndedEpoch, RecoveryKeys, SignedManifest};
-use crate::seal::{Checkpoint, Note, SealFault, host};
+use crate::seal::{Checkpoint, Note, SealFault, host, policy};
 
 /// The authority sets that a verifier has been led to, beginning with that of genesis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Authorities {
     first: AuthoritySet,
     later: Vec<Later>,
     recovery: RecoveryKeys,
+    /// Those that the genesis lists: they stand in the policy and carry no trust.
+    log_keys: Vec<PublicKey>,
 }
 
 /// A set of a later epoch.
@@ -57,12 +59,18 @@ pub struct Kept {
 impl Authorities {
     /// From the genesis file: its origin, its hash, the set of epoch 0.
     pub fn new(origin: &str, chain: Hash, first: AuthoritySet) -> Self {
-        Self { origin: origin.to_owned(), chain, first, later: Vec::new(), recovery: RecoveryKeys::default() }
+        let origin = origin.to_owned();
+        Self { origin, chain, first, later: Vec::new(), recovery: RecoveryKeys::default(), log_keys: Vec::new() }
     }
 
     /// The same, with the recovery keys of the genesis: without them no manifest is believed.
     pub fn with_recovery(self, recovery: RecoveryKeys) -> Self {
         Self { recovery, ..self }
+    }
+
+    /// The same, with the log keys of the genesis: the policy of a bundle names them.
+    pub fn with_log_keys(self, log_keys: Vec<PublicKey>) -> Self {
+        Self { log_keys, ..self }
     }
 
     pub fn origin(&self) -> &str {
@@ -82,6 +90,11 @@ impl Authorities {
     /// The set whose seals count on a checkpoint of this size.
     pub fn deciding(&self, size: u64) -> &AuthoritySet {
         self.later.iter().rev().find(|later| later.above < size).map_or(&self.first, |later| &later.set)
+    }
+
+    /// The policy file that the note of a checkpoint of this size is to satisfy, for verifiers that others wrote.
+    pub fn policy(&self, size: u64) -> String {
+        policy(&self.origin, &self.log_keys, self.deciding(size), None)
     }
 
     /// Every place at which recovery keys, and not the members, said who decides next. Nothing to be passed over in silence.

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::state::{LeafValue, leaves, registered_keys};
 use super::{
     Authorities, Course, Kept, Problem, ProvenHeader, ProvenTrail, ReceiptFacts, Report, StepName, StepResult,
     consistency, sealed_header, trail,
 };
-use crate::proof::{BUNDLE_FORMAT, BundledTrail, EntryView, EvidenceBundle};
+use crate::crypto::KeyId;
+use crate::outcome::{Code, catalogue};
+use crate::proof::{BUNDLE_FORMAT, BundledTrail, EntryView, EvidenceBundle, OutcomeView};
+use crate::records::record_type;
+use crate::records::view::{self, Lens};
 use crate::recovery::Discontinuity;
-use crate::state::key::Key;
+use crate::state::key::{Key, id_text};
 
 /// The verdict on a bundle and what it proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +55,11 @@ pub fn bundle(genesis: &Authorities, bundle: &EvidenceBundle) -> BundleReport {
             course.adopt(checked.report);
             receipt = checked.facts;
         }
-        let viewed = check_entry(bundle.entry.as_ref(), receipt.as_ref());
-        course.take(viewed);
+        course.take(check_entry(bundle.entry.as_ref(), receipt.as_ref()));
+        course.take(check_registration(bundle, receipt.as_ref()));
+        if bundle.receipt.is_none() && (bundle.entry.is_some() || bundle.key.is_some()) {
+            course.note(Problem::missing(4127, StepName::Encoding, "the receipt of the entry that is described"));
+        }
         if let Some(bundled) = &bundle.trail {
             proven = course.take(check_trail(&authorities, bundled));
             if let Some(proven) = &proven {
@@ -62,6 +71,7 @@ pub fn bundle(genesis: &Authorities, bundle: &EvidenceBundle) -> BundleReport {
                 course.pass(StepName::Signature, StepResult::Passed, "every record by a registered key".to_owned());
             }
         }
+        course.take(check_policy(&authorities, bundle, (receipt.as_ref(), proven.as_ref())));
         course.take(check_consistency(bundle, proven.as_ref(), receipt.as_ref()));
         if bundle.receipt.is_none() && bundle.trail.is_none() {
             course.note(Problem::missing(4127, StepName::Encoding, "a receipt or a trail"));
@@ -112,7 +122,65 @@ fn check_entry(view: Option<&EntryView>, facts: Option<&ReceiptFacts>) -> Result
     if view.index != facts.index || view.transaction_id != facts.transaction.id() {
         return Err(Problem::failed(4102, StepName::Encoding, "index or transaction id is not the receipt's"));
     }
+    let proven = entry_view(facts);
+    if view.outcome.name != proven.outcome.name {
+        let detail = format!("stated {}, proven {}", view.outcome.name, proven.outcome.name);
+        return Err(Problem::failed(4112, StepName::Encoding, detail));
+    }
+    if view.decoded != proven.decoded {
+        return Err(Problem::failed(4102, StepName::Encoding, "decoded is not what the receipt's entry says"));
+    }
     Ok(())
+}
+
+/// What a receipt's entry says, for people: a bundle states exactly this.
+pub fn entry_view(facts: &ReceiptFacts) -> EntryView {
+    let payload = facts.transaction.payload();
+    let kind = record_type(&payload.record_type);
+    let name = catalogue().get(&Code(facts.outcome)).map_or("applied", |entry| entry.name.as_str());
+    EntryView {
+        index: facts.index,
+        outcome: OutcomeView { code: facts.outcome, name: name.to_owned() },
+        transaction_id: facts.transaction.id(),
+        decoded: json!({
+            "record_type": payload.record_type, "agency_id": payload.agency,
+            "record_id": id_text(&payload.record_id), "signer": hex::encode(facts.transaction.key_id()),
+            "body": kind.map(|kind| view::body(kind, &payload.body, &Lens::new(0))),
+        }),
+    }
+}
+
+/// What a bundle says in words about the key beside its receipt.
+pub fn registration(key_id: &KeyId) -> serde_json::Value {
+    json!({ "key_id": hex::encode(key_id) })
+}
+
+fn check_registration(bundle: &EvidenceBundle, facts: Option<&ReceiptFacts>) -> Result<(), Problem> {
+    let (Some(key), Some(facts)) = (&bundle.key, facts) else { return Ok(()) };
+    if key.registration == registration(&facts.transaction.key_id()) {
+        return Ok(());
+    }
+    Err(Problem::failed(4111, StepName::Signature, "the registration stated is not that of the signer's key"))
+}
+
+/// The policy, which others' verifiers go by, is that of the set which decides the bundle's checkpoint.
+fn check_policy(
+    authorities: &Authorities,
+    bundle: &EvidenceBundle,
+    (receipt, trail): (Option<&ReceiptFacts>, Option<&ProvenBundle>),
+) -> Result<(), Problem> {
+    let of_trail = trail.map(|proven| proven.header.sealed.checkpoint.size);
+    // Where the seals decide nothing, as for want of a hand-off, nobody knows whose policy it should be.
+    let size = match receipt {
+        Some(facts) => facts.sealed.as_ref().map(|sealed| sealed.checkpoint.size),
+        None => of_trail,
+    };
+    let Some(size) = size else { return Ok(()) };
+    if bundle.policy == authorities.policy(size) {
+        return Ok(());
+    }
+    let detail = "the policy is not that of the authority set that decides the checkpoint";
+    Err(Problem::failed(4101, StepName::Authority, detail))
 }
 
 /// The log as it once was is a part of the log that the bundle's checkpoint covers.

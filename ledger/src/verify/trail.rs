@@ -36,6 +36,10 @@ pub fn trail(
     let value = presence(proven, &trail.state, &key)?;
     let incomplete = |detail: String| Problem::failed(4110, StepName::Inclusion, detail);
     let (count, root) = value.trail.ok_or_else(|| incomplete("the subject has no trail".into()))?;
+    if !trail.kind.is_kind_of(&value.current) {
+        let detail = format!("{} is no {}", trail.id, trail.kind.name());
+        return Err(Problem::failed(4109, StepName::Inclusion, detail));
+    }
     if trail.count != count || u64::try_from(trail.entries.len()).ok() != Some(count) {
         return Err(incomplete(format!("{} entries are given, the trail has {count}", trail.entries.len())));
     }

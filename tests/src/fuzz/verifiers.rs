@@ -75,7 +75,7 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
 pub fn bundle(bytes: &[u8]) {
     let Ok(bundle) = serde_json::from_slice::<EvidenceBundle>(bytes) else { return };
     let chain = &fixture().chain;
-    let genesis = Authorities::new(chain.origin(), chain.genesis.hash, chain.sets[0].clone());
+    let genesis = chain.founding();
     let report = verify::bundle(&genesis, &bundle);
     if let (Verdict::Verified, Some(entry)) = (&report.report.verdict, &bundle.entry) {
         assert!(entry.index < chain.log.len() as u64, "a verified bundle is of a record on the log");

@@ -60,6 +60,7 @@ fn receipts_from_before_and_after_verify_and_say_so() {
     }
     let mut bundle = world.bundle();
     bundle.handoffs.push(recovery);
+    bundle.policy = authorities.policy(world.header(world.headers.len()).tree_size());
     let text = serde_json::to_string(&bundle).expect("JSON");
     assert_eq!(serde_json::from_str::<crate::proof::EvidenceBundle>(&text).expect("own JSON"), bundle);
     let checked = super::super::bundle(&world.authorities().with_recovery(keys()), &bundle);

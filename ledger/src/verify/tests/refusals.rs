@@ -1,7 +1,7 @@
 //! What every verifier refuses, one case a line: the list of the protocol page.
 
 use super::super::*;
-use super::world::{World, id, known_keys, set};
+use super::world::{World, id, known_keys, programme_leaf, record_leaf, set};
 use crate::proof::{Handoff, SealedHeader, StateProof, Trail, TrailItem};
 use crate::seal::{Note, seal_key_name};
 use crate::state::key;
@@ -87,6 +87,45 @@ fn another_network() {
     let mut stated = honest;
     stated.entry.as_mut().expect("entry").index += 1;
     refuse(&stated, 4102);
+}
+
+/// What a bundle says in words is no less a part of it: whoever reads a verified bundle goes by these words.
+#[test]
+fn words_of_a_bundle_that_are_not_those_of_its_proofs() {
+    let world = World::sample();
+    let refuse = |change: &dyn Fn(&mut crate::proof::EvidenceBundle), code| {
+        let mut changed = world.bundle();
+        change(&mut changed);
+        match super::super::bundle(&world.authorities(), &changed).report.verdict {
+            Verdict::Failed { code: found, .. } | Verdict::Inconclusive { code: found, .. } => {
+                assert_eq!(found, Code(code));
+            }
+            Verdict::Verified => panic!("accepted"),
+        }
+    };
+    refuse(&|bundle| bundle.policy = bundle.policy.replace("group authorities 3", "group authorities 1"), 4101);
+    refuse(&|bundle| bundle.policy = "quorum none\n".into(), 4101);
+    refuse(&|bundle| bundle.entry.as_mut().expect("entry").outcome.name = "overspend".into(), 4112);
+    let decoded = |value: serde_json::Value| {
+        move |bundle: &mut crate::proof::EvidenceBundle| bundle.entry.as_mut().expect("entry").decoded = value.clone()
+    };
+    refuse(&decoded(serde_json::json!({ "record_type": "payment_confirm" })), 4102);
+    refuse(&decoded(serde_json::Value::Null), 4102);
+    let registration = serde_json::json!({ "agency": "finance" });
+    refuse(&|bundle| bundle.key.as_mut().expect("key").registration = registration.clone(), 4111);
+    // Whose policy it should be is unknown without the hand-offs: nothing is said to be false.
+    refuse(&|bundle| bundle.handoffs.clear(), 4107);
+    // Without its receipt the description rests on nothing.
+    refuse(&|bundle| bundle.receipt = None, 4127);
+}
+
+/// Programmes, accounts and cases stand under the same keys: a trail given another kind would be judged by other rules.
+#[test]
+fn trails_of_another_kind() {
+    use crate::proof::SubjectKind;
+    for kind in [SubjectKind::Account, SubjectKind::Case, SubjectKind::Tender, SubjectKind::Dataset] {
+        trail_refused(|trail| trail.kind = kind, 4109);
+    }
 }
 
 #[test]
@@ -363,7 +402,8 @@ fn entries_that_stand_in_no_trail() {
         let mut state = crate::state::memory::MemoryState::default();
         let mut overlay = crate::state::Overlay::new(&crate::state::Nothing);
         let subject = key::record("civil", &id("P-1"));
-        overlay.put(subject, &1u8).expect("value");
+        let opening = world.transaction("civil", "civil", "P-1", 5_000);
+        overlay.put(subject, &programme_leaf(record_leaf(1, 0, &opening))).expect("value");
         for item in &items {
             overlay.append_to_trail(subject, item.index, &leaf_hash(&item.entry)).expect("trail");
         }

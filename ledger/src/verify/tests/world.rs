@@ -1,6 +1,7 @@
 //! A small network for the tests of verification: two epochs, a log, a state, and whatever lie a test asks for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::authority::{AuthoritySet, Member, Parameters};
 use crate::codec::Value;
@@ -9,19 +10,21 @@ use crate::entry::{genesis_entry, genesis_id, record_entry};
 use crate::header::Header;
 use crate::merkle::{Frontier, leaf_hash};
 use crate::proof::{
-    BUNDLE_FORMAT, BundledTrail, EntryView, EvidenceBundle, Handoff, KeyProof, OutcomeView, SealedHeader, StateProof,
-    SubjectKind, Trail, TrailItem,
+    BUNDLE_FORMAT, BundledTrail, EvidenceBundle, Handoff, KeyProof, SealedHeader, StateProof, SubjectKind, Trail,
+    TrailItem,
 };
 use crate::prove;
 use crate::records::body::ref_value;
 use crate::records::calendar::Day;
-use crate::records::object::{Mode, Person, RecordLeaf, Ref};
+use crate::records::fund::programme::Programme;
+use crate::records::fund::sums::Sums;
+use crate::records::object::{Mode, Object, Person, RecordLeaf, Ref};
 use crate::records::registry::OfficerKey;
 use crate::seal::{Checkpoint, Note, Seal};
 use crate::state::memory::MemoryState;
 use crate::state::{Overlay, key};
 use crate::transaction::{Payload, RecordId, Transaction};
-use crate::verify::Authorities;
+use crate::verify::{Authorities, entry_view, receipt, registration};
 
 pub const AGENCIES: [&str; 4] = ["finance", "civil", "audit", "rural"];
 pub const PROGRAMME: &str = "civil/P-1";
@@ -66,7 +69,28 @@ pub fn set(epoch: u64) -> AuthoritySet {
     AuthoritySet { epoch, parameters: Parameters::default(), members: (0..).zip(AGENCIES).map(member).collect() }
 }
 
-fn record_leaf(index: u64, outcome: u16, transaction: &Transaction) -> RecordLeaf {
+/// The leaf of the programme whose trail it is.
+pub fn programme_leaf(leaf: RecordLeaf) -> RecordLeaf {
+    let programme = Programme {
+        currency: "CNY".into(),
+        purpose: "aid".into(),
+        years: vec![2026],
+        owner: "civil".into(),
+        finance: "finance".into(),
+        bank: "rural".into(),
+        supervisor: "audit".into(),
+        scope: "aid".into(),
+        standard_minor: None,
+        exclusive_with: Vec::new(),
+        closed: false,
+        closed_years: Vec::new(),
+        sources: Vec::new(),
+        held: Sums::default(),
+    };
+    RecordLeaf { object: Some(Object::Programme(Arc::new(programme))), ..leaf }
+}
+
+pub fn record_leaf(index: u64, outcome: u16, transaction: &Transaction) -> RecordLeaf {
     RecordLeaf {
         index,
         outcome,
@@ -148,7 +172,8 @@ impl World {
     }
 
     pub fn authorities(&self) -> Authorities {
-        Authorities::new(&self.origin, self.chain, self.sets[0].clone())
+        let log_key = SigningKey::from_seed(&[9; 32]).public();
+        Authorities::new(&self.origin, self.chain, self.sets[0].clone()).with_log_keys(vec![log_key])
     }
 
     /// Led over all hand-offs.
@@ -194,6 +219,7 @@ impl World {
             let entry = record_entry(*outcome, transaction.bytes());
             let payload = transaction.payload();
             let leaf = record_leaf(index, *outcome, transaction);
+            let leaf = if payload.record_id == id("P-1") { programme_leaf(leaf) } else { leaf };
             overlay.put(key::record(&payload.agency, &payload.record_id), &leaf).expect("value");
             if !self.omits {
                 overlay.append_to_trail(programme, index, &leaf_hash(&entry)).expect("the programme is first");
@@ -282,7 +308,7 @@ impl World {
     pub fn key_proof(&self, agency: &str, height: usize) -> KeyProof {
         let sealed = self.sealed(height);
         KeyProof {
-            registration: serde_json::Value::Null,
+            registration: registration(&officer(agency).public().key_id()),
             state_proof: self.officer_proof(agency, height),
             header: sealed.header,
             header_path: sealed.header_path,
@@ -302,20 +328,16 @@ impl World {
     pub fn bundle(&self) -> EvidenceBundle {
         let height = self.headers.len();
         let index = self.trail[1];
-        let transaction = Transaction::decode(&self.entries[index as usize][3..]).expect("record");
+        let led = self.led();
+        let facts = receipt(&led, &self.receipt(index, height), None).facts.expect("facts");
         EvidenceBundle {
             format: BUNDLE_FORMAT.into(),
             origin: self.origin.clone(),
             genesis_hash: self.chain,
             handoffs: self.handoffs().into_iter().map(Into::into).collect(),
             receipt: Some(self.receipt(index, height)),
-            policy: String::new(),
-            entry: Some(EntryView {
-                index,
-                outcome: OutcomeView { code: 0, name: String::new() },
-                transaction_id: transaction.id(),
-                decoded: serde_json::Value::Null,
-            }),
+            policy: led.policy(facts.tree_size),
+            entry: Some(entry_view(&facts)),
             key: Some(self.key_proof("civil", height)),
             trail: Some(BundledTrail {
                 sealed: self.sealed(height),
