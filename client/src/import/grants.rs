@@ -174,6 +174,7 @@ pub fn plan(
         payee: payee.clone(),
         money: money.clone(),
         purpose: words::code("grant", "grant"),
+        filled: Vec::new(),
         until: *until,
     };
     let committed = entitled::commit(planner, &mut desk, under, &entitled);
