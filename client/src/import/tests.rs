@@ -25,6 +25,7 @@ use super::{Format, read};
 use crate::output::{Failure, Language};
 
 mod bad_rows;
+mod permits;
 mod personal;
 mod returns;
 
