@@ -39,7 +39,7 @@ impl Notation {
 }
 
 /// As many decimals as any currency has; scales of a column's values that differ do not matter for its groups.
-const MOST_DECIMALS: u32 = 4;
+pub const MOST_DECIMALS: u32 = 4;
 
 /// Digits before the point with which an amount is beyond every currency's largest sum in 64 bits.
 const BEYOND_DIGITS: usize = 21;

@@ -33,7 +33,7 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
         let content = Content::Donation {
             programme: row::programme_of(row, reading.name),
             donor: row.get("donor").to_owned(),
-            channel: row.get("channel").to_owned(),
+            channel: row::word(row, reading.map, "channel"),
             earmarked: !row.get("earmark").is_empty(),
             reference: item.clone(),
         };

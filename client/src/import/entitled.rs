@@ -42,6 +42,8 @@ pub struct Entitled<'a> {
     pub payee: Payee,
     pub money: (String, u64),
     pub purpose: Value,
+    /// Fields of the grant that the importer filled.
+    pub filled: Vec<&'static str>,
     /// None: the end of the year.
     pub until: Option<Day>,
 }
@@ -74,7 +76,7 @@ pub fn commit(planner: &mut Planner<'_>, desk: &mut Desk<'_>, under: &Under, ent
     let allot =
         draft("allot", 3).posting(money).with("from", appropriation).with("to", allotment.clone()).filled("amount");
     let until = entitled.until.unwrap_or_else(|| end_of_year(when.day));
-    let grant = entitled
+    let mut grant = entitled
         .payee
         .fields(planner, draft("award_grant", 1))
         .with("subject", desk.reference())
@@ -83,6 +85,9 @@ pub fn commit(planner: &mut Planner<'_>, desk: &mut Desk<'_>, under: &Under, ent
         .with("until", Value::text(&until.to_string()))
         .filled_if(entitled.until.is_none(), "until")
         .filled_if(claim.notes.contains(&Note::CurrencyInherited), "currency");
+    for field in &entitled.filled {
+        grant = grant.filled(field);
+    }
     let award = planner.first(under, when, (claim, grant));
     let opening = draft("account_open", 2)
         .with("account_kind", Value::text("COMMITMENT"))

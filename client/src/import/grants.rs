@@ -35,23 +35,19 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     let pair = (stated.as_str(), text_of(grant, "currency"));
     let Stated { money, mut notes, mut faults, unsent } = currencies.money(pair, &reading.map.notation);
     let negative = money.as_ref().is_some_and(|money| money.minor < 0);
-    let id = match text_of(grant, "id") {
-        "" => {
-            notes.push(Note::IdSynthesised);
-            format!("{}:{ordinal}", reading.name)
-        }
-        id => id.to_owned(),
-    };
-    let disbursed = money.as_ref().and_then(|money| {
-        let exponent = exponent_of(&money.currency)?;
-        let text = number_of(grant, "amountDisbursed");
-        let minor = amount::minor(&text, &reading.map.notation, exponent).filter(|minor| u64::try_from(*minor).is_ok());
-        if minor.is_none() && !text.trim().is_empty() {
-            notes.push(Note::DisbursementUnreadable);
-            faults.push(Fault::new("amountDisbursed", &text, Wrong::Amount));
-        }
-        minor
-    });
+    let mut id = id_of(grant, "id");
+    if id.is_empty() {
+        notes.push(Note::IdSynthesised);
+        id = format!("{}:{ordinal}", reading.name);
+    }
+    let text = number_of(grant, "amountDisbursed");
+    // Of a grant without money only that there is something disbursed is known.
+    let exponent = money.as_ref().and_then(|money| exponent_of(&money.currency)).unwrap_or(amount::MOST_DECIMALS);
+    let disbursed = amount::minor(&text, &reading.map.notation, exponent).filter(|minor| u64::try_from(*minor).is_ok());
+    if disbursed.is_none() && !text.trim().is_empty() {
+        notes.push(Note::DisbursementUnreadable);
+        faults.push(Fault::new("amountDisbursed", &text, Wrong::Amount));
+    }
     let awarded = text_of(grant, "awardDate");
     let date = dates.read(awarded);
     if date.is_none() && !awarded.is_empty() {
@@ -61,8 +57,7 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     let until = planned.and_then(|dates| DateFormat::Iso.read(text_of(dates, "endDate")));
     let organisation = first_of(grant, "recipientOrganization");
     let person = first_of(grant, "recipientIndividual");
-    let stated_of =
-        |party: Option<&Json>, field| Some(text_of(party?, field).to_owned()).filter(|text| !text.is_empty());
+    let stated_of = |party: Option<&Json>, field| Some(id_of(party?, field)).filter(|text| !text.is_empty());
     // Only an id may be written; by a name, whosever it is, a recipient is known under a pseudonym.
     let party = stated_of(organisation, "id");
     let named =
@@ -105,14 +100,14 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
 
 fn digest(grant: &Json, id: &str, stated: &str) -> mingzhang_ledger::crypto::Hash {
     let disbursed = number_of(grant, "amountDisbursed");
-    let recipient = first_of(grant, "recipientOrganization").map_or("", |party| text_of(party, "id"));
+    let recipient = first_of(grant, "recipientOrganization").map_or_else(String::new, |party| id_of(party, "id"));
     let mapped = [
         ("id", id),
         ("amount", stated),
         ("disbursed", disbursed.as_str()),
         ("currency", text_of(grant, "currency")),
         ("date", text_of(grant, "awardDate")),
-        ("recipient", recipient),
+        ("recipient", recipient.as_str()),
     ];
     row::digest(mapped.into_iter())
 }
@@ -122,12 +117,24 @@ fn programme(grant: &Json, name: &str) -> String {
     let programme = first_of(grant, "grantProgramme");
     let funder = first_of(grant, "fundingOrganization");
     let named = [(programme, "title"), (programme, "code"), (funder, "name"), (funder, "id")];
-    let found = named.into_iter().filter_map(|(object, key)| Some(text_of(object?, key))).find(|text| !text.is_empty());
-    found.unwrap_or(name).to_owned()
+    let found = named.into_iter().filter_map(|(object, key)| Some(id_of(object?, key))).find(|text| !text.is_empty());
+    found.unwrap_or_else(|| name.to_owned())
 }
 
 fn text_of<'a>(object: &'a Json, key: &str) -> &'a str {
     object.get(key).and_then(Json::as_str).unwrap_or("").trim()
+}
+
+/// An id or name as text; a whole number is one as well, by its digits.
+fn id_of(object: &Json, key: &str) -> String {
+    match object.get(key) {
+        Some(Json::Number(number)) => {
+            let text = number.to_string();
+            let whole = text.strip_prefix('-').unwrap_or(&text).bytes().all(|byte| byte.is_ascii_digit());
+            if whole { text } else { String::new() }
+        }
+        _ => text_of(object, key).to_owned(),
+    }
 }
 
 /// A number as its digits stand in the file.
@@ -174,6 +181,7 @@ pub fn plan(
         payee: payee.clone(),
         money: money.clone(),
         purpose: words::code("grant", "grant"),
+        filled: Vec::new(),
         until: *until,
     };
     let committed = entitled::commit(planner, &mut desk, under, &entitled);

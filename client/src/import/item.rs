@@ -35,6 +35,8 @@ pub enum Skip {
     ZeroAmount,
     AmountInvalid,
     NotMapped,
+    /// Of a disbursement: the grant that it belongs to makes no record.
+    WithoutGrant,
 }
 
 impl Skip {
@@ -44,6 +46,7 @@ impl Skip {
             Self::ZeroAmount => "zero_amount",
             Self::AmountInvalid => "amount_invalid",
             Self::NotMapped => "not_mapped",
+            Self::WithoutGrant => "without_grant",
         }
     }
 }

@@ -28,9 +28,7 @@ pub fn plan_source(
         for claim_at in &batch.claims {
             let Some(claim) = load.source.claims.get(*claim_at) else { continue };
             let mut item = item((at, place, *claim_at), format, claim);
-            let disbursed = disbursement(claim, item.money.as_ref());
-            let mut second =
-                disbursed.map(|money| Item { kind: Kind::Disbursement, money: Some(money), ..item.clone() });
+            let mut second = disbursement(claim, &item);
             if open && claim.is_return() && !claim.repeats {
                 returning.push((plan.items.len(), under.clone()));
             } else if open && claim.unsent.is_none() && !claim.repeats {
@@ -134,12 +132,16 @@ fn sendable(claim: &Claim) -> Option<(String, u64)> {
     Some((money.currency.clone(), u64::try_from(money.minor.unsigned_abs()).ok()?))
 }
 
-fn disbursement(claim: &Claim, money: Option<&(String, u64)>) -> Option<(String, u64)> {
+/// What was disbursed under a grant is an item of its own, also where the grant makes no record.
+fn disbursement(claim: &Claim, grant: &Item) -> Option<Item> {
     let Content::Grant { disbursed: Some(minor), .. } = &claim.content else { return None };
-    if matches!(claim.unsent, Some(Unsent::Skipped(_))) {
-        return None;
-    }
-    Some((money?.0.clone(), u64::try_from(*minor).ok()?))
+    let minor = u64::try_from(*minor).ok()?;
+    let money = grant.money.as_ref().map(|(currency, _)| (currency.clone(), minor));
+    let unsent = match claim.unsent {
+        Some(Unsent::Skipped(_)) => Some(Unsent::Skipped(Skip::WithoutGrant)),
+        sent_or_refused => sent_or_refused,
+    };
+    Some(Item { kind: Kind::Disbursement, money, unsent, ..grant.clone() })
 }
 
 /// The years of each programme over all batches, accepted or not, so that they do not depend on answers.

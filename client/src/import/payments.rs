@@ -1,7 +1,6 @@
 //! Payments: each row one payment, with a grant and a commitment of its own. Payees become pseudonyms here; a negative
 //! row returns an earlier payment of its contract or payee.
 
-use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::Hash;
 
 use super::broken::Broken;
@@ -47,7 +46,7 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             programme: row::programme_of(row, reading.name),
             payee: row.get("payee").to_owned(),
             contract: row.get("contract").to_owned(),
-            purpose: row.get("purpose").to_owned(),
+            purpose: row::word(row, reading.map, "purpose"),
             bank_ref: if bank_ref.is_empty() { item.clone() } else { bank_ref.to_owned() },
         };
         let mut claim = row::claim(row, (&dates, reading.strict), item, stated, content);
@@ -73,8 +72,9 @@ pub fn plan(
     let mut desk = book.programme(planner, under, (programme, &money.0));
     let when = under.when(claim.date);
     let payee = if payee.is_empty() { Payee::Unknown } else { Payee::Person(payee.clone()) };
-    let purpose: Value = words::code(purpose, "payment");
-    let entitled = Entitled { claim, payee: payee.clone(), money: money.clone(), purpose, until: claim.date };
+    let filled = if purpose.is_empty() { vec!["purpose"] } else { Vec::new() };
+    let purpose = words::code(purpose, "payment");
+    let entitled = Entitled { claim, payee: payee.clone(), money: money.clone(), purpose, filled, until: claim.date };
     let committed = entitled::commit(planner, &mut desk, under, &entitled);
     let made = claim.notes.contains(&Note::IdSynthesised);
     let filled = if made { vec!["bank_ref"] } else { Vec::new() };

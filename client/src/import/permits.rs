@@ -53,13 +53,18 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             unsent: row.is_empty().then_some(Unsent::Skipped(Skip::Empty)),
             repeats: false,
             names_payment: false,
-            conflicts: Vec::new(),
+            conflicts: if licensed_though_refused(&content) { vec!["status"] } else { Vec::new() },
             content: if row.is_empty() { Content::Nothing } else { content },
         };
         claim.judge(reading.strict);
         claim
     };
     Ok(table.rows.iter().map(claim).collect())
+}
+
+/// A refused permit has no date of issue: one of the two is wrong, and the status stands (3709).
+fn licensed_though_refused(content: &Content) -> bool {
+    matches!(content, Content::Permit { issued: Some(_), ending: Ending::Refused, .. })
 }
 
 /// How a status ends a permit; every other status leaves it where its dates put it.
@@ -120,7 +125,7 @@ pub fn plan(
     under: &Under,
     claim: &Claim,
 ) -> (Vec<usize>, Vec<usize>) {
-    let Content::Permit { matter, clock_days, applicant, decided, issued, closed, ending } = &claim.content else {
+    let Content::Permit { matter, clock_days, applicant, issued, closed, ending, .. } = &claim.content else {
         return (Vec::new(), Vec::new());
     };
     let matter = matters.named(planner, under, (matter, *clock_days));
@@ -144,9 +149,12 @@ pub fn plan(
     let decide =
         |granted| about("case_decide", 3).with("granted", Value::Bool(granted)).with("decision", decision.clone());
     match (issued, ending) {
+        (_, Ending::Refused) => {
+            records.push(planner.add(under, decided_on(under, claim, *closed), decide(false)).at);
+        }
         (Some(day), _) => {
+            records.push(planner.add(under, granted_on(under, claim, *day), decide(true)).at);
             let day = under.when(Some(*day));
-            records.push(planner.add(under, day, decide(true)).at);
             let issue = about("licence_issue", 4)
                 .with("licence_no", planner.secret.reference(&claim.item))
                 .with("licence", licence);
@@ -162,9 +170,6 @@ pub fn plan(
                 records.push(planner.add(under, under.when(*closed), change).at);
             }
         }
-        (None, Ending::Refused) => {
-            records.push(planner.add(under, decided_on(under, *decided, *closed), decide(false)).at);
-        }
         (None, Ending::Cancelled | Ending::Expired) => {
             let reason = if *ending == Ending::Expired { "expired" } else { "cancelled" };
             let withdraw = about("case_withdraw", 3).with("reason", Value::text(reason));
@@ -175,11 +180,21 @@ pub fn plan(
     (records, vec![matter.at])
 }
 
-/// A refusal's own date; a closing date stands in for it, but proves no lateness.
-fn decided_on(under: &Under, decided: Option<Day>, closed: Option<Day>) -> When {
-    match decided {
-        Some(day) => under.when(Some(day)),
-        None => When { filled: true, ..under.when(closed) },
+/// A decision's own date; another stands in for it, but proves no lateness.
+fn decided_on(under: &Under, claim: &Claim, otherwise: Option<Day>) -> When {
+    match &claim.content {
+        Content::Permit { decided: Some(day), .. } => under.when(Some(*day)),
+        _ => When { filled: true, ..under.when(otherwise) },
+    }
+}
+
+/// Where a source states no date of decision, the permit was granted on the day it was issued; not so where the date
+/// cannot be read.
+fn granted_on(under: &Under, claim: &Claim, issued: Day) -> When {
+    let states = |day: &Option<Day>| day.is_some() || claim.faults.iter().any(|fault| fault.column == "decided");
+    match &claim.content {
+        Content::Permit { decided, .. } if states(decided) => decided_on(under, claim, Some(issued)),
+        _ => under.when(Some(issued)),
     }
 }
 

@@ -75,6 +75,7 @@ pub fn skip_title(skip: Skip, language: Language) -> &'static str {
         Skip::ZeroAmount => language.pick("金额为零", "the amount is zero"),
         Skip::AmountInvalid => language.pick("金额无法读取", "the amount cannot be read"),
         Skip::NotMapped => language.pick("没有对应的记录类型", "no record type takes it"),
+        Skip::WithoutGrant => language.pick("其资助未登记", "its grant is not recorded"),
     }
 }
 

@@ -9,7 +9,7 @@ use mingzhang_ledger::records::fund::shown::money_text;
 use serde_json::{Value, json};
 
 use super::Format;
-use super::item::{Claim, Fault, Kind, Note, Source, Unsent, Wrong};
+use super::item::{Claim, Fault, Kind, Note, Skip, Source, Unsent, Wrong};
 use super::load::{Opening, Outcome, Standing, Verdict, obstacle};
 use super::plan::Item;
 use super::reason::{self, Reason};
@@ -362,7 +362,9 @@ impl Line<'_> {
     /// Why it was skipped or rejected, and what was noted as unreadable though it was recorded.
     fn reasons(&self) -> Vec<Reason> {
         match (self.fate, self.item.unsent, self.code) {
-            (Fate::Skipped, Some(Unsent::Skipped(skip)), _) => vec![Reason::Skipped(skip, self.claim.is_negative())],
+            (Fate::Skipped, Some(Unsent::Skipped(skip)), _) => {
+                vec![Reason::Skipped(skip, skip == Skip::AmountInvalid && self.claim.is_negative())]
+            }
             (Fate::Rejected, _, Some(code)) => vec![Reason::Rejected(code)],
             (Fate::Applied, ..) => self.claim.notes.iter().filter_map(|note| Reason::of_note(*note)).collect(),
             _ => Vec::new(),

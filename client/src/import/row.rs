@@ -11,6 +11,7 @@ use super::dates::DateFormat;
 use super::item::{Claim, Content, Fault, Money, Note, Skip, Unsent, Wrong};
 use super::map::Map;
 use super::table::{Row, Table};
+use super::words;
 use crate::output::exponent_of;
 
 /// How a file is read besides its bytes.
@@ -115,6 +116,14 @@ pub fn programme_of(row: &Row, name: &str) -> String {
     if stated.is_empty() { name.to_owned() } else { stated.to_owned() }
 }
 
+/// A word of the source for the ledger; empty where it states none that may be written. Several words are free text, in
+/// which people are named, unless the map fixes them.
+pub fn word(row: &Row, map: &Map, column: &str) -> String {
+    let text = row.get(column);
+    let fixed = map.constants.get(column).is_some_and(|constant| constant == text);
+    if words::is_plain(text) && (fixed || !text.contains(' ')) { text.to_owned() } else { String::new() }
+}
+
 /// The day in a column; a text that is none is kept among the faults.
 pub fn day(row: &Row, (column, format): (&'static str, &DateFormat), faults: &mut Vec<Fault>) -> Option<Day> {
     let text = row.get(column);
@@ -167,6 +176,20 @@ mod tests {
         let refused = one.money(("5.00", "XYZ"), &Notation::default());
         assert_eq!((refused.money, refused.unsent), (None, Some(Unsent::Refused(1011))));
         assert_eq!(refused.faults, [Fault::new("currency", "XYZ", Wrong::Currency)]);
+    }
+
+    #[test]
+    fn several_words_are_written_only_if_the_map_fixes_them() {
+        const COLUMNS: super::super::table::Columns =
+            super::super::table::Columns { known: &["id", "channel"], required: &[] };
+        let channel = |constant: &str| {
+            let text = format!("[columns]\nid=\"id\"\nchannel=\"c\"\n[constants]\nchannel=\"{constant}\"");
+            let map = Map::parse(&text, COLUMNS.known).expect("a map");
+            let table = Table::read("id,c\n1,\n2,bank\n3,by Li Si\n4,李四\n".as_bytes(), &map, &COLUMNS);
+            table.expect("a table").rows.iter().map(|row| word(row, &map, "channel")).collect::<Vec<_>>()
+        };
+        assert_eq!(channel("published list"), ["published list", "bank", "", ""]);
+        assert_eq!(channel("13800138000"), ["", "bank", "", ""]);
     }
 
     #[test]

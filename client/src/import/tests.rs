@@ -26,6 +26,7 @@ use crate::output::{Failure, Language};
 
 mod bad_rows;
 mod grown;
+mod permits;
 mod personal;
 mod proofs;
 mod returns;

@@ -10,6 +10,8 @@ pub(super) struct Told {
     pub(super) screen: String,
     pub(super) totals: BTreeMap<(Kind, String), i128>,
     pub(super) programmes: usize,
+    /// Types of the records that were planned.
+    pub(super) types: Vec<&'static str>,
     /// Effective dates of what was applied.
     dates: Vec<String>,
 }
@@ -35,6 +37,7 @@ pub(super) fn told(format: Format, text: &str, strict: bool) -> Told {
         screen: report.text(Language::English),
         totals: report.totals.clone(),
         programmes: outcome.plan.programmes.len(),
+        types: outcome.plan.records.iter().map(|record| record.record_type).collect(),
         dates: outcome.plan.records.iter().filter_map(|record| date(record)?).collect(),
     }
 }
@@ -132,4 +135,45 @@ fn what_was_disbursed_is_not_dropped_in_silence() {
     );
     holds(&row["detail"], "1,200");
     assert!(told.screen.contains("disbursement_unreadable"), "{}", told.screen);
+}
+
+#[test]
+fn what_was_disbursed_without_a_recorded_grant_has_a_line_of_its_own() {
+    let grant = |id, currency, awarded, disbursed| {
+        format!(
+            r#"{{"id":"{id}","title":"t","currency":"{currency}","amountAwarded":{awarded},"awardDate":"2015-01-01",
+            "amountDisbursed":{disbursed}}}"#
+        )
+        .replace('\n', "")
+    };
+    let grants = [
+        grant("A", "GBP", "0", "5"),
+        grant("B", "XYZ", "7", "5"),
+        grant("C", "GBP", "\"n/a\"", "5"),
+        grant("D", "GBP", "-7", "5"),
+        grant("E", "GBP", "0", "0"),
+        grant("F", "GBP", "7", "5"),
+    ];
+    let told = told(Format::Grants, &format!("{{\"grants\":[{}]}}", grants.join(",")), false);
+    for line in [1, 3, 4] {
+        let row = &told.rows[&line];
+        assert_eq!((&row["kind"], &row["reason"]), (&"disbursement".into(), &"without_grant".into()), "{row}");
+    }
+    assert_eq!((&told.rows[&2]["kind"], &told.rows[&2]["code"]), (&"disbursement".into(), &"MZ-1011".into()));
+    assert_eq!(told.rows[&5]["kind"], "grant", "nothing was disbursed");
+    assert!(told.screen.contains("read 11  applied 2  rejected 2"), "{}", told.screen);
+    for part in ["skipped 3: without_grant", "skipped 2: zero_amount", "skipped 1: amount_invalid, negative"] {
+        assert!(told.screen.contains(part), "{part} in {}", told.screen);
+    }
+    assert_eq!(told.totals[&(Kind::Disbursement, "GBP".to_owned())], 500);
+}
+
+#[test]
+fn a_whole_number_is_an_id() {
+    let text = r#"{"grants":[
+        {"id":17,"title":"t","currency":"GBP","amountAwarded":5,"awardDate":"2015-01-01"},
+        {"id":1.5,"title":"t","currency":"GBP","amountAwarded":5,"awardDate":"2015-01-01"}]}"#;
+    let told = told(Format::Grants, text, true);
+    assert_eq!((&told.rows[&1]["item"], &told.rows[&1]["notes"]), (&"17".into(), &serde_json::json!([])));
+    assert_eq!(told.rows[&2]["notes"], serde_json::json!(["id_synthesised"]));
 }

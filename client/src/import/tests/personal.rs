@@ -66,3 +66,22 @@ fn references_hold_no_names_and_no_numbers_of_people() {
     assert_eq!(applied, 1);
     holds_none(&texts, &["李四"]);
 }
+
+#[test]
+fn free_text_is_no_purpose_and_no_channel() {
+    let text = "id,date,payee,amount,currency,purpose\n1,2020-01-01,A,5.00,CNY,Refund to Zhang San\n\
+                2,2020-01-01,B,5.00,CNY,works\n";
+    let (texts, applied) = logged(Format::Payments, "payments.csv", text);
+    assert_eq!(applied, 2);
+    holds_none(&texts, &["Zhang San", "Refund to Zhang San"]);
+    assert!(texts.iter().any(|text| text.contains("works")));
+    let rows = super::bad_rows::told(Format::Payments, text, true).rows;
+    let named = |line| rows[&line]["fields"].as_array().is_some_and(|list| list.iter().any(|name| name == "purpose"));
+    assert!(named(2) && !named(3), "{rows:?}");
+    let text = "id,date,donor,amount,currency,channel\n1,2020-01-01,A,5.00,CNY,Brought by Li Si\n";
+    let (texts, applied) = logged(Format::Donations, "gifts.csv", text);
+    assert_eq!(applied, 1);
+    holds_none(&texts, &["Li Si", "Brought by Li Si"]);
+    let row = &super::bad_rows::told(Format::Donations, text, true).rows[&2];
+    assert_eq!((&row["flags"], &row["fields"]), (&serde_json::json!(["MZ-3707"]), &serde_json::json!(["channel"])));
+}
