@@ -114,7 +114,12 @@ pub fn sentence(verdict: &Verdict, language: Language) -> &'static str {
 /// it was not rejected: it may still wait for an approval or the bank.
 pub fn outcome_text(outcome: u16, language: Language) -> String {
     if outcome == 0 {
-        return language.pick("已入账,未被驳回", "applied").to_owned();
+        return language
+            .pick(
+                "已记录,未被驳回(是否已批准或已支付,以流水为准)",
+                "applied, not rejected (the trail says whether it was approved or paid)",
+            )
+            .to_owned();
     }
     let code = Code(outcome);
     let title = catalogue().get(&code).map_or("", |entry| match language {
@@ -133,7 +138,7 @@ pub fn decided(facts: &ReceiptFacts, is_proven: bool, language: Language) -> Str
         payload.record_type,
         payload.agency,
         id_text(&payload.record_id),
-        if facts.outcome == 0 { language.pick("已入账", "applied") } else { language.pick("已驳回", "REJECTED") },
+        if facts.outcome == 0 { language.pick("已记录", "applied") } else { language.pick("已驳回", "REJECTED") },
         language.pick("账本的结论", "the ledger's decision"),
         outcome_text(facts.outcome, language)
     )

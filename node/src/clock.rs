@@ -38,6 +38,13 @@ impl Clock {
         Self(Source::Told(now_ms))
     }
 
+    /// How far the time shown lies ahead of the system's, which was set back.
+    pub fn ahead_of_system_ms(&self) -> u64 {
+        let shown_ms = self.now_ms();
+        let Source::System { offset_ms, .. } = &self.0 else { return 0 };
+        shown_ms.saturating_sub(u64::try_from(wall(*offset_ms).as_millis()).unwrap_or(u64::MAX))
+    }
+
     pub fn now_ms(&self) -> u64 {
         let (last, offset_ms) = match &self.0 {
             Source::System { last, offset_ms } => (last, *offset_ms),
@@ -97,6 +104,15 @@ mod tests {
         assert_eq!(clock.now_ms(), 5);
         told.store(3, Ordering::Relaxed);
         assert_eq!(clock.now_ms(), 3);
+    }
+
+    #[test]
+    fn a_clock_set_back_says_how_far_it_is_ahead() {
+        let right = Clock::default();
+        assert!(right.ahead_of_system_ms() < 1_000);
+        let jumped = Source::System { last: Mutex::new((Instant::now(), wall(3_600_000))), offset_ms: 0 };
+        assert!(Clock(jumped).ahead_of_system_ms() > 3_500_000);
+        assert_eq!(Clock::told(Arc::new(AtomicU64::new(u64::MAX))).ahead_of_system_ms(), 0);
     }
 
     #[test]

@@ -239,7 +239,7 @@ fn list(desk: &Desk) -> Result<Answer, Failure> {
 fn standing(desk: &Desk, status: &str, outcome: &str) -> &'static str {
     let pick = |chinese, english| desk.language.pick(chinese, english);
     match (status, outcome) {
-        ("final", "applied") => pick("已入账;移出待发箱", "final, applied; leaves the outbox"),
+        ("final", "applied") => pick("已最终确认,未被驳回;移出待发箱", "final, applied; leaves the outbox"),
         ("final", _) => pick("已驳回;移出待发箱", "final, REJECTED; leaves the outbox"),
         ("expired", _) => pick("已过期,未记录;移出待发箱", "expired, never recorded; leaves the outbox"),
         ("pending", _) => pick("待确认", "pending"),

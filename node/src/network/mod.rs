@@ -5,6 +5,7 @@
 pub mod directory;
 pub mod frame;
 mod link;
+mod pending;
 mod request;
 mod swarm;
 #[cfg(test)]

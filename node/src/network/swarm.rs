@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use super::directory::{AllowedPeer, Directory};
 use super::request::Pending;
 use super::twins::Twins;
-use super::{Gossip, NetworkFault, SwarmCommand, Topic, Worth, link};
+use super::{Gossip, NetworkFault, SwarmCommand, Topic, Worth, link, pending};
 
 /// Largest gossip message: a full batch under any agreed parameter, or a final header with its certificate.
 pub const MAX_GOSSIP_BYTES: usize = 1024 * 1024;
@@ -29,8 +29,10 @@ pub const MAX_GOSSIP_BYTES: usize = 1024 * 1024;
 const GOSSIP_FRAMING_BYTES: usize = 1024;
 /// Gossip messages that may wait for one slow peer; beyond it they are dropped, and fetched by hash later.
 const GOSSIP_QUEUE_MESSAGES: usize = 256;
-/// Connections whose handshake is not finished: the allow-list acts only after it.
-const MAX_PENDING_INCOMING: u32 = 64;
+/// Connections whose handshake is not finished: the allow-list acts only after it. `pending` shares them out.
+const MAX_PENDING_INCOMING: u32 = 256;
+/// What a handshake may take, a dial included.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ESTABLISHED: u32 = 4_096;
 /// Both sides may dial each other at once; and a second process with one identity gets in, so that it is noticed.
 const MAX_ESTABLISHED_PER_PEER: u32 = 4;
@@ -50,6 +52,7 @@ const MAX_DIAL_PAUSE_TICKS: u64 = 40;
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     pub allowed: allow_block_list::Behaviour<AllowedPeers>,
+    pending: pending::Behaviour,
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
     gossip: gossipsub::Behaviour,
@@ -102,6 +105,7 @@ fn behaviour(keypair: &Keypair, chain: &Hash) -> Result<Behaviour, NetworkFault>
     ));
     Ok(Behaviour {
         allowed: allow_block_list::Behaviour::default(),
+        pending: pending::Behaviour::default(),
         limits: connection_limits::Behaviour::new(limits),
         memory: memory_connection_limits::Behaviour::with_max_bytes(MAX_PROCESS_BYTES),
         gossip: gossip_behaviour(chain)?,
@@ -131,6 +135,7 @@ pub fn build(keypair: Keypair, chain: &Hash) -> Result<Swarm<Behaviour>, Network
         .with_behaviour(|_| behaviour)
         .map_err(|error| NetworkFault::Setup(error.to_string()))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_TIMEOUT))
+        .with_connection_timeout(HANDSHAKE_TIMEOUT)
         .build();
     Ok(swarm)
 }

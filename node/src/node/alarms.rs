@@ -20,9 +20,26 @@ pub fn failing(turn: u64, final_turn: u64, members: usize) -> Option<String> {
     })
 }
 
+/// Says that the system's clock was set back by more than a seal's time may be wrong. Within the process time never goes
+/// back, so it takes as long again as the difference until the two agree.
+pub fn set_back(ahead_ms: u64, precision_ms: u64) -> Option<String> {
+    (ahead_ms > precision_ms).then(|| {
+        format!(
+            "this node's time is {ahead_ms} ms ahead of the system's clock, which was set back: if the clock is right \
+             now, restart the node"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_is_told_beyond_the_agreed_precision() {
+        assert_eq!(set_back(500, 500), None);
+        assert!(set_back(3_600_000, 500).is_some_and(|text| text.contains("3600000 ms") && text.contains("restart")));
+    }
 
     #[test]
     fn turns_that_fail_are_told_once_each_agency_had_two() {

@@ -214,6 +214,7 @@ impl NodeHandle {
                 .clocks
                 .alarm()
                 .into_iter()
+                .chain(alarms::set_back(self.clock.ahead_of_system_ms(), set.parameters.time_precision_ms))
                 .chain(alarms::twins(&peers))
                 .chain(alarms::failing(engine.turn, final_turn, set.members.len()))
                 .chain(engine.alarms)

@@ -1,9 +1,10 @@
 //! Catching up: segments of final blocks, each proved by a certificate of the set that this node knows, executed and
-//! compared by this node itself. Signs nothing and trusts no claimed height. One run at a time; peers take turns.
+//! compared by this node itself. Signs nothing and trusts no claimed height. One run at a time; peers that give
+//! take turns.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use mingzhang_consensus::message::Message;
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::fetch::checked_block;
 use super::join::{Ask, Joined, Joiner, Measure};
 use super::snapshot::Manifest;
+use super::turns::Turns;
 use super::wire::{Proof, Question, Segment};
 use super::{Parts, SyncFault, Trust};
 use crate::engine::inbound::OtherFrame;
@@ -38,11 +40,16 @@ pub struct CatchUp {
     running: Arc<AtomicBool>,
     /// The highest height that anybody claimed; only a reason to ask, never believed.
     goal: Arc<AtomicU64>,
+    turns: Arc<Mutex<Turns>>,
 }
 
 impl CatchUp {
     pub fn new(parts: Arc<Parts>) -> Self {
-        Self { parts, running: Arc::default(), goal: Arc::default() }
+        Self { parts, running: Arc::default(), goal: Arc::default(), turns: Arc::default() }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub fn is_running(&self) -> bool {
@@ -103,18 +110,24 @@ impl CatchUp {
         if let Some(from_blocks) = self.parts.snapshot_from_blocks.filter(|_| self.parts.store.is_fresh()) {
             self.join(&peers, from_blocks).await?;
         }
-        let (mut turn, mut vain, mut more) = (0usize, 0usize, false);
+        let (mut vain, mut more) = (0usize, false);
+        self.turns().begin();
         // Who gave something may have more than anybody claimed: where the network stands still, nobody claims anything.
         while (more || self.parts.store.tip().height < self.goal.load(Ordering::Acquire)) && vain < MAX_VAIN_PEERS {
-            let Some(peer) = peers.get(turn % peers.len().max(1)) else { return Err(SyncFault::NotThere) };
-            turn += 1;
-            let answer = self.segment(peer).await;
+            let next = self.turns().next(&peers);
+            let Some(peer) = next else { return Err(SyncFault::NotThere) };
+            let answer = self.segment(&peer).await;
             more = answer.is_ok();
+            if more {
+                self.turns().gave()
+            } else {
+                self.turns().failed(peer)
+            }
             match answer {
                 Ok(()) => vain = 0,
                 Err(SyncFault::Lie(reason)) => {
                     tracing::warn!(reason, "peer is disconnected for a false answer");
-                    self.parts.network.disconnect(peer);
+                    self.parts.network.disconnect(&peer);
                     vain += 1;
                 }
                 Err(SyncFault::Stopping) => return Err(SyncFault::Stopping),

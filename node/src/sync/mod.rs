@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod join;
 pub mod serve;
 pub mod snapshot;
+mod turns;
 pub mod wire;
 
 use std::sync::Arc;
