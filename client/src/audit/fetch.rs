@@ -43,6 +43,8 @@ pub enum Found {
     Bundle(Box<EvidenceBundle>),
     /// That no trail stands under its key, as of this height.
     Nothing(u64),
+    /// What stands there is of another kind, as of this height.
+    OtherKind(u64),
 }
 
 /// The bundle of one subject under a checkpoint of `least` entries or more, which a quorum is known to have sealed.
@@ -64,7 +66,7 @@ pub fn bundle(network: &Network, api: &NodeApi, subject: (SubjectKind, &str), le
 fn attempt(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), least: u64) -> Result<Found, Failure> {
     let first = match page(api, (kind, id), 0, None) {
         Err(failure) if says_nothing_is_there(&failure) => {
-            return no_trail(network, api, (kind, id), least).map(Found::Nothing);
+            return no_trail(network, api, (kind, id), least);
         }
         told => told?,
     };
@@ -134,8 +136,8 @@ fn require_recent(size: u64, least: u64) -> Result<(), Failure> {
     Err(Failure::coded(PART_MISSING, detail))
 }
 
-/// The height as of which a sealed state shows that no trail stands under the key: nothing does, or a leaf without one.
-fn no_trail(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), least: u64) -> Result<u64, Failure> {
+/// What a sealed state shows where a node has no trail: that none stands under the key, or one of another kind.
+fn no_trail(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), least: u64) -> Result<Found, Failure> {
     let unproven = |why: String| Failure::coded(PART_MISSING, format!("{id}: no trail, says the node; {why}"));
     let key = subject_key(kind, id).ok_or_else(|| Failure::usage(format!("{id} is not an id of that kind")))?;
     let answer = api.get_json(&format!("/state/{}", hex::encode(key))).map_err(|failure| unproven(failure.detail))?;
@@ -147,10 +149,11 @@ fn no_trail(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), l
     let header = sealed_header(&authorities, &sealed).map_err(judged)?;
     match presence(&header, &state, &key) {
         Ok(value) if value.trail.is_none() => {}
+        Ok(value) if !kind.is_kind_of(&value.current) => return Ok(Found::OtherKind(header.header.height)),
         Ok(_) => return Err(unproven("its state shows one".to_owned())),
         Err(_) => absence(&header, &state, &key).map_err(judged)?,
     }
-    Ok(header.header.height)
+    Ok(Found::Nothing(header.header.height))
 }
 
 fn transactions(trail: &Trail) -> impl Iterator<Item = mingzhang_ledger::transaction::Transaction> + '_ {

@@ -172,6 +172,10 @@ fn proven(
                 let words = desk.pick("没有其轨迹,已证明,高度", "has no trail, proven at height");
                 return Err(Failure::coded(Code(2005), format!("{id} {words} {height}")));
             }
+            Ok(Found::OtherKind(height)) => {
+                let (is_no, proven) = (desk.pick("不是", "is no"), desk.pick("已证明,高度", "proven at height"));
+                return Err(Failure::coded(Code(2005), format!("{id} {is_no} {}, {proven} {height}", kind.name())));
+            }
             Err(failure) if failure.exit == exit::FAILED => return Err(failure),
             Err(failure) => reasons.push(failure),
         }
