@@ -242,13 +242,7 @@ fn mz_3805_the_last_holder_of_a_role_that_others_wait_for() {
 
 #[test]
 fn mz_3003_who_has_no_valid_key_lends_nothing() {
-    let mut stage = Stage::found();
-    stage.apply("civil/1", "delegation", "L-1", delegation("civil/plain", "2026-06-30"));
-    let party = |id: &str| {
-        let kind = ("kind", text("supplier"));
-        vec![("party_id", text(id)), kind, ("account_commitment", hash(5)), ("on_behalf_of", to("civil/L-1"))]
-    };
-    stage.apply("civil/plain", "party_register", "P-1", party("SUP-1"));
+    let (mut stage, party) = acted_by_delegation();
     stage.apply("civil/admin1", "key_revoke", "K-1", revocation("civil/1"));
     stage.expect(3003, "civil/plain", "party_register", "P-2", party("SUP-2"));
     assert_eq!(stage.leaf("civil/P-1").map(|leaf| leaf.outcome), Some(0), "what was signed before stays");
@@ -313,8 +307,8 @@ fn delegation(to_officer: &str, until: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-#[test]
-fn a_delegate_acts_for_the_holder_within_the_delegation() {
+/// Civil's officer lent a colleague until the end of June what he may do, who registered SUP-1 for him; and how more are.
+fn acted_by_delegation() -> (Stage, impl Fn(&str) -> Vec<(&'static str, Value)>) {
     let mut stage = Stage::found();
     stage.apply("civil/1", "delegation", "L-1", delegation("civil/plain", "2026-06-30"));
     let party = |id: &str| {
@@ -322,6 +316,12 @@ fn a_delegate_acts_for_the_holder_within_the_delegation() {
         vec![("party_id", text(id)), kind, ("account_commitment", hash(5)), ("on_behalf_of", to("civil/L-1"))]
     };
     stage.apply("civil/plain", "party_register", "P-1", party("SUP-1"));
+    (stage, party)
+}
+
+#[test]
+fn a_delegate_acts_for_the_holder_within_the_delegation() {
+    let (mut stage, party) = acted_by_delegation();
     let leaf = stage.leaf("civil/P-1").expect("leaf");
     assert_eq!(
         leaf.persons.iter().map(|person| person.0).collect::<Vec<_>>(),

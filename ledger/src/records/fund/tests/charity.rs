@@ -41,8 +41,8 @@ fn entitled(stage: &mut Stage, minor: u64) {
     stage.apply_with(WITH_FINANCE, "commit", "CM", fields);
 }
 
-#[test]
-fn a_gift_is_followed_to_its_use_and_back_to_the_donor() {
+/// A gift was received, and 500 of the 600 that it entitles somebody to are asked for.
+fn asked_for_a_payment() -> Stage {
     let mut stage = opened_by_charity();
     stage.apply_with(CHARITY, "income_record", "IN", donation(1_000));
     stage.apply("bank/1", "income_confirm", "IC", confirmation("redcross/IN", "B-1"));
@@ -55,6 +55,12 @@ fn a_gift_is_followed_to_its_use_and_back_to_the_donor() {
         ("entitlement", to("redcross/G")),
     ];
     stage.apply("redcross/1", "payment_request", "PAY", fields);
+    stage
+}
+
+#[test]
+fn a_gift_is_followed_to_its_use_and_back_to_the_donor() {
+    let mut stage = asked_for_a_payment();
     assert_eq!(stage.approve("redcross/2", "redcross/PAY").outcome, 3004, "never the charity alone");
     assert_eq!(stage.approve("finance/1", "redcross/PAY").outcome, 3004);
     assert_eq!(stage.approve("super/1", "redcross/PAY").outcome, 0);
@@ -69,18 +75,7 @@ fn a_gift_is_followed_to_its_use_and_back_to_the_donor() {
 
 #[test]
 fn mz_3004_what_a_charity_asked_for_is_cancelled_by_who_would_release_it() {
-    let mut stage = opened_by_charity();
-    stage.apply_with(CHARITY, "income_record", "IN", donation(1_000));
-    stage.apply("bank/1", "income_confirm", "IC", confirmation("redcross/IN", "B-1"));
-    entitled(&mut stage, 600);
-    let fields = vec![
-        ("amount", uint(500)),
-        ("from", to("finance/D-COM")),
-        ("recipient", person_value(1)),
-        ("payee_account", Value::bytes(&account_of(1))),
-        ("entitlement", to("redcross/G")),
-    ];
-    stage.apply("redcross/1", "payment_request", "PAY", fields);
+    let mut stage = asked_for_a_payment();
     let cancel = vec![("movement", to("redcross/PAY")), ("reason", text("mistake"))];
     stage.apply("redcross/1", "movement_cancel", "MC", cancel);
     assert_eq!(stage.approve("finance/1", "redcross/MC").outcome, 3004);
