@@ -117,6 +117,9 @@ impl Sealer {
 
     /// Whoever has come without a seat gets the newest note: members whom it is not connected to send it none of theirs.
     fn greet_observers(&mut self) -> Result<(), StoreFault> {
+        if self.observers.is_empty() && !self.parts.network.has_observers() {
+            return Ok(());
+        }
         let peers = self.parts.network.peers().into_iter().filter(|peer| peer.seat.is_none() && peer.connected);
         let now: BTreeSet<[u8; 32]> = peers.map(|peer| peer.key.0).collect();
         let new: Vec<[u8; 32]> = now.difference(&self.observers).copied().collect();

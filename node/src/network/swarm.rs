@@ -31,8 +31,8 @@ const GOSSIP_FRAMING_BYTES: usize = 1024;
 const GOSSIP_QUEUE_MESSAGES: usize = 256;
 /// Connections whose handshake is not finished: the allow-list acts only after it. `pending` shares them out.
 const MAX_PENDING_INCOMING: u32 = 256;
-/// What a handshake may take, a dial included.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a handshake may take, a dial included: also on a machine that is busy, for whoever is not let in cannot vote.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ESTABLISHED: u32 = 4_096;
 /// Both sides may dial each other at once; and a second process with one identity gets in, so that it is noticed.
 const MAX_ESTABLISHED_PER_PEER: u32 = 4;
