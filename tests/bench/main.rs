@@ -17,6 +17,7 @@ use clap::Parser;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::verify::{Authorities, Verdict, receipt};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::network::{Network, Run};
 use crate::parts::Parts;
@@ -152,10 +153,25 @@ struct Outcome {
 async fn on_network(home: &Path, dir: &Path, bound: f64, args: &Args) -> Result<Outcome, String> {
     let binary = home.with_file_name("mingzhang-node");
     let network = Network::start(&binary, dir)?;
-    let parts = network.parts(&dir.with_file_name("parts"))?;
-    let outcome = measured(&network, bound, args, parts).await;
+    let outcome = match network.parts(&dir.with_file_name("parts")) {
+        Ok(parts) => tokio::select! {
+            outcome = measured(&network, bound, args, parts) => outcome,
+            ended = interrupted() => ended,
+        },
+        Err(error) => Err(error),
+    };
     network.stop()?;
     outcome
+}
+
+/// Whoever ends the bench does not leave its four nodes running.
+async fn interrupted<T>() -> Result<T, String> {
+    let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+    Err("interrupted; its network has been ended".into())
 }
 
 async fn measured(network: &Network, bound: f64, args: &Args, parts: Parts) -> Result<Outcome, String> {
