@@ -30,6 +30,7 @@ pub struct Config {
     pub mempool_bytes: u64,
     pub lane_quota_bytes: u64,
     pub api_reads_per_s: u64,
+    pub api_connections_per_address: u64,
     pub snapshot_from_blocks: u64,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
@@ -74,7 +75,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// All keys, in the order of the file.
-pub const SETTINGS: [Setting; 20] = [
+pub const SETTINGS: [Setting; 21] = [
     setting(
         "agency",
         "本节点所属单位的代码;观察节点留空",
@@ -106,6 +107,12 @@ pub const SETTINGS: [Setting; 20] = [
     ),
     number("api_reads_per_s", (1, 1_000_000), "每个地址每秒的查询上限", "Most reads of one address in a second"),
     number(
+        "api_connections_per_address",
+        (0, 1_000_000),
+        "每个地址同时连接的上限;0 为全部连接的一半。前置代理时应调高",
+        "Most connections of one address; 0 is half of all. More where a proxy stands in front",
+    ),
+    number(
         "snapshot_from_blocks",
         (0, 1_000_000_000),
         "新节点落后达到此区块数时直接取得状态快照;0 为总是重放日志",
@@ -136,6 +143,7 @@ impl Default for Config {
             mempool_bytes: 64 * MIB,
             lane_quota_bytes: 8 * MIB,
             api_reads_per_s: 50,
+            api_connections_per_address: 0,
             snapshot_from_blocks: 10_000,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,

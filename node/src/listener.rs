@@ -30,7 +30,8 @@ use tower_service::Service as _;
 const OTHER_FILES: u64 = 1_024;
 /// Open files that are enough for every limit.
 const WANTED_FILES: u64 = 8_192;
-/// Connections of a listener at the same time, where the system grants enough open files; half of it for one reader.
+/// Connections of a listener at the same time, where the system grants enough open files; half of it for one reader,
+/// unless the operator says otherwise.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Fewer are never granted, for then nobody could be answered.
 const MIN_CONNECTIONS: usize = 16;
@@ -77,10 +78,30 @@ pub fn connections(open_files: u64) -> usize {
     left.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS)
 }
 
+/// Connections of a listener, and those of one reader among them.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub all: usize,
+    pub of_one: usize,
+}
+
+impl Limits {
+    /// Half of all places at most are one reader's.
+    pub fn of(all: usize) -> Self {
+        Self { all, of_one: all.div_ceil(2) }
+    }
+
+    /// Where the operator knows that many readers come by one address; 0 leaves it.
+    #[must_use]
+    pub fn with_of_one(self, of_one: usize) -> Self {
+        if of_one == 0 { self } else { Self { of_one, ..self } }
+    }
+}
+
 /// Connections that are open now, by reader.
 #[derive(Debug)]
 struct Door {
-    most: usize,
+    limits: Limits,
     open: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
@@ -96,12 +117,11 @@ impl Door {
         self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Half of all places at most are one reader's.
     fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let reader = reader(address);
         let mut open = self.lock();
         let (all, own) = (open.values().sum::<usize>(), open.get(&reader).copied().unwrap_or(0));
-        if all >= self.most || own >= self.most.div_ceil(2) {
+        if all >= self.limits.all || own >= self.limits.of_one {
             return None;
         }
         open.insert(reader, own.saturating_add(1));
@@ -122,8 +142,8 @@ impl Drop for Place {
 }
 
 /// Serves until the task is dropped.
-pub async fn serve(listener: TcpListener, router: Router, most: usize) {
-    let door = Arc::new(Door { most, open: Mutex::default() });
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits) {
+    let door = Arc::new(Door { limits, open: Mutex::default() });
     let router = router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, LATEST));
     loop {
         let (stream, address) = match listener.accept().await {
@@ -251,7 +271,7 @@ mod tests {
 
     #[test]
     fn one_reader_has_half_of_the_places_and_gives_them_back() {
-        let door = Arc::new(Door { most: 4, open: Mutex::default() });
+        let door = Arc::new(Door { limits: Limits::of(4), open: Mutex::default() });
         let [one, other, third] = [1, 2, 3].map(|last| IpAddr::from([127, 0, 0, last]));
         let held = [door.enter(one), door.enter(one)].map(|place| place.expect("room"));
         assert!(door.enter(one).is_none(), "half is taken");
@@ -261,6 +281,16 @@ mod tests {
         assert!(door.enter(third).is_some());
         drop(others);
         assert!(door.lock().is_empty());
+    }
+
+    #[test]
+    fn an_address_that_many_readers_come_by_has_as_many_places_as_the_operator_says() {
+        let places = |of_one| {
+            let limits = Limits::of(4).with_of_one(of_one);
+            let door = Arc::new(Door { limits, open: Mutex::default() });
+            std::iter::from_fn(|| door.enter(IpAddr::from([192, 0, 2, 1]))).collect::<Vec<_>>().len()
+        };
+        assert_eq!([0, 1, 3, 4, 9].map(places), [2, 1, 3, 4, 4]);
     }
 
     #[test]
@@ -296,7 +326,7 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         let router = Router::new()
             .route("/", get(|ConnectInfo(from): ConnectInfo<SocketAddr>| async move { from.ip().to_string() }));
-        tokio::spawn(serve(listener, router, 4));
+        tokio::spawn(serve(listener, router, Limits::of(4)));
         let mut silent = Vec::new();
         for _ in 0..8 {
             silent.push(TcpStream::connect(address).await.expect("connects"));

@@ -26,7 +26,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::listener;
+use crate::listener::{self, Limits};
 use crate::node::NodeHandle;
 pub use problem::Problem;
 
@@ -110,5 +110,6 @@ async fn name_network(
 
 /// Serves until the task is dropped, so many connections at the same time.
 pub async fn serve(listener: TcpListener, node: Node, connections: usize) {
-    listener::serve(listener, router(node), connections).await;
+    let of_one = usize::try_from(node.config.api_connections_per_address).unwrap_or(usize::MAX);
+    listener::serve(listener, router(node), Limits::of(connections).with_of_one(of_one)).await;
 }

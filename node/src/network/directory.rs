@@ -21,6 +21,8 @@ pub const LARGE_QUEUE_FRAMES: usize = 2;
 pub const PEER_INBOUND_BYTES: usize = 2 * MAX_VOTE_FRAME_BYTES;
 /// What a frame counts at least.
 const LEAST_FRAME_BYTES: usize = 2 * 1024;
+/// Questions of one peer that wait for their answer. It asks further as they are answered.
+pub const PEER_QUESTIONS: usize = 16;
 /// Most peers that may be registered: a full authority set and as many observers.
 pub const MAX_PEERS: usize = 2_048;
 
@@ -82,12 +84,18 @@ struct Rooms {
     votes: Arc<Semaphore>,
     bulk: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
 }
 
 impl Rooms {
     fn new() -> Self {
         let room = |bytes: usize| Arc::new(Semaphore::new(bytes));
-        Self { votes: room(PEER_INBOUND_BYTES), bulk: room(MAX_BULK_FRAME_BYTES), large: room(MAX_LARGE_FRAME_BYTES) }
+        Self {
+            votes: room(PEER_INBOUND_BYTES),
+            bulk: room(MAX_BULK_FRAME_BYTES),
+            large: room(MAX_LARGE_FRAME_BYTES),
+            questions: room(PEER_QUESTIONS),
+        }
     }
 
     fn of(&self, class: Class) -> Arc<Semaphore> {
@@ -212,6 +220,12 @@ impl Directory {
         }
         let bytes = u32::try_from(length.clamp(LEAST_FRAME_BYTES, class.max_frame_bytes())).ok()?;
         room.acquire_many_owned(bytes).await.ok()
+    }
+
+    /// Waits until another question of this peer may wait for its answer. None if the peer is gone.
+    pub async fn question(&self, id: &PeerId) -> Option<OwnedSemaphorePermit> {
+        let questions = self.lock().get(id).map(|entry| Arc::clone(&entry.rooms.questions))?;
+        questions.acquire_owned().await.ok()
     }
 
     pub fn bar(&self, key: &PublicKey) {

@@ -162,7 +162,7 @@ async fn hand_on(peer: &PeerId, channel: Channel, body: Vec<u8>, room: OwnedSema
         Channel::Consensus | Channel::Seal => {
             sinks.inbound.send(Inbound { from, channel, body, room: Some(room) }).await.is_ok()
         }
-        Channel::Request => match Request::received(*peer, from, body, &sinks.directory) {
+        Channel::Request => match Request::received(*peer, from, body, &sinks.directory).await {
             Some(request) => sinks.requests.send(request).await.is_ok(),
             None => false,
         },

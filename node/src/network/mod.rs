@@ -39,7 +39,7 @@ use request::Pending;
 pub const INBOUND_QUEUE_FRAMES: usize = 4_096;
 /// Gossip messages that may wait for their check; more are dropped, and fetched by hash when they are needed.
 pub const GOSSIP_QUEUE_MESSAGES: usize = 256;
-/// Requests of peers that may wait for an answer; a peer that asks faster waits.
+/// Requests of peers that may wait for an answer, a quarter of them of one peer; one that asks faster waits.
 pub const REQUEST_QUEUE_LENGTH: usize = 64;
 const COMMAND_QUEUE_LENGTH: usize = 1_024;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::directory::{Directory, Remote};
 use super::frame::{Channel, Frame};
@@ -38,13 +38,22 @@ pub struct Request {
     peer: PeerId,
     number: [u8; 8],
     directory: Arc<Directory>,
+    /// Its place among those of this peer, until it is answered.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Request {
-    pub(super) fn received(peer: PeerId, from: Remote, mut body: Vec<u8>, directory: &Arc<Directory>) -> Option<Self> {
+    /// Waits for a place of this peer, however many are free for others. None where it is no request, or the peer is gone.
+    pub(super) async fn received(
+        peer: PeerId,
+        from: Remote,
+        mut body: Vec<u8>,
+        directory: &Arc<Directory>,
+    ) -> Option<Self> {
         let number = *body.first_chunk::<8>()?;
         body.drain(..8);
-        Some(Self { from, body, peer, number, directory: Arc::clone(directory) })
+        let place = directory.question(&peer).await?;
+        Some(Self { from, body, peer, number, directory: Arc::clone(directory), _place: place })
     }
 
     /// Queues the answer. False if it is too large or the peer is gone or slow; it then asks again or elsewhere.

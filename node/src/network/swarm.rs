@@ -29,8 +29,6 @@ pub const MAX_GOSSIP_BYTES: usize = 1024 * 1024;
 const GOSSIP_FRAMING_BYTES: usize = 1024;
 /// Gossip messages that may wait for one slow peer; beyond it they are dropped, and fetched by hash later.
 const GOSSIP_QUEUE_MESSAGES: usize = 256;
-/// Connections whose handshake is not finished: the allow-list acts only after it. `pending` shares them out.
-const MAX_PENDING_INCOMING: u32 = 256;
 /// What a handshake may take, a dial included: also on a machine that is busy, for whoever is not let in cannot vote.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ESTABLISHED: u32 = 4_096;
@@ -95,7 +93,7 @@ fn gossip_behaviour(chain: &Hash) -> Result<gossipsub::Behaviour, NetworkFault> 
 
 fn behaviour(keypair: &Keypair, chain: &Hash) -> Result<Behaviour, NetworkFault> {
     let limits = ConnectionLimits::default()
-        .with_max_pending_incoming(Some(MAX_PENDING_INCOMING))
+        .with_max_pending_incoming(u32::try_from(pending::MAX_PENDING).ok())
         .with_max_established(Some(MAX_ESTABLISHED))
         .with_max_established_per_peer(Some(MAX_ESTABLISHED_PER_PEER));
     let identify = identify::Config::new("mingzhang/1".to_owned(), keypair.public()).with_agent_version(format!(
@@ -214,6 +212,7 @@ impl Driver {
         }
         for peer in removed {
             self.swarm.behaviour_mut().allowed.disallow_peer(peer);
+            self.swarm.behaviour_mut().pending.forget(&peer);
             self.backoffs.remove(&peer);
             self.banned.remove(&peer);
             self.pending.forget(&peer);

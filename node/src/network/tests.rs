@@ -261,6 +261,30 @@ async fn requests_are_answered_and_those_of_a_gone_peer_fail_at_once() {
 }
 
 #[tokio::test]
+async fn a_peer_that_floods_with_questions_waits_for_its_own_answers_and_nobody_else_does() {
+    let mut nodes = mesh(3).await;
+    let (_handle, mut inbox) = nodes.remove(0);
+    let to = key(0).public();
+    let flooding = nodes[0].0.clone();
+    let flood = tokio::spawn(async move {
+        let asks = (0..u64::try_from(2 * REQUEST_QUEUE_LENGTH).expect("small")).map(|_| flooding.ask(&to, b"flood"));
+        futures::future::join_all(asks).await
+    });
+    // Read, but not answered: they hold their places.
+    let mut waiting = vec![within(inbox.requests.recv()).await.expect("a question")];
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let patient = nodes[1].0.clone();
+    let asked = tokio::spawn(async move { patient.ask(&to, b"one").await });
+    while waiting.last().is_none_or(|request| request.from.seat == Some(1)) {
+        waiting.push(within(inbox.requests.recv()).await.expect("a question"));
+    }
+    assert!(waiting.len() <= directory::PEER_QUESTIONS + 1, "{} questions stood before it", waiting.len() - 1);
+    assert!(waiting.pop().expect("the last").answer(b"answer"));
+    assert_eq!(within(asked).await.expect("no panic"), Ok(b"answer".to_vec()));
+    flood.abort();
+}
+
+#[tokio::test]
 async fn unregistered_peer_is_refused_until_it_is_registered() {
     let (host, mut host_inbox) = node(0, vec![peer(1, &[])]).await;
     let host_peer = peer(0, host.addresses());

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::listener;
+use crate::listener::{self, Limits};
 use crate::node::{NodeHandle, NodeState};
 
 /// Connections at the same time: a few watchers, on this machine.
@@ -27,7 +27,7 @@ fn router(node: Arc<NodeHandle>) -> Router {
 
 /// Serves until the task is dropped.
 pub async fn serve(listener: TcpListener, node: Arc<NodeHandle>) {
-    listener::serve(listener, router(node), MAX_CONNECTIONS).await;
+    listener::serve(listener, router(node), Limits::of(MAX_CONNECTIONS)).await;
 }
 
 /// The process answers.

@@ -134,9 +134,14 @@ impl Store {
         Ok(Some((manifest.ok_or_else(|| StoreFault::corrupt("the manifest", "it is missing"))?, progress)))
     }
 
-    /// Begins to take a state, or begins again under another manifest.
+    /// Begins to take a state, or begins again under another manifest: of what was taken before nothing is left, for its
+    /// keys may be more.
     pub fn begin_joining(&self, manifest: &[u8]) -> Result<(), StoreFault> {
         let mut batch = WriteBatch::default();
+        if self.is_joining() {
+            batch.delete_range_cf(self.column(Column::Leaves), &[0u8; 32][..], &[0xff; 33][..]);
+            self.drop_leaf_hashes(&mut batch);
+        }
         batch.put_cf(self.column(Column::Meta), meta::MANIFEST, manifest);
         batch.put_cf(self.column(Column::Meta), meta::JOINING, Progress::Hashes(0).encode());
         self.joining.store(true, std::sync::atomic::Ordering::Release);

@@ -16,11 +16,12 @@ use mingzhang_ledger::recovery::{EndedEpoch, SignedManifest};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fetch::checked_block;
-use super::join::{Ask, Joined, Joiner, Measure};
+use super::join::{Ask, Begun, Joiner, Measure, PACE};
 use super::snapshot::Manifest;
 use super::turns::Turns;
 use super::wire::{Proof, Question, Segment};
 use super::{Parts, SyncFault, Trust};
+use crate::clock::Started;
 use crate::engine::inbound::OtherFrame;
 use crate::engine::worker::Job;
 use crate::mempool::Taken;
@@ -30,6 +31,8 @@ use crate::store::{Finality, Store};
 
 /// Peers that are asked in vain before a run ends; consensus starts the next.
 const MAX_VAIN_PEERS: usize = 2;
+/// How long after a start a state that is half taken is not given up: whoever has the same may still connect.
+const RESUME_MS: u64 = 30_000;
 /// How often a node without a seat asks for more, beside what gossip tells it.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -41,11 +44,14 @@ pub struct CatchUp {
     /// The highest height that anybody claimed; only a reason to ask, never believed.
     goal: Arc<AtomicU64>,
     turns: Arc<Mutex<Turns>>,
+    /// When this node started, if it started with a state half taken.
+    resumes: Option<Started>,
 }
 
 impl CatchUp {
     pub fn new(parts: Arc<Parts>) -> Self {
-        Self { parts, running: Arc::default(), goal: Arc::default(), turns: Arc::default() }
+        let resumes = parts.store.is_joining().then(Started::now);
+        Self { parts, running: Arc::default(), goal: Arc::default(), turns: Arc::default(), resumes }
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
@@ -176,21 +182,20 @@ impl CatchUp {
     /// Takes the state of the first peer that gives a true one. While one is half taken, nothing else is done.
     async fn join(&self, peers: &[PublicKey], from_blocks: u64) -> Result<(), SyncFault> {
         let parts = &self.parts;
-        let joiner = Joiner { store: &parts.store, trust: &parts.trust, from_blocks, asked: &parts.network };
-        for peer in peers {
-            match joiner.take(peer).await {
-                Ok(Joined::NotWorth) => return Ok(()),
-                Ok(Joined::Whole(manifest, measure)) => return self.install(*manifest, measure).await,
-                Err(SyncFault::Lie(reason)) => {
-                    let name = parts.network.name_of(peer);
-                    tracing::warn!(peer = name, reason, "peer is disconnected for a false part of the state");
-                    parts.network.disconnect(peer);
-                }
-                Err(error @ (SyncFault::Store(_) | SyncFault::Stopping)) => return Err(error),
-                Err(error) => tracing::debug!(%error, "peer gave no state"),
-            }
+        let joiner = Joiner {
+            store: &parts.store,
+            trust: &parts.trust,
+            from_blocks,
+            tolerated: parts.epoch.borrow().set.tolerated_faults(),
+            asked: &parts.network,
+            turns: &self.turns,
+            pace: PACE,
+        };
+        let resumed = self.resumes.as_ref().is_none_or(|started| started.elapsed_ms() >= RESUME_MS);
+        match joiner.join(peers, if resumed { Begun::GivenUp } else { Begun::Kept }).await? {
+            Some((manifest, measure)) => self.install(manifest, measure).await,
+            None => Ok(()),
         }
-        if parts.store.is_joining() { Err(SyncFault::NotThere) } else { Ok(()) }
     }
 
     async fn install(&self, manifest: Manifest, measure: Measure) -> Result<(), SyncFault> {
@@ -259,6 +264,11 @@ impl CatchUp {
 impl Ask for Handle {
     async fn ask(&self, peer: &PublicKey, question: &Question) -> Result<Vec<u8>, SyncFault> {
         Ok(Handle::ask(self, peer, &question.encode()).await?)
+    }
+
+    fn refuse(&self, peer: &PublicKey, reason: &str) {
+        tracing::warn!(peer = self.name_of(peer), reason, "peer is disconnected for a false part of the state");
+        self.disconnect(peer);
     }
 }
 

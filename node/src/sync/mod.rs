@@ -7,7 +7,7 @@ pub mod fetch;
 pub mod join;
 pub mod serve;
 pub mod snapshot;
-mod turns;
+pub mod turns;
 pub mod wire;
 
 use std::sync::Arc;
@@ -76,6 +76,8 @@ pub enum SyncFault {
     Lie(String),
     #[error("peer does not have it")]
     NotThere,
+    #[error("peer gives too little at a time")]
+    Slow,
     #[error("node is stopping")]
     Stopping,
 }

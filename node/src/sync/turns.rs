@@ -28,6 +28,12 @@ impl Turns {
         next
     }
 
+    /// All of them, those that failed last.
+    pub fn vain_last(&self, peers: &[PublicKey]) -> Vec<PublicKey> {
+        let (vain, fit): (Vec<PublicKey>, Vec<PublicKey>) = peers.iter().partition(|peer| self.failed.contains(peer));
+        fit.into_iter().chain(vain).collect()
+    }
+
     /// A new run: it begins with the first of those who did not fail.
     pub fn begin(&mut self) {
         self.turn = 0;

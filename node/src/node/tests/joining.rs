@@ -8,11 +8,13 @@ use mingzhang_ledger::crypto::PublicKey;
 use mingzhang_ledger::merkle::subtree_root;
 
 use super::*;
+use crate::clock::Started;
 use crate::network::RequestFault;
 use crate::store::Progress;
 use crate::sync::SyncFault;
-use crate::sync::join::{Ask, Joined, Joiner};
-use crate::sync::snapshot::{Giver, HELD, Limits, Manifest, Part};
+use crate::sync::join::{Ask, Begun, Joined, Joiner, PACE, Pace};
+use crate::sync::snapshot::{Giver, HELD, Limits, Manifest, Part, next_of};
+use crate::sync::turns::Turns;
 use crate::sync::wire::Question;
 
 /// So small that even a small state comes in several answers.
@@ -27,7 +29,10 @@ struct Table {
     store: Arc<Store>,
     peers: Vec<(PublicKey, Spoil, Giver)>,
     patience: AtomicUsize,
+    /// One question in so many is not answered.
+    loses: usize,
     asked: Mutex<Vec<Question>>,
+    turns: Mutex<Turns>,
 }
 
 impl Table {
@@ -39,8 +44,21 @@ impl Table {
             store: Arc::clone(store),
             peers: spoils.iter().enumerate().map(peer).collect(),
             patience: AtomicUsize::new(usize::MAX),
+            loses: usize::MAX,
             asked: Mutex::default(),
+            turns: Mutex::default(),
         }
+    }
+
+    fn keys(&self) -> Vec<PublicKey> {
+        self.peers.iter().map(|(key, ..)| *key).collect()
+    }
+
+    /// From now on the peer gives the state of this moment.
+    fn hold(&self, place: usize) -> u64 {
+        let (_, _, giver) = &self.peers[place];
+        assert!(!giver.answer(&self.store, Part::Manifest).expect("readable").is_empty());
+        self.store.tip().height
     }
 
     fn key(&self, place: usize) -> PublicKey {
@@ -59,7 +77,14 @@ impl Ask for Table {
             return Err(SyncFault::Request(RequestFault::Unreachable));
         }
         self.patience.store(left - 1, Ordering::SeqCst);
-        self.asked.lock().expect("no panic").push(question.clone());
+        let asked = {
+            let mut asked = self.asked.lock().expect("no panic");
+            asked.push(question.clone());
+            asked.len()
+        };
+        if asked.is_multiple_of(self.loses) {
+            return Err(SyncFault::Request(RequestFault::TimedOut));
+        }
         let (_, spoil, giver) = self.peers.iter().find(|(key, ..)| key == peer).expect("a peer of the table");
         let part = match question {
             Question::Manifest => Part::Manifest,
@@ -70,6 +95,10 @@ impl Ask for Table {
         let mut answer = giver.answer(&self.store, part)?;
         spoil(question, &mut answer);
         Ok(answer)
+    }
+
+    fn refuse(&self, peer: &PublicKey, reason: &str) {
+        panic!("{} is honest: {reason}", hex::encode(peer.0));
     }
 }
 
@@ -113,8 +142,48 @@ fn skip_leaf(question: &Question, answer: &mut Vec<u8>) {
     }
 }
 
+/// Leads to a state and gives nothing of it.
+fn withhold_all(question: &Question, answer: &mut Vec<u8>) {
+    if *question != Question::Manifest {
+        answer.clear();
+    }
+}
+
+fn withhold_leaves(question: &Question, answer: &mut Vec<u8>) {
+    if matches!(question, Question::Leaves { .. }) {
+        answer.clear();
+    }
+}
+
+fn withhold_end(question: &Question, answer: &mut Vec<u8>) {
+    if matches!(question, Question::Leaves { .. }) && next_of(answer).is_none() {
+        answer.clear();
+    }
+}
+
+/// One leaf at a time, each as late as it is still taken.
+fn drip(question: &Question, answer: &mut Vec<u8>) {
+    if matches!(question, Question::Leaves { .. }) {
+        let length = u32::from_be_bytes(answer[32..36].try_into().expect("four bytes"));
+        answer.truncate(36 + usize::try_from(length).expect("small"));
+        std::thread::sleep(DRIP);
+    }
+}
+
+/// A tenth of the pace, so that a drip is noticed after ten leaves.
+const DRIP: Duration = Duration::from_millis(400);
+const TEST_PACE: Pace = Pace { span_ms: 4_000, ..PACE };
+
 fn joiner<'a>(store: &'a Arc<Store>, world: &'a World, table: &'a Table) -> Joiner<'a, Table> {
-    Joiner { store, trust: &world.trust, from_blocks: 1, asked: table }
+    let (trust, turns) = (&world.trust, &table.turns);
+    Joiner { store, trust, from_blocks: 1, tolerated: 1, asked: table, turns, pace: TEST_PACE }
+}
+
+/// One record more than there were.
+async fn grow(world: &World, nodes: &[Node], number: u32) {
+    let record = world.record(1, number, &nodes[1]);
+    nodes[1].handle().submit(record.clone()).await.expect("admitted");
+    recorded(&nodes[0], &[record]).await;
 }
 
 async fn filled() -> (World, Vec<Node>) {
@@ -185,12 +254,15 @@ async fn a_false_part_names_its_sender_and_another_peer_goes_on() {
     let store = Arc::new(open_store(folder.path(), &world.genesis).expect("founded"));
     assert!(store.is_fresh());
     for place in 0..spoils.len() - 1 {
-        let refused = joiner(&store, &world, &table).take(&table.key(place)).await;
+        let refused = joiner(&store, &world, &table).take(&table.key(place), Begun::GivenUp).await;
         assert!(matches!(refused, Err(SyncFault::Lie(_))), "peer {place}: {refused:?}");
     }
     assert!(store.is_joining(), "what the others gave truly is kept");
     let begun = table.asked();
-    let whole = joiner(&store, &world, &table).take(&table.key(spoils.len() - 1)).await.expect("an honest peer");
+    let whole = joiner(&store, &world, &table)
+        .take(&table.key(spoils.len() - 1), Begun::GivenUp)
+        .await
+        .expect("an honest peer");
     let Joined::Whole(manifest, measure) = whole else { panic!("worth it") };
     println!("took {} leaves, {} bytes at {:.1} MB/s", measure.leaves, measure.bytes, measure.megabytes_per_second());
     assert!(table.asked() > begun + 3, "several answers");
@@ -209,18 +281,21 @@ async fn taking_a_state_goes_on_after_a_restart() {
     let table = Table::of(giving, &[honest]);
     let folder = tempfile::tempdir().expect("a folder");
     let mut questions = 0;
+    // Soon tired of a peer that is gone.
+    let pace = Pace { span_ms: 500, least_bytes: 1 };
     // Killed after each few answers, until it is whole.
     let manifest = loop {
         let store = Arc::new(open_store(folder.path(), &world.genesis).expect("opens"));
         table.patience.store(4, Ordering::SeqCst);
-        let taken = joiner(&store, &world, &table).take(&table.key(0)).await;
+        let joiner = Joiner { pace, ..joiner(&store, &world, &table) };
+        let taken = joiner.take(&table.key(0), Begun::GivenUp).await;
         questions += 1;
         match taken {
             Ok(Joined::Whole(manifest, _)) => {
                 store.finish_joining(&manifest.taken).expect("whole");
                 break manifest;
             }
-            Err(SyncFault::Request(_)) => assert!(store.is_joining()),
+            Err(SyncFault::Request(_) | SyncFault::Slow) => assert!(store.is_joining()),
             other => panic!("{other:?}"),
         }
     };
@@ -233,5 +308,99 @@ async fn taking_a_state_goes_on_after_a_restart() {
     assert_eq!((store.tip().height, store.base()), (manifest.height(), manifest.height()));
     assert_eq!(store.joining(), Ok(None::<(Vec<u8>, Progress)>));
     assert_same_state(&store, giving);
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_withhold_or_drip_do_not_keep_a_joiner_from_an_honest_one() {
+    let (world, nodes) = filled().await;
+    let giving = &nodes[0].handle().store;
+    let table = Table::of(giving, &[withhold_all, withhold_leaves, drip, withhold_end, honest]);
+    // The honest peer holds an older state than the others: nobody else can go on with it, nor it with theirs.
+    let honest_height = table.hold(4);
+    for number in 0..8 {
+        grow(&world, &nodes, RECORDS + number).await;
+    }
+    assert!(table.hold(3) > honest_height);
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(open_store(folder.path(), &world.genesis).expect("founded"));
+    let none = joiner(&store, &world, &table).join(&[table.key(0)], Begun::GivenUp).await;
+    assert!(matches!(none, Ok(None)) && !store.is_joining(), "nothing is begun for who gives nothing");
+    let kept = joiner(&store, &world, &table).join(&[table.key(1), table.key(4)], Begun::Kept).await;
+    assert!(matches!(kept, Err(SyncFault::NotThere)) && store.is_joining(), "what is begun is kept where it is to be");
+    let started = Started::now();
+    let joined = joiner(&store, &world, &table).join(&table.keys(), Begun::GivenUp).await.expect("an honest peer");
+    let (manifest, _) = joined.expect("worth it");
+    assert_eq!(manifest.height(), honest_height);
+    assert!(started.elapsed_ms() < 2 * TEST_PACE.span_ms + 10_000, "each is left soon");
+    store.finish_joining(&manifest.taken).expect("the state is whole");
+    assert_same_state(&store, giving);
+    store.check().expect("every leaf is under the root, and no other is there");
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_the_state_that_is_half_taken_goes_on_with_it() {
+    let (world, nodes) = filled().await;
+    let giving = &nodes[0].handle().store;
+    let table = Table::of(giving, &[honest, honest, honest]);
+    let height = table.hold(0);
+    assert_eq!(table.hold(2), height, "the same state");
+    grow(&world, &nodes, RECORDS).await;
+    assert!(table.hold(1) > height, "another one");
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(open_store(folder.path(), &world.genesis).expect("founded"));
+    table.patience.store(4, Ordering::SeqCst);
+    let pace = Pace { span_ms: 500, least_bytes: 1 };
+    let broken = Joiner { pace, ..joiner(&store, &world, &table) }.join(&[table.key(0)], Begun::GivenUp).await;
+    assert!(matches!(broken, Err(SyncFault::NotThere)), "{broken:?}");
+    table.patience.store(usize::MAX, Ordering::SeqCst);
+    let before = table.asked();
+    let joined = joiner(&store, &world, &table).join(&[table.key(1), table.key(2)], Begun::GivenUp).await;
+    let (manifest, _) = joined.expect("an honest peer").expect("worth it");
+    assert_eq!(manifest.height(), height);
+    let asked = table.asked.lock().expect("no panic").split_off(before);
+    assert!(asked.iter().all(|question| !matches!(question, Question::LeafHashes { .. })), "it goes on: {asked:?}");
+    store.finish_joining(&manifest.taken).expect("the state is whole");
+    assert_same_state(&store, giving);
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_costs_time_and_nothing_that_was_taken() {
+    let (world, nodes) = filled().await;
+    let giving = &nodes[0].handle().store;
+    let table = Table { loses: 5, ..Table::of(giving, &[honest, honest]) };
+    let height = table.hold(0);
+    grow(&world, &nodes, RECORDS).await;
+    assert!(table.hold(1) > height);
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(open_store(folder.path(), &world.genesis).expect("founded"));
+    let joined = joiner(&store, &world, &table).join(&table.keys(), Begun::GivenUp).await;
+    assert_eq!(
+        joined.expect("an honest peer").map(|(manifest, _)| manifest.height()),
+        Some(height),
+        "the first peer's"
+    );
+    let asked = table.asked.lock().expect("no panic").clone();
+    assert!(asked.len() >= 10, "two were lost of {asked:?}");
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_member_cannot_say_that_there_is_nothing_to_take() {
+    let (world, nodes) = filled().await;
+    let giving = &nodes[0].handle().store;
+    let table = Table::of(giving, &[honest, honest]);
+    let low = table.hold(0);
+    grow(&world, &nodes, RECORDS).await;
+    assert!(table.hold(1) > low);
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(open_store(folder.path(), &world.genesis).expect("founded"));
+    let from_blocks = low + 1;
+    let joiner = |tolerated| Joiner { from_blocks, tolerated, ..joiner(&store, &world, &table) };
+    assert!(matches!(joiner(0).join(&table.keys(), Begun::GivenUp).await, Ok(None)), "nobody is suspected");
+    let joined = joiner(1).join(&table.keys(), Begun::GivenUp).await.expect("an honest peer");
+    assert_eq!(joined.map(|(manifest, _)| manifest.height() > low), Some(true));
     stop_all(nodes).await;
 }

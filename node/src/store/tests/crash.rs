@@ -115,3 +115,64 @@ fn a_backup_is_whole_and_never_signs() {
     assert!(restored.check().is_ok());
     assert!(store.back_up(&target).is_err(), "an existing directory is not overwritten");
 }
+
+/// Where a second process of this test fills a store until the system refuses to write on.
+const REFUSED_FOLDER: &str = "MINGZHANG_TEST_REFUSED_FOLDER";
+const REFUSED_TEST: &str = "store::tests::crash::a_commit_whose_write_fails_in_its_middle_leaves_the_last_whole_block";
+
+#[test]
+fn a_commit_whose_write_fails_in_its_middle_leaves_the_last_whole_block() {
+    if let Some(folder) = std::env::var_os(REFUSED_FOLDER) {
+        fill_until_refused(Path::new(&folder));
+        return;
+    }
+    let folder = tempfile::tempdir().expect("temp dir");
+    // No file grows beyond a limit: of the write that would pass it a part is written, and then it fails.
+    let filled = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1024; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--exact", REFUSED_TEST, "--nocapture"])
+        .env(REFUSED_FOLDER, folder.path())
+        .output()
+        .expect("a shell");
+    let told = String::from_utf8_lossy(&filled.stdout);
+    assert!(filled.status.success(), "{told} {}", String::from_utf8_lossy(&filled.stderr));
+    let whole = told.split_once("last whole block: ").expect("it says so").1;
+    let whole: u64 = whole.split_whitespace().next().and_then(|height| height.parse().ok()).expect("a height");
+    let files = std::fs::read_dir(folder.path()).expect("directory").map(|file| file.expect("entry"));
+    let log = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log"));
+    let length = log.map(|file| file.metadata().expect("metadata").len()).max();
+    assert_eq!(length.map(|length| length % (512 * 1024)), Some(0), "a part of block {} was written", whole + 1);
+
+    let (_directory, spared) = store();
+    grow(&spared, whole);
+    let again = open(folder.path());
+    assert_eq!((again.tip(), again.recovery()), (spared.tip(), &Recovery::Unclean));
+    let epoch = again.epoch().expect("epoch");
+    assert!(again.restored(&epoch).expect("restores").may_sign, "what failed was never promised");
+    assert!(again.check().is_ok());
+    for store in [&again, &spared] {
+        grow(store, 3);
+    }
+    assert_eq!(again.tip(), spared.tip());
+    assert!(again.check().is_ok());
+}
+
+fn fill_until_refused(folder: &Path) {
+    // Never closed, as by a process that is killed after it: closing would cut off what the failed write left.
+    let store = Box::leak(Box::new(open(folder)));
+    let epoch = store.epoch().expect("epoch");
+    let refused = loop {
+        let height = store.tip().height + 1;
+        if let Err(fault) = store.commit(&finalised(executed(store, height))) {
+            break fault;
+        }
+    };
+    assert!(matches!(refused, StoreFault::Database { .. }), "{refused}");
+    let height = store.tip().height;
+    println!("last whole block: {height} ");
+    assert!(store.is_stopped());
+    let next = finalised(executed(store, height + 1));
+    assert_eq!(store.commit(&next), Err(StoreFault::Stopped), "no later block stands on half of one");
+    assert_eq!(store.persist(&epoch, vec![skipped(1)]).map(drop), Err(StoreFault::Stopped), "nor does a vote leave");
+}
