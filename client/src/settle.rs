@@ -17,7 +17,7 @@ use crate::command::tx::{local_time, time_text};
 use crate::context::Network;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit};
-use crate::proven::{Asked, Proof, Wanted, ask};
+use crate::proven::{Asked, Proof, Wanted, ask, coded};
 use crate::submit::{describe, now_ms};
 use crate::verify::outcome_name;
 
@@ -111,6 +111,7 @@ fn recorded(place: &Place<'_>, question: &Question<'_>, status: Value) -> Result
     let proof = match ask((place.network, place.api), &key, wanted, place.deadline, place.language)? {
         Asked::Shown(proof) => proof,
         Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why)),
+        Asked::Withheld(failure) => return Ok(unproven(status, place.language, &coded(&failure))),
     };
     let Some(leaf) = &proof.leaf else {
         let (height, record) = (proof.header.header.height, format!("{}/{}", name.0, id_text(&name.1)));
@@ -216,6 +217,7 @@ fn never(
     let proof = match ask((place.network, place.api), &key, wanted, place.deadline, place.language)? {
         Asked::Shown(proof) => proof,
         Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why)),
+        Asked::Withheld(failure) => return Ok(unproven(status, place.language, &coded(&failure))),
     };
     let header = &proof.header.header;
     let mut reason =

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mingzhang_tests::world::{Told, World};
+use mingzhang_tests::world::{Told, World, run};
 use serde_json::{Value, json};
 
 /// What the proxy answers instead of the node: None hands the request on.
@@ -20,7 +20,7 @@ fn liar(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Value)> + Send +
     })
 }
 
-fn proxy(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static) -> String {
+pub fn proxy(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let (node, lie): (String, Arc<Lie>) = (world.seats[0].url.clone(), Arc::new(lie));
@@ -75,11 +75,11 @@ fn handed_on(method: &str, url: &str, (body, prefer): (Vec<u8>, String)) -> Opti
 }
 
 /// What the node itself says.
-fn honest(url: &str) -> Option<(u16, Vec<u8>)> {
+pub fn honest(url: &str) -> Option<(u16, Vec<u8>)> {
     handed_on("GET", url, (Vec::new(), String::new()))
 }
 
-fn through(world: &World, node: &str, arguments: &[&str]) -> Told {
+pub fn through(world: &World, node: &str, arguments: &[&str]) -> Told {
     world.client(&[&["--node", node][..], arguments].concat())
 }
 
@@ -96,7 +96,7 @@ fn kept(world: &World, name: &str) -> Option<Value> {
     items.into_iter().find(|item| format!("civil/{}", item["record_id"].as_str().unwrap_or("")) == name)
 }
 
-fn failed(told: &Told, exit: i32, code: &str) {
+pub fn failed(told: &Told, exit: i32, code: &str) {
     assert_eq!((told.exit, told.code()), (Some(exit), code), "{} {}", told.json, told.stderr);
 }
 
@@ -203,8 +203,11 @@ fn an_old_checkpoint_hides_nothing(world: &World) {
     assert_eq!((&proof["nodes_agreeing"], &proof["nodes_asked"]), (&json!(1), &json!(2)), "{proof}");
     assert_eq!(proof["nodes_behind"][0]["node"], json!(stale), "{proof}");
     assert!(told.json["warnings"].to_string().contains("entries behind"), "{}", told.json);
-    // Whoever asks the stale node alone reads how old its books are.
-    let alone = through(world, &stale, &asked);
+    // Whoever has seen newer books is not led back by the stale node alone; whoever has not reads how old its books are.
+    failed(&through(world, &stale, &asked), 8, "MZ-4115");
+    let (context, other) = (world.path().join("context.toml").display().to_string(), world.path().join("newcomer"));
+    let newcomer = ["--context", context.as_str(), "--json", "--lang", "en", "--node", stale.as_str()];
+    let alone = run("mingzhang", &[&newcomer[..], &asked].concat(), &other);
     assert_eq!((alone.exit, &alone.data()["as_of"]), (Some(0), &before.data()["as_of"]), "{}", alone.json);
 }
 

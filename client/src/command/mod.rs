@@ -67,6 +67,9 @@ struct Global {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT_S))]
     timeout: u64,
+    /// Refuse what was sealed longer ago than this, as it says nothing about now
+    #[arg(long, global = true, value_name = "10m", value_parser = age)]
+    max_age: Option<Duration>,
     /// Answer yes to every question
     #[arg(long, short = 'y', global = true)]
     yes: bool,
@@ -170,6 +173,11 @@ impl Desk {
         self.overrides.genesis.as_ref()
     }
 
+    /// How old the seals of what is verified may be.
+    pub fn max_age(&self) -> Option<Duration> {
+        self.overrides.max_age
+    }
+
     pub fn pick<'a>(&self, chinese: &'a str, english: &'a str) -> &'a str {
         self.language.pick(chinese, english)
     }
@@ -234,12 +242,17 @@ fn language_tag(tag: &str) -> Result<String, String> {
     }
 }
 
+fn age(text: &str) -> Result<Duration, String> {
+    record::duration(text).map_err(|failure| failure.detail)
+}
+
 fn desk(global: &Global) -> Desk {
     let overrides = Overrides {
         context: global.context.clone(),
         nodes: global.node.clone(),
         genesis: global.genesis.clone(),
         agency: global.own_agency.clone(),
+        max_age: global.max_age,
     };
     let language = language(global.lang.as_deref(), || overrides.language());
     Desk {
