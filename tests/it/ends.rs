@@ -217,6 +217,11 @@ fn languages_there_are_two(world: &World, (context, text): (&str, &str)) {
         let mut spoken = self::command("mingzhang", &world.home());
         spoken.envs([("LANG", "fr_FR.UTF-8"), ("MINGZHANG_LANG", "fr")]).args(["--lang", "en", "version"]);
         assert_eq!(ended(&mut spoken).0, Some(0), "the flag beats it");
+        // A node's operator is told, and the service starts.
+        let mut node = self::command("mingzhang-node", &world.home());
+        let (exit, words) =
+            ended(node.env("MINGZHANG_LANG", "fr").args(["devnet", "status", "--dir"]).arg(world.path()));
+        assert!(exit == Some(0) && words.contains("there are zh-CN and en; English is used"), "{exit:?} {words}");
     }
 }
 
