@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
@@ -45,6 +46,13 @@ pub fn home() -> Result<PathBuf, Failure> {
         Some(base) => Ok(base.join("mingzhang")),
         None => Err(Failure::usage("no home directory: set MINGZHANG_HOME")),
     }
+}
+
+/// The same where a command that only asks may make it: by name, or in a user's folder that is there.
+pub fn standing_home() -> Option<PathBuf> {
+    let home = home().ok()?;
+    let user = home.ancestors().nth(2).is_some_and(Path::is_dir);
+    if user || variable("MINGZHANG_HOME").is_some() { Some(home) } else { None }
 }
 
 fn contexts_dir() -> Result<PathBuf, Failure> {
@@ -127,6 +135,8 @@ pub struct Network {
     pub genesis: Genesis,
     /// Which of `flag`, `variable`, `context` or `default` each value came from.
     pub sources: BTreeMap<&'static str, &'static str>,
+    /// How old the seals of an answer may be.
+    pub max_age: Option<Duration>,
 }
 
 /// A setting by variable; an empty one is none.
@@ -141,6 +151,7 @@ pub struct Overrides {
     pub nodes: Vec<String>,
     pub genesis: Option<PathBuf>,
     pub agency: Option<String>,
+    pub max_age: Option<Duration>,
 }
 
 impl Overrides {
@@ -206,7 +217,7 @@ impl Network {
             )
             .with_exit(exit::USAGE));
         }
-        Ok(Self { context, genesis, sources })
+        Ok(Self { context, genesis, sources, max_age: overrides.max_age })
     }
 
     /// Own agency, or the usage error that says how to name it.

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod handoffs;
 pub mod import;
 pub mod interrupt;
+pub mod kept;
 pub mod keys;
 pub mod node_api;
 pub mod output;

@@ -1,7 +1,7 @@
 //! The HTTP side of a node. Believes nothing: what comes back is either bytes that `verify` judges or a claim that the
 //! caller marks as one. A node of another network is refused before anything is sent to it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use mingzhang_ledger::outcome::Code;
@@ -29,6 +29,8 @@ pub struct NodeApi {
     printer: Printer,
     /// Index of the node that answered last and proved to be of the pinned network.
     chosen: RefCell<Option<usize>>,
+    /// Index of the node that is asked first, while none is chosen.
+    first: Cell<usize>,
 }
 
 /// One answer: status and body.
@@ -103,6 +105,7 @@ impl NodeApi {
             genesis_hash: network.context.genesis_hash.to_lowercase(),
             printer,
             chosen: RefCell::new(None),
+            first: Cell::new(0),
         })
     }
 
@@ -114,6 +117,7 @@ impl NodeApi {
             genesis_hash: self.genesis_hash.clone(),
             printer: self.printer,
             chosen: RefCell::new(None),
+            first: Cell::new(0),
         }
     }
 
@@ -124,6 +128,12 @@ impl NodeApi {
 
     pub fn nodes(&self) -> &[String] {
         &self.nodes
+    }
+
+    /// The node that answered last cannot help: the next one is asked first from now on.
+    pub fn pass_over(&self) {
+        let last = self.chosen.take().unwrap_or(self.first.get());
+        self.first.set(last.saturating_add(1) % self.nodes.len().max(1));
     }
 
     /// The node that answered last.
@@ -163,7 +173,7 @@ impl NodeApi {
         (method, path): (&str, &str),
         send: impl Fn(&str) -> reqwest::Result<Response>,
     ) -> Result<Reply, Failure> {
-        let first = self.chosen.borrow().unwrap_or(0);
+        let first = self.chosen.borrow().unwrap_or(self.first.get());
         let mut reasons = Vec::new();
         let mut may_have_arrived = false;
         for step in 0..self.nodes.len() {

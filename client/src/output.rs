@@ -62,11 +62,13 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// A coded reason that goes with a non-zero exit, such as a rejection.
     pub reason: Option<(Code, String)>,
+    /// Something is on the ledger: that stands, whether its answer can be printed or not.
+    pub recorded: bool,
 }
 
 impl Answer {
     pub fn done(data: Value, text: impl Into<String>) -> Self {
-        Self { data, text: text.into(), exit: exit::DONE, warnings: Vec::new(), reason: None }
+        Self { data, text: text.into(), exit: exit::DONE, warnings: Vec::new(), reason: None, recorded: false }
     }
 
     pub fn with_exit(mut self, exit: u8) -> Self {
@@ -194,6 +196,8 @@ impl Printer {
             Some((code, detail)) => vec![error_json(Some(*code), detail, self.language)],
             None => Vec::new(),
         };
+        // Kept for stderr, should stdout take nothing.
+        let known = if answer.recorded { answer.text.clone() } else { String::new() };
         let printed = if self.json {
             self.envelope(command, answer.exit == exit::DONE, answer.data, (errors, answer.warnings))
         } else {
@@ -206,6 +210,15 @@ impl Printer {
             }
             printed
         };
+        if answer.recorded && answer.exit == exit::DONE && is_lost(&printed) {
+            let words = self.language.pick(
+                "已入账,但结论未能写到标准输出;再次运行即可取得,不会重复记账",
+                "it is on the ledger, but stdout took no answer: run it again for that, it is safe",
+            );
+            prose(&format!("{known}\n{words}"));
+            let _no_failure_of_the_record = self.told(printed, exit::DONE);
+            return exit::NOT_YET_KNOWN;
+        }
         self.told(printed, answer.exit)
     }
 
@@ -264,6 +277,11 @@ impl Printer {
             prose(text);
         }
     }
+}
+
+/// Whether a result could not be written. A reader that went away has what it wanted.
+fn is_lost(printed: &io::Result<()>) -> bool {
+    printed.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 
 fn write_line(text: &str) -> io::Result<()> {

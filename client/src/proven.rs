@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::context::Network;
 use crate::handoffs;
+use crate::kept::{Order, compare};
 use crate::node_api::NodeApi;
 use crate::output::{Failure, Language, exit};
 use crate::verify::{authorities_after, discontinuity_warnings};
@@ -72,6 +73,9 @@ pub enum Asked {
     Shown(Box<Proof>),
     /// The time was over: the newest proof, if any, and why there is no better one.
     NotYet(Option<Box<Proof>>, String),
+    /// The time was over, and what was shown is older than what this user has seen, or than was asked for, or not proven to
+    /// lead on from there.
+    Withheld(Failure),
 }
 
 /// The proof of a record that is on the ledger; it may take the seals a moment. Not found if the time is over without one.
@@ -87,8 +91,14 @@ pub fn present(
             let words = language.pick("不在已封签的账本上,高度", "not on the sealed ledger at height");
             Err(unproven(&format!("{words} {}", proof.header.header.height)))
         }
+        Asked::Withheld(failure) => Err(failure),
         Asked::NotYet(None, why) => Err(unproven(&format!("{} ({why})", language.pick("没有证明", "no proof of it")))),
     }
+}
+
+/// A failure in one line, with its code.
+pub fn coded(failure: &Failure) -> String {
+    failure.code.map_or(failure.detail.clone(), |code| format!("{code} {}", failure.detail))
 }
 
 /// Asks for the leaf of a record until it shows what is wanted. A proof that does not hold is a failure at once.
@@ -99,7 +109,7 @@ pub fn ask(
     deadline: Instant,
     language: Language,
 ) -> Result<Asked, Failure> {
-    let (mut newest, mut pause) = (None, PAUSE);
+    let (mut newest, mut withheld, mut pause) = (None, None, PAUSE);
     let path = format!("/state/{}{}", hex::encode(key), wanted.query());
     loop {
         let why = match attempt((network, api), key, &path, language) {
@@ -110,10 +120,19 @@ pub fn ask(
                 why.to_owned()
             }
             Err(Obstacle::Later(why)) => why,
+            Err(Obstacle::Withheld(failure)) => {
+                let why = failure.detail.clone();
+                withheld = Some(failure);
+                api.pass_over();
+                why
+            }
             Err(Obstacle::False(failure)) => return Err(failure),
         };
         if Instant::now() + pause >= deadline {
-            return Ok(Asked::NotYet(newest, why));
+            return Ok(match (newest, withheld) {
+                (None, Some(failure)) => Asked::Withheld(failure),
+                (newest, _) => Asked::NotYet(newest, why),
+            });
         }
         std::thread::sleep(pause);
         pause = (2 * pause).min(LONGEST_PAUSE);
@@ -124,6 +143,8 @@ pub fn ask(
 enum Obstacle {
     /// The node gives none now, or a hand-off is not sealed yet.
     Later(String),
+    /// What it gave holds, and is not enough beside what this user has seen or asked for.
+    Withheld(Failure),
     /// What it gave does not hold.
     False(Failure),
 }
@@ -146,7 +167,14 @@ fn attempt((network, api): (&Network, &NodeApi), key: &Key, path: &str, language
         _ => later(failure),
     })?;
     let authorities = authorities_after(&network.genesis, &handoffs).map_err(Obstacle::False)?;
+    let note = answer.sealed.checkpoint.clone();
     let mut proof = checked(&authorities, answer, key)?;
+    match compare((network, api), &note, &proof.header.sealed) {
+        Ok(Order::Newest) => {}
+        Ok(Order::Older(failure)) => return Err(Obstacle::Withheld(failure)),
+        Err(failure) if failure.exit == exit::INCONCLUSIVE => return Err(Obstacle::Withheld(failure)),
+        Err(failure) => return Err(Obstacle::False(failure)),
+    }
     proof.warnings = discontinuity_warnings(authorities.discontinuities(), language);
     Ok(proof)
 }
@@ -187,7 +215,7 @@ pub fn several(api: &NodeApi, header: &ProvenHeader, keys: &[Key]) -> Result<Vec
     }
     let leaf = |(state, key): (&StateProof, &Key)| match leaf_of(header, state, key) {
         Err(Obstacle::Later(why)) => Err(Failure::unreachable(why)),
-        Err(Obstacle::False(failure)) => Err(failure),
+        Err(Obstacle::False(failure) | Obstacle::Withheld(failure)) => Err(failure),
         Ok(leaf) => Ok(leaf),
     };
     answer.leaves.iter().zip(keys).map(leaf).collect()

@@ -5,24 +5,30 @@ use std::time::{Duration, Instant};
 
 use mingzhang_ledger::crypto::sha256;
 use mingzhang_ledger::door;
+use mingzhang_ledger::header::Header;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::object::RecordLeaf;
-use mingzhang_ledger::records::view::{Lens, standing};
+use mingzhang_ledger::records::view::{Lens, WaitsFor, standing};
 use mingzhang_ledger::state::key::{self, id_text, parse_id};
 use mingzhang_ledger::transaction::{RecordId, Transaction};
-use mingzhang_ledger::verify::expired;
+use mingzhang_ledger::verify::{ProvenHeader, expired};
 use serde_json::{Value, json};
 
+use crate::audit::blocks;
 use crate::command::tx::{local_time, time_text};
 use crate::context::Network;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit};
-use crate::proven::{Asked, Proof, Wanted, ask};
-use crate::submit::{describe, now_ms};
+use crate::proven::{Asked, Proof, Wanted, ask, coded};
+use crate::submit::{self, describe, now_ms};
 use crate::verify::outcome_name;
 
 /// How long the proof of what a node calls definite is waited for, however short the wait for the answer was.
 const LEAST_WAIT: Duration = Duration::from_secs(4);
+/// Longest wait for a status that one request asks a node for, in seconds, and the pause before the next; it doubles.
+const MAX_STATUS_WAIT_S: u64 = 20;
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const EXPIRED: Code = Code(1008);
 /// The transaction is not the one that was asked for.
 const ANOTHER: Code = Code(4102);
@@ -37,7 +43,12 @@ pub struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub fn new(network: &'a Network, api: &'a NodeApi, language: Language, deadline: Instant) -> Self {
-        Self { network, api, language, deadline: deadline.max(Instant::now() + LEAST_WAIT) }
+        Self { network, api, language, deadline }
+    }
+
+    /// Until when a proof is waited for.
+    fn proof_by(&self) -> Instant {
+        self.deadline.max(Instant::now() + LEAST_WAIT)
     }
 }
 
@@ -67,6 +78,26 @@ impl<'a> Question<'a> {
     /// The own bytes, if their time is over: they are on the log, or they never will be.
     fn overdue(&self) -> Option<&'a Transaction> {
         self.own.filter(|own| own.payload().expires_at <= now_ms())
+    }
+}
+
+/// The answer to what a node said first, and to what it says until that is definite or the time is over.
+pub fn follow(place: &Place<'_>, question: &Question<'_>, said: Value) -> Result<Answer, Failure> {
+    let (mut answer, mut pause) = (settle(place, question, said)?, PAUSE);
+    loop {
+        let left = place.deadline.saturating_duration_since(Instant::now());
+        if answer.exit != exit::NOT_YET_KNOWN || left.is_zero() {
+            return Ok(answer);
+        }
+        // A node that waits is asked to; one that answers at once is not asked without end.
+        std::thread::sleep(pause.min(left));
+        pause = (2 * pause).min(LONGEST_PAUSE);
+        let left = place.deadline.saturating_duration_since(Instant::now());
+        // It answered before: if it says nothing from here on, the outcome is not known yet.
+        match submit::status(place.api, &question.tx_id, left.as_secs().min(MAX_STATUS_WAIT_S)) {
+            Ok(said) => answer = settle(place, question, said)?,
+            Err(_) => return Ok(answer),
+        }
     }
 }
 
@@ -108,9 +139,10 @@ fn recorded(place: &Place<'_>, question: &Question<'_>, status: Value) -> Result
     let Some(name) = question.name(&status) else { return Ok(unproven(status, place.language, "no record named")) };
     let wanted = Wanted::Entry(status["index"].as_u64().unwrap_or(0));
     let key = key::record(&name.0, &name.1);
-    let proof = match ask((place.network, place.api), &key, wanted, place.deadline, place.language)? {
+    let proof = match ask((place.network, place.api), &key, wanted, place.proof_by(), place.language)? {
         Asked::Shown(proof) => proof,
         Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why)),
+        Asked::Withheld(failure) => return Ok(unproven(status, place.language, &coded(&failure))),
     };
     let Some(leaf) = &proof.leaf else {
         let (height, record) = (proof.header.header.height, format!("{}/{}", name.0, id_text(&name.1)));
@@ -119,7 +151,7 @@ fn recorded(place: &Place<'_>, question: &Question<'_>, status: Value) -> Result
         return Err(Failure::coded(ANOTHER, detail));
     };
     let repeated = is_repeat(place, question, leaf)?;
-    Ok(adopt(place, (&proof, leaf), (name, repeated), status))
+    Ok(adopt((place, question), (&proof, leaf), (&name, repeated), &status))
 }
 
 /// Whether the proven record came by an earlier transaction of the same content. Any other transaction is a failure.
@@ -146,56 +178,85 @@ fn bytes_of(place: &Place<'_>, leaf: &RecordLeaf) -> Result<Transaction, Failure
     Transaction::decode(&bytes).map_err(|error| Failure::coded(ANOTHER, error.to_string()))
 }
 
-/// The proven answer: what the leaf holds replaces what the node said.
+/// The proven answer: what the leaf holds, with the header of the block that holds its entry. What is only the node's word
+/// beside it is named as such.
 fn adopt(
-    place: &Place<'_>,
+    (place, question): (&Place<'_>, &Question<'_>),
     (proof, leaf): (&Proof, &RecordLeaf),
-    (name, repeated): ((String, RecordId), bool),
-    mut status: Value,
+    (name, repeated): (&(String, RecordId), bool),
+    said: &Value,
 ) -> Answer {
     let outcome = outcome_name(leaf.outcome);
     let code = if leaf.outcome == 0 { Value::Null } else { json!(Code(leaf.outcome).to_string()) };
-    let lied = status["status"] == "final" && (status["outcome"] != outcome || status["code"] != code);
-    // Height and time are the node's: they stand only beside the entry that is proven.
-    if lied || status["index"] != leaf.index {
-        for claim in ["height", "block_time", "detail"] {
-            status[claim] = Value::Null;
-        }
-    }
+    let lied = said["status"] == "final" && (said["outcome"] != outcome || said["code"] != code);
     let standing = standing(leaf, &Lens::new(0));
-    let claimed = status["waits_for"].as_array().cloned().unwrap_or_default();
-    let waits_for: Vec<Value> = standing
-        .waits_for
-        .iter()
-        .map(|waits| {
-            let view = waits.view();
-            // The leaf does not name the programme's bank.
-            let told =
-                claimed.iter().find(|told| told["record_type"] == view["record_type"] && view["agency_id"].is_null());
-            told.cloned().unwrap_or(view)
-        })
-        .collect();
+    let (waits_for, bank_told) = waits_for(&standing.waits_for, &said["waits_for"]);
     let flags: Vec<String> = leaf.flags.iter().map(|code| Code(*code).to_string()).collect();
-    let proven = json!({
+    let header = block_of(place.api, &proof.header, leaf.index);
+    // Words about another entry are none about this one.
+    let detail = if lied || said["index"] != leaf.index { &Value::Null } else { &said["detail"] };
+    let own = question.own.filter(|own| own.id() == leaf.transaction_id);
+    let expires_at = own.map_or(said["expires_at"].clone(), |own| json!(time_text(own.payload().expires_at)));
+    let claims = [
+        ("detail", !detail.is_null()),
+        ("waits_for", bank_told),
+        ("expires_at", own.is_none() && !expires_at.is_null()),
+        ("repeated", !repeated && said["repeated"] == true),
+    ];
+    let claimed: Vec<&str> = claims.iter().filter(|(_, claimed)| *claimed).map(|(name, _)| *name).collect();
+    let status = json!({
         "tx_id": format!("sha256:{}", hex::encode(leaf.transaction_id)), "record_type": leaf.record_type,
         "agency_id": name.0, "record_id": id_text(&name.1), "status": "final", "outcome": outcome, "code": code,
         "effect": standing.effect, "waits_for": waits_for, "valid_until": standing.valid_until.map(time_text),
-        "flags": flags, "index": leaf.index, "proven": true, "proven_height": proof.header.header.height,
+        "flags": flags, "index": leaf.index, "height": header.map(|header| header.height),
+        "block_time": header.map(|header| time_text(header.time_ms)), "detail": detail, "expires_at": expires_at,
+        "repeated": repeated || said["repeated"] == true, "proven": true, "claimed": claimed,
+        "proven_height": proof.header.header.height,
     });
-    merge(&mut status, proven);
-    if repeated {
-        status["repeated"] = json!(true);
-    }
     let mut answer = describe(status, place.language);
+    answer.recorded = true;
     answer.warnings.clone_from(&proof.warnings);
+    let mut warn = |chinese, english| answer.warnings.push(place.language.pick(chinese, english).to_owned());
     if lied {
-        let words = place.language.pick(
+        warn(
             "节点所述的结果与账本不同;以上为经封签证明的结果",
             "the node told another outcome; the one above is proven by the seals",
         );
-        answer.warnings.push(words.to_owned());
+    }
+    if leaf.outcome != 0 && claimed.contains(&"detail") {
+        warn(
+            "驳回及其代码已经封签证明;具体数值为节点所述",
+            "rejection and code are proven by the seals; the figures are the node's word",
+        );
     }
     answer
+}
+
+/// What is still needed by the proven leaf. The leaf does not name the programme's bank: that is the node's word, if it
+/// says so, and marked.
+fn waits_for(proven: &[WaitsFor], said: &Value) -> (Vec<Value>, bool) {
+    let said = said.as_array().map_or(&[][..], Vec::as_slice);
+    let mut bank_told = false;
+    let views = proven.iter().map(|waits| {
+        let mut view = waits.view();
+        let same = |told: &&Value| told["record_type"] == view["record_type"] && told["agency_id"].is_string();
+        if let Some(told) = said.iter().find(same).filter(|_| view["agency_id"].is_null()) {
+            view["agency_id"] = told["agency_id"].clone();
+            view["claimed"] = json!(true);
+            bank_told = true;
+        }
+        view
+    });
+    (views.collect(), bank_told)
+}
+
+/// The header of the block that holds an entry of the proven log; None where the node does not prove one.
+fn block_of(api: &NodeApi, proven: &ProvenHeader, index: u64) -> Option<Header> {
+    let newest = &proven.header;
+    if (newest.first_index..newest.own_index()).contains(&index) {
+        return Some(*newest);
+    }
+    blocks::holding(api, &proven.sealed.checkpoint, &[index]).ok()?.into_iter().next()
 }
 
 fn merge(status: &mut Value, proven: Value) {
@@ -213,9 +274,10 @@ fn never(
     let payload = own.payload();
     let key = key::record(&payload.agency, &payload.record_id);
     let wanted = Wanted::Past(payload.expires_at);
-    let proof = match ask((place.network, place.api), &key, wanted, place.deadline, place.language)? {
+    let proof = match ask((place.network, place.api), &key, wanted, place.proof_by(), place.language)? {
         Asked::Shown(proof) => proof,
         Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why)),
+        Asked::Withheld(failure) => return Ok(unproven(status, place.language, &coded(&failure))),
     };
     let header = &proof.header.header;
     let mut reason =
@@ -223,7 +285,7 @@ fn never(
     if let Some(leaf) = &proof.leaf {
         let name = (payload.agency.to_string(), payload.record_id);
         match is_repeat(place, question, leaf) {
-            Ok(repeated) => return Ok(adopt(place, (&proof, leaf), (name, repeated), status)),
+            Ok(repeated) => return Ok(adopt((place, question), (&proof, leaf), (&name, repeated), &status)),
             // The id belongs to another record for ever: this transaction can never enter.
             Err(failure) if failure.code == Some(Code(1015)) => reason = (Code(1015), failure.detail),
             Err(failure) => return Err(failure),

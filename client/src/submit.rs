@@ -16,16 +16,15 @@ use crate::context::{Network, home};
 use crate::interrupt;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit, wrap};
-use crate::settle::{Place, Question, is_definite, settle};
+use crate::settle::{Place, Question, follow, is_definite};
 
 /// How long a record may wait for the log, unless the caller says otherwise.
 pub const DEFAULT_LIFE: Duration = Duration::from_secs(600);
 /// Longest life that the door allows, less a minute for lagging block times.
 pub const MAX_LIFE: Duration = Duration::from_secs(24 * 3_600 - 60);
 
-/// Longest wait that one request asks a node for, in seconds: with a submission, and for a status.
+/// Longest wait that a submission asks a node for, in seconds.
 const MAX_POST_WAIT_S: u64 = 60;
-const MAX_STATUS_WAIT_S: u64 = 20;
 
 /// A node of another network: the record was not sent to it.
 const OTHER_NETWORK: Code = Code(2009);
@@ -223,16 +222,7 @@ pub fn send(
     };
     let place = Place::new(network, api, language, deadline);
     let question = Question::of(&transaction);
-    let mut answer = settle(&place, &question, status)?;
-    while answer.exit == exit::NOT_YET_KNOWN && wait_s > MAX_POST_WAIT_S {
-        let left = deadline.saturating_duration_since(Instant::now()).as_secs().min(MAX_STATUS_WAIT_S);
-        // The node took it: if it says nothing from here on, the outcome is not known yet.
-        let Ok(status) = self::status(api, &hex::encode(transaction.id()), left) else { break };
-        answer = settle(&place, &question, status)?;
-        if left == 0 {
-            break;
-        }
-    }
+    let answer = follow(&place, &question, status)?;
     if is_definite(&answer) {
         // The answer stands, also where its entry cannot be taken away.
         let _stays = outbox.resolved(&transaction);
@@ -295,18 +285,16 @@ pub fn describe(status: serde_json::Value, language: Language) -> Answer {
     });
     let tx_id = text("tx_id");
     let repeated = status.get("repeated").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    let again = if repeated { language.pick(",未重复记账", "; not recorded again") } else { "" };
     let mut answer = Answer::done(status.clone(), "");
     answer.text = match (text("status").as_str(), text("outcome").as_str()) {
-        ("final", "applied") if repeated => {
-            format!(
-                "{tx_id}\n  {}{at}{}",
-                language.pick("此前已最终确认", "was final before"),
-                language.pick(",未重复记账", "; not recorded again")
-            )
-        }
+        // Whoever sends it again is told the same: what it waits for, or that it ended.
         ("final", "applied") => match text("effect").as_str() {
-            "waiting" => format!("{tx_id}\n  {}", waiting(&status, &at, language)),
-            "void" => format!("{tx_id}\n  {}{at}", language.pick("已记录,已失效", "recorded, ended without effect")),
+            "waiting" => format!("{tx_id}\n  {}", waiting(&status, &format!("{at}{again}"), language)),
+            "void" => {
+                format!("{tx_id}\n  {}{at}{again}", language.pick("已记录,已失效", "recorded, ended without effect"))
+            }
+            _ if repeated => format!("{tx_id}\n  {}{at}{again}", language.pick("此前已最终确认", "was final before")),
             _ => format!("{tx_id}\n  {}{at}", language.pick("已最终确认,已生效", "final, applied")),
         },
         ("final", _) => {
@@ -346,7 +334,8 @@ fn waiting(status: &serde_json::Value, at: &str, language: Language) -> String {
         .map(|item| {
             let words = [text(item, "agency_id"), text(item, "record_type")].into_iter().flatten();
             let role = text(item, "role").map(|role| format!("({role})"));
-            words.chain(role).collect::<Vec<_>>().join(" ")
+            let told = item.get("claimed").map(|_| language.pick("(节点所述)", "(says the node)").to_owned());
+            words.chain(role).chain(told).collect::<Vec<_>>().join(" ")
         })
         .collect();
     let only_bank = items.iter().all(|item| text(item, "record_type").is_some_and(|kind| kind != "approve"));
@@ -388,6 +377,15 @@ mod tests {
         assert_eq!(exit, exit::DONE);
         assert!(text.contains("waits for approval (height 7)\n    still needed: bank approve (agent_bank)"), "{text}");
         assert!(said(waiting("payment_confirm")).1.contains("waits for the bank"));
+        // Sent again, it waits as before.
+        let mut again = waiting("approve");
+        again["repeated"] = json!(true);
+        let (exit, text) = said(again);
+        assert_eq!(exit, exit::DONE);
+        assert!(text.contains("waits for approval (height 7); not recorded again\n    still needed: bank"), "{text}");
+        let mut void = waiting("approve");
+        (void["repeated"], void["effect"], void["waits_for"]) = (json!(true), json!("void"), json!([]));
+        assert!(said(void).1.contains("ended without effect"));
     }
 
     #[test]

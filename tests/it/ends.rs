@@ -133,6 +133,7 @@ fn a_command_needs_no_home_for_what_it_only_asks() {
     ids_are_no_addresses(&world);
     a_dry_run_writes_nothing(&world);
     a_long_wait_goes_on(&world);
+    a_record_stands_whose_answer_nobody_got(&world, &context);
 }
 
 fn a_failed_verification_stays_one(world: &World, context: &str) {
@@ -184,6 +185,7 @@ fn settings_come_from_the_nearest_place(world: &World, context: &str) {
     assert!(explained(&spoken, &[("LANG", "en_GB.UTF-8")], &[]), "the context beats the locale");
     assert!(!explained(&spoken, &[("MINGZHANG_LANG", "en")], &[]), "the variable beats the context");
     assert!(explained(context, &[("MINGZHANG_LANG", "en")], &["--lang", "zh-CN"]), "the flag beats all");
+    languages_there_are_two(world, (context, &text));
     let genesis = world.path().join("genesis.json").display().to_string();
     let shown = command("mingzhang", &world.home())
         .envs([("MINGZHANG_CONTEXT", context), ("MINGZHANG_AGENCY", "finance"), ("MINGZHANG_GENESIS", &genesis)])
@@ -194,6 +196,33 @@ fn settings_come_from_the_nearest_place(world: &World, context: &str) {
     let sources =
         json!({ "context": "variable", "agency": "variable", "genesis_file": "variable", "nodes": "context" });
     assert_eq!((&shown["data"]["agency"], &shown["data"]["sources"]), (&json!("finance"), &sources));
+}
+
+/// Whoever names a language that there is none of is told so; the locale, which names it for all programs, reads English.
+fn languages_there_are_two(world: &World, (context, text): (&str, &str)) {
+    let french = world.path().join("french.toml");
+    std::fs::write(&french, format!("lang = \"fr\"\n{text}")).expect("written");
+    let french = french.display().to_string();
+    for (context, variable, flags) in
+        [(context, "fr", &[][..]), (context, "french", &["--json"]), (french.as_str(), "", &["--json"])]
+    {
+        let mut command = self::command("mingzhang", &world.home());
+        command.envs([("LC_ALL", ""), ("LC_MESSAGES", ""), ("LANG", "fr_FR.UTF-8"), ("MINGZHANG_LANG", variable)]);
+        let output = command.args(["--context", context, "explain", "MZ-3201"]).args(flags).output();
+        let Output { status, stdout, stderr } = output.expect("the program is built");
+        let words = [stdout, stderr].concat();
+        let words = String::from_utf8_lossy(&words);
+        assert_eq!(status.code(), Some(2), "{words}");
+        assert!(words.contains("there are zh-CN and en") && words.contains("MZ-2012"), "{words}");
+        let mut spoken = self::command("mingzhang", &world.home());
+        spoken.envs([("LANG", "fr_FR.UTF-8"), ("MINGZHANG_LANG", "fr")]).args(["--lang", "en", "version"]);
+        assert_eq!(ended(&mut spoken).0, Some(0), "the flag beats it");
+        // A node's operator is told, and the service starts.
+        let mut node = self::command("mingzhang-node", &world.home());
+        let (exit, words) =
+            ended(node.env("MINGZHANG_LANG", "fr").args(["devnet", "status", "--dir"]).arg(world.path()));
+        assert!(exit == Some(0) && words.contains("there are zh-CN and en; English is used"), "{exit:?} {words}");
+    }
 }
 
 /// Ctrl-C in a wait: the exit status and the id by which the outcome can be asked for.
@@ -272,6 +301,28 @@ fn a_long_wait_goes_on(world: &World) {
     let anchor = ["record", "document_anchor", "--id", "LONG-1", "--root", &root, "--kind", "minutes"];
     let told = world.client(&[&anchor[..], &["--key", "civil-window-1", "--wait", "5m"]].concat());
     assert_eq!((told.exit, &told.data()["status"]), (Some(0), &"final".into()), "{}", told.json);
+}
+
+/// A full device takes no answer; the record is no failure for that, and the same command gives the answer later.
+fn a_record_stands_whose_answer_nobody_got(world: &World, context: &str) {
+    for (id, json) in [("LOST-1", &[][..]), ("LOST-2", &["--json"])] {
+        let root = "e".repeat(64);
+        let anchor = ["record", "document_anchor", "--id", id, "--root", &root, "--kind", "minutes"];
+        let call = || {
+            let mut command = self::command("mingzhang", &world.home());
+            command.args(["--context", context, "--lang", "en"]);
+            command.args([&anchor[..], &["--key", "civil-window-1", "--wait", "60s"], json].concat());
+            command
+        };
+        let (exit, words) = ended(call().stdout(full()));
+        assert_eq!(exit, Some(6), "{words}");
+        assert!(words.contains("it is on the ledger") && words.contains("MZ-5025"), "{words}");
+        assert!(words.contains("sha256:") && !words.contains("not recorded"), "{words}");
+        assert_eq!(ended(call().stdout(Stdio::null())).0, Some(0));
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(ended(call().stdout(writer)).0, Some(0), "{id}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod founding;
 mod full_disk;
 mod fuzzed;
 mod import;
+mod kept;
 mod operator;
 mod processes;
 mod real_data;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mingzhang_tests::world::{Told, World};
+use mingzhang_tests::world::{Told, World, run};
 use serde_json::{Value, json};
 
 /// What the proxy answers instead of the node: None hands the request on.
@@ -20,7 +20,7 @@ fn liar(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Value)> + Send +
     })
 }
 
-fn proxy(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static) -> String {
+pub fn proxy(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let (node, lie): (String, Arc<Lie>) = (world.seats[0].url.clone(), Arc::new(lie));
@@ -75,11 +75,11 @@ fn handed_on(method: &str, url: &str, (body, prefer): (Vec<u8>, String)) -> Opti
 }
 
 /// What the node itself says.
-fn honest(url: &str) -> Option<(u16, Vec<u8>)> {
+pub fn honest(url: &str) -> Option<(u16, Vec<u8>)> {
     handed_on("GET", url, (Vec::new(), String::new()))
 }
 
-fn through(world: &World, node: &str, arguments: &[&str]) -> Told {
+pub fn through(world: &World, node: &str, arguments: &[&str]) -> Told {
     world.client(&[&["--node", node][..], arguments].concat())
 }
 
@@ -96,7 +96,7 @@ fn kept(world: &World, name: &str) -> Option<Value> {
     items.into_iter().find(|item| format!("civil/{}", item["record_id"].as_str().unwrap_or("")) == name)
 }
 
-fn failed(told: &Told, exit: i32, code: &str) {
+pub fn failed(told: &Told, exit: i32, code: &str) {
     assert_eq!((told.exit, told.code()), (Some(exit), code), "{} {}", told.json, told.stderr);
 }
 
@@ -107,6 +107,8 @@ fn a_node_is_believed_nothing() {
     expired_takes_a_proof(&world);
     final_takes_a_proof(&world);
     another_record_is_noticed(&world);
+    when_it_was_recorded_takes_a_proof(&world);
+    a_node_that_never_waits_is_not_asked_without_end(&world);
     the_same_record_again_is_proven(&world);
     a_query_is_a_claim(&world);
     a_currency_takes_a_proof(&world);
@@ -203,8 +205,11 @@ fn an_old_checkpoint_hides_nothing(world: &World) {
     assert_eq!((&proof["nodes_agreeing"], &proof["nodes_asked"]), (&json!(1), &json!(2)), "{proof}");
     assert_eq!(proof["nodes_behind"][0]["node"], json!(stale), "{proof}");
     assert!(told.json["warnings"].to_string().contains("entries behind"), "{}", told.json);
-    // Whoever asks the stale node alone reads how old its books are.
-    let alone = through(world, &stale, &asked);
+    // Whoever has seen newer books is not led back by the stale node alone; whoever has not reads how old its books are.
+    failed(&through(world, &stale, &asked), 8, "MZ-4115");
+    let (context, other) = (world.path().join("context.toml").display().to_string(), world.path().join("newcomer"));
+    let newcomer = ["--context", context.as_str(), "--json", "--lang", "en", "--node", stale.as_str()];
+    let alone = run("mingzhang", &[&newcomer[..], &asked].concat(), &other);
     assert_eq!((alone.exit, &alone.data()["as_of"]), (Some(0), &before.data()["as_of"]), "{}", alone.json);
 }
 
@@ -275,6 +280,48 @@ fn another_record_is_noticed(world: &World) {
     assert_eq!((told.exit, &told.data()["record_id"]), (Some(0), &json!("DOC-9")), "{}", told.json);
     let told = world.client(&["tx", "status", "civil/DOC-9"]);
     assert_eq!((told.exit, &told.data()["proven"]), (Some(0), &json!(true)), "{}", told.json);
+}
+
+/// Height and time stand in a proven header; words that nothing proves are named as the node's.
+fn when_it_was_recorded_takes_a_proof(world: &World) {
+    let asked = ["tx", "status", "civil/DOC-1"];
+    let told = world.client(&asked);
+    let (height, time) = (told.data()["height"].clone(), told.data()["block_time"].clone());
+    assert!(height.is_u64() && time.is_string(), "{}", told.json);
+    assert_eq!(told.data()["claimed"], json!(["expires_at"]), "{}", told.json);
+    let node = world.seats[0].url.clone();
+    let lying = proxy(world, move |_, path| {
+        let (status, body) = (path.contains("/transactions/")).then(|| honest(&format!("{node}{path}")))??;
+        let mut said: Value = serde_json::from_slice(&body).ok()?;
+        (said["height"], said["block_time"]) = (json!(1), json!("1999-01-01T00:00:00Z"));
+        (said["detail"], said["effect"], said["more"]) = (json!("made up"), json!("void"), json!("made up"));
+        Some((status, said.to_string().into_bytes()))
+    });
+    let told = through(world, &lying, &asked);
+    assert_eq!(
+        (told.exit, &told.data()["height"], &told.data()["block_time"]),
+        (Some(0), &height, &time),
+        "{}",
+        told.json
+    );
+    assert_eq!(told.data()["claimed"], json!(["detail", "expires_at"]), "{}", told.json);
+    assert!(told.data()["effect"] == "effective" && told.data()["more"].is_null(), "{}", told.json);
+    let headless = liar(world, |_, path| path.contains("/headers").then(|| (404, json!({}))));
+    let told = through(world, &headless, &asked);
+    assert_eq!((told.exit, &told.data()["height"]), (Some(0), &Value::Null), "{}", told.json);
+}
+
+fn a_node_that_never_waits_is_not_asked_without_end(world: &World) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let hasty = liar(world, move |_, path| {
+        let is_status = path.contains("/transactions/");
+        is_status.then(|| counted.fetch_add(1, Ordering::Relaxed)).map(|_| (200, json!({ "status": "unknown" })))
+    });
+    let told = through(world, &hasty, &["tx", "wait", &"9".repeat(64), "--wait", "3s"]);
+    assert_eq!(told.exit, Some(6), "{} {}", told.json, told.stderr);
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((1..=12).contains(&asked), "asked {asked} times in 3 s");
 }
 
 fn expired_takes_a_proof(world: &World) {
@@ -419,6 +466,7 @@ fn an_import_takes_a_proof(world: &World) {
     assert_eq!(told.data()["proven"], false, "{}", told.json);
     let line = std::fs::read_to_string(&report).expect("the report");
     assert!(line.lines().count() == 2 && line.lines().all(|line| line.contains("\"proven\":false")), "{line}");
+    assert!(line.lines().all(|line| line.contains("\"flags_proven\":false")), "{line}");
     let told = through(world, &lying(1_000_000), &import(&file, &[]));
     assert_eq!((told.exit, &told.data()["proven"]), (Some(6), &json!(false)), "{} {}", told.json, told.stderr);
     // The same command at an honest node.
@@ -426,6 +474,7 @@ fn an_import_takes_a_proof(world: &World) {
     let said = (told.exit, &told.data()["proven"], &told.data()["applied"]);
     assert_eq!(said, (Some(0), &json!(true), &json!(2)), "{} {}", told.json, told.stderr);
     assert!(told.data()["proven_height"].as_u64().is_some_and(|height| height > 0), "{}", told.json);
+    assert_eq!(told.data()["flags_proven"], false, "no leaf of what was applied is fetched: {}", told.json);
     // An approval that stands already is no reason to sign another: each run tells the same.
     let told = world.client(&import(&file, &[]));
     let said = (told.exit, &told.data()["proven"], &told.data()["duplicates"]);

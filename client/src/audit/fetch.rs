@@ -21,6 +21,7 @@ use serde::Deserialize;
 
 use crate::context::Network;
 use crate::handoffs;
+use crate::kept::compare_any;
 use crate::node_api::NodeApi;
 use crate::output::{Failure, exit};
 use crate::verify::authorities_after;
@@ -147,6 +148,7 @@ fn no_trail(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), l
     let authorities = authorities_after(&network.genesis, &handoffs::fetch(&network.genesis, api)?)?;
     let judged = |problem: Problem| Failure::coded(problem.code, problem.detail);
     let header = sealed_header(&authorities, &sealed).map_err(judged)?;
+    compare_any((network, api), &sealed.checkpoint, &header.sealed)?;
     match presence(&header, &state, &key) {
         Ok(value) if value.trail.is_none() => {}
         Ok(value) if !kind.is_kind_of(&value.current) => return Ok(Found::OtherKind(header.header.height)),

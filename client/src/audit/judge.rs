@@ -2,11 +2,13 @@
 //! the records and compared with the proven accounts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::{BundledTrail, EvidenceBundle, SubjectKind, subject_key};
+use mingzhang_ledger::receipt::Receipt;
 use mingzhang_ledger::records::body;
 use mingzhang_ledger::records::fund::fold::{Figures, Fold};
 use mingzhang_ledger::records::fund::sums::Sums;
@@ -22,6 +24,7 @@ use mingzhang_ledger::verify::{
 use serde_json::{Value, json};
 
 use super::nodes::Agreement;
+use crate::kept::{Shown, judge_file};
 use crate::output::{Failure, Language, exit, exponent_of, money_json};
 use crate::verify::{authorities_of, discontinuities_json, steps_json};
 
@@ -139,6 +142,30 @@ fn withheld(bundled: &BundledTrail, proven: &ProvenBundle) -> Option<String> {
         let known = proven.registries.contains_key(&key) || is_absent();
         (!known).then(|| format!("the trail {id}, or the proof that there is none"))
     })
+}
+
+/// A bundle that proves itself may yet be of another history than the one that this user has seen, or too old.
+pub fn beside_kept(
+    place: (&Genesis, Option<Duration>),
+    evidence: &EvidenceBundle,
+    judged: &mut Judged,
+    language: Language,
+) -> Result<(), Failure> {
+    let trail = evidence.trail.as_ref().zip(judged.proven.as_ref());
+    let trail = trail.map(|(bundled, proven)| (bundled.sealed.checkpoint.clone(), &proven.header.sealed));
+    let receipt = evidence.receipt.as_deref().and_then(|text| Some(Receipt::parse(text).ok()?.note.text()));
+    let receipt = receipt.zip(judged.receipt.as_ref().and_then(|facts| facts.sealed.as_ref()));
+    for (text, sealed) in trail.into_iter().chain(receipt) {
+        let proof = evidence.consistency.as_ref().filter(|proof| proof.to == sealed.checkpoint.size);
+        if judged.exit != exit::DONE {
+            break;
+        }
+        if let Some(problem) = judge_file(place, &Shown { text: &text, sealed, proof }, language)? {
+            judged.exit = if problem.missing { exit::INCONCLUSIVE } else { exit::FAILED };
+            judged.reason = Some((problem.code, problem.detail));
+        }
+    }
+    Ok(())
 }
 
 fn last_detail(report: &Report) -> String {

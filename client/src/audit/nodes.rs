@@ -9,12 +9,13 @@ use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{Passage, SubjectKind, TrailProof};
 use mingzhang_ledger::seal::Note;
-use mingzhang_ledger::verify::ProvenBundle;
+use mingzhang_ledger::verify::{ProvenBundle, SealedNote};
 use serde_json::{Value, json};
 
 use super::fetch;
 use crate::context::Network;
 use crate::handoffs;
+use crate::kept::{Order, compare};
 use crate::node_api::NodeApi;
 use crate::output::{Failure, exit};
 use crate::verify::authorities_after;
@@ -26,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const GRACE_MS: u64 = 300_000;
 /// Seals of an epoch to which no hand-off is at hand.
 const UNKNOWN_EPOCH: Code = Code(4107);
+/// A checkpoint that is older than the one kept.
+const OLDER: Code = Code(4115);
 
 /// The newest checkpoints that the nodes of a context give.
 pub struct Newest {
@@ -42,30 +45,50 @@ impl Newest {
     }
 }
 
-/// Asks every node of the context for its newest checkpoint and verifies it. A failure if none has one.
+/// Asks every node of the context for its newest checkpoint and verifies it. A failure if none has one, or if all are
+/// older than the one that is kept, for a moment too.
 pub fn newest(network: &Network, api: &NodeApi) -> Result<Newest, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match now(network, api) {
+            Err(failure) if failure.code == Some(OLDER) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            told => return told,
+        }
+    }
+}
+
+fn now(network: &Network, api: &NodeApi) -> Result<Newest, Failure> {
     let texts = of_each(api, api.nodes(), |node| Ok(node.get("/checkpoint")?.success()?.text()));
-    let (mut proven, mut others) = (Vec::new(), Vec::new());
+    let (mut found, mut others) = (Vec::new(), Vec::new());
     for (node, text) in texts {
-        match text.and_then(|text| verified(network, &api.only(&node), &text)) {
-            Ok(size) => proven.push((node, size)),
+        match text.and_then(|text| Ok((verified(network, &api.only(&node), &text)?, text))) {
+            Ok((sealed, text)) => found.push((node, sealed, text)),
             Err(failure) => others.push((node, failure)),
         }
     }
-    proven.sort_by_key(|(_, size)| Reverse(*size));
+    found.sort_by_key(|(_, sealed, _)| Reverse(sealed.checkpoint.size));
+    // The first that leads on from what is kept is kept, so that the others are held against it.
+    let mut proven = Vec::new();
+    for (node, sealed, text) in found {
+        match compare((network, &api.only(&node)), &text, &sealed) {
+            Ok(Order::Older(failure)) if proven.is_empty() => return Err(failure),
+            Ok(_) => proven.push((node, sealed.checkpoint.size)),
+            Err(failure) if failure.exit == exit::INCONCLUSIVE => others.push((node, failure)),
+            Err(failure) => return Err(failure),
+        }
+    }
     if proven.is_empty() { Err(none(others)) } else { Ok(Newest { proven, others }) }
 }
 
-/// The size of a checkpoint that a quorum of the right set sealed.
-fn verified(network: &Network, node: &NodeApi, text: &str) -> Result<u64, Failure> {
+/// A checkpoint that a quorum of the right set sealed.
+fn verified(network: &Network, node: &NodeApi, text: &str) -> Result<SealedNote, Failure> {
     let genesis = &network.genesis;
-    let size = |passages: &[Passage]| -> Result<u64, Failure> {
+    let judged = |passages: &[Passage]| -> Result<SealedNote, Failure> {
         let sealed = authorities_after(genesis, passages)?.checkpoint(text);
-        let sealed = sealed.map_err(|problem| Failure::coded(problem.code, problem.detail))?;
-        Ok(sealed.checkpoint.size)
+        sealed.map_err(|problem| Failure::coded(problem.code, problem.detail))
     };
-    match size(&handoffs::kept(genesis)) {
-        Err(failure) if failure.code == Some(UNKNOWN_EPOCH) => size(&handoffs::fetch(genesis, node)?),
+    match judged(&handoffs::kept(genesis)) {
+        Err(failure) if failure.code == Some(UNKNOWN_EPOCH) => judged(&handoffs::fetch(genesis, node)?),
         told => told,
     }
 }

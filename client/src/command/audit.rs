@@ -17,11 +17,12 @@ use super::query::qualified;
 use super::tx::{local_time, time_text};
 use crate::audit::fetch::Found;
 use crate::audit::judge::{
-    Judged, figures_json, findings, flagged_indices, judge, mode, money_at, money_of, proof_json, records,
+    Judged, beside_kept, figures_json, findings, flagged_indices, judge, mode, money_at, money_of, proof_json, records,
 };
 use crate::audit::nodes::{self, Agreement, Newest};
 use crate::audit::text::{self, Lines};
 use crate::audit::{blocks, fetch};
+use crate::kept::compare_any;
 use crate::keys;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit};
@@ -69,7 +70,7 @@ enum Action {
     /// Judge a bundle from the genesis file alone
     Verify {
         bundle: PathBuf,
-        /// Says what is always so: nothing but the given files is read
+        /// Says what is always so: no socket is opened; only the given files and the checkpoint kept here are read
         #[arg(long)]
         offline: bool,
     },
@@ -144,6 +145,9 @@ fn gather(desk: &Desk, subject: Subject, id: &str) -> Result<Gathered, Failure> 
         fetch::require_subject(&bundled.trail, asked)?;
     }
     let complete = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE);
+    if let (Some(proven), Some(bundled)) = (complete, &evidence.trail) {
+        compare_any((network, &node), &bundled.sealed.checkpoint, &proven.header.sealed)?;
+    }
     let agreement = complete.map(|proven| nodes::ask(&api, &newest, proven, asked)).unwrap_or_default();
     Ok(Gathered { evidence, judged, id, agreement, api: node })
 }
@@ -461,7 +465,8 @@ fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let evidence: EvidenceBundle = serde_json::from_str(&text)
         .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())).with_exit(exit::FAILED))?;
     let genesis = desk.genesis()?;
-    let judged = judge(&genesis, &evidence, desk.language)?;
+    let mut judged = judge(&genesis, &evidence, desk.language)?;
+    beside_kept((&genesis, desk.max_age()), &evidence, &mut judged, desk.language)?;
     let trail = evidence.trail.as_ref().map(|trail| &trail.trail);
     let id = trail.map(|trail| trail.id.clone()).unwrap_or_default();
     let found = findings((&id, &judged), u64::MAX, None, desk.language);

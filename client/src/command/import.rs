@@ -126,6 +126,7 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
     let mode = if strict { "strict" } else { "historical" };
     let data = report.json(&outcome, (format, mode, ledger.as_of()));
     let mut answer = Answer::done(data, report.text(desk.language));
+    answer.recorded = true;
     answer.warnings = report.warnings(desk.language);
     let partly = report.counters.rejected > 0 || report.counters.unknown > 0 || !report.unclosed.is_empty();
     if partly {

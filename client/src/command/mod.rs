@@ -67,6 +67,9 @@ struct Global {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT_S))]
     timeout: u64,
+    /// Refuse what was sealed longer ago than this, as it says nothing about now
+    #[arg(long, global = true, value_name = "10m", value_parser = age)]
+    max_age: Option<Duration>,
     /// Answer yes to every question
     #[arg(long, short = 'y', global = true)]
     yes: bool,
@@ -170,6 +173,11 @@ impl Desk {
         self.overrides.genesis.as_ref()
     }
 
+    /// How old the seals of what is verified may be.
+    pub fn max_age(&self) -> Option<Duration> {
+        self.overrides.max_age
+    }
+
     pub fn pick<'a>(&self, chinese: &'a str, english: &'a str) -> &'a str {
         self.language.pick(chinese, english)
     }
@@ -192,7 +200,13 @@ pub fn run() -> u8 {
             return printer.told(error.print(), status);
         }
     };
-    let desk = desk(&cli.global);
+    let desk = match desk(&cli.global) {
+        Ok(desk) => desk,
+        Err(failure) => {
+            let Global { json, quiet, verbose, .. } = cli.global;
+            return Printer { json, quiet, verbose, language: asked_language() }.finish("", Err(failure));
+        }
+    };
     let (name, result) = dispatch(&desk, cli.command);
     desk.printer.finish(&name, result)
 }
@@ -214,14 +228,20 @@ fn asked_language() -> Language {
     let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
     let after = arguments.iter().skip_while(|argument| *argument != "--lang").nth(1).map(String::as_str);
     let tag = arguments.iter().find_map(|argument| argument.strip_prefix("--lang=")).or(after);
-    language(tag.filter(|tag| language_tag(tag).is_ok()), || None)
+    language(tag.filter(|tag| language_tag(tag).is_ok()), || None).unwrap_or_else(|_| of_locale())
 }
 
 /// The flag's language, else that of the variable, of the context, of the locale.
-fn language(tag: Option<&str>, of_context: impl FnOnce() -> Option<String>) -> Language {
-    let locale = || ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(variable);
-    let named = tag.map(str::to_owned).or_else(|| variable("MINGZHANG_LANG"));
-    Language::of(&named.or_else(of_context).or_else(locale).unwrap_or_default())
+fn language(tag: Option<&str>, of_context: impl FnOnce() -> Option<String>) -> Result<Language, Failure> {
+    let flag = || Some(("--lang", tag?.to_owned()));
+    let named = flag().or_else(|| Some(("MINGZHANG_LANG", variable("MINGZHANG_LANG")?)));
+    let Some((source, tag)) = named.or_else(|| Some(("lang", of_context()?))) else { return Ok(of_locale()) };
+    let known = language_tag(&tag).map_err(|there_are| Failure::usage(format!("{source} = {tag:?}: {there_are}")))?;
+    Ok(Language::of(&known))
+}
+
+fn of_locale() -> Language {
+    Language::of(&["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(variable).unwrap_or_default())
 }
 
 /// A locale of any language reads English; whoever asks for a language by name is told that there is none.
@@ -234,15 +254,20 @@ fn language_tag(tag: &str) -> Result<String, String> {
     }
 }
 
-fn desk(global: &Global) -> Desk {
+fn age(text: &str) -> Result<Duration, String> {
+    record::duration(text).map_err(|failure| failure.detail)
+}
+
+fn desk(global: &Global) -> Result<Desk, Failure> {
     let overrides = Overrides {
         context: global.context.clone(),
         nodes: global.node.clone(),
         genesis: global.genesis.clone(),
         agency: global.own_agency.clone(),
+        max_age: global.max_age,
     };
-    let language = language(global.lang.as_deref(), || overrides.language());
-    Desk {
+    let language = language(global.lang.as_deref(), || overrides.language())?;
+    Ok(Desk {
         printer: Printer { json: global.json, quiet: global.quiet, verbose: global.verbose, language },
         language,
         timeout: Duration::from_secs(global.timeout),
@@ -250,7 +275,7 @@ fn desk(global: &Global) -> Desk {
         passphrase: PassphraseSource { descriptor: global.passphrase_fd, no_input: global.no_input },
         overrides,
         network: OnceCell::new(),
-    }
+    })
 }
 
 fn dispatch(desk: &Desk, command: Command) -> (String, Result<Answer, Failure>) {

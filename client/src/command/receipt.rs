@@ -16,6 +16,7 @@ use super::Desk;
 use super::query::asked_for;
 use crate::audit::fetch::officer_key;
 use crate::handoffs;
+use crate::kept::compare_any;
 use crate::output::{Answer, Failure, Language, exit};
 use crate::submit;
 use crate::verify::{
@@ -140,6 +141,11 @@ fn fetch(desk: &Desk, id: &str) -> Result<Fetched, Failure> {
     let found = checked.facts.as_ref().map(|facts| hex::encode(facts.transaction.id())).unwrap_or_default();
     if found != id {
         return Err(Failure::coded(Code(4102), format!("the node gave a receipt of {found}")));
+    }
+    if let Some(sealed) = checked.facts.as_ref().and_then(|facts| facts.sealed.as_ref())
+        && let Ok(receipt) = Receipt::parse(&text)
+    {
+        compare_any((desk.network()?, &desk.api()?), &receipt.note.text(), sealed)?;
     }
     Ok((text, checked, authorities))
 }

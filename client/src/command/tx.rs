@@ -14,8 +14,8 @@ use super::query::asked_for;
 use super::record::duration;
 use super::{Desk, simulate};
 use crate::interrupt;
-use crate::output::{Answer, Failure, exit};
-use crate::settle::{Place, Question, is_definite, settle};
+use crate::output::{Answer, Failure};
+use crate::settle::{Place, Question, follow, is_definite};
 use crate::submit::{self, Outbox};
 
 #[derive(Debug, clap::Args)]
@@ -152,15 +152,8 @@ fn wait_for(desk: &Desk, tx: &str, wait: &str) -> Result<Answer, Failure> {
     let deadline = std::time::Instant::now() + duration(wait)?;
     let asked = asked_for(desk, tx)?;
     interrupt::watch(desk.printer, json!({ "tx_id": format!("sha256:{}", asked.0), "status": "pending" }));
-    let api = desk.api()?;
-    loop {
-        let left = deadline.saturating_duration_since(std::time::Instant::now()).as_secs().min(20);
-        let status = submit::status(&api, &asked.0, left)?;
-        let answer = settled(desk, &asked, (status, deadline))?;
-        if answer.exit != exit::NOT_YET_KNOWN || left == 0 {
-            return Ok(answer);
-        }
-    }
+    let status = submit::status(&desk.api()?, &asked.0, 0)?;
+    settled(desk, &asked, (status, deadline))
 }
 
 fn status(desk: &Desk, tx: &str) -> Result<Answer, Failure> {
@@ -179,7 +172,7 @@ fn settled(
     let own = Outbox::open(network).and_then(|outbox| outbox.bytes_of(id)).unwrap_or_default();
     let question = Question { tx_id: id.clone(), record: record.clone(), own: own.as_ref() };
     let api = desk.api()?;
-    let answer = settle(&Place::new(network, &api, desk.language, deadline), &question, status)?;
+    let answer = follow(&Place::new(network, &api, desk.language, deadline), &question, status)?;
     if is_definite(&answer) {
         submit::leave_outbox(network, id);
     }

@@ -7,15 +7,17 @@ use clap::Subcommand;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::Passage;
+use mingzhang_ledger::receipt::Receipt;
 use mingzhang_ledger::transaction::Transaction;
 use mingzhang_ledger::verify::{
-    Authorities, Report, Step, StepName, StepResult, Verdict, document, document_digest, receipt,
+    Authorities, Problem, Report, Step, StepName, StepResult, Verdict, document, document_digest, receipt,
 };
 use serde_json::json;
 
 use super::Desk;
 use super::record::read_source;
 use crate::handoffs;
+use crate::kept::{Shown, judge_file};
 use crate::output::{Answer, Failure, exit};
 use crate::verify::{
     authorities_after, decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, sentence,
@@ -86,7 +88,16 @@ fn verify_receipt(
     cited: Option<(PathBuf, String)>,
 ) -> Result<Answer, Failure> {
     let (authorities, genesis) = authorities(desk, trust)?;
-    let mut checked = receipt(&authorities, &read_evidence(file)?, None);
+    let text = read_evidence(file)?;
+    let mut checked = receipt(&authorities, &text, None);
+    if let (Verdict::Verified, Some(sealed), Ok(parsed)) =
+        (&checked.report.verdict, checked.facts.as_ref().and_then(|facts| facts.sealed.as_ref()), Receipt::parse(&text))
+    {
+        let shown = Shown { text: &parsed.note.text(), sealed, proof: None };
+        if let Some(problem) = judge_file((&genesis, desk.max_age()), &shown, desk.language)? {
+            apply(&mut checked.report, problem);
+        }
+    }
     let is_proven = checked.report.verdict == Verdict::Verified;
     if let (Some((path, salt)), Some(facts), true) = (&cited, &checked.facts, is_proven) {
         judge_document(&mut checked.report, &facts.transaction, (path, salt))?;
@@ -116,6 +127,17 @@ fn verify_receipt(
     );
     let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
     Ok(finish(Answer { warnings, ..Answer::done(data, text) }, verdict))
+}
+
+/// What this machine knows beyond the file decides at the step concerned.
+fn apply(report: &mut Report, problem: Problem) {
+    let result = if problem.missing { StepResult::Missing } else { StepResult::Failed };
+    report.verdict = match problem.missing {
+        true => Verdict::Inconclusive { code: problem.code, missing: vec![problem.detail.clone()] },
+        false => Verdict::Failed { code: problem.code, step: problem.step },
+    };
+    report.steps.retain(|step| step.name != problem.step);
+    report.steps.push(Step { name: problem.step, result, detail: problem.detail });
 }
 
 /// Adds the step that compares a file with the record that cites it.
@@ -163,7 +185,14 @@ fn finish(mut answer: Answer, verdict: &Verdict) -> Answer {
 
 fn checkpoint(desk: &Desk, file: &Path, trust: &Trust) -> Result<Answer, Failure> {
     let (authorities, genesis) = authorities(desk, trust)?;
-    let checked = authorities.checkpoint(&read_evidence(file)?);
+    let text = read_evidence(file)?;
+    let mut checked = authorities.checkpoint(&text);
+    if let Ok(sealed) = &checked {
+        let shown = Shown { text: &text, sealed, proof: None };
+        if let Some(problem) = judge_file((&genesis, desk.max_age()), &shown, desk.language)? {
+            checked = Err(problem);
+        }
+    }
     let verdict = match &checked {
         Ok(_) => Verdict::Verified,
         Err(problem) if problem.missing => {

@@ -17,7 +17,7 @@ use super::node::NodeLedger;
 use crate::context::Network;
 use crate::node_api::NodeApi;
 use crate::output::{Failure, Language, exit};
-use crate::proven::{Asked, Wanted, ask, several};
+use crate::proven::{Asked, Wanted, ask, coded, several};
 
 /// How long the seals on the last record are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +60,7 @@ pub fn prove(
     let found = asked.and_then(|asked| match asked {
         Asked::Shown(proof) => Ok((fetch(ledger.apis(), &proof.header, &keys)?, proof.header.header.height)),
         Asked::NotYet(_, why) => Err(Failure::unreachable(why)),
+        Asked::Withheld(failure) => Err(Failure::unreachable(coded(&failure))),
     });
     match found {
         Ok((leaves, height)) => match judge(outcome, &leaves) {

@@ -83,7 +83,14 @@ impl Session {
         // No command of this program asks anything but passphrases, and none prints colour: both flags hold already.
         let Global { json, lang, quiet, verbose, yes: _, no_color: _, no_input, passphrase_fd } = global;
         let language = Language::of_environment(lang);
-        Self { json, language, verbose, quiet, no_input, passphrase_fd, descriptor_line: OnceCell::new() }
+        let session =
+            Self { json, language, verbose, quiet, no_input, passphrase_fd, descriptor_line: OnceCell::new() };
+        // A service starts all the same; its operator is told.
+        let named = std::env::var("MINGZHANG_LANG").unwrap_or_default();
+        if lang.is_none() && !["", "zh", "en"].contains(&named.split(['-', '_', '.']).next().unwrap_or_default()) {
+            session.say(&Words::same(format!("MINGZHANG_LANG={named}: there are zh-CN and en; English is used")));
+        }
+        session
     }
 
     /// Prose for people, on stderr.

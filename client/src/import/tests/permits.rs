@@ -28,6 +28,8 @@ fn a_refused_permit_with_a_date_of_issue_is_refused_and_flagged() {
         let contradicts =
             |line| has(&told.rows[&line]["flags"], "MZ-3709") && has(&told.rows[&line]["fields"], "status");
         assert!(contradicts(2) && !contradicts(3), "{:?}", told.rows);
+        assert!(told.screen.contains("  2  flagged; flags are the node's word, not proven"), "{}", told.screen);
+        assert_eq!(told.rows[&2]["flags_proven"], false);
         assert!(told.types.contains(&"case_decide") && !told.types.contains(&"licence_issue"), "{:?}", told.types);
     }
 }
