@@ -125,9 +125,10 @@ fn up(session: &Session, dir: &Path, plan: &Plan<'_>) -> Result<Answer, Failure>
         devnet.genesis.document.rules.0.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     let rules = rules.join("\n  ");
     let context = devnet.context_file();
+    let (all, only) = plan.only.map_or(("全部", String::new()), |agency| (agency, format!("{agency} is ")));
     let text = Words::new(
-        format!("{table}{ready_ms} 毫秒后全部就绪\nexport MINGZHANG_CONTEXT={}", context.display()),
-        format!("{table}ready after {ready_ms} ms\nexport MINGZHANG_CONTEXT={}", context.display()),
+        format!("{table}{ready_ms} 毫秒后{all}就绪\nexport MINGZHANG_CONTEXT={}", context.display()),
+        format!("{table}{only}ready after {ready_ms} ms\nexport MINGZHANG_CONTEXT={}", context.display()),
     );
     let warnings = vec![
         Words::new("测试网: 密钥未加密,不得用于实际业务", "test network: keys lie in clear, not for use"),

@@ -41,11 +41,18 @@ pub struct CatchUp {
     /// The highest height that anybody claimed; only a reason to ask, never believed.
     goal: Arc<AtomicU64>,
     turns: Arc<Mutex<Turns>>,
+    /// A peer had nothing after the tip.
+    followed: Arc<AtomicBool>,
 }
 
 impl CatchUp {
     pub fn new(parts: Arc<Parts>) -> Self {
-        Self { parts, running: Arc::default(), goal: Arc::default(), turns: Arc::default() }
+        Self { parts, running: Arc::default(), goal: Arc::default(), turns: Arc::default(), followed: Arc::default() }
+    }
+
+    /// Set once a peer had nothing after this node's tip.
+    pub fn followed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.followed)
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
@@ -219,6 +226,7 @@ impl CatchUp {
         let question = Question::Segment { after: tip.height, epoch: epoch.number() };
         let answer = self.parts.network.ask(peer, &question.encode()).await?;
         if answer.is_empty() {
+            self.followed.store(true, Ordering::Release);
             return Err(SyncFault::NotThere);
         }
         let lie = |error: &dyn std::fmt::Display| SyncFault::Lie(error.to_string());
