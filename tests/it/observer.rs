@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use mingzhang_tests::world::{World, command, until};
+use mingzhang_tests::world::{Seat, World, alarms, command, until};
 use serde_json::Value;
 
 /// Places of a range that no agency of a devnet of four takes.
@@ -11,7 +11,7 @@ const PLACE: u16 = 90;
 
 struct Observer {
     folder: PathBuf,
-    api: u16,
+    seat: Seat,
 }
 
 impl Observer {
@@ -37,7 +37,8 @@ impl Observer {
         );
         let list = std::fs::read_to_string(&seeds).expect("readable") + &entry;
         std::fs::write(&seeds, list).expect("written");
-        Self { folder, api: ports[0] }
+        let seat = Seat { agency: "press".to_owned(), url: format!("http://127.0.0.1:{}", ports[0]) };
+        Self { folder, seat }
     }
 
     fn config(&self) -> String {
@@ -53,16 +54,6 @@ impl Observer {
         let arguments = [flags, &["status", "--config", &config]].concat();
         command("mingzhang-node", home).args(arguments).output().expect("the binary runs")
     }
-
-    fn api(&self, path: &str) -> Option<Value> {
-        let url = format!("http://127.0.0.1:{}/api/v1{path}", self.api);
-        serde_json::from_str(&reqwest::blocking::get(url).ok()?.text().ok()?).ok()
-    }
-
-    fn is_ready(&self) -> bool {
-        let url = format!("http://127.0.0.1:{}/readyz", self.api + 1);
-        reqwest::blocking::get(url).is_ok_and(|answer| answer.status().is_success())
-    }
 }
 
 #[test]
@@ -75,15 +66,11 @@ fn an_observer_says_what_it_sees_and_nothing_of_whom_the_members_reach() {
     let id = world.document("DOC-1");
     world.sealed(world.seat("approval"), &id);
     let running = world.spawn(&observer.config(), &[]);
-    until("the observer to be ready", || observer.is_ready().then_some(()));
-    let status = observer.api("/status").expect("it answers");
+    until("the observer to be ready", || (world.ops(&observer.seat, "/readyz")?.0 == 200).then_some(()));
+    let status = world.get(&observer.seat, "/status").expect("it answers").1;
     assert!(status["height"].as_u64() > Some(0) && status["sealed_size"].as_u64() > Some(0), "{status}");
     assert_eq!((&status["missing_for_quorum"], &status["survives_more_failures"]), (&Value::Null, &Value::Null));
-    assert_eq!(
-        (&status["members_connected"], &status["alarms"]),
-        (&Value::from(1), &serde_json::json!([])),
-        "{status}"
-    );
+    assert_eq!((status["members_connected"].as_u64(), alarms(&status)), (Some(1), Vec::new()), "{status}");
     for (language, has, has_not) in [
         ("en", ["observer state ready", "connected to 1 of 4 members", "not connected"], ["halted", "offline"]),
         ("zh-CN", ["观察节点 状态 ready", "已连接 4 个成员中的 1 个", "未连接"], ["停止出块", "离线"]),
@@ -97,7 +84,9 @@ fn an_observer_says_what_it_sees_and_nothing_of_whom_the_members_reach() {
     let log = observer.log();
     assert!(log.contains("member is connected") && !log.contains("too few members"), "{log}");
     world.kill("approval");
-    until("the observer to be alone", || (observer.api("/status")?["state"] == "isolated").then_some(()));
+    until("the observer to be alone", || {
+        (world.get(&observer.seat, "/status")?.1["state"] == "isolated").then_some(())
+    });
     let told = observer.status(&world.home(), &["--lang", "en"]);
     let text = String::from_utf8_lossy(&told.stderr).into_owned();
     assert!(

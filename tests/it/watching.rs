@@ -5,19 +5,11 @@ use std::path::Path;
 use mingzhang_ledger::codec::Value as Cbor;
 use mingzhang_ledger::state::key;
 use mingzhang_tests::world::{World, until};
-use serde_json::Value;
 
 use crate::epochs::{FROM_S, agree, good, say_ready, status, wait_for_epoch};
 
-fn alarms(world: &World, agency: &str) -> Option<Vec<String>> {
-    let status = status(world, agency)?;
-    Some(status["alarms"].as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-}
-
 fn metrics(world: &World, agency: &str) -> Option<String> {
-    let (host, port) = world.seat(agency).url.rsplit_once(':')?;
-    let port: u16 = port.parse().ok()?;
-    reqwest::blocking::get(format!("{host}:{}/metrics", port + 1)).ok()?.text().ok()
+    Some(world.ops(world.seat(agency), "/metrics")?.1)
 }
 
 fn change(file: &Path, from: &str, to: &str) {
@@ -32,11 +24,11 @@ fn a_mistake_is_told(world: &World, list: &Path) {
     std::fs::write(list, format!("{good}\n[[peers]]\nagency = \"press\"\n")).expect("written");
     until("the alarm", || {
         let told = |alarm: &String| alarm.starts_with("MZ-5016: ") && alarm.contains("stays in use");
-        alarms(world, "approval")?.iter().any(told).then_some(())
+        world.alarms("approval")?.iter().any(told).then_some(())
     });
     assert!(metrics(world, "approval").is_some_and(|text| text.contains("mingzhang_addresses_faulty 1\n")));
     std::fs::write(list, good).expect("written");
-    until("the end of the alarm", || alarms(world, "approval")?.is_empty().then_some(()));
+    until("the end of the alarm", || world.alarms("approval")?.is_empty().then_some(()));
     let text = metrics(world, "approval").expect("it answers");
     assert!(text.contains("mingzhang_addresses_faulty 0\n") && text.contains("mingzhang_disk_free_bytes "), "{text}");
 }
@@ -67,7 +59,7 @@ fn a_replaced_peer_key_is_written_into_the_lists_of_the_others() {
     wait_for_epoch(&world, 1, &["approval", "finance", "civil"]);
     until("the old key in the list to be told", || {
         let told = |alarm: &String| alarm.starts_with("MZ-5016: ") && alarm.contains("peer_key of data");
-        alarms(&world, "approval")?.iter().any(told).then_some(())
+        world.alarms("approval")?.iter().any(told).then_some(())
     });
     // The page's steps: the new key into the node, and into everybody's list; the others need no restart for it, and can
     // be restarted.
@@ -77,12 +69,12 @@ fn a_replaced_peer_key_is_written_into_the_lists_of_the_others() {
     let (_, set) = world.get(world.seat("civil"), "/authority-sets/0").expect("it answers");
     let old = set["members"][3]["peer_key"].as_str().expect("a key").to_owned();
     change(&list, &old, &hex::encode(key.public().0));
-    until("the end of the alarm", || alarms(&world, "approval")?.is_empty().then_some(()));
+    until("the end of the alarm", || world.alarms("approval")?.is_empty().then_some(()));
     world.kill("civil");
     world.resume("data");
     world.resume("civil");
     until("everybody to be connected", || {
-        (status(&world, "civil")?["members_connected"] == 4 && alarms(&world, "civil")?.is_empty()).then_some(())
+        (status(&world, "civil")?["members_connected"] == 4 && world.alarms("civil")?.is_empty()).then_some(())
     });
     good(&world.node(&["config", "check", "--config", &world.config_of("civil")]));
     world.document("AFTER");

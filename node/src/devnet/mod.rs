@@ -307,8 +307,7 @@ impl Devnet {
             }
             // Whoever was not ready is asked first, so that the others are left in peace until it is.
             let round = wanted.iter().enumerate().cycle().skip(first).take(wanted.len());
-            let states = round.map(|(place, seat)| (place, seat, self.state(seat)));
-            let mut waiting = states.filter(|(_, _, state)| state != "ready");
+            let mut waiting = round.filter_map(|(place, seat)| Some((place, seat, self.waits_for(seat)?)));
             let Some((place, seat, state)) = waiting.next() else { return Ok(()) };
             if started.elapsed_ms() > READY_LIMIT_MS {
                 let others: Vec<&str> = waiting.map(|(_, seat, _)| seat.agency_id.as_str()).collect();
@@ -328,15 +327,26 @@ impl Devnet {
             Ok((_, body)) => String::from_utf8_lossy(&body).split_whitespace().next().map(str::to_owned),
             Err(_) => None,
         };
-        let is_its_own = || {
-            let status = probe::get_json(seat.api, "/api/v1/status").ok()?;
-            let says = |name: &str| status.get(name).and_then(Value::as_str).map(str::to_owned);
-            Some(says("origin")? == self.genesis.origin && says("agency_id")? == seat.agency_id)
-        };
         match state {
-            Some(state) if state != "ready" || is_its_own() == Some(true) => state,
+            Some(state) if state != "ready" || self.own_status(seat).is_some() => state,
             Some(_) | None => "starting".to_owned(),
         }
+    }
+
+    /// What this very node answers.
+    fn own_status(&self, seat: &Seat) -> Option<Value> {
+        let status = probe::get_json(seat.api, "/api/v1/status").ok()?;
+        let says = |name: &str, value: &str| status.get(name).and_then(Value::as_str) == Some(value);
+        (says("origin", &self.genesis.origin) && says("agency_id", &seat.agency_id)).then_some(status)
+    }
+
+    /// The state of a node for which `up` has to wait. Whoever was added and has no seat yet is let in by the others once
+    /// it is agreed: until then it is enough that it runs.
+    fn waits_for(&self, seat: &Seat) -> Option<String> {
+        let state = self.state(seat);
+        let is_added = self.genesis.set.index_of(&seat.agency_id).is_none();
+        let has_no_seat = || self.own_status(seat).is_some_and(|status| status.get("seat").is_some_and(Value::is_null));
+        (state != "ready" && !(is_added && has_no_seat())).then_some(state)
     }
 }
 

@@ -64,6 +64,8 @@ impl Addresses {
             }
             Err(fault) => Some(format!("{}: {fault}; what was read before stays in use", fault.code())),
         };
+        // A parser draws its reason over several lines.
+        let alarm = alarm.map(|alarm| alarm.split_whitespace().collect::<Vec<_>>().join(" "));
         if alarm == held.alarm {
             return;
         }
