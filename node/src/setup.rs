@@ -166,8 +166,8 @@ pub fn read_list(path: &Path, genesis_hash: &Hash) -> Result<Seeds, SetupFault> 
     list.map_err(|fault| SetupFault::Seeds { path: path.to_owned(), fault })
 }
 
-/// A network of one node needs no seeds; otherwise each authority must be found. Only a node that holds nothing yet knows
-/// no newer members than the founders: later the list is held against the set that decides, while the node runs.
+/// A network of one node needs no seeds; otherwise each authority must be found. Only a founder that holds nothing yet
+/// knows that the founders are the members: of others the list is held against the set that decides, while the node runs.
 fn read_seeds(config: &Config, genesis: &Genesis) -> Result<Seeds, SetupFault> {
     let path = &config.seeds_file;
     let members = &genesis.set.members;
@@ -176,7 +176,7 @@ fn read_seeds(config: &Config, genesis: &Genesis) -> Result<Seeds, SetupFault> {
     }
     let seeds = read_list(path, &genesis.hash)?;
     let holds_data = std::fs::read_dir(&config.data_directory).is_ok_and(|mut entries| entries.next().is_some());
-    if config.joined_later || holds_data {
+    if config.joined_later || config.observer || holds_data {
         return Ok(seeds);
     }
     let checked = seeds.check(&genesis.hash, &genesis.set);

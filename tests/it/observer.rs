@@ -9,14 +9,14 @@ use serde_json::Value;
 /// Places of a range that no agency of a devnet of four takes.
 const PLACE: u16 = 90;
 
-struct Observer {
+pub struct Observer {
     folder: PathBuf,
-    seat: Seat,
+    pub seat: Seat,
 }
 
 impl Observer {
     /// Makes its folder, and writes it into the list of addresses, which a member reads when it starts.
-    fn make(world: &World) -> Self {
+    pub fn make(world: &World) -> Self {
         let first: u16 = world.seats[0].url.rsplit(':').next().expect("a port").parse().expect("a number");
         let folder = world.path().join("observer");
         std::fs::create_dir_all(folder.join("keys")).expect("made");
@@ -41,7 +41,7 @@ impl Observer {
         Self { folder, seat }
     }
 
-    fn config(&self) -> String {
+    pub fn config(&self) -> String {
         self.folder.join("node.toml").display().to_string()
     }
 

@@ -7,6 +7,7 @@ use mingzhang_ledger::state::key;
 use mingzhang_tests::world::{World, until};
 
 use crate::epochs::{FROM_S, agree, good, say_ready, status, wait_for_epoch};
+use crate::observer::Observer;
 
 fn metrics(world: &World, agency: &str) -> Option<String> {
     Some(world.ops(world.seat(agency), "/metrics")?.1)
@@ -70,6 +71,7 @@ fn a_replaced_peer_key_is_written_into_the_lists_of_the_others() {
     let old = set["members"][3]["peer_key"].as_str().expect("a key").to_owned();
     change(&list, &old, &hex::encode(key.public().0));
     until("the end of the alarm", || world.alarms("approval")?.is_empty().then_some(()));
+    let observer = Observer::make(&world);
     world.kill("civil");
     world.resume("data");
     world.resume("civil");
@@ -77,7 +79,18 @@ fn a_replaced_peer_key_is_written_into_the_lists_of_the_others() {
         (status(&world, "civil")?["members_connected"] == 4 && world.alarms("civil")?.is_empty()).then_some(())
     });
     good(&world.node(&["config", "check", "--config", &world.config_of("civil")]));
-    world.document("AFTER");
+    let id = world.document("AFTER");
+    world.sealed(world.seat("civil"), &id);
+    a_note_that_came_before_its_epoch_is_kept(&world, &observer);
+}
+
+/// Nothing happens any more: the note that the observer gets when it comes is of a set that it has yet to learn of.
+fn a_note_that_came_before_its_epoch_is_kept(world: &World, observer: &Observer) {
+    let running = world.spawn(&observer.config(), &[]);
+    until("the observer to be ready", || (world.ops(&observer.seat, "/readyz")?.0 == 200).then_some(()));
+    let (_, status) = world.get(&observer.seat, "/status").expect("it answers");
+    assert!(status["epoch"] == 1 && status["sealed_size"] == status["tree_size"], "{status}");
+    drop(running);
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl Addresses {
             Ok(list) => {
                 held.list = list;
                 let outdated = held.list.outdated(&held.members);
-                outdated.map(|fault| format!("MZ-5016: {}: {fault}: put the new key there", self.path.display()))
+                let (path, say) = (self.path.display(), "put the newer key there, unless this node is still behind");
+                outdated.map(|fault| format!("MZ-5016: {path}: {fault}; {say}"))
             }
             Err(SetupFault::Unreadable { error, .. })
                 if self.may_be_absent && error.kind() == std::io::ErrorKind::NotFound =>
