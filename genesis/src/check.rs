@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mingzhang_ledger::authority::{MAX_MEMBERS, Parameters};
 use mingzhang_ledger::crypto::PublicKey;
 use mingzhang_ledger::records::role::Role;
+use mingzhang_ledger::records::validate;
 use mingzhang_ledger::rules;
 
 use crate::document::{Agency, Document, FORMAT, Node, Person, PlacedKey};
@@ -152,7 +153,7 @@ pub(crate) fn check_agency(agency: &Agency) -> Check {
     let id = &agency.id;
     check_agency_id(id)?;
     for (what, text) in [("name", &agency.name), ("kind", &agency.kind)] {
-        let trimmed = text.trim() == text && !text.chars().any(char::is_control);
+        let trimmed = text.trim() == text && validate::is_visible(text);
         if text.is_empty() || text.len() > MAX_NAME_BYTES || !trimmed {
             return Err(GenesisFault::AgencyText { agency: id.clone(), what, text: text.clone() });
         }

@@ -64,7 +64,7 @@ pub enum GenesisFault {
     TooFewAuthorities { have: usize, need: usize },
     #[error("agency id \"{0}\" is not 1 to 32 lowercase letters, digits and inner hyphens")]
     AgencyId(String),
-    #[error("{what} of agency {agency} is empty, too long, or has control characters or outer spaces: \"{text}\"")]
+    #[error("{what} of agency {agency} is empty, too long, or has outer spaces or characters that are not seen: \"{}\"", text.escape_debug())]
     AgencyText { agency: String, what: &'static str, text: String },
     #[error("agency {agency}: there is no role \"{role}\"; the roles are {}", agency_roles().collect::<Vec<_>>().join(", "))]
     UnknownRole { agency: String, role: String },
@@ -278,6 +278,10 @@ mod tests {
             refused(|d| d.agencies[0].id = id.into(), "agency id");
         }
         refused(|d| d.agencies[0].name = " 财政局".into(), "name of agency finance");
+        for hidden in ["财政\u{200b}局", "\u{202e}局政财", "财政局\u{2069}", "财政\n局"] {
+            refused(|d| d.agencies[0].name = hidden.into(), "name of agency finance");
+        }
+        refused(|d| d.agencies[0].kind = "bureau\u{feff}".into(), "kind of agency finance");
         refused(|d| d.agencies[0].kind = String::new(), "kind of agency finance");
         refused(|d| d.agencies[0].roles.push("king".into()), "there is no role \"king\"");
         refused(|d| d.agencies[0].roles.push("admin".into()), "there is no role \"admin\"");

@@ -1,6 +1,7 @@
 //! Builds the parts of a node, starts and stops them, and holds what the API sees of a running node. How the parts
 //! work is said in each; reading keys and configuration is done before.
 
+mod addresses;
 mod alarms;
 mod clocks;
 mod gossip;
@@ -28,7 +29,9 @@ use mingzhang_seeds::{Address, Host, Seeds};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
+use addresses::Addresses;
 pub use clocks::Clocks;
+use handle::Watched;
 pub use handle::{MemberStatus, NodeHandle, NodeState, NodeStatus};
 use threads::Threads;
 
@@ -42,7 +45,6 @@ use crate::keys::NodeKeys;
 use crate::mempool::{self, Mempool};
 use crate::network::{self, AllowedPeer, NetworkFault, Topic};
 use crate::sealer::{self, Sealer};
-use crate::setup;
 use crate::signer::Identity;
 use crate::store::disk::Limits;
 use crate::store::{Foundation, Settings, Store, StoreFault};
@@ -147,7 +149,8 @@ pub async fn start(start: Start) -> Result<Node, Fault> {
         peers,
     };
     let (network, inbox) = network::start(network_config).await?;
-    let (agency, height) = (config.agency.as_str(), store.tip().height);
+    let agency = if config.observer { "observer" } else { config.agency.as_str() };
+    let height = store.tip().height;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, agency, network = ledger.origin, epoch = epoch.number(), height, "node starts");
     let (api, ops, peers) = (config.api_listen, config.ops_listen, network.addresses());
@@ -294,7 +297,8 @@ impl Shared {
             epoch: epoch_sender,
             status: status_sender,
         };
-        let engine = Engine::open(self.engine_parts(&config, seeds), queues)?;
+        let addresses = Arc::new(Addresses::new(config.seeds_file.clone(), seeds));
+        let engine = Engine::open(self.engine_parts(&config, &addresses), queues)?;
         let sync_parts = Arc::new(sync::Parts {
             store: Arc::clone(&self.store),
             executor: Arc::clone(&self.executor),
@@ -312,7 +316,13 @@ impl Shared {
 
         let data_directory = config.data_directory.clone();
         let clocks = Arc::new(Clocks::default());
-        let handle = Arc::new(NodeHandle::new(&self, genesis, config, (status, Arc::clone(&clocks))));
+        let watched = Watched {
+            status,
+            clocks: Arc::clone(&clocks),
+            addresses: Arc::clone(&addresses),
+            followed: catch_up.followed(),
+        };
+        let handle = Arc::new(NodeHandle::new(&self, genesis, config, watched));
         let mut threads = Threads::new();
         threads.run("engine", async move { Ok(engine.run().await?) })?;
         let worker_parts = self.worker_parts(epoch_watch.clone(), input_sender.clone());
@@ -336,7 +346,8 @@ impl Shared {
             inputs: input_sender.clone(),
         };
         threads.run("gossip", async move { Ok(gossip::take_in(inbox.gossip, gossip).await?) })?;
-        let health = health::Parts { data_directory, mempool: Arc::clone(&self.mempool), limits: Limits::default() };
+        let mempool = Arc::clone(&self.mempool);
+        let health = health::Parts { data_directory, mempool, addresses, limits: Limits::default() };
         threads.run("health", async move { Ok(health::watch(health).await?) })?;
         self.run_mempool(&mut threads, input_sender)?;
         Ok(Node { handle, threads })
@@ -358,8 +369,8 @@ impl Shared {
         threads.run("work", async move { Ok(tell_work(&mempool, &inputs).await?) })
     }
 
-    fn engine_parts(&self, config: &Config, seeds: Seeds) -> engine::Parts {
-        let seeds_file = config.seeds_file.clone();
+    fn engine_parts(&self, config: &Config, addresses: &Arc<Addresses>) -> engine::Parts {
+        let addresses = Arc::clone(addresses);
         engine::Parts {
             store: Arc::clone(&self.store),
             mempool: Arc::clone(&self.mempool),
@@ -368,8 +379,8 @@ impl Shared {
             identity: Arc::clone(&self.identity),
             peers: Box::new(move |epoch, joining| {
                 // Addresses of those who come later are added to the file while the node runs.
-                let seeds = setup::reread_seeds(&seeds_file, &epoch.chain).unwrap_or_else(|| seeds.clone());
-                allowed_peers(epoch, joining, &seeds)
+                addresses.expect(epoch.set.members.iter().chain(joining).cloned().collect());
+                allowed_peers(epoch, joining, &addresses.read())
             }),
             relay_delay_ms: config.relay_delay_ms,
             retransmit_ms: config.retransmission_ms,

@@ -28,6 +28,8 @@ use crate::store::{Log, Seal, SealPosition, Store, StoreFault};
 const MAX_AHEAD_S: u64 = 30;
 /// Seals of one member that wait for their block.
 const MAX_EARLY_SEALS: usize = 16;
+/// Seals under sets that are not known yet which wait for their epoch: a note of the largest set, twice.
+const MAX_UNKNOWN_SEALS: usize = 256;
 /// A node that fell behind seals only from here on.
 const MAX_BLOCKS_AT_ONCE: u64 = 64;
 /// Pauses after which a seal without a quorum is sent again double up to this.
@@ -68,6 +70,8 @@ pub struct Sealer {
     boundaries: Boundaries,
     answers: Answers,
     early: BTreeMap<u16, VecDeque<(seal::Seal, Arc<AuthoritySet>)>>,
+    /// Of later epochs than the one that was reached here: whoever follows is given the newest note before it knows its set.
+    unknown: Vec<(Remote, Vec<u8>)>,
     /// Peers without a seat that are connected.
     observers: BTreeSet<[u8; 32]>,
 }
@@ -84,6 +88,7 @@ impl Sealer {
             last_time_s: 0,
             own: None,
             early: BTreeMap::new(),
+            unknown: Vec::new(),
             observers: BTreeSet::new(),
             parts,
         }
@@ -107,7 +112,7 @@ impl Sealer {
                     self.on_blocks()?;
                 }
                 frame = frames.recv() => match frame {
-                    Some(frame) => self.on_frame(&frame)?,
+                    Some(frame) => self.on_frame(&frame.from, &frame.body)?,
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep(wait) => self.on_time()?,
@@ -166,6 +171,7 @@ impl Sealer {
                 None => self.unsealed_since_ms = Some(self.parts.clock.now_ms()),
             }
         }
+        self.on_unknown()?;
         self.on_early()?;
         self.on_boundaries()
     }
@@ -245,12 +251,13 @@ impl Sealer {
         }
     }
 
-    fn on_frame(&mut self, frame: &OtherFrame) -> Result<(), StoreFault> {
+    fn on_frame(&mut self, from: &Remote, body: &[u8]) -> Result<(), StoreFault> {
+        let network = self.parts.network.clone();
         let refuse = |reason: &dyn std::fmt::Display| {
-            tracing::warn!(seat = frame.from.seat, %reason, "peer is disconnected for a bad seal");
-            self.parts.network.disconnect(&frame.from.key);
+            tracing::warn!(seat = from.seat, %reason, "peer is disconnected for a bad seal");
+            network.disconnect(&from.key);
         };
-        let seal = match seal::Seal::decode(&frame.body) {
+        let seal = match seal::Seal::decode(body) {
             Ok(seal) => seal,
             Err(error) => {
                 refuse(&error);
@@ -258,7 +265,12 @@ impl Sealer {
             }
         };
         let now_s = self.parts.clock.now_ms().div_euclid(1_000);
-        let Some(set) = self.set_of(seal.epoch)? else { return Ok(()) };
+        let Some(set) = self.set_of(seal.epoch)? else {
+            if seal.epoch > self.parts.store.set().epoch && self.unknown.len() < MAX_UNKNOWN_SEALS {
+                self.unknown.push((*from, body.to_vec()));
+            }
+            return Ok(());
+        };
         if seal.time_s > now_s.saturating_add(MAX_AHEAD_S) {
             tracing::warn!(signer = seal.signer, "a seal from the future was dropped: compare the clocks");
             return Ok(());
@@ -267,7 +279,7 @@ impl Sealer {
             refuse(&error);
             return Ok(());
         }
-        self.answer_repeat(&seal, &frame.from)?;
+        self.answer_repeat(&seal, from)?;
         if seal.size > self.parts.store.tip().tree_size() {
             let early = self.early.entry(seal.signer).or_default();
             early.push_back((seal, set));
@@ -292,6 +304,18 @@ impl Sealer {
             && let Some(frame) = Frame::new(Channel::Seal, &[&own.line])
         {
             self.parts.network.send(&from.key, &frame);
+        }
+        Ok(())
+    }
+
+    /// Looks again at seals whose epoch may be known by now.
+    fn on_unknown(&mut self) -> Result<(), StoreFault> {
+        let epoch = self.parts.store.set().epoch;
+        let is_known = |body: &[u8]| seal::Seal::decode(body).is_ok_and(|seal| seal.epoch <= epoch);
+        if self.unknown.iter().any(|(_, body)| is_known(body)) {
+            for (from, body) in std::mem::take(&mut self.unknown) {
+                self.on_frame(&from, &body)?;
+            }
         }
         Ok(())
     }

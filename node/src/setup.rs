@@ -158,30 +158,29 @@ fn check_proofs(path: &Path, genesis: &Genesis) -> Result<(), SetupFault> {
         .map_err(|fault| SetupFault::Proofs { path: path.to_owned(), fault })
 }
 
-/// A list that the operator changed while the node ran; None if it is not there, or not of this network.
-pub fn reread_seeds(path: &Path, genesis_hash: &Hash) -> Option<Seeds> {
-    let seeds = Seeds::parse(&std::fs::read_to_string(path).ok()?).ok()?;
-    (seeds.genesis_hash == *genesis_hash).then_some(seeds)
+/// Reads a list of addresses that must be of this network.
+pub fn read_list(path: &Path, genesis_hash: &Hash) -> Result<Seeds, SetupFault> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| SetupFault::Unreadable { path: path.to_owned(), error })?;
+    let list = Seeds::parse(&text).and_then(|seeds| seeds.check_network(genesis_hash).map(|()| seeds));
+    list.map_err(|fault| SetupFault::Seeds { path: path.to_owned(), fault })
 }
 
-/// A network of one node needs no seeds; otherwise each authority must be found.
+/// A network of one node needs no seeds; otherwise each authority must be found. Only a founder that holds nothing yet
+/// knows that the founders are the members: of others the list is held against the set that decides, while the node runs.
 fn read_seeds(config: &Config, genesis: &Genesis) -> Result<Seeds, SetupFault> {
     let path = &config.seeds_file;
     let members = &genesis.set.members;
     if members.len() == 1 && !path.exists() {
         return Ok(Seeds { genesis_hash: genesis.hash, peers: Vec::new() });
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|error| SetupFault::Unreadable { path: path.to_owned(), error })?;
-    let seeds = Seeds::parse(&text).map_err(|fault| SetupFault::Seeds { path: path.to_owned(), fault })?;
-    let checked = match config.joined_later {
-        true => seeds.check_network(&genesis.hash),
-        false => seeds.check(&genesis.hash, &genesis.set),
-    };
-    checked.map_err(|fault| SetupFault::Seeds { path: path.to_owned(), fault })?;
-    if config.joined_later {
+    let seeds = read_list(path, &genesis.hash)?;
+    let holds_data = std::fs::read_dir(&config.data_directory).is_ok_and(|mut entries| entries.next().is_some());
+    if config.joined_later || config.observer || holds_data {
         return Ok(seeds);
     }
+    let checked = seeds.check(&genesis.hash, &genesis.set);
+    checked.map_err(|fault| SetupFault::Seeds { path: path.to_owned(), fault })?;
     match members.iter().find(|member| seeds.peers.iter().all(|peer| peer.agency != member.agency)) {
         Some(member) => Err(SetupFault::SeedMissing { path: path.to_owned(), agency: member.agency.clone() }),
         None => Ok(seeds),

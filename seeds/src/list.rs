@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::authority::{AuthoritySet, Member};
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -130,6 +130,20 @@ impl Seeds {
         Ok(())
     }
 
+    /// The first agency under whose name the list has a key that none of these members has any more: its address is of no
+    /// use. Whoever has left, and observers, may stand in it.
+    pub fn outdated(&self, members: &[Member]) -> Option<SeedsFault> {
+        self.peers.iter().find_map(|peer| {
+            let mut known = members.iter().filter(|member| member.agency == peer.agency);
+            let newest = known.clone().next_back()?;
+            known.all(|member| member.peer_key != peer.peer_key).then(|| SeedsFault::OtherKey {
+                agency: peer.agency.clone(),
+                seeds: hex::encode(peer.peer_key.0),
+                set: hex::encode(newest.peer_key.0),
+            })
+        })
+    }
+
     /// Whether the list belongs to this network and names the keys of this authority set.
     pub fn check(&self, genesis_hash: &Hash, set: &AuthoritySet) -> Result<(), SeedsFault> {
         self.check_network(genesis_hash)?;
@@ -177,7 +191,7 @@ fn parse_hex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mingzhang_ledger::authority::{Member, Parameters};
+    use mingzhang_ledger::authority::Parameters;
 
     fn text() -> String {
         let peer = |agency: &str, byte: u8| {
@@ -223,6 +237,19 @@ mod tests {
         let seeds = Seeds::parse(&(text() + &observer)).unwrap();
         assert_eq!(seeds.check(&[7; 32], &set()), Ok(()));
         assert_eq!(Seeds::parse(&seeds.to_text()), Ok(seeds));
+    }
+
+    #[test]
+    fn a_key_that_was_replaced_is_outdated_once_no_set_names_it() {
+        let seeds = Seeds::parse(&text()).unwrap();
+        assert_eq!(seeds.outdated(&set().members), None);
+        let mut next = set().members;
+        next[0].peer_key = PublicKey([9; 32]);
+        let both = [set().members, next.clone()].concat();
+        assert_eq!(seeds.outdated(&both), None, "agreed, and not yet so");
+        let fault = seeds.outdated(&next).expect("outdated").to_string();
+        assert!(fault.contains("peer_key of civil is 02") && fault.contains("the authority set has 09"), "{fault}");
+        assert_eq!(seeds.outdated(&next[1..]), None, "civil has left");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use mingzhang_tests::world::{Told, World, run, until};
 use serde_json::Value;
 
 /// Until a change takes effect: enough for its votes and for everybody to be ready on a busy machine, with five members.
-const FROM_S: u64 = 30;
+pub const FROM_S: u64 = 30;
 /// So much longer for each further one.
 const SECONDS_A_MEMBER: u64 = 15;
 const WAIT: &str = "60s";
@@ -32,14 +32,14 @@ fn epoch(world: &World, agency: &str) -> Option<u64> {
     status(world, agency)?["epoch"].as_u64()
 }
 
-fn wait_for_epoch(world: &World, number: u64, agencies: &[&str]) {
+pub fn wait_for_epoch(world: &World, number: u64, agencies: &[&str]) {
     for agency in agencies {
         until(&format!("epoch {number} at {agency}"), || (epoch(world, agency)? >= number).then_some(()));
     }
 }
 
 /// Proposes a change as the first agency, and lets all these agencies vote for it.
-fn agree(world: &World, change: &[&str], voters: &[&str], from_s: u64) -> (Told, Instant) {
+pub fn agree(world: &World, change: &[&str], voters: &[&str], from_s: u64) -> (Told, Instant) {
     let (first, from, now) = (admin(voters[0]), format!("{from_s}s"), Instant::now());
     let propose =
         [&["gov", "propose", "authority_set", "--from", &from, "--key", &first, "--wait", WAIT], change].concat();
@@ -56,7 +56,7 @@ fn agree(world: &World, change: &[&str], voters: &[&str], from_s: u64) -> (Told,
 }
 
 /// The agency's node says that it is ready for the next epoch, and its administrator submits it.
-fn say_ready(world: &World, agency: &str) {
+pub fn say_ready(world: &World, agency: &str) {
     let file = world.path().join(format!("ready-{agency}.json")).display().to_string();
     good(&world.node(&["authority", "ready", "--config", &world.config_of(agency), "--out", &file]));
     good(&world.client(&["gov", "ready", &file, "--key", &admin(agency), "--wait", WAIT]));

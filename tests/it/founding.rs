@@ -158,6 +158,9 @@ fn assembling_and_sealing_name_the_agency_that_is_meant() {
     ceremony.refused(&format!("{assemble} civil.json"), "MZ-5025", &["seeds.toml", "exists already"]);
     assert!(!ceremony.path("genesis.json").exists(), "both files or none");
     std::fs::remove_file(ceremony.path("seeds.toml")).expect("removed");
+    let nowhere = format!("{assemble} civil.json --seeds-out nowhere/seeds.toml");
+    ceremony.refused(&nowhere, "MZ-5025", &["nowhere/seeds.toml"]);
+    assert!(!ceremony.path("genesis.json").exists(), "the second cannot be written: the first is taken back");
     let told = ceremony.done(&format!("{assemble} civil.json"));
     let hash = told.json["data"]["genesis_hash"].as_str().expect("a hash").to_owned();
     ceremony.done(&format!("genesis check genesis.json --hash {hash}"));

@@ -77,6 +77,10 @@ fn a_full_disk_stops_one_node_and_loses_nothing() {
         filing.file(AGENCY, WAIT_S).filter(|(status, _)| *status >= 300)
     });
     assert_eq!(refused, (503, "MZ-1014".to_owned()));
+    let (_, status) = world.get(world.seat(AGENCY), "/status").expect("it answers");
+    let alarms = status["alarms"].as_array().expect("alarms");
+    let told = |alarm: &serde_json::Value| alarm.as_str().is_some_and(|text| text.starts_with("MZ-1014: 3."));
+    assert!(alarms.iter().any(told), "{status}");
     filing.applied("civil");
     let newest = filing.filed.last().expect("filed").clone();
     world.place(world.seat(AGENCY), &newest);

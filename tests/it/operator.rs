@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use mingzhang_tests::assured;
 use mingzhang_tests::world::{Told, World, command, run};
@@ -300,4 +301,37 @@ fn other_network(verdicts: &mut Verdicts) {
     let told =
         run("mingzhang", &["--json", "--context", &file.display().to_string(), "query", "block", "1"], kept.path());
     verdicts.check("a node of another network", &told, "MZ-2009", 2);
+}
+
+/// Two nodes that cannot start stop the other two: the one that ended is named, at once, not one that waits for it.
+#[test]
+fn a_devnet_that_is_not_ready_names_a_node_that_ended_and_why() {
+    let mut world = World::start(4);
+    assert_eq!(world.down().exit, Some(0));
+    let dir = world.path().display().to_string();
+    let spoilt: Vec<(PathBuf, String)> = ["civil", "data"]
+        .map(|agency| world.node_folder(agency).join("node.toml"))
+        .map(|file| (file.clone(), std::fs::read_to_string(&file).expect("readable")))
+        .into();
+    for (file, text) in &spoilt {
+        std::fs::write(file, format!("{text}\ncolour = 1\n")).expect("written");
+    }
+    let started = Instant::now();
+    let told = world.node(&["devnet", "up", "--dir", &dir]);
+    assert_eq!((told.exit, told.code()), (Some(7), "MZ-5027"), "{}", told.json);
+    let detail = detail(&told);
+    assert!(detail.starts_with("civil: the node ended") && detail.contains("colour"), "{detail}");
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    for (file, text) in &spoilt {
+        std::fs::write(file, text).expect("written");
+    }
+    assert_eq!(world.node(&["devnet", "up", "--dir", &dir]).exit, Some(0));
+    // Nobody lets this one in before its seat is agreed: it runs, and is not called ready.
+    world.make("audit");
+    let words = ["--lang", "en", "devnet", "up", "--only", "audit", "--dir", &dir];
+    let told = command("mingzhang-node", &world.home()).args(words).output().expect("the binary runs");
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(0), "{text}");
+    assert!(text.contains("let in by the members once its seat is agreed: audit"), "{text}");
+    assert!(!text.contains("ready after"), "{text}");
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use mingzhang_tests::world::{World, until};
+use mingzhang_tests::world::{World, alarms, until};
 use serde_json::Value;
 
 const WAIT: &str = "60s";
@@ -81,7 +81,7 @@ fn a_wiped_and_a_rolled_back_node_sign_nothing_until_they_are_recovered_by_rule(
         world.document(&format!("DOC-{number}"));
         number += 1;
         let status = status(&world, "data")?;
-        (status["state"] == "ready" && status["alarms"].as_array()?.is_empty()).then_some(())
+        (status["state"] == "ready" && alarms(&status).is_empty()).then_some(())
     });
     world.kill("civil");
     let last = world.client(&[

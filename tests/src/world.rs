@@ -168,6 +168,12 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The alarms of a node's status, but for this machine's disk, which tests share with everything else.
+pub fn alarms(status: &Value) -> Vec<String> {
+    let all = status["alarms"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    all.filter(|alarm| !alarm.contains("of the disk are free")).map(str::to_owned).collect()
+}
+
 /// A running devnet.
 pub struct World {
     folder: TempDir,
@@ -332,11 +338,24 @@ impl World {
         self.node(&["devnet", "down", "--dir", &self.dir()])
     }
 
+    /// What the node of an agency raises the alarm for, but for this machine's disk.
+    pub fn alarms(&self, agency: &str) -> Option<Vec<String>> {
+        Some(alarms(&self.get(self.seat(agency), "/status")?.1))
+    }
+
     /// HTTP status and JSON; none if the node does not answer.
     pub fn get(&self, seat: &Seat, path: &str) -> Option<(u16, Value)> {
         let reply = self.http.get(format!("{}/api/v1{path}", seat.url)).send().ok()?;
         let status = reply.status().as_u16();
         Some((status, serde_json::from_str(&reply.text().ok()?).unwrap_or(Value::Null)))
+    }
+
+    /// What the operators' listener says, one port above the public one.
+    pub fn ops(&self, seat: &Seat, path: &str) -> Option<(u16, String)> {
+        let (host, port) = seat.url.rsplit_once(':')?;
+        let port = port.parse::<u16>().ok()?.checked_add(1)?;
+        let reply = self.http.get(format!("{host}:{port}{path}")).send().ok()?;
+        Some((reply.status().as_u16(), reply.text().ok()?))
     }
 
     /// What a reader of Chinese is told.

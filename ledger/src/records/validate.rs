@@ -173,6 +173,21 @@ fn code(name: &str, code: &str) -> Result<(), Refusal> {
     Err(wrong(name, "1 to 64 characters of printable ASCII, single spaces only between them"))
 }
 
+/// Whether a name shows all that it holds: no control characters, nothing that takes no place, and nothing that turns
+/// the order in which it is read. Two names could look the same otherwise.
+pub fn is_visible(name: &str) -> bool {
+    let hidden = |char: char| {
+        char.is_control()
+            || matches!(char,
+                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}')
+    };
+    !name.contains(hidden)
+}
+
 /// Whether a text has the form of a code: no two of them look the same and differ by their spaces.
 pub fn is_code(text: &str) -> bool {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -217,6 +232,18 @@ mod tests {
         assert_eq!(detail, "clock_days: at most 3660 working days");
         stage.apply("civil/admin1", "role_grant", "G", role("2026-06-02"));
         stage.apply("civil/head", "matter_define", "M", matter(3_660));
+    }
+
+    #[test]
+    fn a_name_that_hides_something_is_seen() {
+        for name in ["财政局", "Finanzamt Köln", "وزارة المالية", "འབྲུག", "㐂村"] {
+            assert!(is_visible(name), "{name}");
+        }
+        for hidden in
+            ['\u{200b}', '\u{200d}', '\u{200e}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{ad}', '\u{3164}', '\n']
+        {
+            assert!(!is_visible(&format!("财政{hidden}局")), "{}", hidden.escape_unicode());
+        }
     }
 
     #[test]

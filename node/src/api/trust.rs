@@ -28,6 +28,8 @@ pub async fn status(State(node): State<Node>) -> Answer {
     let recoveries = read(&node, |_, view| Ok(view.recoveries()?)).await?;
     let discontinuities: Vec<_> = recoveries.iter().map(told).collect();
     let connected = status.members.iter().filter(|member| member.connected).count();
+    // Whom a node without a seat reaches says nothing of whom the members reach.
+    let as_a_member = |count: usize| status.seat.map(|_| count);
     Ok(Json(json!({
         "origin": node.ledger.origin,
         "genesis_hash": hash_text(&node.ledger.chain),
@@ -43,8 +45,9 @@ pub async fn status(State(node): State<Node>) -> Answer {
         "members": members,
         "quorum": status.quorum,
         "tolerates": status.tolerates,
-        "survives_more_failures": connected.saturating_sub(status.quorum),
-        "missing_for_quorum": status.quorum.saturating_sub(connected),
+        "members_connected": connected,
+        "survives_more_failures": as_a_member(connected.saturating_sub(status.quorum)),
+        "missing_for_quorum": as_a_member(status.quorum.saturating_sub(connected)),
         "peers_connected": status.peers_connected,
         "alarms": status.alarms,
         "test_network": node.genesis.test_keys(),

@@ -125,15 +125,41 @@ fn up(session: &Session, dir: &Path, plan: &Plan<'_>) -> Result<Answer, Failure>
         devnet.genesis.document.rules.0.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     let rules = rules.join("\n  ");
     let context = devnet.context_file();
+    let ended = how_it_ended(&statuses, plan.only, ready_ms);
     let text = Words::new(
-        format!("{table}{ready_ms} 毫秒后全部就绪\nexport MINGZHANG_CONTEXT={}", context.display()),
-        format!("{table}ready after {ready_ms} ms\nexport MINGZHANG_CONTEXT={}", context.display()),
+        format!("{table}{}export MINGZHANG_CONTEXT={}", ended.zh, context.display()),
+        format!("{table}{}export MINGZHANG_CONTEXT={}", ended.en, context.display()),
     );
     let warnings = vec![
         Words::new("测试网: 密钥未加密,不得用于实际业务", "test network: keys lie in clear, not for use"),
         Words::new(format!("创世文件缩短了期限:\n  {rules}"), format!("its genesis shortens periods:\n  {rules}")),
     ];
     Ok(Answer { data, text, warnings, failure: None })
+}
+
+/// Which nodes `up` has made ready, and which run only: those that were added and have no seat yet.
+fn how_it_ended(statuses: &[SeatStatus], only: Option<&str>, ready_ms: u64) -> Words {
+    let asked = || statuses.iter().filter(|status| only.is_none_or(|only| only == status.agency_id));
+    let names = |ready: bool| {
+        let chosen =
+            asked().filter(|status| (status.state == "ready") == ready).map(|status| status.agency_id.as_str());
+        chosen.collect::<Vec<_>>().join(", ")
+    };
+    let (ready, seatless) = (names(true), names(false));
+    let mut words = match (ready.as_str(), seatless.as_str()) {
+        ("", _) => Words::default(),
+        (_, "") if only.is_none() => {
+            Words::new(format!("{ready_ms} 毫秒后全部就绪\n"), format!("ready after {ready_ms} ms\n"))
+        }
+        (ready, _) => {
+            Words::new(format!("{ready_ms} 毫秒后就绪: {ready}\n"), format!("ready after {ready_ms} ms: {ready}\n"))
+        }
+    };
+    if !seatless.is_empty() {
+        words.zh += &format!("已启动,席位商定之后各成员才允许其跟随: {seatless}\n");
+        words.en += &format!("running, and let in by the members once its seat is agreed: {seatless}\n");
+    }
+    words
 }
 
 fn add(dir: &Path, agency: &str) -> Result<Answer, Failure> {

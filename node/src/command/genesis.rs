@@ -279,18 +279,28 @@ fn addresses(contribution: &Contribution) -> Result<Vec<Address>, Failure> {
         .collect()
 }
 
-/// Writes a new file; an existing one is never overwritten, because somebody may already have read out its digest.
+/// Writes a new file whole or not at all; an existing one is never overwritten, because somebody may already have read
+/// out its digest.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     use std::io::Write;
-    let create = || {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    create().map_err(|error| match error.kind() {
+    let created = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = created.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => Failure::not_written(path, EXISTS),
         _ => Failure::not_written(path, error),
-    })
+    })?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(|error| take_back(path, Failure::not_written(path, error)))
+}
+
+/// Removes what this command has just made; it failed afterwards.
+fn take_back(path: &Path, failure: Failure) -> Failure {
+    match std::fs::remove_file(path) {
+        Ok(()) => failure,
+        Err(error) => {
+            let detail = format!("{}; {} was made and cannot be removed: {error}", failure.detail, path.display());
+            Failure { detail, ..failure }
+        }
+    }
 }
 
 /// Opens key files; one passphrase is asked for and tried on all, another only where it does not fit.

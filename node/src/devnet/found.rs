@@ -12,6 +12,7 @@ use mingzhang_ledger::crypto::{PublicKey, SigningKey};
 use mingzhang_seeds::{Address, Host, Peer, Seeds};
 use serde::Serialize;
 
+use super::ports::Claims;
 use super::roster::{self, Organisation};
 use super::{
     BEGUN_FILE, Devnet, DevnetFault, FORMAT, MAX_AGENCIES, OfficerKey, Plan, RECOVERY_FOLDER, Record, Seat, io, ports,
@@ -80,7 +81,8 @@ pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
     if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(DevnetFault::NotEmpty(dir.to_owned()));
     }
-    let base = plan.base_port.map_or_else(|| ports::choose(agencies), Ok)?;
+    let (base, mut claims) =
+        plan.base_port.map_or_else(|| ports::choose(agencies), |base| Ok((base, Claims::default())))?;
     let mut draft = Draft {
         dir: dir.to_owned(),
         agencies: Vec::new(),
@@ -95,15 +97,16 @@ pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
         draft.add(organisation, seat)?;
     }
     draft.hold_recovery_keys()?;
-    // A range that was chosen was free a moment ago; one that was asked for is refused before anything is written.
+    // A range that was chosen is claimed; one that was asked for is refused before anything is written.
     for seat in draft.seats.iter().filter(|_| plan.base_port.is_some()) {
-        ports::require_free(seat)?;
+        claims.add(seat)?;
     }
     let bytes = document(&draft.agencies, &draft.recovery)
         .to_bytes()
         .map_err(|error| DevnetFault::Genesis(error.to_string()))?;
     let genesis = Genesis::parse(&bytes).map_err(|fault| DevnetFault::Genesis(fault.to_string()))?;
-    draft.write(genesis)
+    let devnet = draft.write(genesis)?;
+    Ok(Devnet { claims, ..devnet })
 }
 
 fn document(agencies: &[Agency], recovery: &Recovery) -> Document {
@@ -229,7 +232,7 @@ impl Draft {
         // Written last: a folder with the record is complete.
         record.write(dir)?;
         std::fs::remove_file(&begun).map_err(io(&begun))?;
-        Ok(Devnet { dir: self.dir, record, genesis })
+        Ok(Devnet { dir: self.dir, record, genesis, claims: Claims::default() })
     }
 
     fn write_officer_keys(&self) -> Result<(), DevnetFault> {
@@ -395,6 +398,18 @@ mod tests {
             assert_eq!(matches!(fault, DevnetFault::Differs { .. }), differs, "{fault}");
             assert_eq!(fault.code().0, 2012);
         }
+    }
+
+    #[test]
+    fn two_that_are_founded_at_the_same_time_have_ports_of_their_own() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = |devnet: &Devnet| devnet.record.seats[0].api.port();
+        let one = found(&folder.path().join("one"), &FOUR).expect("founded");
+        let other = found(&folder.path().join("other"), &FOUR).expect("founded");
+        assert!(base(&one).abs_diff(base(&other)) >= 40, "{} {}", base(&one), base(&other));
+        let third = Plan { base_port: Some(base(&one)), ..FOUR };
+        let refused = found(&folder.path().join("third"), &third).expect_err("claimed");
+        assert_eq!(refused.code().0, 5007, "{refused}");
     }
 
     #[test]

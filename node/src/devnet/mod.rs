@@ -19,6 +19,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use add::add;
+use ports::Claims;
 
 use crate::clock::Started;
 use crate::command::probe;
@@ -49,6 +50,8 @@ pub struct Devnet {
     pub dir: PathBuf,
     pub record: Record,
     pub genesis: Genesis,
+    /// Held until its nodes listen.
+    claims: Claims,
 }
 
 /// What `up` wrote down about the devnet that it made.
@@ -168,7 +171,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DevnetFault {
 pub fn up(dir: &Path, plan: &Plan<'_>) -> Result<(Devnet, u64), DevnetFault> {
     let started = Started::now();
     let dir = std::path::absolute(dir).map_err(io(dir))?;
-    let devnet = if dir.join(RECORD_FILE).exists() {
+    let mut devnet = if dir.join(RECORD_FILE).exists() {
         let devnet = Devnet::open(&dir)?;
         devnet.require(plan)?;
         devnet
@@ -183,20 +186,17 @@ pub fn up(dir: &Path, plan: &Plan<'_>) -> Result<(Devnet, u64), DevnetFault> {
     {
         return Err(DevnetFault::NoSeat(only.to_owned()));
     }
-    let wanted: Vec<&Seat> =
-        devnet.record.seats.iter().filter(|seat| plan.only.is_none_or(|only| only == seat.agency_id)).collect();
-    let stopped: Vec<&Seat> =
-        wanted.iter().copied().filter(|seat| process::running(&devnet.node_dir(seat)).is_none()).collect();
+    let seats = devnet.record.seats.iter().cloned();
+    let wanted: Vec<Seat> = seats.filter(|seat| plan.only.is_none_or(|only| only == seat.agency_id)).collect();
+    let stopped: Vec<&Seat> = wanted.iter().filter(|seat| process::running(&devnet.node_dir(seat)).is_none()).collect();
     for seat in &stopped {
-        ports::require_free(seat)?;
+        devnet.claims.add(seat)?;
     }
     for seat in &stopped {
         let folder = devnet.node_dir(seat);
         process::start(&folder).map_err(io(&folder))?;
     }
-    for seat in wanted {
-        devnet.wait_ready(seat, &started)?;
-    }
+    devnet.wait_ready(&wanted, &started)?;
     Ok((devnet, started.elapsed_ms()))
 }
 
@@ -239,7 +239,7 @@ impl Devnet {
         let dir = std::path::absolute(dir).map_err(io(dir))?;
         let record = Record::read(&dir)?;
         let genesis = setup::read_genesis(&dir.join("genesis.json"))?;
-        Ok(Self { dir, record, genesis })
+        Ok(Self { dir, record, genesis, claims: Claims::default() })
     }
 
     /// What lies here is what is asked for.
@@ -284,30 +284,69 @@ impl Devnet {
 
     fn seat_status(&self, seat: &Seat) -> SeatStatus {
         let pid = process::running(&self.node_dir(seat));
-        let state = if pid.is_some() { state(seat) } else { "stopped".to_owned() };
+        let state = if pid.is_some() { self.state(seat) } else { "stopped".to_owned() };
         let height = || probe::get_json(seat.api, "/api/v1/status").ok()?.get("height").and_then(Value::as_u64);
         let height = pid.and_then(|_| height());
         SeatStatus { agency_id: seat.agency_id.clone(), pid, state, height }
     }
 
-    fn wait_ready(&self, seat: &Seat, started: &Started) -> Result<(), DevnetFault> {
-        let folder = self.node_dir(seat);
-        let not_ready = |what: &str| DevnetFault::NotReady {
+    /// Waits until all of these are ready at the same time: one that was, while others were not, may not be any more.
+    fn wait_ready(&self, wanted: &[Seat], started: &Started) -> Result<(), DevnetFault> {
+        let not_ready = |seat: &Seat, what: &str| DevnetFault::NotReady {
             agency: seat.agency_id.clone(),
-            reason: format!("{what}; its log {} ends: {}", self.log_file(seat).display(), process::last_words(&folder)),
+            reason: format!(
+                "{what}; its log {} ends: {}",
+                self.log_file(seat).display(),
+                process::last_words(&self.node_dir(seat))
+            ),
         };
+        let mut first = 0;
         loop {
-            if state(seat) == "ready" {
-                return Ok(());
+            if let Some(seat) = wanted.iter().find(|seat| process::running(&self.node_dir(seat)).is_none()) {
+                return Err(not_ready(seat, "the node ended"));
             }
-            if process::running(&folder).is_none() {
-                return Err(not_ready("the node ended"));
-            }
+            // Whoever was not ready is asked first, so that the others are left in peace until it is.
+            let round = wanted.iter().enumerate().cycle().skip(first).take(wanted.len());
+            let mut waiting = round.filter_map(|(place, seat)| Some((place, seat, self.waits_for(seat)?)));
+            let Some((place, seat, state)) = waiting.next() else { return Ok(()) };
             if started.elapsed_ms() > READY_LIMIT_MS {
-                return Err(not_ready("the node is not ready after a minute"));
+                let others: Vec<&str> = waiting.map(|(_, seat, _)| seat.agency_id.as_str()).collect();
+                let others =
+                    if others.is_empty() { String::new() } else { format!(" (nor are {} ready)", others.join(", ")) };
+                return Err(not_ready(seat, &format!("the node is {state} after a minute{others}")));
             }
+            first = place;
             std::thread::sleep(LOOK_INTERVAL);
         }
+    }
+
+    /// What a running node says of itself; until it answers it is starting. Somebody else's process may answer at a port
+    /// that this node was to have.
+    fn state(&self, seat: &Seat) -> String {
+        let state = match probe::get(seat.ops, "/readyz") {
+            Ok((_, body)) => String::from_utf8_lossy(&body).split_whitespace().next().map(str::to_owned),
+            Err(_) => None,
+        };
+        match state {
+            Some(state) if state != "ready" || self.own_status(seat).is_some() => state,
+            Some(_) | None => "starting".to_owned(),
+        }
+    }
+
+    /// What this very node answers.
+    fn own_status(&self, seat: &Seat) -> Option<Value> {
+        let status = probe::get_json(seat.api, "/api/v1/status").ok()?;
+        let says = |name: &str, value: &str| status.get(name).and_then(Value::as_str) == Some(value);
+        (says("origin", &self.genesis.origin) && says("agency_id", &seat.agency_id)).then_some(status)
+    }
+
+    /// The state of a node for which `up` has to wait. Whoever was added and has no seat yet is let in by the others once
+    /// it is agreed: until then it is enough that it runs.
+    fn waits_for(&self, seat: &Seat) -> Option<String> {
+        let state = self.state(seat);
+        let is_added = self.genesis.set.index_of(&seat.agency_id).is_none();
+        let has_no_seat = || self.own_status(seat).is_some_and(|status| status.get("seat").is_some_and(Value::is_null));
+        (state != "ready" && !(is_added && has_no_seat())).then_some(state)
     }
 }
 
@@ -357,14 +396,5 @@ fn delete(dir: &Path) -> Result<(), DevnetFault> {
     match std::fs::remove_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
         removed => gone(dir, removed),
-    }
-}
-
-/// What a running node says of itself; until it answers it is starting.
-fn state(seat: &Seat) -> String {
-    match probe::get(seat.ops, "/readyz") {
-        Ok((200, _)) => "ready".to_owned(),
-        Ok((_, body)) => String::from_utf8_lossy(&body).split_whitespace().next().unwrap_or("starting").to_owned(),
-        Err(_) => "starting".to_owned(),
     }
 }

@@ -1,7 +1,10 @@
 //! Which ports a devnet's nodes listen on: agency i has P + 10·i for the public interface, the next for operators, the
 //! next for the other nodes.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as LocalAddr, UnixListener};
 
 use super::{DevnetFault, Seat};
 
@@ -20,30 +23,65 @@ pub fn of(base: u16, place: usize) -> Result<[SocketAddr; 3], DevnetFault> {
     Ok([0, 1, 2].map(|next| SocketAddr::from(([127, 0, 0, 1], first + next))))
 }
 
-/// The first base from the usual one on whose ports are all free.
-pub fn choose(agencies: usize) -> Result<u16, DevnetFault> {
+/// Ports that no other devnet takes while this is held: between the choice of free ports and the moment when the nodes
+/// listen on them, they look free to everybody. A name of the system for each, which goes with this process.
+#[derive(Debug, Default)]
+pub struct Claims(BTreeMap<u16, UnixListener>);
+
+impl Claims {
+    /// Claims the three ports of a seat, which must be free.
+    pub fn add(&mut self, seat: &Seat) -> Result<(), DevnetFault> {
+        let taken = |port| DevnetFault::PortTaken { agency: seat.agency_id.clone(), port };
+        self.take(&[seat.api, seat.ops, seat.peer]).map_err(taken)
+    }
+
+    /// All of these, or none and the first that is taken.
+    fn take(&mut self, addresses: &[SocketAddr]) -> Result<(), u16> {
+        let mut new = BTreeMap::new();
+        for address in addresses {
+            let port = address.port();
+            if !self.0.contains_key(&port) {
+                match claim(port) {
+                    Ok(name) => drop(new.insert(port, name)),
+                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(port),
+                    // A system without such names: two devnets must not be started at the same moment there.
+                    Err(_) => {}
+                }
+            }
+            if !is_free(address) {
+                return Err(port);
+            }
+        }
+        self.0.extend(new);
+        Ok(())
+    }
+}
+
+fn claim(port: u16) -> std::io::Result<UnixListener> {
+    UnixListener::bind_addr(&LocalAddr::from_abstract_name(format!("mingzhang-devnet-{port}"))?)
+}
+
+/// The first base from the usual one on whose ports are all free; they are claimed.
+pub fn choose(agencies: usize) -> Result<(u16, Claims), DevnetFault> {
     choose_from(USUAL_BASE, agencies)
 }
 
-fn choose_from(first: u16, agencies: usize) -> Result<u16, DevnetFault> {
+fn choose_from(first: u16, agencies: usize) -> Result<(u16, Claims), DevnetFault> {
     let width = u16::try_from(agencies).unwrap_or(u16::MAX).saturating_mul(STEP);
     let mut bases = (0..TRIES).map_while(|attempt| first.checked_add(attempt.checked_mul(width)?));
-    let free = |base: &u16| (0..agencies).all(|place| of(*base, place).is_ok_and(|ports| ports.iter().all(is_free)));
-    bases.find(free).ok_or(DevnetFault::NoPorts(agencies.saturating_mul(3)))
+    let free = |base: u16| {
+        let places: Vec<_> = (0..agencies).map(|place| of(base, place)).collect::<Result<_, _>>().ok()?;
+        let mut claims = Claims::default();
+        claims.take(&places.concat()).ok()?;
+        Some((base, claims))
+    };
+    bases.find_map(free).ok_or(DevnetFault::NoPorts(agencies.saturating_mul(3)))
 }
 
 /// The ports of the first place from that one on that are all free.
 pub fn next(base: u16, place: usize) -> Result<[SocketAddr; 3], DevnetFault> {
     let mut places = (place..).take(usize::from(TRIES)).map_while(|place| of(base, place).ok());
     places.find(|ports| ports.iter().all(is_free)).ok_or(DevnetFault::NoPorts(3))
-}
-
-/// All three ports of a seat can be listened on.
-pub fn require_free(seat: &Seat) -> Result<(), DevnetFault> {
-    match [seat.api, seat.ops, seat.peer].iter().find(|address| !is_free(address)) {
-        Some(address) => Err(DevnetFault::PortTaken { agency: seat.agency_id.clone(), port: address.port() }),
-        None => Ok(()),
-    }
 }
 
 fn is_free(address: &SocketAddr) -> bool {
@@ -69,11 +107,21 @@ mod tests {
         let held = TcpListener::bind("127.0.0.1:0").expect("some port is free");
         let taken = held.local_addr().expect("bound").port();
         let base = taken - 11;
-        assert_ne!(choose_from(base, 2).expect("another range is free"), base);
+        assert_ne!(choose_from(base, 2).expect("another range is free").0, base);
         assert_ne!(next(base, 1).expect("another place is free")[1].port(), taken);
         let [_, ops, _] = of(base, 1).expect("in range");
         let seat = Seat { agency_id: "finance".into(), name: String::new(), api: ops, ops, peer: ops };
-        let fault = require_free(&seat).expect_err("taken");
+        let fault = Claims::default().add(&seat).expect_err("taken");
         assert_eq!(fault.to_string(), format!("port {taken} is taken; finance needs it"));
+    }
+
+    #[test]
+    fn what_another_devnet_has_chosen_is_passed_over_until_it_ends() {
+        let base = 39_000;
+        let (first, claims) = choose_from(base, 2).expect("free");
+        let (second, _) = choose_from(base, 2).expect("free");
+        assert!(second >= first + 2 * STEP, "{first} {second}");
+        drop(claims);
+        assert_eq!(choose_from(base, 2).expect("free").0, first);
     }
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use mingzhang_consensus::{BlockId, Build, Input, Verdict};
 use mingzhang_ledger::batch::Reference;
 use mingzhang_ledger::certificate::FinalCert;
+use mingzhang_ledger::entry::Entry;
 use mingzhang_ledger::header::Header;
+use mingzhang_ledger::outcome::Code;
 
 use crate::executor::{CommittedBlock, Executor, ExecutorFault, LoggedBlock};
 use crate::mempool::Mempool;
-use crate::store::{Finality, Store};
+use crate::store::{ExecutedBlock, Finality, Store};
 
 const DISCONTINUITY: &str = "this epoch was opened by a recovery manifest, not by its members";
 
@@ -79,6 +81,9 @@ impl Blocks {
     fn released(&self, committed: Vec<CommittedBlock>) -> Result<Vec<CommittedBlock>, ExecutorFault> {
         for CommittedBlock { block, .. } in &committed {
             self.mempool.committed(&block.executed)?;
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                log(&block.executed);
+            }
         }
         Ok(committed)
     }
@@ -112,5 +117,20 @@ impl Blocks {
             tracing::warn!(epoch = recovered.epoch(), reason = recovered.manifest().reason, "{DISCONTINUITY}");
         }
         Ok(Ok(committed))
+    }
+}
+
+/// For an operator whom a clerk asks: what became of each record, never what it says.
+fn log(block: &ExecutedBlock) {
+    let height = block.header.height;
+    for (id, entry) in block.transactions.iter().zip(&block.entries) {
+        let tx_id = format!("sha256:{}", hex::encode(id));
+        match Entry::decode(entry) {
+            Ok(Entry::Record { outcome: 0, .. }) => tracing::debug!(tx_id, height, "record is final: applied"),
+            Ok(Entry::Record { outcome, .. }) => {
+                tracing::debug!(tx_id, height, code = %Code(outcome), "record is final: rejected");
+            }
+            Ok(_) | Err(_) => {}
+        }
     }
 }

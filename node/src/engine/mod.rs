@@ -253,8 +253,14 @@ impl Engine {
         for seat in self.connected.difference(now) {
             tracing::info!(agency = name(seat), "member is not connected any more");
         }
-        let own = usize::from(self.me.is_some());
-        let (before, after, quorum) = (self.connected.len() + own, now.len() + own, set.quorum());
+        // Whom an observer reaches says nothing of the network.
+        if self.me.is_none() {
+            if now.is_empty() {
+                tracing::warn!("no member is connected: nothing new is heard of");
+            }
+            return;
+        }
+        let (before, after, quorum) = (self.connected.len() + 1, now.len() + 1, set.quorum());
         if after < quorum && before >= quorum {
             tracing::warn!(connected = after, quorum, "too few members are connected: nothing becomes final");
         } else if after >= quorum && before < quorum {
@@ -296,7 +302,7 @@ impl Engine {
 
     /// Shows where this node stands, and who missed a turn since it last did.
     fn show(&mut self) -> Result<(), StoreFault> {
-        let (epoch, tip, seat) = (self.turns.epoch().clone(), self.parts.store.tip(), self.me);
+        let (epoch, tip, seat, turn) = (self.turns.epoch().clone(), self.parts.store.tip(), self.me, self.turns.turn());
         let mut missed = Vec::new();
         for height in self.shown_height.max(self.parts.store.base()).saturating_add(1)..=tip.height {
             let Some(header) = self.parts.store.header(height)?.filter(|header| header.epoch == epoch.number()) else {
@@ -309,6 +315,10 @@ impl Engine {
         self.queues.status.send_modify(|status| {
             if status.epoch != epoch.number() || status.missed_turns.len() != epoch.members() {
                 status.missed_turns = vec![0; epoch.members()];
+            }
+            // Turns are counted anew: those of the epoch before would look like turns that failed.
+            if status.epoch != epoch.number() {
+                status.turn = turn;
             }
             (status.epoch, status.height, status.seat) = (epoch.number(), tip.height, seat);
             for proposer in missed {

@@ -55,6 +55,7 @@ impl Mempool {
 
     /// As [`Self::submit`], of many that share one check and one synced write: an answer for each, in order.
     pub async fn submit_all(&self, transactions: Vec<Arc<Transaction>>) -> Vec<Result<Submitted, Refusal>> {
+        let logged = if tracing::enabled!(tracing::Level::DEBUG) { transactions.clone() } else { Vec::new() };
         let known = transactions.iter().map(|transaction| self.known(transaction));
         let mut answers: Vec<Option<Result<Submitted, Refusal>>> = known.collect();
         let unknown = |(transaction, answer): (Arc<Transaction>, &Option<_>)| answer.is_none().then_some(transaction);
@@ -63,7 +64,9 @@ impl Mempool {
         for (place, answer) in answers.iter_mut().filter(|answer| answer.is_none()).zip(checked) {
             *place = Some(answer);
         }
-        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(not_checked()))).collect()
+        let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(not_checked()))).collect();
+        logged.iter().zip(&answers).for_each(|(transaction, answer)| log(transaction, answer));
+        answers
     }
 
     /// Hands transactions to whoever admits them; as many as find no room are refused.
@@ -234,6 +237,31 @@ impl Mempool {
     pub(super) fn door(&self) -> Result<Door<'_>, StoreFault> {
         Ok(Door { view: self.parts.store.view()?, network: &self.parts.network, now_ms: self.parts.clock.now_ms() })
     }
+}
+
+/// For an operator whom a clerk asks: which record it was and what became of it, never what it says.
+fn log(transaction: &Transaction, answer: &Result<Submitted, Refusal>) {
+    let (payload, tx_id) = (transaction.payload(), hash_text(&transaction.id()));
+    let (record_type, record) =
+        (&payload.record_type, format!("{}/{}", payload.agency, key::id_text(&payload.record_id)));
+    match answer {
+        Ok(Submitted::Admitted(Admitted { repeated: false, .. })) => {
+            tracing::debug!(tx_id, %record_type, record, "record is admitted");
+        }
+        Ok(Submitted::Admitted(first)) => {
+            let first = hash_text(&first.transaction_id);
+            tracing::debug!(tx_id, %record_type, record, first, "record was admitted before");
+        }
+        Ok(Submitted::Recorded { transaction_id, index }) => {
+            let first = hash_text(transaction_id);
+            tracing::debug!(tx_id, %record_type, record, first, index, "record is final already");
+        }
+        Err(refusal) => tracing::debug!(tx_id, %record_type, record, code = %refusal.code, "record is refused"),
+    }
+}
+
+fn hash_text(hash: &Hash) -> String {
+    format!("sha256:{}", hex::encode(hash))
 }
 
 fn bad_signature() -> Refusal {

@@ -2,6 +2,7 @@
 //! Everything here may be called from any task; only the store blocks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::crypto::Hash;
@@ -11,6 +12,7 @@ use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::watch;
 
 use super::Shared;
+use super::addresses::Addresses;
 use super::alarms;
 use super::clocks::Clocks;
 use crate::clock::Clock;
@@ -18,6 +20,7 @@ use crate::config::Config;
 use crate::engine;
 use crate::mempool::{ExpiryWait, Fill, Mempool, Promise, Submitted};
 use crate::network::{self, PeerStatus};
+use crate::store::disk::{Limits, Space};
 use crate::store::{Store, StoreFault};
 
 /// A running node.
@@ -30,14 +33,23 @@ pub struct NodeHandle {
     clock: Arc<Clock>,
     mempool: Arc<Mempool>,
     network: network::Handle,
-    status: watch::Receiver<engine::Status>,
-    clocks: Arc<Clocks>,
+    watched: Watched,
+}
+
+/// What other parts of the node keep up to date.
+pub(super) struct Watched {
+    pub status: watch::Receiver<engine::Status>,
+    pub clocks: Arc<Clocks>,
+    pub addresses: Arc<Addresses>,
+    /// A peer has had nothing newer since the start.
+    pub followed: Arc<AtomicBool>,
 }
 
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeState {
-    /// Takes part, or follows as an observer, at the tip.
+    /// Takes part at the tip, or follows there without a seat: a member had nothing newer, and an observer has seen a
+    /// sealed note, if anything is recorded.
     Ready,
     /// Knows of final blocks that it does not hold yet.
     CatchingUp,
@@ -97,12 +109,7 @@ pub struct NodeStatus {
 }
 
 impl NodeHandle {
-    pub(super) fn new(
-        shared: &Shared,
-        genesis: Genesis,
-        config: Config,
-        (status, clocks): (watch::Receiver<engine::Status>, Arc<Clocks>),
-    ) -> Self {
+    pub(super) fn new(shared: &Shared, genesis: Genesis, config: Config, watched: Watched) -> Self {
         Self {
             genesis: Arc::new(genesis),
             config: Arc::new(config),
@@ -111,8 +118,7 @@ impl NodeHandle {
             clock: Arc::clone(&shared.clock),
             mempool: Arc::clone(&shared.mempool),
             network: shared.network.clone(),
-            status,
-            clocks,
+            watched,
         }
     }
 
@@ -163,7 +169,17 @@ impl NodeHandle {
 
     /// How far another member's clock is ahead of this node's at least, in milliseconds.
     pub fn clock_ahead_ms(&self) -> u64 {
-        self.clocks.ahead_ms()
+        self.watched.clocks.ahead_ms()
+    }
+
+    /// Room on the disk that holds the store, if the system says.
+    pub fn disk(&self) -> Option<Space> {
+        Space::of(&self.config.data_directory).ok()
+    }
+
+    /// Whether the list of addresses can be used as it stands now.
+    pub fn addresses_are_good(&self) -> bool {
+        self.watched.addresses.alarm().is_none()
     }
 
     /// Addresses on which peers reach this node.
@@ -171,8 +187,14 @@ impl NodeHandle {
         self.network.addresses()
     }
 
+    /// Whether a node without a seat has what is there: nobody tells it of blocks that it does not know of.
+    fn has_followed(&self, height: u64) -> bool {
+        let proves = !self.config.observer || height == 0 || self.store.sealed_size() > 0;
+        self.watched.followed.load(Ordering::Acquire) && proves
+    }
+
     pub fn status(&self) -> NodeStatus {
-        let engine = self.status.borrow().clone();
+        let engine = self.watched.status.borrow().clone();
         let (tip, set, peers) = (self.store.tip(), self.store.set(), self.peers());
         let connected = |seat: u16| peers.iter().any(|peer| peer.connected && peer.seat == Some(seat));
         let members: Vec<MemberStatus> = (0u16..)
@@ -189,7 +211,7 @@ impl NodeHandle {
             NodeState::Halted
         } else if reachable < if engine.seat.is_some() { set.quorum() } else { 1 } {
             NodeState::Isolated
-        } else if engine.catching_up {
+        } else if engine.catching_up || (engine.seat.is_none() && !self.has_followed(tip.height)) {
             NodeState::CatchingUp
         } else if engine.seat.is_some() && !engine.signing {
             NodeState::Following
@@ -211,12 +233,15 @@ impl NodeHandle {
             tolerates: set.tolerated_faults(),
             peers_connected: peers.iter().filter(|peer| peer.connected).count(),
             alarms: self
+                .watched
                 .clocks
                 .alarm()
                 .into_iter()
                 .chain(alarms::set_back(self.clock.ahead_of_system_ms(), set.parameters.time_precision_ms))
                 .chain(alarms::twins(&peers))
                 .chain(alarms::failing(engine.turn, final_turn, set.members.len()))
+                .chain(alarms::disk(self.disk().as_ref(), &Limits::default()))
+                .chain(self.watched.addresses.alarm())
                 .chain(engine.alarms)
                 .chain(self.store.offence_alarms())
                 .collect(),

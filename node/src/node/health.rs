@@ -1,10 +1,11 @@
-//! Watches what this machine needs to take part: room on the disk. Warns early, refuses new transactions before it is
-//! scarce, and stops the node in good order while there is still room to flush.
+//! Watches what this machine needs to take part: room on the disk, and a list of addresses that can be read. Warns early,
+//! refuses new transactions before room is scarce, and stops the node in good order while there is still room to flush.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::Addresses;
 use crate::mempool::Mempool;
 use crate::store::StoreFault;
 use crate::store::disk::{DiskState, Limits, Space};
@@ -16,6 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub struct Parts {
     pub data_directory: PathBuf,
     pub mempool: Arc<Mempool>,
+    pub addresses: Arc<Addresses>,
     pub limits: Limits,
 }
 
@@ -45,6 +47,8 @@ pub async fn watch(parts: Parts) -> Result<(), StoreFault> {
             parts.mempool.accept(state < DiskState::Scarce);
             last = state;
         }
+        // Only to say so if it was spoilt: what it names is taken when the members change.
+        parts.addresses.look();
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -83,6 +83,12 @@ pub(crate) fn text(node: &NodeHandle) -> String {
     put(&mut text, "mempool_bytes", ("gauge", "bytes of batches and transactions that wait"), &count(fill.bytes));
     let help = "how far another member's clock is ahead of this node's at least";
     put(&mut text, "clock_ahead_ms", ("gauge", help), &plain(node.clock_ahead_ms()));
+    if let Some(space) = node.disk() {
+        put(&mut text, "disk_free_bytes", ("gauge", "room on the disk of the store"), &plain(space.free_bytes));
+        put(&mut text, "disk_total_bytes", ("gauge", "size of the disk of the store"), &plain(space.total_bytes));
+    }
+    let help = "1 while seeds.toml cannot be used or names a replaced key";
+    put(&mut text, "addresses_faulty", ("gauge", help), &plain(u64::from(!node.addresses_are_good())));
     put(&mut text, "alarms", ("gauge", "alarms raised since the start"), &count(status.alarms.len()));
     put(
         &mut text,

@@ -46,12 +46,26 @@ pub struct CatchUp {
     turns: Arc<Mutex<Turns>>,
     /// When this node started, if it started with a state half taken.
     resumes: Option<Started>,
+    /// A peer had nothing after the tip.
+    followed: Arc<AtomicBool>,
 }
 
 impl CatchUp {
     pub fn new(parts: Arc<Parts>) -> Self {
         let resumes = parts.store.is_joining().then(Started::now);
-        Self { parts, running: Arc::default(), goal: Arc::default(), turns: Arc::default(), resumes }
+        Self {
+            parts,
+            running: Arc::default(),
+            goal: Arc::default(),
+            turns: Arc::default(),
+            resumes,
+            followed: Arc::default(),
+        }
+    }
+
+    /// Set once a peer had nothing after this node's tip.
+    pub fn followed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.followed)
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
@@ -224,6 +238,7 @@ impl CatchUp {
         let question = Question::Segment { after: tip.height, epoch: epoch.number() };
         let answer = self.parts.network.ask(peer, &question.encode()).await?;
         if answer.is_empty() {
+            self.followed.store(true, Ordering::Release);
             return Err(SyncFault::NotThere);
         }
         let lie = |error: &dyn std::fmt::Display| SyncFault::Lie(error.to_string());

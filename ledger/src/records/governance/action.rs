@@ -94,6 +94,9 @@ pub(super) fn check_form(action: &str, bytes: &[u8]) -> Result<(), Refusal> {
     if action == "authority_set" {
         return seats::check_form(&body);
     }
+    if action == "agency_register" && find::<String>(&body, "name").is_some_and(|name| !validate::is_visible(&name)) {
+        return Err(Refusal::new(1004, "name: without characters that are not seen or turn the order of reading"));
+    }
     let admins = body.get("admin_keys").and_then(Value::as_array);
     if admins.is_some_and(|keys| keys.len() != ADMIN_KEYS || keys.first() == keys.last()) {
         return Err(Refusal::new(1004, format!("admin_keys: {ADMIN_KEYS} different keys")));

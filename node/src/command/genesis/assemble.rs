@@ -11,7 +11,7 @@ use mingzhang_ledger::rules;
 use mingzhang_seeds::{Peer, Seeds};
 use serde_json::json;
 
-use super::{EXISTS, hash_text, write};
+use super::{EXISTS, hash_text, take_back, write};
 use crate::command::answer::{Answer, Failure, Words};
 use crate::setup::read_limited;
 
@@ -64,7 +64,9 @@ pub fn assemble(arguments: &Assemble) -> Result<Answer, Failure> {
         return Err(Failure::not_written(there, EXISTS));
     }
     write(&arguments.out, &bytes)?;
-    write(&arguments.seeds_out, seeds.to_text().as_bytes())?;
+    if let Err(failure) = write(&arguments.seeds_out, seeds.to_text().as_bytes()) {
+        return Err(take_back(&arguments.out, failure));
+    }
     let lines: String =
         fingerprints.iter().map(|(agency, fingerprint)| format!("{agency:<12} {fingerprint}\n")).collect();
     let items: Vec<_> = fingerprints

@@ -128,6 +128,14 @@ fn an_agency_is_registered_with_its_admins_and_later_retired() {
         ("roles", Value::Array(vec![text("programme_owner")])),
         ("admin_keys", Value::Array(admins.to_vec())),
     ];
+    for hidden in ["水利\u{200b}局", "\u{202e}局利水"] {
+        let mut other = body.clone();
+        other[1].1 = text(hidden);
+        let far = stage.time_ms + 2 * DAY_MS;
+        let refusal = stage.offer("finance/admin1", "proposal", "P-0", fields("agency_register", other, far));
+        let refusal = refusal.expect_err("a name that looks like another");
+        assert!(refusal.code.0 == 1004 && refusal.detail.starts_with("name: "), "{}", refusal.detail);
+    }
     let from_time = agree(&mut stage, "P-1", "agency_register", body.clone());
     stage.add_key("water/admin1", signing_key("water/admin1"));
     assert_eq!(stage.offer("water/admin1", "document_anchor", "D-1", anchor()).expect_err("too early").code.0, 1007);
