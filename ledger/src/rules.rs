@@ -54,7 +54,6 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter_row("reveal_window", [60_000, DAY_MS, 366 * DAY_MS], "ms"),
     // Month and day of a year after which nothing is committed: 1231 is the last day.
     parameter_row("commit_cutoff", [101, 1_231, 1_231], MONTH_DAY),
-    parameter_row("suppression_cell", [0, 3, 1_000], "persons"),
     parameter_row("rounding_tolerance", [0, 0, 100], "minor"),
     parameter_row("near_threshold", [0, 9_500, 10_000], "basis points"),
     parameter_row("repeated_winner", [1, 3, 1_000], "awards"),

@@ -104,12 +104,15 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
     let network = desk.network()?;
     let (importer, supervisor) = signers(desk, options)?;
     let today = Day::at(now_ms(), network.genesis.founding.network.utc_offset_minutes);
-    let mut loads = Vec::new();
-    for source in &sources {
+    let mut kept = Vec::new();
+    for source in &mut sources {
         let identity = Identity::new(network.genesis.hash, format.name(), &source.name, strict);
         let secret = Secret::keep(&home()?, &identity, today)?;
-        loads.push(Load { source, identity, secret });
+        source.name_rows(&secret);
+        kept.push((identity, secret));
     }
+    let load = |(source, (identity, secret))| Load { source, identity, secret };
+    let loads: Vec<Load<'_>> = sources.iter().zip(kept).map(load).collect();
     let target = options.report.as_deref().map(Target::open).transpose()?;
     let mut ledger = NodeLedger::new(network, desk.timeout, (importer, supervisor), desk.printer)?;
     interrupt::watch(desk.printer, json!({ "format": format.name(), "status": "pending" }));

@@ -1,7 +1,6 @@
 //! Donations: each row one income, posted at once. The donor becomes a pseudonym here; the remark stays off the ledger.
 
 use mingzhang_ledger::codec::Value;
-use mingzhang_ledger::crypto::Hash;
 
 use super::broken::Broken;
 use super::fund::{Account, Book, year_of};
@@ -16,18 +15,17 @@ pub const COLUMNS: Columns = Columns {
     required: &["amount", "currency"],
 };
 
-pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
+pub fn read(bytes: &[u8], reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
     let table = Table::read(bytes, reading.map, &COLUMNS)?;
     let (dates, currencies) = (table.dates(reading.map, "date"), row::currencies(&table));
     let notation = table.notation(reading.map, "amount");
-    // A file without ids has none to miss: file and row number are what its rows are known by.
+    // A file without ids has none to miss: its rows are known by what they say.
     let has_ids = table.has("id");
     let claim = |row: &super::table::Row| {
-        let (item, made) = row::id_of(row, file);
         let pair = (row.get("amount"), row.get("currency"));
         let mut stated = currencies.money(pair, &notation);
         let negative = stated.money.as_ref().is_some_and(|money| money.minor < 0);
-        if made && has_ids {
+        if has_ids && row.get("id").is_empty() {
             stated.notes.push(Note::IdSynthesised);
         }
         let content = Content::Donation {
@@ -35,9 +33,8 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
             donor: row.get("donor").to_owned(),
             channel: row::word(row, reading.map, "channel"),
             earmarked: !row.get("earmark").is_empty(),
-            reference: item.clone(),
         };
-        let mut claim = row::claim(row, (&dates, reading.strict), item, stated, content);
+        let mut claim = row::claim(row, (&dates, reading.strict), stated, content);
         if negative {
             claim.refuse_negative("amount", row.get("amount"));
         }
@@ -53,7 +50,7 @@ pub fn plan(
     under: &Under,
     (claim, money): (&Claim, &(String, u64)),
 ) -> (Vec<usize>, Vec<usize>) {
-    let Content::Donation { programme, donor, channel, earmarked, reference } = &claim.content else {
+    let Content::Donation { programme, donor, channel, earmarked } = &claim.content else {
         return (Vec::new(), Vec::new());
     };
     let when = under.when(claim.date);
@@ -67,7 +64,7 @@ pub fn plan(
         .of(desk.place())
         .posts(money)
         .with("parts", Value::Array(vec![part]))
-        .with("external_ref", planner.secret.reference(reference))
+        .with("external_ref", planner.secret.reference(&claim.item))
         .with("channel", words::code(channel, "unstated"))
         .maybe("donor", donor)
         .filled_if(channel.is_empty(), "channel")

@@ -87,9 +87,15 @@ impl Book {
     pub fn programme(&mut self, planner: &mut Planner<'_>, under: &Under, (name, currency): (&str, &str)) -> Desk<'_> {
         let terms = self.terms.get(&(name.to_owned(), currency.to_owned())).map_or(&[][..], Vec::as_slice);
         let term = terms.iter().find(|term| term.years.contains(&self.year)).cloned().unwrap_or_default();
-        let key = term.key.clone();
-        let programme = self.programmes.entry(key).or_insert_with(|| open(planner, under, (name, currency, term)));
-        let needs = vec![programme.entry.at];
+        let mut needs = Vec::new();
+        // Whose the first is, theirs are those of further years: one that another memory began is not gone on with.
+        if let Some(first) = terms.first().filter(|first| first.key != term.key).cloned() {
+            let known = self.programmes.entry(first.key.clone());
+            needs.push(known.or_insert_with(|| open(planner, under, (name, currency, first))).entry.at);
+        }
+        let known = self.programmes.entry(term.key.clone());
+        let programme = known.or_insert_with(|| open(planner, under, (name, currency, term)));
+        needs.push(programme.entry.at);
         Desk { programme, needs }
     }
 }
@@ -109,7 +115,7 @@ fn open(planner: &mut Planner<'_>, under: &Under, (name, currency, term): (&str,
         .with("finance", own())
         .with("bank", own())
         .with("supervisor", own())
-        .with("scope", Value::text(&planner.identity.scope()));
+        .with("scope", Value::text(&planner.secret.scope()));
     let entry = planner.add(under, under.when(Some(under.period_end)), draft);
     let id = planner.identity.record_id("programme_open", &term.key);
     planner.plan.programmes.push(ProgrammeInfo {

@@ -1,5 +1,6 @@
 //! 360Giving: grants with their commitment, and what the funder says it disbursed. Names never leave this file.
 
+use mingzhang_ledger::crypto::Hash;
 use serde_json::Value as Json;
 
 use super::amount;
@@ -36,9 +37,10 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     let Stated { money, mut notes, mut faults, unsent } = currencies.money(pair, &reading.map.notation);
     let negative = money.as_ref().is_some_and(|money| money.minor < 0);
     let mut id = id_of(grant, "id");
-    if id.is_empty() {
+    let has_id = !id.is_empty();
+    if !has_id {
         notes.push(Note::IdSynthesised);
-        id = format!("{}:{ordinal}", reading.name);
+        id = format!("grant {ordinal}");
     }
     let text = number_of(grant, "amountDisbursed");
     // Of a grant without money only that there is something disbursed is known.
@@ -63,6 +65,8 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     let named =
         || stated_of(organisation, "name").or_else(|| stated_of(person, "id")).or_else(|| stated_of(person, "name"));
     let person = if party.is_none() { named() } else { None };
+    let payee = [party.as_deref().unwrap_or_default(), person.as_deref().unwrap_or_default()];
+    let (known_by, digest) = digests(grant, (&stated, payee));
     let content = Content::Grant {
         programme: programme(grant, reading.name),
         party,
@@ -70,10 +74,10 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
         until,
         disbursed: disbursed.filter(|minor| *minor != 0),
     };
-    let digest = digest(grant, &id, &stated);
     let mut claim = Claim {
         key: id.clone(),
         item: id,
+        known_by: (!has_id).then_some(known_by),
         line: ordinal,
         batch: String::new(),
         date,
@@ -98,18 +102,21 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
     claim
 }
 
-fn digest(grant: &Json, id: &str, stated: &str) -> mingzhang_ledger::crypto::Hash {
-    let disbursed = number_of(grant, "amountDisbursed");
-    let recipient = first_of(grant, "recipientOrganization").map_or_else(String::new, |party| id_of(party, "id"));
-    let mapped = [
-        ("id", id),
+/// Over what a grant without an id is known by, and over all values that are mapped. Who is paid is among both: they go
+/// nowhere but under the importer's key.
+fn digests(grant: &Json, (stated, [party, person]): (&str, [&str; 2])) -> (Hash, Hash) {
+    let (id, disbursed, programme) = (id_of(grant, "id"), number_of(grant, "amountDisbursed"), programme(grant, ""));
+    let until = first_of(grant, "plannedDates").map_or("", |dates| text_of(dates, "endDate"));
+    let known_by = [
         ("amount", stated),
-        ("disbursed", disbursed.as_str()),
         ("currency", text_of(grant, "currency")),
         ("date", text_of(grant, "awardDate")),
-        ("recipient", recipient.as_str()),
+        ("programme", programme.as_str()),
+        ("party", party),
+        ("person", person),
     ];
-    row::digest(mapped.into_iter())
+    let more = [("id", id.as_str()), ("disbursed", disbursed.as_str()), ("until", until)];
+    (row::digest(known_by.into_iter()), row::digest(known_by.into_iter().chain(more)))
 }
 
 /// A grant programme by title, else by code, else the funder.

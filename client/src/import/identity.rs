@@ -42,14 +42,6 @@ impl Identity {
         }
         first_half(&sha256(&[&preimage]))
     }
-
-    /// The scope of pseudonyms, as a code of letters: no run of digits that a scan could take for a number.
-    pub fn scope(&self) -> String {
-        let digest = sha256(&[b"mingzhang-import-scope", &self.network, self.source.as_bytes()]);
-        let letter = |nibble: u8| char::from(b'a' + nibble);
-        let letters: String = digest.iter().take(8).flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]).collect();
-        format!("import-{letters}")
-    }
 }
 
 fn first_half(hash: &Hash) -> [u8; 16] {
@@ -58,9 +50,12 @@ fn first_half(hash: &Hash) -> [u8; 16] {
     half
 }
 
-/// What stays with the importer, off the ledger: the key of pseudonyms and salts, and what is remembered of the source.
+/// What stays with the importer, off the ledger: the key of pseudonyms and salts, that of rows, and what is remembered of the
+/// source.
 pub struct Secret {
     key: Zeroizing<[u8; 32]>,
+    /// Of all sources of this importer in the network, so that rows are known again under another file's name.
+    rows: Zeroizing<[u8; 32]>,
     pub memory: Memory,
 }
 
@@ -75,34 +70,35 @@ struct SecretFile {
 impl Secret {
     /// Of an importer that remembers nothing.
     pub fn new(key: [u8; 32], today: Day) -> Self {
-        Self { key: Zeroizing::new(key), memory: Memory::none(today) }
-    }
-
-    fn with(self, memory: Memory) -> Self {
-        Self { memory, ..self }
+        Self { key: Zeroizing::new(key), rows: Zeroizing::new(key), memory: Memory::none(today) }
     }
 
     /// The kept secret of a source; at its first import a fresh one, readable by its owner alone.
     pub fn keep(home: &Path, identity: &Identity, today: Day) -> Result<Self, Failure> {
         let name = hex::encode(first_half(&sha256(&[identity.source.as_bytes()])));
         let folder = home.join("imports").join(hex::encode(identity.network));
-        let (path, memory) = (folder.join(format!("{name}.toml")), Memory::within(folder.join(&name), today));
-        if let Some(kept) = Self::read(&path, today)? {
-            return Ok(kept.with(memory));
+        let key = Self::kept_key(&folder.join(format!("{name}.toml")), today)?;
+        let rows = Self::kept_key(&folder.join("rows.toml"), today)?;
+        Ok(Self { key, rows, memory: Memory::within(folder.join(&name), today) })
+    }
+
+    fn kept_key(path: &Path, today: Day) -> Result<Zeroizing<[u8; 32]>, Failure> {
+        if let Some(kept) = Self::read(path)? {
+            return Ok(kept);
         }
-        let key: [u8; 32] = crate::keys::random()?;
-        let file = SecretFile { key: hex::encode(key), since: today.to_string() };
+        let key = Zeroizing::new(crate::keys::random::<32>()?);
+        let file = SecretFile { key: hex::encode(*key), since: today.to_string() };
         let text = Zeroizing::new(toml::to_string(&file).map_err(|error| Failure::bug(error.to_string()))?);
-        match (crate::keys::write(&path, &text), Self::read(&path, today)) {
-            (Ok(()), _) => Ok(Self::new(key, today).with(memory)),
-            // Another import of this source was first.
-            (Err(_), Ok(Some(kept))) => Ok(kept.with(memory)),
+        match (crate::keys::write(path, &text), Self::read(path)) {
+            (Ok(()), _) => Ok(key),
+            // Another import was first.
+            (Err(_), Ok(Some(kept))) => Ok(kept),
             (Err(failure), _) => Err(failure),
         }
     }
 
     /// None where there is no file. One that cannot be read is never replaced: its pseudonyms are on the ledger.
-    fn read(path: &Path, today: Day) -> Result<Option<Self>, Failure> {
+    fn read(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, Failure> {
         let broken = |what: &str| Failure::unreadable(path, what);
         let text = match std::fs::read_to_string(path) {
             Ok(text) => Zeroizing::new(text),
@@ -113,15 +109,31 @@ impl Secret {
         let key = hex::decode(&file.key).ok().and_then(|bytes| bytes.try_into().ok());
         let key = key.ok_or_else(|| broken("key is not 64 hex digits"))?;
         Day::parse(&file.since).ok_or_else(|| broken("since is no date"))?;
-        Ok(Some(Self::new(key, today)))
+        Ok(Some(Zeroizing::new(key)))
     }
 
     fn mac(&self, purpose: &str, content: &str) -> Hash {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key).expect("HMAC takes a key of any length");
-        mac.update(purpose.as_bytes());
-        mac.update(&[0]);
-        mac.update(content.as_bytes());
-        mac.finalize().into_bytes().into()
+        keyed_hash(&self.key, (purpose, content.as_bytes()))
+    }
+
+    /// What stands for the digest of a row in `rows_root`: of a few rows a plain one could be tried for every name.
+    pub fn row(&self, digest: &Hash) -> Hash {
+        keyed_hash(&self.rows, ("row", digest))
+    }
+
+    /// The id of a row that has none of its own.
+    pub fn row_id(&self, known_by: &Hash, ordinal: u64) -> String {
+        let row = keyed_hash(&self.rows, ("row id", known_by));
+        format!("row:{}:{ordinal}", hex::encode(first_half(&row)))
+    }
+
+    /// The scope of pseudonyms, as a code of letters: no run of digits that a scan could take for a number. Under another key
+    /// it is another one, so that nobody goes on with a source whose pseudonyms and ids it cannot make again.
+    pub fn scope(&self) -> String {
+        let letter = |nibble: u8| char::from(b'a' + nibble);
+        let digest = self.mac("scope", "");
+        let letters: String = digest.iter().take(8).flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]).collect();
+        format!("import-{letters}")
     }
 
     /// One spelling, one pseudonym; spaces around and doubled within do not count.
@@ -154,6 +166,14 @@ impl Secret {
     pub fn payee_account(&self, payee: &str) -> Hash {
         self.mac("account", payee)
     }
+}
+
+fn keyed_hash(key: &[u8; 32], (purpose, content): (&str, &[u8])) -> Hash {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(purpose.as_bytes());
+    mac.update(&[0]);
+    mac.update(content);
+    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -189,8 +209,10 @@ mod tests {
         let other = Identity::new([1; 32], "donations", "other", false);
         let other = Secret::keep(home.path(), &other, Day(20_000)).expect("a secret");
         assert_ne!(first.pseudonym("张三"), other.pseudonym("张三"));
+        assert_ne!(first.scope(), other.scope());
+        assert_eq!(first.row(&[1; 32]), other.row(&[1; 32]), "rows are known again in other files");
         let folder = home.path().join("imports").join(hex::encode([1; 32]));
-        assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 3, "no part is left beside");
+        assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 4, "no part is left beside");
         for entry in std::fs::read_dir(folder).expect("the folder") {
             let facts = entry.expect("an entry").metadata().expect("its facts");
             assert!(facts.is_dir() || facts.permissions().mode() & 0o077 == 0);
@@ -214,7 +236,8 @@ mod tests {
         let identity = Identity::new([1; 32], "donations", "file", false);
         Secret::keep(home.path(), &identity, Day(20_000)).expect("a secret");
         let folder = home.path().join("imports").join(hex::encode([1; 32]));
-        let file = std::fs::read_dir(folder).expect("the folder").next().expect("a file").expect("an entry").path();
+        let kept = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+        let file = kept.into_iter().find(|path| !path.ends_with("rows.toml")).expect("a file");
         std::fs::write(&file, "key = \"12").expect("written");
         let failure = Secret::keep(home.path(), &identity, Day(20_000)).err().expect("refused");
         assert!(failure.detail.contains(&file.display().to_string()), "{}", failure.detail);

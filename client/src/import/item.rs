@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::records::calendar::Day;
 
+use super::identity::Secret;
+
 /// The kind of an item in reports and counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -126,6 +128,8 @@ const DATE_IMPOSSIBLE: u16 = 1012;
 pub struct Claim {
     /// The source's own id, or the one made for it.
     pub item: String,
+    /// Where the source states no id: digest of what the claim is known by instead.
+    pub known_by: Option<Hash>,
     /// What makes the record ids: unique within the source and batch.
     pub key: String,
     pub line: u64,
@@ -174,6 +178,7 @@ pub enum Content {
         payee: String,
         contract: String,
         purpose: String,
+        /// Empty: the id stands for it.
         bank_ref: String,
     },
     Donation {
@@ -181,7 +186,6 @@ pub enum Content {
         donor: String,
         channel: String,
         earmarked: bool,
-        reference: String,
     },
     Permit {
         matter: String,
@@ -267,13 +271,27 @@ pub struct Source {
 }
 
 impl Source {
+    /// Gives the claims without an id one made from day, money, programme and who: under the importer's key, since that may
+    /// name people, and with an ordinal among equal ones of the batch. A file that gains rows keeps the ids of those that it
+    /// had; what else a map takes from it changes none, so that no other map records the rows once more.
+    pub fn name_rows(&mut self, secret: &Secret) {
+        let mut equal: BTreeMap<(String, Hash), u64> = BTreeMap::new();
+        for claim in &mut self.claims {
+            let Some(known_by) = claim.known_by else { continue };
+            let ordinal = equal.entry((claim.batch.clone(), known_by)).or_default();
+            *ordinal += 1;
+            claim.item = secret.row_id(&known_by, *ordinal);
+            claim.key.clone_from(&claim.item);
+        }
+    }
+
     /// Claims of one id within a batch: the first stated stands, equal ones add nothing, unequal ones are named.
     pub fn merge(&mut self) {
         self.key_returns();
         let mut first: BTreeMap<(String, String), usize> = BTreeMap::new();
         for at in 0..self.claims.len() {
             let Some(claim) = self.claims.get(at) else { continue };
-            if claim.unsent.is_some() {
+            if claim.unsent.is_some() || claim.known_by.is_some() {
                 continue;
             }
             let key = (claim.batch.clone(), claim.key.clone());
@@ -302,11 +320,11 @@ impl Source {
     /// A negative row under the id of a payment is no second body of it but its return, with a key of its own; one that
     /// stands twice stays one.
     fn key_returns(&mut self) {
-        let sent = |claim: &&Claim| claim.unsent.is_none();
+        let sent = |claim: &&Claim| claim.unsent.is_none() && claim.known_by.is_none();
         let payments = self.claims.iter().filter(sent).filter(|claim| !claim.is_return());
         let payments: BTreeSet<_> = payments.map(|claim| (claim.batch.clone(), claim.key.clone())).collect();
         let mut returns: BTreeMap<(String, String), Vec<Hash>> = BTreeMap::new();
-        for claim in self.claims.iter_mut().filter(|claim| claim.is_return()) {
+        for claim in self.claims.iter_mut().filter(|claim| claim.is_return() && claim.known_by.is_none()) {
             let id = (claim.batch.clone(), claim.key.clone());
             if !payments.contains(&id) {
                 continue;

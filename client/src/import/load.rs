@@ -208,9 +208,9 @@ fn batches_of(source: usize, load: &Load<'_>) -> Result<Vec<Batch>, Failure> {
 
 fn batch(source: usize, load: &Load<'_>, (name, mut claims): (&str, Vec<usize>)) -> Result<Batch, Failure> {
     let get = |at: &usize| load.source.claims.get(*at);
-    let mut digests: Vec<&[u8]> = claims.iter().filter_map(get).map(|claim| claim.digest.as_slice()).collect();
+    let mut digests: Vec<Hash> = claims.iter().filter_map(get).map(|claim| load.secret.row(&claim.digest)).collect();
     digests.sort_unstable();
-    let rows_root = sha256(&digests);
+    let rows_root = sha256(&digests.iter().map(Hash::as_slice).collect::<Vec<_>>());
     let since = load.secret.memory.since(name, &rows_root)?;
     let past = claims.iter().filter_map(get).flat_map(Claim::days).filter(|day| *day < since);
     let period_end = past.max().unwrap_or_else(|| since.minus(1));
@@ -293,9 +293,12 @@ fn one(ledger: &mut dyn Ledger, record: Outgoing<'_>) -> Result<Standing, Failur
 // ---- sending ----
 
 impl Standing {
-    /// The record stands from an earlier import of the source: what is shared serves again, a row is a repetition.
+    /// The record stands from an earlier import of the source: what is shared serves again, a row is a repetition. A
+    /// programme of another scope is of an importer with another memory: nothing of its rows could be known again.
     pub fn stands_from_before(&self, shared: bool) -> bool {
-        self.verdict == Verdict::Refused(1015) && (shared || self.before || self.detail.contains("import differs"))
+        let anothers = || ["scope differs", "years differs"].iter().any(|what| self.detail.contains(what));
+        let serves = shared && !anothers();
+        self.verdict == Verdict::Refused(1015) && (serves || self.before || self.detail.contains("import differs"))
     }
 
     pub fn holds(&self, shared: bool) -> bool {

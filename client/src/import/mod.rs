@@ -30,8 +30,6 @@ pub mod words;
 
 use std::path::Path;
 
-use mingzhang_ledger::crypto::sha256;
-
 use self::broken::Broken;
 use self::item::{Note, Source};
 use self::map::Map;
@@ -91,12 +89,11 @@ fn source(format: Format, path: &Path, (map, strict): (&Map, bool)) -> Result<So
     let bytes = std::fs::read(path).map_err(Broken::foreign)?;
     let name = path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
     let reading = Reading { name: &name, map, strict };
-    let digest = sha256(&[&bytes]);
     let claims = match format {
         Format::Grants => grants::read(&bytes, &reading),
-        Format::Payments => payments::read(&bytes, &digest, &reading),
-        Format::Donations => donations::read(&bytes, &digest, &reading),
-        Format::Permits => permits::read(&bytes, &digest, &reading),
+        Format::Payments => payments::read(&bytes, &reading),
+        Format::Donations => donations::read(&bytes, &reading),
+        Format::Permits => permits::read(&bytes, &reading),
     };
     let mut source = Source { name, claims: claims?, file };
     for claim in source.claims.iter_mut().filter(|claim| claim.date.is_none() && claim.unsent.is_none()) {

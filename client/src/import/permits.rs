@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use mingzhang_ledger::codec::Value;
-use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::records::calendar::Day;
 
 use super::broken::Broken;
@@ -22,14 +21,14 @@ pub const COLUMNS: Columns = Columns {
 /// Working days of a matter whose source states none; 3707 says so.
 const CLOCK_DAYS: u64 = 20;
 
-pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
+pub fn read(bytes: &[u8], reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
     let table = Table::read(bytes, reading.map, &COLUMNS)?;
     let dates = ["applied", "decided", "issued", "closed"].map(|column| (column, table.dates(reading.map, column)));
     let claim = |row: &Row| {
         let mut faults = Vec::new();
         let [applied, decided, issued, closed] =
             dates.each_ref().map(|(column, format)| row::day(row, (*column, format), &mut faults));
-        let (item, made) = row::id_of(row, file);
+        let (item, known_by) = row::id_of(row);
         let matter = if row.get("matter").is_empty() { reading.name } else { row.get("matter") };
         let content = Content::Permit {
             matter: matter.to_owned(),
@@ -43,11 +42,12 @@ pub fn read(bytes: &[u8], file: &Hash, reading: &Reading<'_>) -> Result<Vec<Clai
         let mut claim = Claim {
             key: item.clone(),
             item,
+            known_by,
             line: row.line,
             batch: row.get("batch").to_owned(),
             date: applied,
             money: None,
-            notes: if made { vec![Note::IdSynthesised] } else { Vec::new() },
+            notes: if known_by.is_some() { vec![Note::IdSynthesised] } else { Vec::new() },
             faults,
             digest: row::digest(row.values()),
             unsent: row.is_empty().then_some(Unsent::Skipped(Skip::Empty)),

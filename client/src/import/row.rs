@@ -99,14 +99,18 @@ pub fn digest<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> Hash {
     sha256(&[&preimage])
 }
 
-/// The id of a row, and the one made for it from file and row number where it has none.
-pub fn id_of(row: &Row, file: &Hash) -> (String, bool) {
+/// Columns that a row without an id is known by.
+const KNOWN_BY: [&str; 9] =
+    ["date", "amount", "currency", "programme", "payee", "donor", "matter", "applicant", "applied"];
+
+/// The id of a row. Where it has none, its line stands for it until one is made (`Source::name_rows`) of what it is known by.
+pub fn id_of(row: &Row) -> (String, Option<Hash>) {
     match row.get("id") {
         "" => {
-            let short: String = hex::encode(file).chars().take(16).collect();
-            (format!("{short}:{}", row.line), true)
+            let known_by = digest(row.values().filter(|(column, _)| KNOWN_BY.contains(column)));
+            (format!("line {}", row.line), Some(known_by))
         }
-        id => (id.to_owned(), false),
+        id => (id.to_owned(), None),
     }
 }
 
@@ -135,12 +139,14 @@ pub fn day(row: &Row, (column, format): (&'static str, &DateFormat), faults: &mu
 }
 
 /// A row as a claim, as donations and payments read it; an empty row claims nothing.
-pub fn claim(row: &Row, (dates, strict): (&DateFormat, bool), item: String, stated: Stated, content: Content) -> Claim {
+pub fn claim(row: &Row, (dates, strict): (&DateFormat, bool), stated: Stated, content: Content) -> Claim {
     let Stated { money, notes, mut faults, unsent } = stated;
     let date = day(row, ("date", dates), &mut faults);
+    let (item, known_by) = id_of(row);
     let mut claim = Claim {
         key: item.clone(),
         item,
+        known_by,
         line: row.line,
         batch: row.get("batch").to_owned(),
         date,

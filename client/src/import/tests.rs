@@ -246,7 +246,9 @@ fn source(format: Format, path: &std::path::Path, strict: bool) -> Source {
 
 fn import(ledger: &mut MemoryLedger, format: Format, strict: bool, source: &Source) -> Result<Outcome, Failure> {
     let identity = Identity::new(ledger.network.chain, format.name(), &source.name, strict);
-    run(format, strict, &[Load { source, identity, secret: Secret::new([9; 32], TODAY) }], ledger)
+    let (mut source, secret) = (source.clone(), Secret::new([9; 32], TODAY));
+    source.name_rows(&secret);
+    run(format, strict, &[Load { source: &source, identity, secret }], ledger)
 }
 
 /// Imports a file into a ledger of its own and hands the report to the check.

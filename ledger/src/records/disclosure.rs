@@ -114,9 +114,10 @@ fn equal_counters(scene: &mut Scene<'_>, stated: &Disclosure, counted: DayCount)
     if unit > MAX_PRECISION {
         return scene.reject_or_flag(3703, format!("precision {unit} minor units, at most {MAX_PRECISION}"));
     }
+    let tolerance = scene.parameter("rounding_tolerance")?;
     let amounts = [("income", stated.income, counted.income), ("paid", stated.paid, counted.paid)];
     for (name, published, sum) in amounts {
-        if rounded(sum, unit) != Some(published) {
+        if rounded(sum, unit).is_none_or(|exact| exact.abs_diff(published) > tolerance) {
             return scene.reject_or_flag(3703, format!("{name} {published}, counted {sum}, to {unit} minor units"));
         }
     }
@@ -250,6 +251,18 @@ mod tests {
         stage.expect(3703, "civil/1", "disclosure", "D-2", published(BOTH, 4_500, 2, 1_000));
         stage.expect(3703, "civil/1", "disclosure", "D-3", published(BOTH, 0, 2, 1_000_001));
         stage.apply("civil/1", "disclosure", "D-4", published(BOTH, 0, 2, 1_000_000));
+    }
+
+    #[test]
+    fn a_figure_may_be_off_by_the_agreed_tolerance_3703() {
+        let mut stage = paid();
+        stage.expect(3703, "civil/1", "disclosure", "D-1", published(BOTH, 4_502, 2, 1));
+        stage.agree_on("rounding_tolerance", 2);
+        stage.apply("civil/1", "disclosure", "D-2", published(BOTH, 4_498, 2, 1));
+        stage.apply("civil/1", "disclosure", "D-3", published(BOTH, 4_502, 2, 1));
+        stage.expect(3703, "civil/1", "disclosure", "D-4", published(BOTH, 4_503, 2, 1));
+        stage.expect(3703, "civil/1", "disclosure", "D-5", published(BOTH, 4_497, 2, 1));
+        stage.expect(3703, "civil/1", "disclosure", "D-6", published(BOTH, 4_500, 1, 1));
     }
 
     #[test]

@@ -349,6 +349,8 @@ pub fn subjects(scene: &mut Scene<'_>) -> Result<Arc<[Subject]>, StateFault> {
     }
     let mut scopes = BTreeSet::new();
     if !mentions.recipients.is_empty() {
+        // A registration names its scope itself.
+        scopes.extend(scene.record.find::<String>("scope"));
         for subject in &subjects {
             if let Subject::Record(reference) = subject
                 && let Some(leaf) = scene.leaf(reference)?

@@ -14,11 +14,14 @@ use std::sync::Arc;
 
 use super::body::ref_value;
 use super::object::{Object, RecordLeaf, Ref};
+use super::registry::Agency;
 use super::registry::founding::{Founding, FoundingAgency, FoundingOfficer, FoundingRole, found};
+use super::role::Role;
 use crate::authority::{AuthoritySet, Member, Parameters};
 use crate::codec::Value;
 use crate::crypto::{PublicKey, SigningKey, sha256};
 use crate::outcome::Refusal;
+use crate::rules::{History, Setting};
 use crate::state::execute::{BlockContext, Candidate, Execution, Network, RecordOutcome, execute};
 use crate::state::key::{self, Key};
 use crate::state::{Overlay, Snapshot, StateFault, Stored, TrailAppend};
@@ -192,6 +195,21 @@ impl Stage {
     /// Every officer that can sign, `agency/label`.
     pub fn officers(&self) -> Vec<String> {
         self.keys.keys().cloned().collect()
+    }
+
+    /// An agency may hold a role from now on.
+    pub fn let_hold(&mut self, agency: &str, role: Role) {
+        let place = key::agency(agency);
+        let mut held: Agency = self.get(&place).expect("an agency");
+        held.roles.push(role);
+        self.state.0.get_mut(&place).expect("an agency").current = minicbor::to_vec(&held).expect("encodes").into();
+    }
+
+    /// A parameter has another value from now on.
+    pub fn agree_on(&mut self, name: &str, value: u64) {
+        let history = History { settings: vec![Setting { from_time: 0, value }] };
+        let current = minicbor::to_vec(&history).expect("encodes").into();
+        self.state.0.insert(key::rule(name), Stored { current, trail: None });
     }
 
     pub fn pass_days(&mut self, days: u64) {

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use mingzhang_ledger::proof::{SubjectKind, TrailProof};
-use mingzhang_ledger::records::object::Ref;
+use mingzhang_ledger::records::object::{Object, Ref};
 use mingzhang_ledger::records::view as words;
 use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::state::{Snapshot as _, key};
@@ -36,6 +36,13 @@ pub async fn record(State(node): State<Node>, Path((agency, id)): Path<(String, 
         let lens = status::lens(view, utc_offset_minutes, &leaf)?;
         let mut answer = status::at_index(view, utc_offset_minutes, leaf.index)?;
         answer["leaf"] = words::leaf(&Ref::new(&agency, &record_id), &leaf, &lens);
+        if let Some(Object::Objection(objection)) = &leaf.object {
+            // One that was settled with all others says so nowhere but in its list.
+            let list = view.read(&objection.list.key())?.and_then(|stored| status::read_leaf(&stored.current));
+            let list = list.and_then(|list| list.object);
+            let is_open = |object| matches!(object, Object::List(list) if objection.is_open(leaf.index, &list));
+            answer["leaf"]["object"]["open"] = json!(list.is_some_and(is_open));
+        }
         answer["trail_count"] = json!(stored.trail.map(|trail| trail.size()));
         answer["as_of"] = as_of(view);
         Ok(Json(answer))

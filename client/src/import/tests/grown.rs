@@ -31,13 +31,23 @@ impl Importer {
         };
         let path = self.folder.path().join("rows.csv");
         std::fs::write(&path, format!("{header}\n{rows}")).expect("a file");
-        read(self.format, Path::new(&path), (&Map::default(), self.strict), Language::English)
-            .expect("the file is read")
+        let mut source = read(self.format, Path::new(&path), (&Map::default(), self.strict), Language::English)
+            .expect("the file is read");
+        source.name_rows(&self.secret(&self.identity(&source), TODAY));
+        source
+    }
+
+    fn identity(&self, source: &Source) -> Identity {
+        Identity::new(self.ledger.network.chain, self.format.name(), &source.name, self.strict)
+    }
+
+    fn secret(&self, identity: &Identity, today: Day) -> Secret {
+        Secret::keep(self.folder.path(), identity, today).expect("a secret")
     }
 
     fn load<'a>(&self, source: &'a Source, today: Day) -> Load<'a> {
-        let identity = Identity::new(self.ledger.network.chain, self.format.name(), &source.name, self.strict);
-        let secret = Secret::keep(self.folder.path(), &identity, today).expect("a secret");
+        let identity = self.identity(source);
+        let secret = self.secret(&identity, today);
         Load { source, identity, secret }
     }
 
@@ -135,4 +145,61 @@ fn an_import_that_was_left_open_is_named() {
     assert_eq!(left[0].1.posted.get("CNY"), Some(&3_600));
     assert_eq!(open(&mut importer, &first).len(), 0, "the first file again closes it");
     assert_eq!(open(&mut importer, &grown).len(), 0);
+}
+
+#[test]
+fn rows_without_ids_are_known_again_wherever_they_stand() {
+    for (format, strict) in
+        [Format::Donations, Format::Payments].into_iter().flat_map(|format| [(format, false), (format, true)])
+    {
+        let mut importer = Importer::new(format, strict);
+        let first = ",2014-05-01,A,5.00,CNY\n,2014-05-01,B,5.00,CNY\n,2014-05-01,B,5.00,CNY\n";
+        assert_eq!(importer.fates(first, TODAY).len(), 3);
+        let before = importer.ledger.log.len();
+        // One before the others that differs in the payee alone, one more that equals two.
+        let grown = format!(",2014-05-01,C,5.00,CNY\n{first},2014-05-01,B,5.00,CNY\n");
+        let fates: Vec<Fate> = importer.fates(&grown, TODAY).into_iter().map(|(fate, _)| fate).collect();
+        let applied = fates.iter().filter(|fate| **fate == Fate::Applied).count();
+        assert_eq!((applied, fates.iter().filter(|fate| **fate == Fate::Duplicate).count()), (2, 3), "{fates:?}");
+        assert!(importer.ledger.log.len() > before);
+        let before = importer.ledger.log.len();
+        assert_eq!(importer.fates(&grown, TODAY), vec![KNOWN; 5], "the same file again");
+        assert_eq!(importer.ledger.log.len(), before);
+    }
+}
+
+#[test]
+fn grants_without_ids_are_known_again_wherever_they_stand() {
+    let claims = |text: &str| {
+        let reading = super::super::row::Reading { name: "grants", map: &Map::default(), strict: true };
+        let claims = super::super::grants::read(text.as_bytes(), &reading).expect("grants");
+        let mut source = Source { file: String::new(), name: "grants".to_owned(), claims };
+        source.name_rows(&Secret::new([9; 32], TODAY));
+        source.claims.into_iter().map(|claim| claim.key).collect::<Vec<_>>()
+    };
+    let grant = |who: &str| {
+        format!(
+            r#"{{"currency":"GBP","amountAwarded":5,"awardDate":"2015-01-01","recipientOrganization":[{{{who}}}]}}"#
+        )
+    };
+    let (one, other) = (grant(r#""id":"GB-1""#), grant(r#""name":"Zhang San""#));
+    let first = claims(&format!("[{one}]"));
+    let grown = claims(&format!("[{other},{one},{one}]"));
+    assert_eq!(grown[1], first[0]);
+    assert_eq!(std::collections::BTreeSet::from_iter(&grown).len(), 3);
+    assert!(grown.iter().all(|key| !key.contains("Zhang")));
+}
+
+#[test]
+fn an_importer_without_the_memory_of_a_source_adds_nothing_to_it() {
+    for format in [Format::Donations, Format::Payments] {
+        let mut importer = Importer::new(format, true);
+        let first = ",2014-05-01,A,5.00,CNY\n";
+        assert_eq!(importer.fates(first, TODAY), [APPLIED]);
+        let mut other = Importer { folder: tempfile::tempdir().expect("a folder"), ..importer };
+        for rows in [first.to_owned(), format!("{first},2015-05-01,B,6.00,CNY\n")] {
+            let fates = other.fates(&rows, TODAY);
+            assert!(fates.iter().all(|told| *told == (Fate::Rejected, Some(1015))), "{fates:?}");
+        }
+    }
 }

@@ -85,3 +85,43 @@ fn free_text_is_no_purpose_and_no_channel() {
     let row = &super::bad_rows::told(Format::Donations, text, true).rows[&2];
     assert_eq!((&row["flags"], &row["fields"]), (&serde_json::json!(["MZ-3707"]), &serde_json::json!(["channel"])));
 }
+
+#[test]
+fn the_digest_of_rows_cannot_be_tried_for_a_name() {
+    let text = "id,date,payee,amount,currency\n1,2020-01-01,Zhang San,5.00,CNY\n";
+    let values = [("amount", "5.00"), ("currency", "CNY"), ("date", "2020-01-01"), ("id", "1"), ("payee", "Zhang San")];
+    let row = super::super::row::digest(values.into_iter());
+    let plain = [row, sha256(&[&row]), sha256(&[&sha256(&[&row])])];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("payments.csv");
+    std::fs::write(&path, text).expect("a file");
+    let source = read(Format::Payments, &path, (&Map::default(), true), Language::English).expect("the file is read");
+    assert_eq!(source.claims[0].digest, row, "this is how a row is digested");
+    let mut ledger = MemoryLedger::found();
+    import(&mut ledger, Format::Payments, true, &source).expect("the import runs");
+    for (transaction, _) in ledger.log.values() {
+        let holds = |digest: &Hash| transaction.bytes().windows(32).any(|bytes| bytes == digest);
+        assert!(!plain.iter().any(holds), "{}", transaction.payload().record_type);
+    }
+}
+
+#[test]
+fn a_grants_digest_covers_who_is_paid() {
+    let digest = |recipient: &str| {
+        let text = format!(
+            r#"[{{"id":"G","currency":"GBP","amountAwarded":5,"amountDisbursed":5,"awardDate":"2015-01-01",{recipient}}}]"#
+        );
+        let reading = super::super::row::Reading { name: "grants", map: &Map::default(), strict: true };
+        super::super::grants::read(text.as_bytes(), &reading).expect("a grant")[0].digest
+    };
+    let digests = [
+        r#""recipientOrganization":[{"id":"GB-1"}]"#,
+        r#""recipientOrganization":[{"id":"GB-2"}]"#,
+        r#""recipientOrganization":[{"name":"Zhang San"}]"#,
+        r#""recipientOrganization":[{"name":"Li Si"}]"#,
+        r#""recipientIndividual":[{"id":"P-1"}]"#,
+        r#""title":"none""#,
+    ]
+    .map(digest);
+    assert_eq!(std::collections::BTreeSet::from(digests).len(), 6);
+}

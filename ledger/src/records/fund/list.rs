@@ -82,6 +82,13 @@ pub struct Objection {
     pub open: bool,
 }
 
+impl Objection {
+    /// Whether it is neither resolved itself nor settled with all that were raised before the entry in its list's `settled`.
+    pub fn is_open(&self, raised: u64, list: &List) -> bool {
+        self.open && list.settled.is_none_or(|settled| raised >= settled)
+    }
+}
+
 const LIST: FieldKind = FieldKind::Ref(&[Kind::List]);
 
 pub const TYPES: &[RecordType] = &[
@@ -240,9 +247,12 @@ fn publish(scene: &mut Scene<'_>) -> Verdict {
 
 // ---- list_objection, list_resolve ----
 
-/// 3011: a confirmed list is neither objected to nor confirmed again.
+/// 3011: a confirmed list is neither objected to nor confirmed again. States are not judged in imports.
 fn not_confirmed(scene: &mut Scene<'_>) -> Verdict {
     let (reference, list) = named(scene)?;
+    if scene.mode != Mode::Live {
+        return Ok(());
+    }
     match list.state {
         ListState::Published | ListState::Objected => Ok(()),
         ListState::Confirmed => reject(3011, format!("list {reference} is confirmed already")),
@@ -287,18 +297,16 @@ fn objection_is_of_list(scene: &mut Scene<'_>) -> Verdict {
 fn is_objected(scene: &mut Scene<'_>) -> Verdict {
     let (reference, list) = named(scene)?;
     let open = match objection(scene)? {
-        Some((named, objection)) => objection.open && !was_settled(scene, &list, &named)?,
+        Some((named, objection)) => {
+            let raised = scene.leaf(&named)?.map(|leaf| leaf.index);
+            raised.is_some_and(|raised| objection.is_open(raised, &list))
+        }
         None => true,
     };
-    if list.state == ListState::Objected && open {
+    if list.state == ListState::Objected && open || scene.mode != Mode::Live {
         return Ok(());
     }
     reject(3011, format!("no such objection to {reference} is open"))
-}
-
-fn was_settled(scene: &mut Scene<'_>, list: &List, objection: &Ref) -> Verdict<bool> {
-    let raised = scene.leaf(objection)?.map(|leaf| leaf.index);
-    Ok(list.settled.zip(raised).is_some_and(|(settled, raised)| raised < settled))
 }
 
 /// Resolves the objection that is named, else all that are open.
@@ -376,7 +384,7 @@ fn line_exists(scene: &mut Scene<'_>) -> Verdict {
 fn not_struck(scene: &mut Scene<'_>) -> Verdict {
     let list: Ref = scene.record.need("list")?;
     let index: u64 = scene.record.need("leaf_index")?;
-    if is_struck(scene, &list, index)? {
+    if scene.mode == Mode::Live && is_struck(scene, &list, index)? {
         return reject(3011, format!("line {index} of {list} is struck already"));
     }
     Ok(())
@@ -385,6 +393,9 @@ fn not_struck(scene: &mut Scene<'_>) -> Verdict {
 fn strike(scene: &mut Scene<'_>) -> Verdict {
     let (reference, list) = named(scene)?;
     let index: u64 = scene.record.need("leaf_index")?;
+    if is_struck(scene, &reference, index)? {
+        return Ok(());
+    }
     let holder = scene.record.reference.clone();
     scene.draft.put(struck_key(&reference, index), &holder)?;
     let struck = list.struck.saturating_add(1);

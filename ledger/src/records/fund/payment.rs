@@ -18,7 +18,7 @@ use super::shown::{money, money_text};
 use crate::codec::Value;
 use crate::crypto::Hash;
 use crate::records::object::{Kind, Mode, Object, Person, Ref};
-use crate::records::registry::{Agency, Recipient};
+use crate::records::registry::Recipient;
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::records::schema::{Area, Field, FieldKind, RecordType};
@@ -115,12 +115,8 @@ fn released_by(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
 
 /// Who releases a payment of this amount to the bank.
 pub fn release_needs(scene: &mut Scene<'_>, programme: &Programme, amount: u64) -> Verdict<Vec<Need>> {
-    let today = scene.today();
-    if scene.signer.holds(Role::Charity, today) && !scene.signer.holds(Role::ProgrammeOwner, today) {
-        let overseer: Option<Agency> = scene.draft.get(&key::agency(&programme.supervisor))?;
-        let supervises = overseer.is_some_and(|agency| agency.roles.contains(&Role::Supervisor));
-        let role = if supervises { Role::Supervisor } else { Role::Trustee };
-        return Ok(vec![Need { agency: Some(programme.supervisor.clone()), role }]);
+    if let Some(role) = programme.released_by {
+        return Ok(vec![Need::of(&programme.supervisor, role)]);
     }
     let mut needs = rules::by_finance(programme);
     if amount > scene.parameter("second_approval_minor")? {

@@ -9,6 +9,7 @@ use super::rules::{self, Part};
 use super::shown::money_text;
 use super::sums::Sums;
 use crate::records::object::{Kind, Mode, Object, Ref};
+use crate::records::registry::Agency;
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::records::schema::{Area, Field, FieldKind, RecordType};
@@ -64,6 +65,10 @@ pub struct Programme {
     /// Sums over all its accounts that hold money: settled exactly when every one of them is.
     #[n(13)]
     pub held: Sums,
+    /// Opened by a charity: in this role its supervising agency releases what is paid. None: finance does. Fixed, so that no
+    /// officer of an agency that is both chooses who releases.
+    #[n(14)]
+    pub released_by: Option<Role>,
 }
 
 /// A SOURCE account and the origin of its money.
@@ -145,8 +150,29 @@ fn opened_by_its_owner(scene: &mut Scene<'_>) -> Verdict {
     Ok(())
 }
 
+/// Its finance, and that of every programme that it excludes: nobody's payments are shut off without whoever releases them.
 fn opened_with_finance(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
-    Ok(vec![Need { agency: Some(scene.record.need("finance")?), role: Role::Finance }])
+    let mut agencies: Vec<String> = vec![scene.record.need("finance")?];
+    for other in scene.record.find::<Vec<Ref>>("exclusive_with").unwrap_or_default() {
+        let finance = &book::programme(scene, &other)?.finance;
+        if !agencies.contains(finance) {
+            agencies.push(finance.clone());
+        }
+    }
+    Ok(agencies.iter().map(|agency| Need::of(agency, Role::Finance)).collect())
+}
+
+/// A charity's programme is overseen by the agency that it names as supervisor, in the role that this one has.
+fn release(scene: &Scene<'_>) -> Verdict<Option<Role>> {
+    let (signer, today) = (&scene.signer, scene.today());
+    let charity = signer.holds(Role::Charity, today) && !signer.holds(Role::ProgrammeOwner, today);
+    if scene.mode != Mode::Live || !charity {
+        return Ok(None);
+    }
+    let supervisor: String = scene.record.need("supervisor")?;
+    let overseer: Option<Agency> = scene.draft.get(&key::agency(&supervisor))?;
+    let supervises = overseer.is_some_and(|agency| agency.roles.contains(&Role::Supervisor));
+    Ok(Some(if supervises { Role::Supervisor } else { Role::Trustee }))
 }
 
 fn can_open(scene: &mut Scene<'_>) -> Verdict {
@@ -209,6 +235,7 @@ fn open(scene: &mut Scene<'_>) -> Verdict {
         closed_years: Vec::new(),
         sources: Vec::new(),
         held: Sums::default(),
+        released_by: release(scene)?,
     };
     if scene.mode == Mode::Live {
         enter_scope(scene, &programme.scope)?;
@@ -230,10 +257,10 @@ fn enter_scope(scene: &mut Scene<'_>, scope: &str) -> Verdict {
     Ok(())
 }
 
-/// Whether an agency owns a live programme whose recipients are known under this scope.
-pub fn owns_scope(scene: &Scene<'_>, agency: &str, scope: &str) -> Verdict<bool> {
+/// The first live programme of an agency whose recipients are known under this scope.
+pub fn first_of_scope(scene: &Scene<'_>, agency: &str, scope: &str) -> Verdict<Option<Ref>> {
     let owned: Option<Vec<Ref>> = scene.draft.get(&key::code("scope", scope))?;
-    Ok(owned.is_some_and(|owned| owned.iter().any(|programme| programme.agency == agency)))
+    Ok(owned.into_iter().flatten().find(|programme| programme.agency == agency))
 }
 
 // ---- programme_close ----

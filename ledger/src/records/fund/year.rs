@@ -8,7 +8,7 @@ use super::movement::{self, Movement, MovementKind, Posting};
 use super::programme::Programme;
 use super::rules::{self, Part};
 use super::shown::money;
-use crate::records::object::{Kind, Object, Ref};
+use crate::records::object::{Kind, Mode, Object, Ref};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::records::schema::{Area, Field, FieldKind, RecordType};
@@ -77,10 +77,14 @@ fn can_close(scene: &mut Scene<'_>) -> Verdict {
     let carry: u64 = scene.record.need("carry_minor")?;
     if carry > left {
         let (left, carry) = (money(scene, &reference, left)?, money(scene, &reference, carry)?);
-        return reject(3201, format!("{left} is left in {year}, carried {carry}"));
+        scene.reject_or_flag(3201, format!("{left} is left in {year}, carried {carry}"))?;
     }
-    rules::programme_open(&reference, &programme)?;
-    if programme.closed_years.contains(&year) || !programme.years.contains(&year) {
+    // States are not judged in imports.
+    let live = scene.mode == Mode::Live;
+    if live {
+        rules::programme_open(&reference, &programme)?;
+    }
+    if live && programme.closed_years.contains(&year) || !programme.years.contains(&year) {
         return reject(3216, format!("year {year} is closed, or not one of the programme's"));
     }
     if let Some((held, _)) = accounts.iter().find(|(_, account)| account.sums.has_reservation()) {
@@ -127,7 +131,10 @@ fn close(scene: &mut Scene<'_>) -> Verdict {
     movement::take_effect(scene, plan)?;
     let (reference, programme) = named(scene)?;
     let mut programme = Arc::unwrap_or_clone(programme);
-    programme.closed_years.push(scene.record.need("year")?);
+    let year: u64 = scene.record.need("year")?;
+    if !programme.closed_years.contains(&year) {
+        programme.closed_years.push(year);
+    }
     scene.put(&reference, Object::Programme(Arc::new(programme)))?;
     for (name, account) in accounts(scene, &reference)? {
         if account.kind.closes_with_year() {

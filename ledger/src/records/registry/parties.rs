@@ -2,13 +2,14 @@
 //! by the fund mechanism.
 
 use super::object::{Party, Recipient};
-use crate::records::fund::programme::owns_scope;
-use crate::records::object::{Object, Person, Subject};
+use crate::records::fund::book;
+use crate::records::fund::programme::first_of_scope;
+use crate::records::object::{Kind, Object, Person, Ref, Subject};
 use crate::records::role::Role;
 use crate::records::scene::{Scene, Verdict, reject};
 use crate::records::schema::{Area, Field, FieldKind, RecordType, Unique};
 use crate::records::waiting::Need;
-use crate::state::key;
+use crate::state::{StateFault, key};
 
 pub(super) const PARTY_REGISTER: RecordType = RecordType {
     name: "party_register",
@@ -30,14 +31,16 @@ pub(super) const PAYEE_REGISTER: RecordType = RecordType {
     zh: "收款账户登记",
     area: Area::Registry,
     fields: &[
-        Field::need("recipient", FieldKind::Person),
+        Field::need("recipient", FieldKind::Recipient),
         Field::need("scope", FieldKind::Code),
         Field::need("account_commitment", FieldKind::Hash),
+        // Whose bank confirms; else that of the agency's first programme of the scope.
+        Field::may("programme", FieldKind::Ref(&[Kind::Programme])),
     ],
     submitters: &[Role::ProgrammeOwner, Role::Charity, Role::Window],
     approvers: agent_bank,
     entitled: by_an_owner,
-    check: scope_is_a_key_part,
+    check: scope_fits,
     take_effect: register_payee,
     ..RecordType::BASE
 };
@@ -53,8 +56,18 @@ fn register_party(scene: &mut Scene<'_>) -> Verdict {
     Ok(())
 }
 
-fn agent_bank(_: &mut Scene<'_>) -> Verdict<Vec<Need>> {
-    Ok(vec![Need::of_another_agency(Role::AgentBank)])
+/// The bank that pays, not any that would say yes.
+fn agent_bank(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
+    let (scope, _) = place(scene)?;
+    let own = scene.record.reference.agency.clone();
+    let programme = match scene.record.find::<Ref>("programme") {
+        Some(named) => Some(named),
+        None => first_of_scope(scene, &own, &scope)?,
+    };
+    let Some(programme) = programme else {
+        return Err(StateFault::Invariant("a payee passed 3003 without a programme of its scope").into());
+    };
+    Ok(vec![Need::of(&book::programme(scene, &programme)?.bank, Role::AgentBank)])
 }
 
 fn place(scene: &Scene<'_>) -> Verdict<(String, Person)> {
@@ -66,7 +79,7 @@ fn place(scene: &Scene<'_>) -> Verdict<(String, Person)> {
 fn by_an_owner(scene: &mut Scene<'_>) -> Verdict {
     let (scope, person) = place(scene)?;
     let agency = scene.record.reference.agency.clone();
-    if !owns_scope(scene, &agency, &scope)? {
+    if first_of_scope(scene, &agency, &scope)?.is_none() {
         return reject(3003, format!("{agency} owns no programme of scope {scope}"));
     }
     match scene.draft.get::<Recipient>(&key::recipient(&scope, &person.0))? {
@@ -77,10 +90,20 @@ fn by_an_owner(scene: &mut Scene<'_>) -> Verdict {
     }
 }
 
-/// 3002: a scope that no programme could name.
-fn scope_is_a_key_part(scene: &mut Scene<'_>) -> Verdict {
+/// 3002: a scope that no programme could name, or that the named one has not.
+fn scope_fits(scene: &mut Scene<'_>) -> Verdict {
     let (scope, _) = place(scene)?;
-    if scope.contains('/') { reject(3002, format!("scope {scope} holds a slash")) } else { Ok(()) }
+    if scope.contains('/') {
+        return reject(3002, format!("scope {scope} holds a slash"));
+    }
+    let Some(reference) = scene.record.find::<Ref>("programme") else { return Ok(()) };
+    let programme = book::programme(scene, &reference)?;
+    let agency = &scene.record.reference.agency;
+    if programme.scope != scope || programme.owner != *agency {
+        let (owner, other) = (&programme.owner, &programme.scope);
+        return reject(3002, format!("{reference} is of {owner} and scope {other}, not of {agency} and scope {scope}"));
+    }
+    Ok(())
 }
 
 fn register_payee(scene: &mut Scene<'_>) -> Verdict {

@@ -5,6 +5,7 @@ use crate::codec::Value;
 use crate::crypto::SigningKey;
 use crate::records::fund::tests::{programme_fields, with};
 use crate::records::registry::{Grant, Officer, OfficerKey, Recipient};
+use crate::records::role::Role;
 use crate::records::testing::{Stage, hash, person, signing_key, text, to};
 use crate::state::key;
 
@@ -98,7 +99,8 @@ fn only_the_named_agency_and_role_approve() {
     let fields = stage.digest_of("civil/R-1");
     stage.expect(3004, "civil/1", "approve", "A-1", fields.clone());
     stage.expect(3004, "civil/2", "approve", "A-2", fields.clone());
-    stage.expect(3003, "finance/1", "approve", "A-3", fields.clone());
+    stage.expect(3004, "finance/1", "approve", "A-3", fields.clone());
+    stage.expect(3003, "bank/admin1", "approve", "A-6", fields.clone());
     stage.apply("bank/1", "approve", "A-4", fields.clone());
     let recipient: Recipient = stage.get(&key::recipient("POV-2026", &[9; 16])).expect("registered");
     assert_eq!(recipient.account_commitment, [3; 32]);
@@ -108,6 +110,50 @@ fn only_the_named_agency_and_role_approve() {
 
 fn payee() -> Vec<(&'static str, Value)> {
     vec![("recipient", Value::bytes(&[9; 16])), ("scope", text("POV-2026")), ("account_commitment", hash(3))]
+}
+
+#[test]
+fn mz_3004_a_payee_is_confirmed_by_the_bank_of_a_programme_of_its_owner() {
+    let mut stage = with_scope(&["civil"]);
+    stage.let_hold("centre", Role::AgentBank);
+    let grant = grant_fields("centre/1", "agent_bank");
+    stage.apply_with(["centre/admin1", "centre/admin2"], "role_grant", "G", grant);
+    stage.apply("civil/1", "payee_register", "R-1", payee());
+    let fields = stage.digest_of("civil/R-1");
+    stage.expect(3004, "centre/1", "approve", "A-1", fields.clone());
+    stage.apply("bank/1", "approve", "A-2", fields);
+    let opening = with(with(programme_fields("CNY"), "scope", text("POV-2026")), "bank", text("centre"));
+    stage.apply_with(["civil/1", "finance/1"], "programme_open", "LATER", opening);
+    let named = |programme: &str| [payee(), vec![("programme", to(programme))]].concat();
+    stage.apply("civil/1", "payee_register", "R-2", named("civil/LATER"));
+    assert_eq!(stage.approve("bank/1", "civil/R-2").outcome, 3004);
+    assert_eq!(stage.approve("centre/1", "civil/R-2").outcome, 0);
+    stage.apply_with(["civil/1", "bank/1"], "payee_register", "R-3", payee());
+}
+
+#[test]
+fn mz_3002_a_payee_is_of_a_programme_of_its_scope_and_owner() {
+    let mut stage = with_scope(&["civil", "redcross"]);
+    let other = with(programme_fields("CNY"), "scope", text("POV-2027"));
+    stage.apply_with(["civil/1", "finance/1"], "programme_open", "OTHER", other);
+    for (id, programme) in [("R-1", "redcross/P"), ("R-2", "civil/OTHER")] {
+        let fields = [payee(), vec![("programme", to(programme))]].concat();
+        stage.expect(3002, "civil/1", "payee_register", id, fields);
+    }
+}
+
+#[test]
+fn who_changes_a_payees_account_or_tries_to_stands_on_its_trail() {
+    let mut stage = with_scope(&["civil", "town"]);
+    stage.apply_with(["civil/1", "bank/1"], "payee_register", "R-1", payee());
+    let trail = |stage: &Stage| stage.trail_length(&key::recipient("POV-2026", &[9; 16]));
+    let before = trail(&stage);
+    stage.expect(3003, "town/1", "payee_register", "R-2", payee());
+    assert_eq!(trail(&stage), before + 1, "an attempt");
+    stage.apply("civil/1", "payee_register", "R-3", with(payee(), "account_commitment", hash(4)));
+    assert_eq!(trail(&stage), before + 2, "what waits");
+    assert_eq!(stage.approve("bank/1", "civil/R-3").outcome, 0);
+    assert_eq!(trail(&stage), before + 3);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::records::fund::programme::Programme;
 use crate::records::fund::recovery::RecoveryOrder;
 use crate::records::fund::sums::Sums;
 use crate::records::object::{Object, Ref};
+use crate::records::role::Role;
 
 pub(super) fn programme(programme: &Programme) -> Json {
     let currency = Some(programme.currency.as_str());
@@ -36,6 +37,7 @@ pub(super) fn programme(programme: &Programme) -> Json {
         "closed_years": programme.closed_years,
         "sources": sources,
         "held": sums(&programme.held, currency),
+        "released_by": programme.released_by.map(Role::code),
     })
 }
 

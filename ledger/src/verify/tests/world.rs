@@ -86,6 +86,7 @@ pub fn programme_leaf(leaf: RecordLeaf) -> RecordLeaf {
         closed_years: Vec::new(),
         sources: Vec::new(),
         held: Sums::default(),
+        released_by: None,
     };
     RecordLeaf { object: Some(Object::Programme(Arc::new(programme))), ..leaf }
 }

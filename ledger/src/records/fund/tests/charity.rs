@@ -1,6 +1,8 @@
 //! A charity's programme: donations, and payments that its supervisor releases.
 
 use super::*;
+use crate::records::role::Role;
+use crate::records::testing::person;
 
 const CHARITY: [&str; 2] = ["redcross/1", "redcross/2"];
 const WITH_FINANCE: [&str; 2] = ["redcross/1", "finance/1"];
@@ -47,15 +49,18 @@ fn asked_for_a_payment() -> Stage {
     stage.apply_with(CHARITY, "income_record", "IN", donation(1_000));
     stage.apply("bank/1", "income_confirm", "IC", confirmation("redcross/IN", "B-1"));
     entitled(&mut stage, 600);
-    let fields = vec![
+    stage.apply("redcross/1", "payment_request", "PAY", charity_payment());
+    stage
+}
+
+fn charity_payment() -> Vec<(&'static str, Value)> {
+    vec![
         ("amount", uint(500)),
         ("from", to("finance/D-COM")),
         ("recipient", person_value(1)),
         ("payee_account", Value::bytes(&account_of(1))),
         ("entitlement", to("redcross/G")),
-    ];
-    stage.apply("redcross/1", "payment_request", "PAY", fields);
-    stage
+    ]
 }
 
 #[test]
@@ -115,4 +120,32 @@ fn mz_3004_a_supervisor_is_neither_owner_nor_bank() {
     let charity = with(opening("redcross"), "owner", text("redcross"));
     stage.expect(3004, "redcross/1", "programme_open", "P-3", charity);
     stage.apply_with(OWNER, "programme_open", "P-4", opening("finance"));
+}
+
+#[test]
+fn mz_3004_who_releases_is_the_programmes_matter_not_the_signers() {
+    let grant = |stage: &mut Stage, officer: &str, role: Role| {
+        let (agency, _) = officer.split_once('/').expect("agency/label");
+        stage.let_hold(agency, role);
+        let fields = vec![
+            ("officer", Value::bytes(&person(officer))),
+            ("role", text(role.code())),
+            ("valid_from", text("2026-06-01")),
+            ("valid_until", text("2026-12-31")),
+        ];
+        let admins = [format!("{agency}/admin1"), format!("{agency}/admin2")];
+        stage.apply_with(admins.each_ref().map(String::as_str), "role_grant", "RG", fields);
+    };
+    // What an owner of programmes opened is released by finance, also where a charity's officer asks.
+    let mut stage = funded();
+    grant(&mut stage, "civil/plain", Role::Charity);
+    stage.apply("civil/plain", "payment_request", "PAY", payment("G", 1, 100));
+    assert_eq!(stage.approve("super/1", "civil/PAY").outcome, 3004);
+    assert_eq!(stage.approve("finance/1", "civil/PAY").outcome, 0);
+    // What a charity opened is released by its supervisor, also where an owner of programmes asks.
+    let mut stage = asked_for_a_payment();
+    grant(&mut stage, "redcross/trustee", Role::ProgrammeOwner);
+    stage.apply("redcross/trustee", "payment_request", "PAY-2", with(charity_payment(), "amount", uint(50)));
+    assert_eq!(stage.approve("finance/1", "redcross/PAY-2").outcome, 3004);
+    assert_eq!(stage.approve("super/1", "redcross/PAY-2").outcome, 0);
 }

@@ -281,3 +281,20 @@ fn the_trail_of_an_excluded_programme_folds() {
     assert_eq!(assert_folds(&stage, "civil/P"), before);
     assert_folds(&stage, "civil/Q");
 }
+
+#[test]
+fn mz_3212_nobody_excludes_anothers_programme_without_its_finance() {
+    let mut stage = opened();
+    let mut fields = with(programme_fields("CNY"), "owner", text("redcross"));
+    fields = with(with(fields, "finance", text("town")), "exclusive_with", Value::Array(vec![to("civil/P")]));
+    stage.apply("redcross/1", "programme_open", "Q", fields);
+    assert_eq!(stage.approve("town/finance", "redcross/Q").outcome, 0);
+    assert!(stage.object("redcross/Q").is_none(), "it waits for finance of civil/P");
+    assert_eq!(stage.approve("town/finance2", "redcross/Q").outcome, 3004);
+    assert!(programme(&stage).exclusive_with.is_empty());
+    assert_eq!(stage.approve("finance/1", "redcross/Q").outcome, 0);
+    assert_eq!(programme(&stage).exclusive_with, [reference("redcross/Q")]);
+    // Where one agency is finance of both, its one approval is for both.
+    let own = with(programme_fields("CNY"), "exclusive_with", Value::Array(vec![to("civil/P")]));
+    stage.apply_with(OWNER, "programme_open", "R", own);
+}

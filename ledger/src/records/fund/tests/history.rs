@@ -1,7 +1,6 @@
 //! Funds in imports: everything at once, R/F rules flag, strict rejects, and live and historical never meet.
 
 use super::*;
-use crate::records::registry::Agency;
 use crate::records::role::Role;
 
 const EFFECTIVE: &str = "2020-02-01";
@@ -241,10 +240,7 @@ fn mz_3009_is_silent_only_about_a_named_record_whose_day_was_filled() {
 
 /// Makes town an agency of importers too.
 fn second_archive(stage: &mut Stage) {
-    let place = key::agency("town");
-    let mut agency: Agency = stage.get(&place).expect("town");
-    agency.roles.push(Role::Importer);
-    stage.state.0.get_mut(&place).expect("town").current = minicbor::to_vec(&agency).expect("encodes").into();
+    stage.let_hold("town", Role::Importer);
     let grant = vec![
         ("officer", Value::bytes(&crate::records::testing::person("town/1"))),
         ("role", text("importer")),
@@ -299,4 +295,52 @@ fn mz_3012_the_codes_of_an_import_are_out_of_live_reach() {
     }
     stage.apply("civil/1", "party_register", "L-3", party("historical:archive.I:SUP2"));
     load(&mut stage, "party_register", "SUP-2", party("SUP2"));
+}
+
+#[test]
+fn states_of_lists_and_years_are_not_judged_in_history() {
+    for strict in [false, true] {
+        let mut stage = imported(strict);
+        let mut list = Lines::of(&[1]).publish_fields("2020");
+        list[0] = ("subject", to("archive/H"));
+        load(&mut stage, "list_publish", "L", list);
+        let named = || vec![("list", to("archive/L"))];
+        load(&mut stage, "list_confirm", "LC-1", named());
+        load(&mut stage, "list_objection", "LO", [named(), vec![("reason", hash(1))]].concat());
+        let resolve = || [named(), vec![("upheld", Value::Bool(false))]].concat();
+        load(&mut stage, "list_resolve", "LR-1", resolve());
+        load(&mut stage, "list_resolve", "LR-2", resolve());
+        load(&mut stage, "list_confirm", "LC-2", named());
+        let strike = || [named(), vec![("leaf_index", uint(0)), ("reason", text("moved"))]].concat();
+        load(&mut stage, "list_strike", "LS-1", strike());
+        load(&mut stage, "list_strike", "LS-2", strike());
+        let Some(Object::List(list)) = stage.object("archive/L") else { panic!("no list") };
+        assert_eq!(list.struck, 1, "a line is struck once, however often the source says so");
+        load(&mut stage, "programme_close", "PC", vec![("programme", to("archive/H"))]);
+        let close = || vec![("programme", to("archive/H")), ("year", uint(2020)), ("carry_minor", uint(0))];
+        load(&mut stage, "year_close", "YC-1", close());
+        load(&mut stage, "year_close", "YC-2", close());
+        let Some(Object::Programme(programme)) = stage.object("archive/H") else { panic!("no programme") };
+        assert_eq!(programme.closed_years, [2020]);
+        // What bounds the ledger holds there as well.
+        let next = with(history(close()), "year", uint(2021));
+        stage.expect(3216, "archive/1", "year_close", "YC-3", next);
+        let beyond = with(history(strike()), "leaf_index", uint(1));
+        stage.expect(3217, "archive/1", "list_strike", "LS-3", beyond);
+    }
+}
+
+#[test]
+fn mz_3201_more_carried_than_is_left_is_a_flag_in_history() {
+    let close = || vec![("programme", to("archive/H")), ("year", uint(2020)), ("carry_minor", uint(1_500))];
+    let open = |strict| {
+        let mut stage = imported(strict);
+        account_of_kind(&mut stage, "CARRIED", vec![]);
+        budget(&mut stage, 1_000, false);
+        stage
+    };
+    let mut stage = open(false);
+    assert_eq!(load(&mut stage, "year_close", "YC", close()), [3201]);
+    assert_eq!(assert_history(&stage, "historical").carried, 1_000);
+    open(true).expect(3201, "archive/1", "year_close", "YC", history(close()));
 }

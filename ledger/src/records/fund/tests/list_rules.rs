@@ -297,3 +297,27 @@ fn mz_3209_periods_that_share_a_day_are_one_claim() {
         }
     }
 }
+
+#[test]
+fn an_objection_that_was_settled_with_all_others_is_open_no_more() {
+    let mut stage = funded();
+    stage.apply("town/1", "list_publish", "L", Lines::of(&[1]).publish_fields("2026H1"));
+    let objection = || vec![("list", to("town/L")), ("reason", hash(1))];
+    let open = |stage: &Stage, id: &str| {
+        let leaf = stage.leaf(&format!("civil/{id}")).expect("an objection");
+        match (leaf.object, stage.object("town/L")) {
+            (Some(Object::Objection(objection)), Some(Object::List(list))) => objection.is_open(leaf.index, &list),
+            other => panic!("{other:?}"),
+        }
+    };
+    stage.apply("civil/plain", "list_objection", "LO-1", objection());
+    stage.apply("civil/plain", "list_objection", "LO-2", objection());
+    assert!(open(&stage, "LO-1") && open(&stage, "LO-2"));
+    let resolve = vec![("list", to("town/L")), ("upheld", Value::Bool(false))];
+    stage.apply("super/1", "list_resolve", "LR-1", with(resolve.clone(), "objection", to("civil/LO-1")));
+    assert!(!open(&stage, "LO-1") && open(&stage, "LO-2"));
+    stage.apply("super/1", "list_resolve", "LR-2", resolve);
+    assert!(!open(&stage, "LO-2"));
+    stage.apply("civil/plain", "list_objection", "LO-3", objection());
+    assert!(open(&stage, "LO-3"), "one raised after it");
+}

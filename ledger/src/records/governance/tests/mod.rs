@@ -82,6 +82,9 @@ fn values_out_of_range_and_times_too_near_are_rejected() {
     let wrong = fields("parameter_set", parameter("min_bids", 101), far);
     stage.expect(3803, "finance/admin1", "proposal", "P-1", wrong);
     stage.expect(3803, "finance/admin1", "proposal", "P-2", fields("parameter_set", parameter("luck", 1), far));
+    // No rule would read it.
+    let unread = fields("parameter_set", parameter("suppression_cell", 5), far);
+    stage.expect(3803, "finance/admin1", "proposal", "P-20", unread);
     for (number, impossible) in [(6, 1_099), (7, 1_032), (8, 431), (9, 230), (10, 100)] {
         let wrong = fields("parameter_set", parameter("commit_cutoff", impossible), far);
         stage.expect(3803, "finance/admin1", "proposal", &format!("P-{number}"), wrong);
