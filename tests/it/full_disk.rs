@@ -77,6 +77,7 @@ fn a_full_disk_stops_one_node_and_loses_nothing() {
         filing.file(AGENCY, WAIT_S).filter(|(status, _)| *status >= 300)
     });
     assert_eq!(refused, (503, "MZ-1014".to_owned()));
+    assert!(log(&world).contains("MZ-5003"), "its operator is told");
     filing.applied("civil");
     let newest = filing.filed.last().expect("filed").clone();
     world.place(world.seat(AGENCY), &newest);
