@@ -4,13 +4,18 @@
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
-use mingzhang_ledger::crypto::{SigningKey, key_file};
+use mingzhang_ledger::crypto::SigningKey;
+use mingzhang_ledger::crypto::key_file::{self, KeyFileFault};
 use mingzhang_ledger::outcome::Code;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::context::{ContextFile, home};
-use crate::output::{Failure, exit, plain};
+use crate::output::{Failure, plain};
+
+const WRONG_PASSPHRASE: Code = Code(5006);
+const EXPOSED: Code = Code(5019);
+const NO_PASSPHRASE: Code = Code(5036);
 
 /// Public facts about a key, in `NAME.toml` beside `NAME.pem`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -50,8 +55,7 @@ impl PassphraseSource {
             return Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()));
         }
         if self.no_input || !std::io::stdin().is_terminal() {
-            return Err(Failure::usage("a passphrase is needed: run on a terminal or give --passphrase-fd N")
-                .with_exit(exit::NOT_PERMITTED));
+            return Err(Failure::coded(NO_PASSPHRASE, prompt.trim_end_matches([':', ' '])));
         }
         rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(Failure::from)
     }
@@ -92,6 +96,14 @@ fn wrong_key(path: &Path, reason: &dyn std::fmt::Display) -> Failure {
     Failure::coded(Code(5005), format!("key {}: {}", path.display(), plain(reason)))
 }
 
+/// A key that others can read is theirs, too; as the node does with its own.
+fn require_private(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let facts = std::fs::metadata(path).map_err(|error| wrong_key(path, &error))?;
+    let mode = facts.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(Failure::coded(EXPOSED, format!("{}: {mode:04o}", path.display()))) }
+}
+
 /// Opens a key by name or file.
 pub fn open(
     name_or_file: &str,
@@ -99,13 +111,16 @@ pub fn open(
     passphrase: PassphraseSource,
 ) -> Result<OfficerKey, Failure> {
     let path = path_of(name_or_file, context)?;
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong_key(&path, &error))?;
+    require_private(&path)?;
+    let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(|error| wrong_key(&path, &error))?);
     let secret = match key_file::is_encrypted(&text) {
         true => Some(passphrase.ask(&format!("{}: ", path.display()))?),
         false => None,
     };
-    let key = key_file::read(&text, secret.as_ref().map(|secret| secret.as_bytes()))
-        .map_err(|error| wrong_key(&path, &error))?;
+    let key = key_file::read(&text, secret.as_ref().map(|secret| secret.as_bytes())).map_err(|fault| match fault {
+        KeyFileFault::WrongPassphrase => Failure::coded(WRONG_PASSPHRASE, path.display().to_string()),
+        fault => wrong_key(&path, &fault),
+    })?;
     Ok(OfficerKey { name: name_or_file.to_owned(), key, facts: facts(&path)? })
 }
 

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod body;
 pub mod command;
+pub mod consent;
 pub mod context;
 pub mod currency;
 pub mod explain;

@@ -294,7 +294,7 @@ fn write_line(text: &str) -> io::Result<()> {
 }
 
 /// What a terminal is shown: texts come from nodes and files too, and may neither steer it nor turn what is read around.
-fn plain_text(text: &str) -> String {
+pub fn plain_text(text: &str) -> String {
     let steers = |character: char| {
         let is_layout = matches!(character, '\n' | '\t');
         let turns = matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -88,7 +88,8 @@ impl KeyFault {
     pub fn code(&self) -> Code {
         match self {
             Self::Exposed { .. } => Code(5019),
-            Self::PassphraseMissing { .. } | Self::PassphraseWrong { .. } => Code(5006),
+            Self::PassphraseMissing { .. } => Code(5036),
+            Self::PassphraseWrong { .. } => Code(5006),
             Self::Unreadable { .. } => Code(2011),
             Self::NotWritten { .. } => Code(5025),
             Self::Form { .. } | Self::Claim { .. } | Self::Clear { .. } | Self::Other { .. } => Code(5005),

@@ -47,7 +47,7 @@ pub fn agree(world: &World, change: &[&str], voters: &[&str], from_s: u64) -> (T
     good(&proposed);
     let id = proposed.data()["record_id"].as_str().expect("the proposal's id").to_owned();
     for voter in voters {
-        good(&world.client(&["gov", "vote", &id, "yes", "--key", &admin(voter), "--wait", WAIT]));
+        good(&world.client(&["gov", "vote", &id, "yes", "--key", &admin(voter), "--wait", WAIT, "--yes"]));
     }
     let shown = world.client(&["gov", "show", &id]);
     good(&shown);

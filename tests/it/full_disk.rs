@@ -81,6 +81,7 @@ fn a_full_disk_stops_one_node_and_loses_nothing() {
     let alarms = status["alarms"].as_array().expect("alarms");
     let told = |alarm: &serde_json::Value| alarm.as_str().is_some_and(|text| text.starts_with("MZ-1014: 3."));
     assert!(alarms.iter().any(told), "{status}");
+    assert!(log(&world).contains("MZ-5003"), "its operator is told");
     filing.applied("civil");
     let newest = filing.filed.last().expect("filed").clone();
     world.place(world.seat(AGENCY), &newest);

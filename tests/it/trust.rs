@@ -113,6 +113,7 @@ fn a_node_is_believed_nothing() {
     a_query_is_a_claim(&world);
     a_currency_takes_a_proof(&world);
     a_vote_is_for_what_is_proven(&world);
+    a_paper_is_compared_with_proven_bytes(&world);
     another_trail_is_noticed(&world);
     that_there_is_none_takes_a_proof(&world);
     an_old_checkpoint_hides_nothing(&world);
@@ -225,13 +226,51 @@ fn a_vote_is_for_what_is_proven(world: &World) {
     let shown = through(world, &harmless, &["gov", "show", "approval/SET-1"]);
     let said = (shown.exit, &shown.data()["kind"], &shown.data()["proven"]);
     assert_eq!(said, (Some(0), &json!("authority_set"), &json!(true)), "{} {}", shown.json, shown.stderr);
-    let vote = ["gov", "vote", "approval/SET-1", "yes", "--key", "approval-admin-1", "--wait", "60s"];
+    let vote = ["gov", "vote", "approval/SET-1", "yes", "--key", "approval-admin-1", "--wait", "60s", "--yes"];
     let told = through(world, &harmless, &vote);
     assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
     for words in ["approval/SET-1  authority_set  (proven at height", "confirm_wait", "quorum"] {
         assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
     }
+    // The same vote again is no second one.
+    let again = world.client(&vote);
+    let (first, second) = (&told.data()["tx_id"], &again.data()["tx_id"]);
+    assert_eq!((again.exit, second, &again.data()["repeated"]), (Some(0), first, &json!(true)), "{}", again.json);
+    // Another of the same agency is, and says so.
+    let twice = [&vote[..], &["--id", "VOTE-2"]].concat();
+    failed(&world.client(&twice), 3, "MZ-3802");
     failed(&world.client(&["gov", "show", "approval/SET-2"]), 5, "MZ-2005");
+}
+
+/// A node that hands out another record's receipt, or one that it made up, makes no anchor of it.
+fn a_paper_is_compared_with_proven_bytes(world: &World) {
+    let paper = world.path().join("paper.txt");
+    std::fs::write(&paper, "A paper that nobody anchored\n").expect("written");
+    let (name, id) = (paper.display().to_string(), world.document("DOC-30"));
+    let root = format!("@{name}");
+    let anchored = ["record", "document_anchor", "--root", &root, "--kind", "minutes", "--id", "DOC-31"];
+    let told = world.client(&[&anchored[..], &["--key", "civil-window-1", "--wait", "60s"]].concat());
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let other = told.data()["tx_id"].as_str().expect("an id").to_owned();
+    world.sealed(&world.seats[0], &id);
+    world.sealed(&world.seats[0], &other);
+    let verify = ["verify", "document", &name, "--record", "civil/DOC-30"];
+    // The record that is named does not hold the paper, whichever record the node takes it for.
+    failed(&world.client(&verify), 8, "MZ-4114");
+    let taken = other.clone();
+    let lying = liar(world, move |_, path| path.contains("/records/").then(|| (200, json!({ "tx_id": taken }))));
+    failed(&through(world, &lying, &verify), 8, "MZ-4102");
+    let receipt = format!("{}/api/v1/transactions/{other}/receipt", world.seats[0].url);
+    let lying = proxy(world, move |_, path| path.contains("/receipt").then(|| honest(&receipt)).flatten());
+    failed(&through(world, &lying, &verify), 8, "MZ-4102");
+    let receipt = format!("{}/api/v1/transactions/{id}/receipt", world.seats[0].url);
+    let lying = proxy(world, move |_, path| {
+        let (status, text) = path.contains("/receipt").then(|| honest(&receipt)).flatten()?;
+        let text = String::from_utf8(text).ok()?;
+        Some((status, text.replacen("index ", "index 1", 1).into_bytes()))
+    });
+    let told = through(world, &lying, &verify);
+    assert_eq!(told.exit, Some(8), "{} {}", told.json, told.stderr);
 }
 
 fn final_takes_a_proof(world: &World) {
@@ -371,7 +410,7 @@ fn proposed_programme(world: &World, id: &str) -> String {
 
 fn open_programme(world: &World, id: &str) {
     let (name, digest) = (format!("civil/{id}"), proposed_programme(world, id));
-    let approve = ["record", "approve", "--waiting", &name, "--digest", &digest, "--key", "finance-finance-1"];
+    let approve = ["record", "approve", "--waiting", &name, "--digest", &digest, "--key", "finance-finance-1", "--yes"];
     let told = world.client(&[&approve[..], &["--wait", "60s"]].concat());
     assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
     world.sealed(&world.seats[0], told.data()["tx_id"].as_str().expect("an id"));
@@ -379,7 +418,8 @@ fn open_programme(world: &World, id: &str) {
 
 fn a_currency_takes_a_proof(world: &World) {
     let digest = proposed_programme(world, "AID");
-    let approve = ["record", "approve", "--waiting", "civil/AID", "--digest", &digest, "--key", "finance-finance-1"];
+    let approve =
+        ["record", "approve", "--waiting", "civil/AID", "--digest", &digest, "--key", "finance-finance-1", "--yes"];
     // An approver reads the bytes that the digest names, and no others.
     let other = liar(world, |_, path| path.ends_with("/raw").then(|| (200, json!("another record"))));
     failed(&through(world, &other, &approve), 8, "MZ-4102");

@@ -67,7 +67,8 @@ fn what_a_verification_and_a_submission_say() {
 /// A genuine receipt of a rejection does not look like that of a payment.
 fn rejected_is_said_at_once(world: &World, folder: &Path) {
     let zeros = "0".repeat(64);
-    let approve = ["record", "approve", "--waiting", "civil/NONE", "--digest", &zeros, "--key", "finance-finance-1"];
+    let approve =
+        ["record", "approve", "--waiting", "civil/NONE", "--digest", &zeros, "--key", "finance-finance-1", "--yes"];
     let would = Read::english(world, &[&approve[..], &["--dry-run=server"]].concat());
     would.says(3, &["would be rejected (not sent)", "MZ-3002"]);
     Read::english(world, &[&approve[..], &["--id", "A-1", "--wait", "60s"]].concat()).says(3, &["rejected", "MZ-3002"]);
@@ -139,7 +140,8 @@ fn an_approver_is_told_what_to_name(world: &World) {
     let told = Read::english(world, &open.split_whitespace().collect::<Vec<_>>());
     told.says(0, &["still needed", "mingzhang record approve --waiting civil/AID \\\n      --digest "]);
     let digest = told.out.lines().last().and_then(|line| line.split_whitespace().last()).expect("a digest");
-    let approve = ["record", "approve", "--waiting", "civil/AID", "--digest", digest, "--key", "finance-finance-1"];
+    let approve =
+        ["record", "approve", "--waiting", "civil/AID", "--digest", digest, "--key", "finance-finance-1", "--yes"];
     Read::english(world, &[&approve[..], &["--wait", "60s"]].concat()).says(0, &["final, applied"]);
     // A case has a trail as well, and no money.
     let matter = "record matter_define --id M --legal_basis law --clock_days 20 --decider_role decider --documents plan \

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::codec::Value;
+use mingzhang_ledger::crypto::{SigningKey, sha256};
 use mingzhang_ledger::records::governance::{self, Proposal};
 use mingzhang_ledger::records::object::Object;
 use mingzhang_ledger::records::{record_type, view};
 use mingzhang_ledger::state::key::{self, id_text, parse_id};
+use mingzhang_ledger::transaction::RecordId;
 use serde_json::{Map, json};
 
 use self::impact::{Impact, Network as Members};
@@ -20,11 +22,13 @@ use super::record::{duration, read_source, with_made_id};
 use super::{Desk, simulate};
 use crate::body::{self, Reading};
 use crate::keys::random;
-use crate::output::{Answer, Failure, wrap};
+use crate::output::{Answer, Failure, exit, wrap};
 use crate::proven::present;
 use crate::submit::{self, DEFAULT_LIFE, Draft, now_ms};
 
 const SET_ACTION: &str = "authority_set";
+/// Begins what the id of a vote is made of.
+const ONCE: &[u8] = b"mingzhang/client/once/v1\0";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,9 +47,6 @@ enum Action {
         /// When it takes effect: a duration from now such as 48h, or an RFC 3339 time; agencies vote before the notice
         #[arg(long, value_name = "48h|TIME")]
         from: String,
-        /// Record id of the proposal; random if not given
-        #[arg(long)]
-        id: Option<String>,
         #[command(flatten)]
         sending: Sending,
     },
@@ -97,6 +98,9 @@ struct Sending {
     /// Officer key of an administrator
     #[arg(long = "key", value_name = "NAME|FILE")]
     key: Option<String>,
+    /// Record id. If not given, a proposal's is random; a vote's is made of what it says, so that a rerun is no second
+    #[arg(long)]
+    id: Option<String>,
     /// Wait for the definite answer
     #[arg(long, value_name = "30s", default_value = "0")]
     wait: String,
@@ -107,8 +111,8 @@ struct Sending {
 
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
-        Action::Propose { action, content, from, id, sending } => {
-            let asked = Proposed { action: &action, content: &content, from: &from, id: id.as_deref() };
+        Action::Propose { action, content, from, sending } => {
+            let asked = Proposed { action: &action, content: &content, from: &from };
             ("gov propose".into(), propose(desk, &asked, &sending))
         }
         Action::Vote { proposal, answer, sending } => {
@@ -125,7 +129,6 @@ struct Proposed<'a> {
     action: &'a str,
     content: &'a Content,
     from: &'a str,
-    id: Option<&'a str>,
 }
 
 /// The JSON body of an action, from its file and flags.
@@ -173,8 +176,8 @@ fn propose(desk: &Desk, asked: &Proposed<'_>, sending: &Sending) -> Result<Answe
     let action_body = encoded(desk, asked.action, asked.content)?;
     let members = Members::of(desk.network()?, &desk.api()?)?;
     let impact = warn(desk, (asked.action, &action_body), &members, sending)?;
-    let id = match asked.id {
-        Some(text) => parse_id(text).ok_or_else(|| Failure::usage(format!("--id {text}: 1-16 of A-Za-z0-9._-")))?,
+    let id = match named(sending)? {
+        Some(id) => id,
         None => random()?,
     };
     let body = Value::text_map([
@@ -182,8 +185,8 @@ fn propose(desk: &Desk, asked: &Proposed<'_>, sending: &Sending) -> Result<Answe
         ("action_body", Value::bytes(&action_body)),
         ("from_time", Value::Uint(from_time(asked.from)?)),
     ]);
-    let result = send(desk, ("proposal", id, body), sending, impact);
-    if asked.id.is_some() { result } else { with_made_id(desk, &id_text(&id), result) }
+    let result = send(desk, ("proposal", Some(id), body), sending, impact);
+    if sending.id.is_some() { result } else { with_made_id(desk, &id_text(&id), result) }
 }
 
 fn from_time(text: &str) -> Result<u64, Failure> {
@@ -203,7 +206,7 @@ fn vote(desk: &Desk, proposal: &str, yes: bool, sending: &Sending) -> Result<Ans
     let reference =
         body::reference(&found.name, "").ok_or_else(|| Failure::usage(format!("{proposal}: agency/id is wanted")))?;
     let body = Value::text_map([("proposal", reference), ("yes", Value::Bool(yes))]);
-    send(desk, ("vote", random()?, body), sending, impact)
+    send(desk, ("vote", named(sending)?, body), sending, impact)
 }
 
 /// What is voted on, from the proven proposal.
@@ -224,7 +227,7 @@ fn ready(desk: &Desk, file: &Path, sending: &Sending) -> Result<Answer, Failure>
         serde_json::from_str(&read_source(&source)?).map_err(|error| Failure::usage(format!("{source}: {error}")))?;
     let kind = record_type("node_ready").ok_or_else(|| Failure::bug("there is no node_ready"))?;
     let body = body::from_json(kind, &members, &Reading { agency: "", exponent: None })?;
-    send(desk, ("node_ready", random()?, body), sending, None)
+    send(desk, ("node_ready", named(sending)?, body), sending, None)
 }
 
 /// Shows what a change of the set does, and refuses what would halt the network.
@@ -246,7 +249,21 @@ fn warn(
     Ok(Some(impact))
 }
 
-type Record = (&'static str, [u8; 16], Value);
+/// The id that the command line gives.
+fn named(sending: &Sending) -> Result<Option<RecordId>, Failure> {
+    let read = |text: &String| {
+        parse_id(text).ok_or_else(|| Failure::usage(format!("--id {text}: 1-16 of A-Za-z0-9._- or 32 hex digits")))
+    };
+    sending.id.as_ref().map(read).transpose()
+}
+
+/// The id of what a key says once: the same words by the same key are the same record, whoever runs the command again.
+fn once(name: &str, body: &Value, key: &SigningKey) -> RecordId {
+    let digest = sha256(&[ONCE, name.as_bytes(), &key.public().key_id(), &body.encode()]);
+    std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default())
+}
+
+type Record = (&'static str, Option<RecordId>, Value);
 
 fn send(desk: &Desk, (name, id, body): Record, sending: &Sending, impact: Option<Impact>) -> Result<Answer, Failure> {
     let network = desk.network()?;
@@ -256,12 +273,21 @@ fn send(desk: &Desk, (name, id, body): Record, sending: &Sending, impact: Option
         None => network.agency()?.to_owned(),
     };
     let kind = record_type(name).ok_or_else(|| Failure::bug(format!("there is no record type {name}")))?;
+    desk.confirm((name, &body), &key, &agency, None)?;
+    let (made, id) = (id.is_none(), id.unwrap_or_else(|| once(name, &body, &key.key)));
     let draft = Draft { kind, id, agency: &agency, body, life: DEFAULT_LIFE };
     let transaction = draft.sign(&network.genesis.origin, &key.key)?;
     let wait_s = duration(&sending.wait)?.as_secs();
     let mut answer = submit::send(network, &desk.api()?, transaction, wait_s, desk.language)?;
     answer.data["record_id"] = json!(format!("{agency}/{}", id_text(&id)));
     answer.data["impact"] = json!(impact.map(|impact| impact.json()));
+    if made && answer.exit == exit::REJECTED {
+        let again = desk.pick(
+            "原因消除后再次提交,请加 --id 另取编号:相同命令仍得同一结论",
+            "to say it once more when the reason is gone, give an --id: the same command has the same answer",
+        );
+        answer.warnings.push(again.to_owned());
+    }
     Ok(answer)
 }
 
@@ -348,4 +374,23 @@ fn weigh(desk: &Desk, content: &Content) -> Result<Answer, Failure> {
     };
     let impact = Impact::of(&members, &next);
     Ok(Answer::done(impact.json(), impact.words(desk.language)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vote_is_another_record_only_if_it_says_something_else() {
+        let (key, other) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
+        let says = |yes| Value::text_map([("proposal", Value::text("approval/SET-1")), ("yes", Value::Bool(yes))]);
+        let id = once("vote", &says(true), &key);
+        assert_eq!(id, once("vote", &says(true), &key));
+        let others = [
+            once("vote", &says(false), &key),
+            once("vote", &says(true), &other),
+            once("node_ready", &says(true), &key),
+        ];
+        assert!(!others.contains(&id));
+    }
 }

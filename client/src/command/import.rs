@@ -86,6 +86,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 
 fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Failure> {
     let strict = options.mode == Mode::Strict;
+    interrupt::watch_import(desk.printer, format.name());
     if let Some(report) = &options.report {
         spares(report, options)?;
     }
@@ -115,7 +116,6 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
     let loads: Vec<Load<'_>> = sources.iter().zip(kept).map(load).collect();
     let target = options.report.as_deref().map(Target::open).transpose()?;
     let mut ledger = NodeLedger::new(network, desk.timeout, (importer, supervisor), desk.printer)?;
-    interrupt::watch(desk.printer, json!({ "format": format.name(), "status": "pending" }));
     let mut outcome = load::run(format, strict, &loads, &mut ledger)?;
     let mut earlier = Vec::new();
     for (at, load) in loads.iter().enumerate() {

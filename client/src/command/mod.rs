@@ -22,8 +22,10 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use mingzhang_genesis::Genesis;
+use mingzhang_ledger::codec::Value;
 use serde_json::json;
 
+use crate::consent::{Answers, Danger};
 use crate::context::{Network, Overrides, read_genesis, variable};
 use crate::keys::{OfficerKey, PassphraseSource};
 use crate::node_api::NodeApi;
@@ -153,11 +155,16 @@ impl Desk {
 
     /// The named key, else the context's.
     pub fn key(&self, name: Option<&str>) -> Result<OfficerKey, Failure> {
-        let context = &self.network()?.context;
+        // With a genesis file of the command line no context is needed to sign.
+        let context = match self.network() {
+            Ok(network) => Some(&network.context),
+            Err(_) if self.genesis_file().is_some() => None,
+            Err(failure) => return Err(failure),
+        };
         let name = name
-            .or(context.key.as_deref())
+            .or(context.and_then(|context| context.key.as_deref()))
             .ok_or_else(|| Failure::usage("which key? give --key NAME|FILE").with_exit(exit::NOT_PERMITTED))?;
-        crate::keys::open(name, Some(context), self.passphrase)
+        crate::keys::open(name, context, self.passphrase)
     }
 
     /// What a verification trusts: the genesis file of the flag and nothing else, or else the context's pinned one.
@@ -176,6 +183,20 @@ impl Desk {
     /// How old the seals of what is verified may be.
     pub fn max_age(&self) -> Option<Duration> {
         self.overrides.max_age
+    }
+
+    /// Asks whoever is there before a key signs what nothing takes back; `about` tells more than the body does.
+    pub fn confirm(
+        &self,
+        (record_type, body): (&str, &Value),
+        key: &OfficerKey,
+        agency: &str,
+        about: Option<String>,
+    ) -> Result<(), Failure> {
+        let Some(danger) = Danger::of(record_type, body) else { return Ok(()) };
+        let answers = Answers::of(self.yes, self.passphrase.no_input);
+        let who = format!("{} ({agency})", key.name);
+        danger.about(about).confirm(answers, (record_type, &who), self.language)
     }
 
     pub fn pick<'a>(&self, chinese: &'a str, english: &'a str) -> &'a str {

@@ -150,6 +150,14 @@ fn fetch(desk: &Desk, id: &str) -> Result<Fetched, Failure> {
     Ok((text, checked, authorities))
 }
 
+/// The verified receipt of a transaction or record, as a command line names it, and the authorities that it was verified with.
+pub fn of(desk: &Desk, tx: &str) -> Result<(ReceiptReport, Authorities), Failure> {
+    let (id, named) = asked_for(desk, tx)?;
+    let (_, checked, authorities) = fetch(desk, &id)?;
+    require_named(checked.facts.as_ref(), named.as_ref())?;
+    Ok((checked, authorities))
+}
+
 /// A record that was asked for by name is the one that the receipt holds.
 fn require_named(facts: Option<&ReceiptFacts>, named: Option<&(String, RecordId)>) -> Result<(), Failure> {
     let (Some(facts), Some((agency, id))) = (facts, named) else { return Ok(()) };
@@ -209,7 +217,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
 
 fn export_handoffs(desk: &Desk, out: &PathBuf) -> Result<Answer, Failure> {
     let handoffs = handoffs::fetch(&desk.network()?.genesis, &desk.api()?)?;
-    std::fs::write(out, handoffs::text_of(&handoffs)?)?;
+    keep_evidence(out, &handoffs::text_of(&handoffs)?)?;
     let words = desk.pick("份交接证明,已核验", "hand-offs, verified");
     let text = format!("{}  {} {words}", out.display(), handoffs.len());
     let led = authorities_after(&desk.network()?.genesis, &handoffs)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::sha256;
+use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::body::Mentions;
 use mingzhang_ledger::records::fund::shown::money_text;
 use mingzhang_ledger::records::schema::{Area, COMMON, Field, FieldKind, RecordType};
@@ -97,8 +98,8 @@ fn subcommand(kind: &'static RecordType) -> Command {
 fn long(field: &Field) -> &'static str {
     match field.name {
         "effective_date" => "effective-date",
-        "key" => "public_key",
-        "yes" => "in_favour",
+        "key" => "public-key",
+        "yes" => "in-favour",
         name => name,
     }
 }
@@ -115,6 +116,8 @@ fn help(kind: &RecordType, field: &Field) -> &'static str {
         (FieldKind::Hash, "digest", _) if names_waiting => {
             "required; the waiting record's transaction id, as `record …` prints it (tx_id); what it names is shown first"
         }
+        (FieldKind::Hash, _, true) => "required; or @FILE: hashed here with a fresh salt, which is kept as FILE.salt",
+        (FieldKind::Hash, _, false) => "optional; or @FILE: hashed here with a fresh salt, which is kept as FILE.salt",
         (FieldKind::Minor | FieldKind::Amount, _, true) => "required; as people write it: 500.00, not minor units",
         (FieldKind::Minor | FieldKind::Amount, _, false) => "optional; as people write it: 500.00, not minor units",
         (_, _, true) => "required",
@@ -124,9 +127,14 @@ fn help(kind: &RecordType, field: &Field) -> &'static str {
 
 fn flag(kind: &'static RecordType, field: &'static Field) -> Arg {
     let many = matches!(field.kind, FieldKind::List(_));
-    Arg::new(long(field))
-        .long(long(field))
-        .value_name(value_name(&field.kind))
+    let arg = Arg::new(long(field)).long(long(field));
+    // As they were written before; scripts may do so still.
+    let arg = match long(field) {
+        "public-key" => arg.alias("public_key"),
+        "in-favour" => arg.alias("in_favour"),
+        _ => arg,
+    };
+    arg.value_name(value_name(&field.kind))
         .action(if many { ArgAction::Append } else { ArgAction::Set })
         .help(help(kind, field))
 }
@@ -250,8 +258,9 @@ fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches, unsigned: boo
     tell_money(desk, kind, &content, decimals.currency.as_deref());
     add_evidence(&mut content, flags)?;
     // What is only written to a file is signed away from any node.
-    if !flags.contains_id("out") {
-        super::waiting::show(desk, kind, &content)?;
+    let about = if flags.contains_id("out") { None } else { super::waiting::show(desk, kind, &content)? };
+    if let Some(key) = key.as_ref().filter(|_| !flags.contains_id("dry-run")) {
+        desk.confirm((kind.name, &content), key, &agency, about)?;
     }
     let id = match flags.get_one::<String>("id") {
         Some(text) => parse_id(text).ok_or_else(|| Failure::usage(format!("--id {text}: 1-16 of A-Za-z0-9._-")))?,
@@ -360,8 +369,11 @@ fn members(kind: &'static RecordType, flags: &ArgMatches) -> Result<Map<String, 
     };
     for field in fields(kind) {
         if let Some(values) = flags.get_many::<String>(long(field)) {
-            let texts: Vec<String> = values.cloned().collect();
+            let texts = values.map(|text| of_file(&field.kind, text)).collect::<Result<Vec<_>, _>>()?;
             members.insert(field.name.to_owned(), body::flag_to_json(&field.kind, &texts)?);
+        } else if field.required && long(field) != field.name && !members.contains_key(field.name) {
+            let detail = format!("\"{}\" is missing: --{}", field.name, long(field));
+            return Err(Failure::coded(Code(1004), detail));
         }
     }
     Ok(members)
@@ -376,6 +388,14 @@ pub fn read_source(source: &str) -> Result<String, Failure> {
         return Ok(text);
     }
     std::fs::read_to_string(source).map_err(|error| Failure::unreadable(Path::new(source), error))
+}
+
+/// A hash may be given by the file that it is of.
+fn of_file(kind: &FieldKind, text: &str) -> Result<String, Failure> {
+    match (kind, text.strip_prefix('@')) {
+        (FieldKind::Hash, Some(file)) => salted_digest(Path::new(file)).map(hex::encode),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn add_evidence(content: &mut Value, flags: &ArgMatches) -> Result<(), Failure> {

@@ -82,13 +82,14 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result<Answer, Failure> {
     let bytes = read(file)?;
     let payload = Payload::decode(&bytes).map_err(|error| Failure::coded(Code(1001), error.to_string()))?;
-    if payload.origin != desk.network()?.genesis.origin {
-        return Err(Failure::coded(
-            Code(1005),
-            format!("{} is for {}, the context is {}", file.display(), payload.origin, desk.network()?.genesis.origin),
-        ));
+    // The flag's genesis file, which needs no context, or the context's.
+    let origin = desk.genesis()?.origin;
+    if payload.origin != origin {
+        let detail = format!("{} is for {}, this network is {origin}", file.display(), payload.origin);
+        return Err(Failure::coded(Code(1005), detail));
     }
     let key = desk.key(key)?;
+    desk.confirm((&payload.record_type, &payload.body), &key, &payload.agency, None)?;
     let transaction =
         Transaction::sign(&payload, &key.key).map_err(|error| Failure::coded(Code(1004), error.to_string()))?;
     std::fs::write(out, transaction.bytes()).map_err(|error| Failure::not_written(out, error))?;

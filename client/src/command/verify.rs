@@ -1,16 +1,18 @@
-//! `mingzhang verify`: receipts and checkpoints, from the genesis file alone. With --offline or without, no socket is
-//! opened: everything needed is in the files.
+//! `mingzhang verify`: receipts, checkpoints and documents, from the genesis file alone. With --offline or without, no socket
+//! is opened, as everything needed is in the files; only a document may ask a node for its record, which it then proves.
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
-use mingzhang_ledger::proof::Passage;
+use mingzhang_ledger::proof::{EvidenceBundle, Passage};
 use mingzhang_ledger::receipt::Receipt;
+use mingzhang_ledger::recovery::Discontinuity;
 use mingzhang_ledger::transaction::Transaction;
 use mingzhang_ledger::verify::{
-    Authorities, Problem, Report, Step, StepName, StepResult, Verdict, document, document_digest, receipt,
+    Authorities, Problem, ReceiptReport, Report, Step, StepName, StepResult, Verdict, bundle, document,
+    document_digest, receipt,
 };
 use serde_json::json;
 
@@ -20,8 +22,8 @@ use crate::handoffs;
 use crate::kept::{Shown, judge_file};
 use crate::output::{Answer, Failure, exit};
 use crate::verify::{
-    authorities_after, decided, discontinuities_json, discontinuity_warnings, outcome_name, read_evidence, sentence,
-    steps_json, steps_text, verdict_name,
+    authorities_after, authorities_of, decided, discontinuities_json, discontinuity_warnings, outcome_name,
+    read_evidence, sentence, steps_json, steps_text, verdict_name,
 };
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +45,22 @@ enum Action {
         /// The document's salt: file or 64 hex digits
         #[arg(long)]
         salt: Option<String>,
+    },
+    /// A file against the record that anchors or cites it: by its salted hash
+    Document {
+        file: PathBuf,
+        /// The file's salt: file or 64 hex digits; if not given, FILE.salt
+        #[arg(long)]
+        salt: Option<String>,
+        /// The record, by transaction id or as agency/id: its receipt is fetched and verified first
+        #[arg(long, value_name = "TX|AGENCY/ID", required_unless_present = "receipt",
+              conflicts_with_all = ["receipt", "offline"])]
+        record: Option<String>,
+        /// The record's receipt or bundle; no socket is opened
+        #[arg(long, value_name = "RECEIPT|BUNDLE")]
+        receipt: Option<PathBuf>,
+        #[command(flatten)]
+        trust: Trust,
     },
     /// A sealed checkpoint
     Checkpoint {
@@ -67,6 +85,13 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Action::Receipt { file, trust, document, salt } => {
             ("verify receipt".into(), verify_receipt(desk, &file, &trust, document.zip(salt)))
         }
+        Action::Document { file, salt, record, receipt, trust } => {
+            let source = match (&record, &receipt) {
+                (_, Some(kept)) => Source::Kept(kept, &trust),
+                (record, None) => Source::Asked(record.as_deref().unwrap_or_default()),
+            };
+            ("verify document".into(), verify_document(desk, (&file, salt.as_deref()), &source))
+        }
         Action::Checkpoint { file, trust } => ("verify checkpoint".into(), checkpoint(desk, &file, &trust)),
     }
 }
@@ -90,18 +115,68 @@ fn verify_receipt(
     let (authorities, genesis) = authorities(desk, trust)?;
     let text = read_evidence(file)?;
     let mut checked = receipt(&authorities, &text, None);
-    if let (Verdict::Verified, Some(sealed), Ok(parsed)) =
-        (&checked.report.verdict, checked.facts.as_ref().and_then(|facts| facts.sealed.as_ref()), Receipt::parse(&text))
-    {
-        let shown = Shown { text: &parsed.note.text(), sealed, proof: None };
-        if let Some(problem) = judge_file((&genesis, desk.max_age()), &shown, desk.language)? {
-            apply(&mut checked.report, problem);
-        }
-    }
+    beside_kept(desk, &genesis, &text, &mut checked)?;
     let is_proven = checked.report.verdict == Verdict::Verified;
     if let (Some((path, salt)), Some(facts), true) = (&cited, &checked.facts, is_proven) {
-        judge_document(&mut checked.report, &facts.transaction, (path, salt))?;
+        judge_document(&mut checked.report, &facts.transaction, (path, Some(salt)))?;
     }
+    let discontinuities: Vec<_> = authorities.discontinuities().cloned().collect();
+    Ok(tell(desk, (&checked, is_proven), &discontinuities, &genesis))
+}
+
+/// Where the record comes from that a document is compared with.
+enum Source<'a> {
+    /// A node, which is believed nothing.
+    Asked(&'a str),
+    /// A file.
+    Kept(&'a Path, &'a Trust),
+}
+
+fn verify_document(desk: &Desk, (file, salt): (&Path, Option<&str>), source: &Source<'_>) -> Result<Answer, Failure> {
+    let (mut checked, discontinuities, genesis) = match source {
+        Source::Asked(record) => {
+            let (checked, authorities) = super::receipt::of(desk, record)?;
+            (checked, authorities.discontinuities().cloned().collect::<Vec<_>>(), desk.network()?.genesis.clone())
+        }
+        Source::Kept(kept, trust) => {
+            let text = read_evidence(kept)?;
+            match serde_json::from_str::<EvidenceBundle>(&text) {
+                Ok(evidence) => {
+                    let genesis = desk.genesis()?;
+                    let told = bundle(&authorities_of(&genesis), &evidence);
+                    let mut checked = ReceiptReport { report: told.report, facts: told.receipt };
+                    beside_kept(desk, &genesis, evidence.receipt.as_deref().unwrap_or_default(), &mut checked)?;
+                    (checked, told.discontinuities, genesis)
+                }
+                Err(_) => {
+                    let (authorities, genesis) = authorities(desk, trust)?;
+                    let mut checked = receipt(&authorities, &text, None);
+                    beside_kept(desk, &genesis, &text, &mut checked)?;
+                    (checked, authorities.discontinuities().cloned().collect(), genesis)
+                }
+            }
+        }
+    };
+    let is_proven = checked.report.verdict == Verdict::Verified;
+    match (&checked.facts, is_proven) {
+        (Some(facts), true) => judge_document(&mut checked.report, &facts.transaction, (file, salt))?,
+        (None, true) => {
+            return Err(Failure::usage(
+                desk.pick("此证据包不含一笔记录的回执", "this bundle holds no record's receipt"),
+            ));
+        }
+        (_, false) => {}
+    }
+    Ok(tell(desk, (&checked, is_proven), &discontinuities, &genesis))
+}
+
+/// The verdict on a record, and on a document if one was given, for people and programs.
+fn tell(
+    desk: &Desk,
+    (checked, is_proven): (&ReceiptReport, bool),
+    discontinuities: &[Discontinuity],
+    genesis: &Genesis,
+) -> Answer {
     let (verdict, facts) = (&checked.report.verdict, checked.facts.as_ref());
     let missing = if let Verdict::Inconclusive { missing, .. } = verdict { missing.clone() } else { Vec::new() };
     let sealed = facts.and_then(|facts| facts.sealed.as_ref());
@@ -115,7 +190,7 @@ fn verify_receipt(
         "epoch": sealed.map(|sealed| sealed.epoch), "seals": sealed.map(|sealed| sealed.seals.len()),
         "quorum": sealed.map(|sealed| sealed.quorum),
         "genesis_hash": format!("sha256:{}", hex::encode(genesis.hash)), "steps": steps_json(&checked.report), "missing": missing,
-        "discontinuities": discontinuities_json(authorities.discontinuities()),
+        "discontinuities": discontinuities_json(discontinuities),
     });
     let words = facts.map_or(String::new(), |facts| decided(facts, is_proven, desk.language));
     let text = format!(
@@ -125,8 +200,20 @@ fn verify_receipt(
         "genesis",
         hex::encode(genesis.hash)
     );
-    let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
-    Ok(finish(Answer { warnings, ..Answer::done(data, text) }, verdict))
+    let warnings = discontinuity_warnings(discontinuities, desk.language);
+    finish(Answer { warnings, ..Answer::done(data, text) }, verdict)
+}
+
+/// A receipt that verified may yet be of another history than the one that this user has seen, or too old.
+fn beside_kept(desk: &Desk, genesis: &Genesis, text: &str, checked: &mut ReceiptReport) -> Result<(), Failure> {
+    let sealed = checked.facts.as_ref().and_then(|facts| facts.sealed.as_ref());
+    if let (Verdict::Verified, Some(sealed), Ok(parsed)) = (&checked.report.verdict, sealed, Receipt::parse(text)) {
+        let shown = Shown { text: &parsed.note.text(), sealed, proof: None };
+        if let Some(problem) = judge_file((genesis, desk.max_age()), &shown, desk.language)? {
+            apply(&mut checked.report, problem);
+        }
+    }
+    Ok(())
 }
 
 /// What this machine knows beyond the file decides at the step concerned.
@@ -144,10 +231,16 @@ fn apply(report: &mut Report, problem: Problem) {
 fn judge_document(
     report: &mut Report,
     transaction: &Transaction,
-    (path, salt): (&PathBuf, &str),
+    (path, salt): (&Path, Option<&str>),
 ) -> Result<(), Failure> {
     let content = std::fs::read(path).map_err(|error| Failure::unreadable(path, error))?;
-    let digest = document_digest(&read_salt(salt)?, &content);
+    let beside = format!("{}.salt", path.display());
+    if salt.is_none() && !Path::new(&beside).exists() {
+        report.verdict = Verdict::Inconclusive { code: Code(4123), missing: vec![beside.clone()] };
+        report.steps.push(Step { name: StepName::Document, result: StepResult::Missing, detail: beside });
+        return Ok(());
+    }
+    let digest = document_digest(&read_salt(salt.unwrap_or(&beside))?, &content);
     let (result, detail) = match document(transaction, &digest) {
         Ok(()) => (StepResult::Passed, hex::encode(digest)),
         Err(problem) => {

@@ -4,6 +4,8 @@
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::records::body::Mentions;
+use mingzhang_ledger::records::fund::shown::money_text;
 use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::records::schema::{FieldKind, RecordType};
 use mingzhang_ledger::records::view::{self, Lens};
@@ -17,21 +19,23 @@ use crate::output::{Failure, wrap};
 /// The bytes are not those that the digest names.
 const ANOTHER: Code = Code(4102);
 
-/// Shows the record that an `approve` or `reject` names, before it is signed. Other types name none.
-pub fn show(desk: &Desk, kind: &RecordType, content: &Value) -> Result<(), Failure> {
+/// Shows the record that an `approve` or `reject` names, before it is signed. Other types name none. Returns what it is in
+/// one line, with its amount.
+pub fn show(desk: &Desk, kind: &RecordType, content: &Value) -> Result<Option<String>, Failure> {
     let waits = kind.field("waiting").is_some_and(|field| field.kind == FieldKind::Waiting);
     let named: (Option<Ref>, Option<Hash>) = (body::find(content, "waiting"), body::find(content, "digest"));
-    let (true, (Some(waiting), Some(digest))) = (waits, named) else { return Ok(()) };
+    let (true, (Some(waiting), Some(digest))) = (waits, named) else { return Ok(None) };
     let transaction = match desk.api()?.get(&format!("/transactions/{}/raw", hex::encode(digest)))?.success() {
         Ok(reply) => checked(&reply.body, &digest, &waiting)?,
         Err(failure) => {
             let words = desk.pick("节点未给出待批准的记录,无法展示", "the node gives no bytes of the record to show");
             desk.printer.note(&wrap(&format!("{waiting}: {words}: {}", failure.detail), 0));
-            return Ok(());
+            return Ok(None);
         }
     };
-    desk.printer.note(&words(desk, &transaction, &waiting));
-    Ok(())
+    let (line, words) = words(desk, &transaction, &waiting);
+    desk.printer.note(&words);
+    Ok(Some(line))
 }
 
 /// The transaction, if its bytes hash to the digest and it is of that record.
@@ -48,20 +52,27 @@ fn checked(bytes: &[u8], digest: &Hash, waiting: &Ref) -> Result<Transaction, Fa
     Ok(transaction)
 }
 
-fn words(desk: &Desk, transaction: &Transaction, waiting: &Ref) -> String {
+fn words(desk: &Desk, transaction: &Transaction, waiting: &Ref) -> (String, String) {
     let payload = transaction.payload();
     let place = desk.network().ok().zip(desk.api().ok());
     let currency = place.and_then(|(network, api)| {
         let proven = currency::proven((network, &api), &waiting.to_string(), desk.language);
         proven.ok().flatten()
     });
+    let kind = record_type(&payload.record_type);
+    let amount = kind.map_or(0, |kind| Mentions::of(kind, &payload.body).amount_minor);
+    let head = format!("{} {waiting}", payload.record_type);
+    let line = match (&currency, amount) {
+        (Some(currency), 1..) => format!("{head}, {}", money_text(i128::from(amount), currency)),
+        _ => head.clone(),
+    };
     let lens = Lens { currency, ..Lens::new(0) };
-    let shown = record_type(&payload.record_type).map(|kind| view::body(kind, &payload.body, &lens));
-    let mut lines = vec![format!("{} {waiting}", payload.record_type)];
+    let shown = kind.map(|kind| view::body(kind, &payload.body, &lens));
+    let mut lines = vec![head];
     for (name, value) in shown.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten() {
         lines.push(wrap(&format!("{name}  {}", simulate::value(value)), 4));
     }
-    lines.join("\n")
+    (line, lines.join("\n"))
 }
 
 #[cfg(test)]

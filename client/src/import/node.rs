@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::load::{Effect, Ledger, Officer, Outgoing, Standing, Verdict};
 use crate::context::Network;
+use crate::interrupt;
 use crate::node_api::{NodeApi, Reply};
 use crate::output::{Failure, Printer, exit};
 use crate::submit::{DEFAULT_LIFE, now_ms};
@@ -274,7 +275,9 @@ impl Ledger for NodeLedger {
             let mut delivered = Vec::new();
             while let Some((at, chunk)) = sender.take(records, &next) {
                 let began = Instant::now();
-                delivered.push((at, sender.deliver(api, chunk)?));
+                let standings = sender.deliver(api, chunk)?;
+                interrupt::answered(standings.iter().filter(|one| one.verdict != Verdict::Unknown).count());
+                delivered.push((at, standings));
                 sender.adapt(chunk.len(), began.elapsed());
                 let done = done.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
                 if let Some(record) = chunk.first().filter(|_| chunk.len() < records.len()) {

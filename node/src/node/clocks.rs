@@ -40,7 +40,7 @@ impl Seen {
         let least_ms = newest.values().copied().filter(|ahead_ms| *ahead_ms > ALARM_MS).min()?;
         (ahead.len() >= LEAST_AGENCIES.max(faults.saturating_add(1))).then(|| {
             format!(
-                "this node's clock is behind: the last proposals of {} lay {least_ms} ms and more in its future; its own \
+                "MZ-5013: this node's clock is behind: the last proposals of {} lay {least_ms} ms and more in its future; its own \
                  turns are passed until its time source is set right",
                 ahead.join(", ")
             )
@@ -118,6 +118,7 @@ mod tests {
         assert_eq!(clocks.see("finance", 3_100, 2), Some(false));
         let sentence = clocks.alarm().expect("an alarm");
         assert!(sentence.contains("civil, data, finance lay 2900 ms and more"), "{sentence}");
+        assert!(sentence.starts_with("MZ-5013: "), "{sentence}");
         assert_eq!(clocks.see("finance", 3_200, 2), None, "said once");
         assert_eq!(clocks.see("data", 10, 2), Some(true), "the clock was set");
         assert!(clocks.alarm().is_some_and(|text| text.contains("a proposal of finance")));

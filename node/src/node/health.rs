@@ -58,7 +58,9 @@ fn tell(state: DiskState, space: &Space) {
     match state {
         DiskState::Enough => tracing::info!(free_mib, "there is enough room on the disk again"),
         DiskState::Low => tracing::warn!(free_mib, "the disk fills up: less than 15 % are free"),
-        DiskState::Scarce => tracing::error!(free_mib, "less than 5 % of the disk are free: transactions are refused"),
+        DiskState::Scarce => {
+            tracing::error!(free_mib, "MZ-5003: less than 5 % of the disk are free: transactions are refused");
+        }
         DiskState::Full => {}
     }
 }
