@@ -52,6 +52,10 @@ fn english(text: &str) -> Option<String> {
             if run.len() == 3 {
                 return Some(format!("{:?} in {line}", run.join(" ")));
             }
+            // A list of names is no sentence.
+            if word.ends_with(',') {
+                run.clear();
+            }
         }
     }
     None
@@ -133,7 +137,11 @@ fn one_word_stands_for_one_thing() {
 
 /// All that a command prints, for a reader of Chinese.
 fn read(home: &Path, arguments: &[&str]) -> String {
-    let output = command("mingzhang", home).args(arguments).output().expect("the client can be run");
+    printed("mingzhang", home, arguments)
+}
+
+fn printed(binary: &str, home: &Path, arguments: &[&str]) -> String {
+    let output = command(binary, home).args(arguments).output().expect("the program can be run");
     [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n")
 }
 
@@ -205,6 +213,41 @@ fn helps_and_refusals_of_the_command_line_are_chinese() {
         let arguments: Vec<&str> = line.split(' ').collect();
         let told = read(home.path(), &[&["--lang", "zh"][..], &arguments].concat());
         assert_read(&told, &arguments);
+    }
+}
+
+/// The node's command line takes a language as the client's does, and speaks it.
+#[test]
+fn an_operator_is_answered_in_the_language_that_was_asked_for() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let lines = [
+        "--help",
+        "init --help",
+        "genesis --help",
+        "genesis contribute --help",
+        "genesis assemble --help",
+        "run --help",
+        "devnet up --help",
+        "recovery draft --help",
+        "nonsense",
+        "devnet up --agencies x",
+        "run",
+        "run --config /nowhere",
+        "config check --config /nowhere",
+        "key status --config /nowhere",
+        "genesis check /nowhere",
+        "status --config /nowhere",
+        "devnet status --dir /nowhere",
+        "--lang fr status",
+    ];
+    for line in lines {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        for tag in ["zh", "zh-CN", "zh_CN.UTF-8"] {
+            let told = printed("mingzhang-node", home.path(), &[&["--lang", tag][..], &arguments].concat());
+            assert_read(&told, &arguments);
+        }
+        let english = printed("mingzhang-node", home.path(), &[&["--lang", "en-GB"][..], &arguments].concat());
+        assert!(english.is_ascii(), "{english}");
     }
 }
 

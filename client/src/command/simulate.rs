@@ -66,13 +66,13 @@ fn describe(reply: &Value, language: Language) -> String {
             lines.push(format!("  {record}  {outcome}"));
             lines.extend(still_needed(reply, language).map(|needed| wrap(&needed, 4)));
         }
-        false => lines.extend([format!("  {record}"), format!("  {outcome} {}", title(&code, &pick))]),
+        false => lines.extend([format!("  {record}"), format!("  {outcome} {}", title(&code, pick))]),
     }
     if !text(&reply["detail"]).is_empty() {
         lines.push(wrap(&language.detail(&text(&reply["detail"])), 4));
     }
     for flag in reply["flags"].as_array().into_iter().flatten() {
-        lines.push(format!("  {} {}", pick("标记", "flag"), title(&text(flag), &pick)));
+        lines.push(format!("  {} {}", pick("标记", "flag"), title(&text(flag), pick)));
     }
     for effect in reply["effects"].as_array().into_iter().flatten() {
         lines.push(format!("  {} {}", text(&effect["kind"]), text(&effect["record"])));
