@@ -6,6 +6,9 @@ use std::sync::OnceLock;
 
 use crate::layout::hang;
 
+/// Longest text whose sentences are looked for.
+const LONGEST_TEXT_BYTES: usize = 2_000;
+
 /// A form of sentences: the texts between its gaps.
 #[derive(Debug)]
 struct Form {
@@ -43,8 +46,12 @@ impl Phrases {
         Self { forms, exact }
     }
 
-    /// A text in Chinese, as far as its sentences are known; what is not known stays as it is.
+    /// A text in Chinese, as far as its sentences are known; what is not known stays as it is. So does what is longer than
+    /// any sentence of ours: it may come from a node, and forms are tried at every place.
     pub fn chinese(&self, text: &str) -> String {
+        if text.len() > LONGEST_TEXT_BYTES {
+            return text.to_owned();
+        }
         if let Some(whole) = self.whole(text) {
             return whole;
         }
@@ -201,6 +208,16 @@ mod tests {
         ] {
             assert_eq!(phrases.chinese(english), chinese);
         }
+    }
+
+    #[test]
+    fn a_text_that_almost_fits_everywhere_comes_to_an_end() {
+        for piece in [", ", ": ", "a, a ", "x: value x, paid and reserved ", "account : available , asked ", "is "] {
+            let text = piece.repeat(LONGEST_TEXT_BYTES / piece.len());
+            assert!(chinese(&text).len() > 1_000, "{piece:?}");
+        }
+        let long = "programme a is closed".repeat(100);
+        assert_eq!(chinese(&long), long);
     }
 
     #[test]
