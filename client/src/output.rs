@@ -7,6 +7,7 @@ use std::path::Path;
 
 pub use mingzhang_ledger::layout::wrap;
 use mingzhang_ledger::outcome::{Code, catalogue};
+use mingzhang_ledger::phrases::chinese;
 use serde_json::{Value, json};
 
 const NODE_UNREACHABLE: Code = Code(2007);
@@ -48,6 +49,14 @@ impl Language {
         match self {
             Self::Chinese => chinese,
             Self::English => english,
+        }
+    }
+
+    /// What stands beside a code, which rules and nodes write in English, for a person.
+    pub fn detail(self, detail: &str) -> String {
+        match self {
+            Self::Chinese => chinese(detail),
+            Self::English => detail.to_owned(),
         }
     }
 }
@@ -137,16 +146,16 @@ impl From<std::io::Error> for Failure {
 pub fn explain(code: Option<Code>, detail: &str, language: Language) -> String {
     let Some((code, entry)) = code.and_then(|code| Some((code, catalogue().get(&code)?))) else {
         return match code {
-            Some(code) => format!("{code} {detail}"),
-            None => format!("{}{detail}", language.pick("错误: ", "error: ")),
+            Some(code) => format!("{code} {}", language.detail(detail)),
+            None => format!("{}{}", language.pick("错误: ", "error: "), language.detail(detail)),
         };
     };
     let text = if language == Language::Chinese { &entry.zh } else { &entry.en };
     let family = family_name(&entry.family, language);
     // Without the values that disagree, the general explanation has to do.
-    let happened = if detail.is_empty() { &text.explain } else { detail };
+    let happened = if detail.is_empty() { text.explain.clone() } else { language.detail(detail) };
     let fix = format!("{}: {}", language.pick("处理", "fix"), text.fix);
-    format!("{code} {family}: {}\n{}\n{}", text.title, wrap(happened, 8), wrap(&fix, 8))
+    format!("{code} {family}: {}\n{}\n{}", text.title, wrap(&happened, 8), wrap(&fix, 8))
 }
 
 fn family_name(family: &str, language: Language) -> &str {
@@ -269,6 +278,15 @@ impl Printer {
         if self.verbose {
             prose(&text());
         }
+    }
+
+    /// A page for people: a result, or prose.
+    pub fn page(self, text: &str, is_prose: bool) -> io::Result<()> {
+        if is_prose {
+            prose(text);
+            return Ok(());
+        }
+        write_line(&plain_text(text))
     }
 
     /// Prose for people, on stderr.

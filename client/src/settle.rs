@@ -324,6 +324,6 @@ fn unproven(mut status: Value, language: Language, why: &str) -> Answer {
     };
     let mut answer = Answer::done(status, format!("{tx_id}\n  {words}")).with_exit(exit::NOT_YET_KNOWN);
     let safe = language.pick("可再次运行,不会重复记账", "run it again, it is safe");
-    answer.warnings.push(format!("{why}; {safe}"));
+    answer.warnings.push(format!("{}; {safe}", language.detail(why)));
     answer
 }

@@ -294,6 +294,12 @@ pub fn describe(status: serde_json::Value, language: Language) -> Answer {
             "void" => {
                 format!("{tx_id}\n  {}{at}{again}", language.pick("已记录,已失效", "recorded, ended without effect"))
             }
+            // What was agreed holds from the time that the proposal states.
+            _ if text("record_type") == "proposal" => {
+                let passed = language.pick("已最终确认,提案已通过", "final, the proposal has passed");
+                let from = language.pick("生效时间见 gov show", "when it is in force: gov show");
+                format!("{tx_id}\n  {passed}{at}{again}; {from}")
+            }
             _ if repeated => format!("{tx_id}\n  {}{at}{again}", language.pick("此前已最终确认", "was final before")),
             _ => format!("{tx_id}\n  {}{at}", language.pick("已最终确认,已生效", "final, applied")),
         },
@@ -327,27 +333,54 @@ pub fn describe(status: serde_json::Value, language: Language) -> Answer {
 
 /// A recorded transaction that others must still act on: whom it waits for.
 fn waiting(status: &serde_json::Value, at: &str, language: Language) -> String {
-    let items = status.get("waits_for").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
-    let text = |item: &serde_json::Value, key: &str| item.get(key).and_then(|value| value.as_str().map(str::to_owned));
-    let parts: Vec<String> = items
-        .iter()
-        .map(|item| {
-            let words = [text(item, "agency_id"), text(item, "record_type")].into_iter().flatten();
-            let role = text(item, "role").map(|role| format!("({role})"));
-            let told = item.get("claimed").map(|_| language.pick("(节点所述)", "(says the node)").to_owned());
-            words.chain(role).chain(told).collect::<Vec<_>>().join(" ")
-        })
-        .collect();
-    let only_bank = items.iter().all(|item| text(item, "record_type").is_some_and(|kind| kind != "approve"));
-    let words = match only_bank && !items.is_empty() {
-        true => language.pick("已记录,待银行回单", "recorded, waits for the bank"),
-        false => language.pick("已记录,待批准", "recorded, waits for approval"),
+    let words = match awaited(status) {
+        Awaited::Bank => language.pick("已记录,待银行回单", "recorded, waits for the bank"),
+        Awaited::Votes => language.pick("已记录,待表决", "recorded, open for votes"),
+        Awaited::Approval => language.pick("已记录,待批准", "recorded, waits for approval"),
     };
-    let needed = format!("{}: {}", language.pick("还需", "still needed"), parts.join(", "));
+    let Some(needed) = still_needed(status, language) else { return format!("{words}{at}") };
     let command = approval(status).map_or(String::new(), |(record, digest)| {
         format!("\n    mingzhang record approve --waiting {record} \\\n      --digest {digest}")
     });
-    if parts.is_empty() { format!("{words}{at}") } else { format!("{words}{at}\n{}{command}", wrap(&needed, 4)) }
+    format!("{words}{at}\n{}{command}", wrap(&needed, 4))
+}
+
+/// What a record waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    Approval,
+    Bank,
+    Votes,
+}
+
+/// What a status document or a dry run waits for first.
+pub fn awaited(status: &serde_json::Value) -> Awaited {
+    let kinds: Vec<&str> = acts(status).iter().filter_map(|act| act.get("record_type")?.as_str()).collect();
+    match kinds.first() {
+        Some(&"vote") => Awaited::Votes,
+        Some(_) if !kinds.contains(&"approve") => Awaited::Bank,
+        _ => Awaited::Approval,
+    }
+}
+
+fn acts(status: &serde_json::Value) -> &[serde_json::Value] {
+    status.get("waits_for").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice)
+}
+
+/// Who must still act, if anybody must, in one sentence.
+pub fn still_needed(status: &serde_json::Value, language: Language) -> Option<String> {
+    let text = |item: &serde_json::Value, key: &str| item.get(key).and_then(|value| value.as_str().map(str::to_owned));
+    let act = |item: &serde_json::Value| {
+        let kind = text(item, "record_type");
+        let anybody =
+            (kind.as_deref() == Some("approve")).then(|| language.pick("另一单位", "another agency").to_owned());
+        let role = text(item, "role").map(|role| format!("({role})"));
+        let told = item.get("claimed").map(|_| language.pick("(节点所述)", "(says the node)").to_owned());
+        [text(item, "agency_id").or(anybody), kind, role, told].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    };
+    let parts: Vec<String> = acts(status).iter().map(act).collect();
+    let needed = language.pick("还需", "still needed");
+    (!parts.is_empty()).then(|| format!("{needed}: {}", parts.join(", ")))
 }
 
 /// What an approver names: the waiting record and, as digest, its transaction's id. None where nobody is to approve.
@@ -386,6 +419,16 @@ mod tests {
         let mut void = waiting("approve");
         (void["repeated"], void["effect"], void["waits_for"]) = (json!(true), json!("void"), json!([]));
         assert!(said(void).1.contains("ended without effect"));
+        assert!(
+            said(waiting("vote")).1.contains("open for votes (height 7)\n    still needed: bank vote (agent_bank)")
+        );
+        let mut any = waiting("approve");
+        any["waits_for"][0]["agency_id"] = serde_json::Value::Null;
+        assert!(said(any).1.contains("still needed: another agency approve (agent_bank)"));
+        let passed = json!({ "tx_id": "sha256:00", "record_type": "proposal", "status": "final", "outcome": "applied",
+                             "effect": "effective" });
+        let (_, text) = said(passed);
+        assert!(text.contains("the proposal has passed") && !text.contains("applied"), "{text}");
     }
 
     #[test]

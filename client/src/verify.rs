@@ -6,6 +6,7 @@ use std::path::Path;
 
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::crypto::PublicKey;
+use mingzhang_ledger::layout::{hang, wrap};
 use mingzhang_ledger::outcome::{Code, catalogue};
 use mingzhang_ledger::proof::Passage;
 use mingzhang_ledger::recovery::Discontinuity;
@@ -116,7 +117,7 @@ pub fn outcome_text(outcome: u16, language: Language) -> String {
     if outcome == 0 {
         return language
             .pick(
-                "已记录,未被驳回(是否已批准或已支付,以流水为准)",
+                "已记录,未被驳回(是否已批准或已支付,以轨迹为准)",
                 "applied, not rejected (the trail says whether it was approved or paid)",
             )
             .to_owned();
@@ -133,14 +134,14 @@ pub fn outcome_text(outcome: u16, language: Language) -> String {
 pub fn decided(facts: &ReceiptFacts, is_proven: bool, language: Language) -> String {
     let payload = facts.transaction.payload();
     let claim = if is_proven { "" } else { language.pick("(未证实)", " (not proven)") };
+    let decision = language.pick("账本的结论", "the ledger's decision");
+    let decision = wrap(&format!("{decision}: {}{claim}", outcome_text(facts.outcome, language)), 2);
     format!(
-        "  {} {}/{}  {}{claim}\n  {}: {}{claim}",
+        "  {} {}/{}  {}{claim}\n{decision}",
         payload.record_type,
         payload.agency,
         id_text(&payload.record_id),
         if facts.outcome == 0 { language.pick("已记录", "applied") } else { language.pick("已驳回", "REJECTED") },
-        language.pick("账本的结论", "the ledger's decision"),
-        outcome_text(facts.outcome, language)
     )
 }
 
@@ -171,10 +172,29 @@ pub fn steps_text(report: &Report, language: Language) -> String {
                 StepResult::Failed => ("✗", ""),
                 StepResult::Missing => ("?", ""),
             };
-            format!("  {mark} {:<10} {word}{}", step_name(step.name), step.detail)
+            hang(&format!("  {mark} {}  {word}{}", step_words(step.name, language), language.detail(&step.detail)))
         })
         .collect();
     lines.join("\n")
+}
+
+/// The step for people, in ten columns.
+fn step_words(name: StepName, language: Language) -> String {
+    let chinese = match name {
+        StepName::Encoding => "编码",
+        StepName::Signature => "签名",
+        StepName::Inclusion => "在日志中",
+        StepName::Seals => "封签",
+        StepName::Authority => "成员名册",
+        StepName::Document => "文件",
+    };
+    match language {
+        Language::English => format!("{:<9}", step_name(name)),
+        // A Han character takes two columns.
+        Language::Chinese => {
+            format!("{chinese}{:width$}", "", width = 9usize.saturating_sub(2 * chinese.chars().count()))
+        }
+    }
 }
 
 fn step_name(name: StepName) -> &'static str {

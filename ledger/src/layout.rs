@@ -22,6 +22,20 @@ pub fn wrap(text: &str, indent: usize) -> String {
     lines.join("\n")
 }
 
+/// A line that is too long, broken: what follows hangs below the text behind its last wide gap, or below its begin.
+pub fn hang(line: &str) -> String {
+    if line.chars().map(columns).sum::<usize>() <= COLUMNS {
+        return line.to_owned();
+    }
+    let words = line.trim_start();
+    let begin = line.len().saturating_sub(words.len());
+    let at = words.rfind("  ").map_or(begin, |gap| begin.saturating_add(gap).saturating_add(2));
+    let (head, text) = line.split_at_checked(at).unwrap_or(("", line));
+    let indent = head.chars().map(columns).sum();
+    let broken = wrap(text, indent);
+    format!("{head}{}", broken.trim_start())
+}
+
 /// A text cut where a line may end: after a space, and on both sides of a wide character, save before punctuation.
 fn words(text: &str) -> Vec<&str> {
     let mut cuts = vec![0];
@@ -72,5 +86,11 @@ mod tests {
         assert_eq!(chinese.replace([' ', '\n'], ""), "驳回已记入账本,".repeat(12));
         let long = "x".repeat(100);
         assert_eq!(wrap(&format!("a {long} b"), 0), format!("a\n{long}\nb"));
+        let help = hang(&format!("  --out <FILE>  {}", "写入此文件,".repeat(12)));
+        assert!(
+            help.lines().count() > 1 && help.lines().skip(1).all(|line| line.starts_with(&" ".repeat(16))),
+            "{help}"
+        );
+        assert!(help.lines().all(|line| line.chars().map(columns).sum::<usize>() <= 80), "{help}");
     }
 }

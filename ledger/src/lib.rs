@@ -24,6 +24,7 @@ pub mod layout;
 pub mod merkle;
 pub mod mutants;
 pub mod outcome;
+pub mod phrases;
 pub mod proof;
 pub mod prove;
 pub mod receipt;

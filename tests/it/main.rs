@@ -4,6 +4,7 @@ mod api;
 mod bad_bytes;
 mod bad_input;
 mod chaos;
+mod chinese;
 mod clerk;
 mod client;
 mod ends;

@@ -142,7 +142,7 @@ fn select(desk: &Desk, name: &str) -> Result<Answer, Failure> {
         false => name.to_owned(),
     };
     context::set_current(&name)?;
-    Ok(Answer::done(json!({ "name": name }), format!("{} {name}", desk.pick("当前网络:", "context:"))))
+    Ok(Answer::done(json!({ "name": name }), format!("{} {name}", desk.pick("当前环境:", "context:"))))
 }
 
 fn list() -> Result<Answer, Failure> {
@@ -159,7 +159,7 @@ fn list() -> Result<Answer, Failure> {
         .values()
         .map(|file| {
             let mark = if current.as_deref() == Some(file.name.as_str()) { "*" } else { " " };
-            format!("{mark} {:<16} {}", file.name, file.genesis_hash)
+            format!("{mark} {:<12} {}", file.name, file.genesis_hash)
         })
         .collect();
     Ok(Answer::done(json!({ "items": items }), lines.join("\n")))
@@ -203,7 +203,7 @@ fn check(desk: &Desk) -> Result<Answer, Failure> {
                 items.push(json!({ "node": node, "ok": true, "status": status }));
             }
             Err(failure) => {
-                lines.push(format!("✗ {node}  {}", failure.detail));
+                lines.push(format!("✗ {node}  {}", desk.language.detail(&failure.detail)));
                 items.push(json!({ "node": node, "ok": false, "detail": failure.detail }));
                 worst = Some(failure.exit);
             }

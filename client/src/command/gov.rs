@@ -22,7 +22,7 @@ use super::record::{duration, read_source, with_made_id};
 use super::{Desk, simulate};
 use crate::body::{self, Reading};
 use crate::keys::random;
-use crate::output::{Answer, Failure, exit, wrap};
+use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::proven::present;
 use crate::submit::{self, DEFAULT_LIFE, Draft, now_ms};
 
@@ -334,12 +334,42 @@ fn show(desk: &Desk, proposal: &str) -> Result<Answer, Failure> {
         "activates_at": found.view["from_time"], "action_body": found.view["action_body"],
         "impact": impact.as_ref().map(Impact::json), "proven": true, "proven_height": found.height,
     });
-    let state = match (passed, needed) {
-        (true, _) => desk.pick("已通过", "passed").to_owned(),
-        (false, needed) => format!("{} {needed}", desk.pick("还需赞成票", "still needed:")),
+    let votes = Votes {
+        yes: found.proposal.votes_for.len(),
+        no: found.proposal.votes_against.len(),
+        quorum: members.set.quorum(),
     };
+    let state = standing(desk, passed, &votes, (found.proposal.from_time, &simulate::value(&found.view["from_time"])));
     let impact = impact.map_or(String::new(), |impact| format!("\n{}", impact.words(desk.language)));
-    Ok(Answer::done(data, format!("{}\n  {state}{impact}", words(desk, &found))))
+    Ok(Answer::done(data, format!("{}\n{}{impact}", words(desk, &found), indented(&state, 2))))
+}
+
+fn indented(lines: &str, indent: usize) -> String {
+    lines.lines().map(|line| wrap(line, indent)).collect::<Vec<_>>().join("\n")
+}
+
+/// The votes of a proposal, and how many must say yes.
+struct Votes {
+    yes: usize,
+    no: usize,
+    quorum: usize,
+}
+
+/// Where a proposal stands, for people: what was agreed is not in force before its time, and what is open is not agreed.
+fn standing(desk: &Desk, passed: bool, votes: &Votes, (from_ms, from): (u64, &str)) -> String {
+    let is_over = from_ms <= now_ms();
+    let state = match (passed, is_over) {
+        (true, true) => desk.pick("已通过,生效时间已到", "passed, due since"),
+        (true, false) => desk.pick("已通过,尚未生效,生效时间", "passed, not yet in force, takes effect"),
+        (false, true) => desk.pick("未通过,提议的生效时间已过", "did not pass, was to take effect"),
+        (false, false) => desk.pick("待表决,若通过则生效于", "open, if it passes takes effect"),
+    };
+    let Votes { yes, no, quorum } = votes;
+    let counted = match desk.language {
+        Language::Chinese => format!("赞成 {yes} 票(须 {quorum} 票),反对 {no} 票"),
+        Language::English => format!("{yes} of {quorum} votes that it needs, {no} against"),
+    };
+    format!("{state} {from}\n{counted}")
 }
 
 fn list(desk: &Desk) -> Result<Answer, Failure> {
@@ -349,13 +379,21 @@ fn list(desk: &Desk) -> Result<Answer, Failure> {
     let text = |item: &serde_json::Value, path: &str| {
         item.pointer(path).map_or(String::new(), |value| value.as_str().map_or(value.to_string(), str::to_owned))
     };
+    let quorum = Members::of(desk.network()?, &api)?.set.quorum();
+    let count = |item: &serde_json::Value, path: &str| {
+        item.pointer(path).and_then(serde_json::Value::as_array).map_or(0, Vec::len)
+    };
     let line = |item: &serde_json::Value| {
-        format!(
-            "{:<28} {:<18} {}",
-            text(item, "/id"),
-            text(item, "/object/object/action"),
-            text(item, "/object/object/passed")
-        )
+        let votes = Votes {
+            yes: count(item, "/object/object/votes_for"),
+            no: count(item, "/object/object/votes_against"),
+            quorum,
+        };
+        let passed = item.pointer("/object/object/passed").and_then(serde_json::Value::as_bool).unwrap_or(false);
+        let from = text(item, "/object/object/from_time");
+        let from_ms = from.parse::<jiff::Timestamp>().ok().and_then(|from| u64::try_from(from.as_millisecond()).ok());
+        let state = standing(desk, passed, &votes, (from_ms.unwrap_or(u64::MAX), &from));
+        format!("{}  {}\n{}", text(item, "/id"), text(item, "/object/object/action"), indented(&state, 4))
     };
     let lines: Vec<String> = items.iter().map(line).collect();
     Ok(as_claim(desk, &api, Answer::done(data, lines.join("\n"))))

@@ -154,7 +154,7 @@ fn with_finding(mut answer: Answer, finding: Finding, language: Language) -> Ans
         Finding::Unproven(why) => {
             let safe = language.pick("可再次运行,不会重复记账", "run it again, it is safe");
             answer.exit = exit::NOT_YET_KNOWN;
-            answer.warnings.push(format!("{words}: {why}; {safe}"));
+            answer.warnings.push(format!("{words}: {}; {safe}", language.detail(&why)));
         }
         Finding::Contradicted(code, detail) => {
             answer.exit = exit::FAILED;

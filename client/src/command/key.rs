@@ -125,7 +125,8 @@ fn show(desk: &Desk, name: &str) -> Result<Answer, Failure> {
         "name": opened.name, "public_key": hex::encode(public.0), "key_id": hex::encode(public.key_id()),
         "agency_id": opened.facts.agency, "person": opened.facts.person, "roles": opened.facts.roles,
     });
-    let text = format!("{}  {}  {}", opened.name, hex::encode(public.key_id()), hex::encode(public.0));
+    let (id, whole) = (desk.pick("密钥编号", "key id"), desk.pick("公钥", "public key"));
+    let text = format!("{}\n  {id} {}\n  {whole} {}", opened.name, hex::encode(public.key_id()), hex::encode(public.0));
     Ok(Answer::done(data, text))
 }
 

@@ -4,6 +4,7 @@ mod audit;
 mod context;
 mod explain;
 mod gov;
+mod help;
 mod import;
 mod key;
 mod list;
@@ -34,9 +35,9 @@ use crate::output::{Answer, Failure, Language, Printer, exit};
 /// Longest `--timeout`: a day.
 const MAX_TIMEOUT_S: u64 = 86_400;
 
-/// 明账 Mingzhang: submit records, follow public money, verify every answer without trusting a node.
+/// Mingzhang: submit records, follow public money, verify every answer without trusting a node.
 #[derive(Debug, Parser)]
-#[command(name = "mingzhang", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "mingzhang", version, max_term_width = 80, propagate_version = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -218,7 +219,7 @@ pub fn run() -> u8 {
         Err(error) => {
             let status = if error.use_stderr() { exit::USAGE } else { exit::DONE };
             let printer = Printer { json: false, quiet: false, verbose: false, language: asked_language() };
-            return printer.told(error.print(), status);
+            return printer.told(help::print(printer, &error), status);
         }
     };
     let desk = match desk(&cli.global) {
@@ -233,7 +234,8 @@ pub fn run() -> u8 {
 }
 
 fn parsed() -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches()?;
+    let command = || help::in_language(Cli::command(), asked_language());
+    let matches = command().try_get_matches()?;
     let mut names = Vec::new();
     let mut inner = &matches;
     while let Some((name, next)) = inner.subcommand() {
@@ -241,7 +243,7 @@ fn parsed() -> Result<Cli, clap::Error> {
         inner = next;
     }
     crate::interrupt::name(names.join(" "));
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()))
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
 }
 
 /// The language of a command line that the parser refused.
@@ -314,7 +316,7 @@ fn dispatch(desk: &Desk, command: Command) -> (String, Result<Answer, Failure>) 
         Command::Import(args) => import::run(desk, args),
         Command::Explain(args) => ("explain".into(), explain::run(desk, &args)),
         Command::Completion { shell } => ("completion".into(), completion(shell)),
-        Command::Man(args) => ("man".into(), man::run(&args, Cli::command())),
+        Command::Man(args) => ("man".into(), man::run(&args, help::in_language(Cli::command(), desk.language))),
         Command::Version => ("version".into(), Ok(version())),
     }
 }

@@ -2,14 +2,18 @@
 //! proofs use `receipt` and `audit`.
 
 use clap::Subcommand;
+use mingzhang_ledger::records::view;
 use mingzhang_ledger::state::key::parse_id;
 use mingzhang_ledger::transaction::RecordId;
 use serde_json::Value;
 
 use super::Desk;
 use crate::node_api::NodeApi;
-use crate::output::{Answer, Failure, Language, exit};
+use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::submit::Outbox;
+
+/// What a line of a terminal holds.
+const LINE_COLUMNS: usize = 80;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -126,7 +130,8 @@ fn is_agency(text: &str) -> bool {
 fn show(desk: &Desk, path: &str) -> Result<Answer, Failure> {
     let api = desk.api()?;
     let data = api.get_json(path)?;
-    let text = outline(&data, 0);
+    let text =
+        outline(&for_people(&data, desk.network()?.genesis.founding.network.utc_offset_minutes, desk.language), 0);
     Ok(as_claim(desk, &api, Answer::done(data, text)))
 }
 
@@ -143,8 +148,30 @@ pub fn as_claim(desk: &Desk, api: &NodeApi, mut answer: Answer) -> Answer {
     answer
 }
 
+/// For people: times that a node gives in UTC stand in the network's own time, as everywhere, and its sentences in the
+/// reader's language.
+pub fn for_people(value: &Value, utc_offset_minutes: i32, language: Language) -> Value {
+    let same = |value: &Value| for_people(value, utc_offset_minutes, language);
+    let sentence = |value: &Value| value.as_str().map_or_else(|| same(value), |text| language.detail(text).into());
+    let member = |name: &str, value: &Value| match (name, value) {
+        ("detail", _) => sentence(value),
+        ("alarms", Value::Array(alarms)) => alarms.iter().map(sentence).collect(),
+        _ => same(value),
+    };
+    let time = |text: &str| {
+        let instant: jiff::Timestamp = text.strip_suffix('Z').and(text.parse().ok())?;
+        Some(view::time(u64::try_from(instant.as_millisecond()).ok()?, utc_offset_minutes))
+    };
+    match value {
+        Value::String(text) => time(text).unwrap_or_else(|| value.clone()),
+        Value::Array(items) => items.iter().map(same).collect(),
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), member(name, value))).collect(),
+        other => other.clone(),
+    }
+}
+
 /// JSON as indented lines: names to the left, values to the right, nothing empty.
-fn outline(value: &Value, depth: usize) -> String {
+pub fn outline(value: &Value, depth: usize) -> String {
     let pad = "  ".repeat(depth);
     match value {
         Value::Object(members) if members.contains_key("minor") => {
@@ -159,7 +186,14 @@ fn outline(value: &Value, depth: usize) -> String {
                 Value::Array(items) if items.iter().any(Value::is_object) => {
                     format!("{pad}{name}\n{}", outline(value, depth + 1))
                 }
-                _ => format!("{pad}{name:<16} {}", outline(value, 0)),
+                _ => {
+                    let text = outline(value, 0);
+                    let beside = format!("{pad}{name:<16} ");
+                    match beside.len() + text.chars().count() <= LINE_COLUMNS {
+                        true => format!("{beside}{text}"),
+                        false => format!("{pad}{name}\n{}", wrap(&text, pad.len() + 2)),
+                    }
+                }
             });
             lines.collect::<Vec<_>>().join("\n")
         }
@@ -178,5 +212,23 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.is_empty(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_are_the_networks_for_people() {
+        let told = json!({ "tip": { "time": "2026-06-01T00:00:00.5Z", "from": "2026-06-01T08:00:00.000+08:00" }, "name": "Z" });
+        let text = outline(&for_people(&told, 480, Language::English), 0);
+        assert!(text.contains("time             2026-06-01T08:00:00.500+08:00"), "{text}");
+        assert!(
+            text.contains("from             2026-06-01T08:00:00.000+08:00") && text.contains("name             Z"),
+            "{text}"
+        );
     }
 }

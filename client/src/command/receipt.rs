@@ -17,7 +17,7 @@ use super::query::asked_for;
 use crate::audit::fetch::officer_key;
 use crate::handoffs;
 use crate::kept::compare_any;
-use crate::output::{Answer, Failure, Language, exit};
+use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::submit;
 use crate::verify::{
     authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, keep_evidence, outcome_name,
@@ -118,7 +118,8 @@ fn get(desk: &Desk, tx: &str, format: Format, (out, write): (Option<&PathBuf>, W
         let words = desk.pick("账本的结论", "the ledger's decision");
         let payload = facts.transaction.payload();
         let record = format!("{} {}/{}", payload.record_type, payload.agency, id_text(&payload.record_id));
-        format!("\n  {record}\n  {words}: {}", outcome_text(facts.outcome, desk.language))
+        let decided = wrap(&format!("{words}: {}", outcome_text(facts.outcome, desk.language)), 2);
+        format!("\n  {record}\n{decided}")
     });
     let shown = match out {
         Some(out) => format!("{}  {}{said}", out.display(), desk.pick("回执已核验", "receipt verified")),
@@ -218,7 +219,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
 fn export_handoffs(desk: &Desk, out: &PathBuf) -> Result<Answer, Failure> {
     let handoffs = handoffs::fetch(&desk.network()?.genesis, &desk.api()?)?;
     keep_evidence(out, &handoffs::text_of(&handoffs)?)?;
-    let words = desk.pick("份交接证明,已核验", "hand-offs, verified");
+    let words = desk.pick("份换届凭证,已核验", "hand-offs, verified");
     let text = format!("{}  {} {words}", out.display(), handoffs.len());
     let led = authorities_after(&desk.network()?.genesis, &handoffs)?;
     let discontinuities = discontinuities_json(led.discontinuities());
@@ -256,13 +257,17 @@ fn show(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
         let record = format!("{} {}/{}", payload.record_type, payload.agency, id_text(&payload.record_id));
         let words = desk.pick("账本的结论", "the ledger's decision");
         let claim = desk.pick("(未核验)", " (not verified here)");
-        format!("{record}\n  {words}: {}{claim}\n  ", outcome_text(*outcome, desk.language))
+        let decided = wrap(&format!("{words}: {}{claim}", outcome_text(*outcome, desk.language)), 2);
+        format!("{record}\n{decided}\n  ")
     });
     let text = format!(
-        "{said}{}  index {}  tree {}  lines {}",
+        "{said}{}  {} {}  {} {}  {} {}",
         checkpoint.origin,
+        desk.pick("序号", "index"),
         receipt.index,
+        desk.pick("日志", "tree"),
         checkpoint.size,
+        desk.pick("签名行", "lines"),
         receipt.note.lines.len()
     );
     Ok(Answer::done(data, text))

@@ -7,9 +7,10 @@ use mingzhang_ledger::transaction::Transaction;
 use serde_json::{Value, json};
 
 use super::Desk;
-use super::query::as_claim;
+use super::query::{as_claim, outline};
 use super::tx::time_text;
-use crate::output::{Answer, Failure, exit, wrap};
+use crate::output::{Answer, Failure, Language, exit, wrap};
+use crate::submit::{Awaited, awaited, still_needed};
 
 /// Checks here, or asks a node.
 pub fn dry_run(desk: &Desk, transaction: &Transaction, place: &str) -> Result<Answer, Failure> {
@@ -34,7 +35,7 @@ fn here(desk: &Desk, transaction: &Transaction) -> Answer {
 fn on_server(desk: &Desk, transaction: &Transaction) -> Result<Answer, Failure> {
     let api = desk.api()?;
     let reply = api.post_cose("/simulate", transaction.bytes(), 0)?.success()?.json()?;
-    let text = describe(&reply, |chinese, english| desk.pick(chinese, english).to_owned());
+    let text = describe(&reply, desk.language);
     // A script that asks first must not go on as if the record would be applied.
     let code = reply["code"].as_str().and_then(|code| code.strip_prefix("MZ-")?.parse().ok()).map(Code);
     let reason = code.map(|code| (code, reply["detail"].as_str().unwrap_or("").to_owned()));
@@ -43,7 +44,8 @@ fn on_server(desk: &Desk, transaction: &Transaction) -> Result<Answer, Failure> 
 }
 
 /// A dry run in words: the height, the outcome, and of every object what would change.
-fn describe(reply: &Value, pick: impl Fn(&str, &str) -> String) -> String {
+fn describe(reply: &Value, language: Language) -> String {
+    let pick = |chinese: &str, english: &str| language.pick(chinese, english).to_owned();
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let code = text(&reply["code"]);
     let title_line = match code.is_empty() {
@@ -51,24 +53,37 @@ fn describe(reply: &Value, pick: impl Fn(&str, &str) -> String) -> String {
         false => pick("将被驳回(未发送)", "would be rejected (not sent)"),
     };
     let mut lines = vec![format!("{title_line}  {} {}", pick("依据高度", "at height"), reply["as_of"]["height"])];
-    let outcome =
-        if code.is_empty() { pick("将生效", "would be applied") } else { pick("将被驳回", "would be rejected") };
+    let outcome = match (code.is_empty(), text(&reply["effect"]).as_str(), awaited(reply)) {
+        (false, ..) => pick("将被驳回", "would be rejected"),
+        (true, "waiting", Awaited::Approval) => pick("将记录,待批准", "would be recorded, waits for approval"),
+        (true, "waiting", Awaited::Bank) => pick("将记录,待银行回单", "would be recorded, waits for the bank"),
+        (true, "waiting", Awaited::Votes) => pick("将记录,待表决", "would be recorded, open for votes"),
+        (true, ..) => pick("将生效", "would be applied"),
+    };
     let record = format!("{} {}/{}", text(&reply["record_type"]), text(&reply["agency_id"]), text(&reply["record_id"]));
     match code.is_empty() {
-        true => lines.push(format!("  {record}  {outcome}")),
-        false => lines.extend([format!("  {record}"), format!("  {outcome} {}", title(&code, &pick))]),
+        true => {
+            lines.push(format!("  {record}  {outcome}"));
+            lines.extend(still_needed(reply, language).map(|needed| wrap(&needed, 4)));
+        }
+        false => lines.extend([format!("  {record}"), format!("  {outcome} {}", title(&code, pick))]),
     }
     if !text(&reply["detail"]).is_empty() {
-        lines.push(wrap(&text(&reply["detail"]), 4));
+        lines.push(wrap(&language.detail(&text(&reply["detail"])), 4));
     }
     for flag in reply["flags"].as_array().into_iter().flatten() {
-        lines.push(format!("  {} {}", pick("标记", "flag"), title(&text(flag), &pick)));
+        lines.push(format!("  {} {}", pick("标记", "flag"), title(&text(flag), pick)));
     }
     for effect in reply["effects"].as_array().into_iter().flatten() {
         lines.push(format!("  {} {}", text(&effect["kind"]), text(&effect["record"])));
         for (name, after) in effect["after"].as_object().into_iter().flatten() {
             let before = &effect["before"][name.as_str()];
-            if before == after {
+            if before == after || (before.is_null() && after.as_array().is_some_and(Vec::is_empty)) {
+                continue;
+            }
+            // What is made of parts is shown as it will be.
+            if after.is_object() && after["minor"].is_null() {
+                lines.push(format!("    {name}\n{}", outline(after, 3)));
                 continue;
             }
             let before = if before.is_null() { String::new() } else { format!("{} → ", value(before)) };
@@ -97,10 +112,6 @@ pub fn value(value: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn english(_: &str, english: &str) -> String {
-        english.to_owned()
-    }
-
     #[test]
     fn what_changes_is_listed_and_nothing_else() {
         let money = |amount: &str| json!({ "amount": amount, "minor": "1", "currency": "CNY" });
@@ -111,7 +122,7 @@ mod tests {
                 "before": { "available": money("5.00"), "year": 2026 }, "after": { "available": money("3.00"), "year": 2026 } },
                 { "record": "civil/PAY-1", "kind": "movement", "before": null, "after": { "state": "requested" } }],
         });
-        let text = describe(&reply, english);
+        let text = describe(&reply, Language::English);
         assert!(
             text.starts_with(
                 "would be submitted (not sent)  at height 7\n  payment_request civil/PAY-1  would be applied\n"
@@ -120,9 +131,18 @@ mod tests {
         );
         assert!(text.contains("  account finance/F-1\n    available  5.00 CNY → 3.00 CNY\n  movement civil/PAY-1\n    state  requested"), "{text}");
         assert!(text.contains("flag MZ-3707 ") && !text.contains("year"), "{text}");
+        // What others must still act on is not called applied.
+        let mut waits = reply.clone();
+        waits["effect"] = json!("waiting");
+        waits["waits_for"] = json!([{ "record_type": "approve", "agency_id": "finance", "role": "finance" }]);
+        let text = describe(&waits, Language::English);
+        let wanted = "PAY-1  would be recorded, waits for approval\n    still needed: finance approve (finance)\n";
+        assert!(text.contains(wanted) && !text.contains("would be applied"), "{text}");
+        let text = describe(&waits, Language::Chinese);
+        assert!(text.contains("将记录,待批准\n    还需: finance approve (finance)\n"), "{text}");
         let rejected = json!({ "record_type": "commit", "agency_id": "a", "record_id": "b", "code": "MZ-3201",
                                "detail": "available 1.00, asked for 2.00", "as_of": { "height": 7 } });
-        let text = describe(&rejected, english);
+        let text = describe(&rejected, Language::English);
         assert!(
             text.starts_with("would be rejected (not sent)  at height 7")
                 && text.contains("would be rejected MZ-3201 ")

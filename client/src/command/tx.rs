@@ -10,7 +10,7 @@ use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::{Payload, RecordId, Transaction};
 use serde_json::{Value, json};
 
-use super::query::asked_for;
+use super::query::{asked_for, for_people, outline};
 use super::record::duration;
 use super::{Desk, simulate};
 use crate::interrupt;
@@ -69,7 +69,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
         Action::Build(record) => ("tx build".into(), super::record::build(desk, record)),
         Action::Sign { file, out, key } => ("tx sign".into(), sign(desk, &file, &out, key.as_deref())),
-        Action::Inspect { file } => ("tx inspect".into(), inspect(&file)),
+        Action::Inspect { file } => ("tx inspect".into(), inspect(desk, &file)),
         Action::Submit { file, wait, dry_run } => {
             ("tx submit".into(), submit(desk, &file, (wait.as_deref(), dry_run.as_deref())))
         }
@@ -98,7 +98,7 @@ fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result
     Ok(Answer::done(data, format!("sha256:{}", hex::encode(transaction.id()))))
 }
 
-fn inspect(file: &PathBuf) -> Result<Answer, Failure> {
+fn inspect(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
     let bytes = read(file)?;
     let data = match Transaction::decode(&bytes) {
         Ok(transaction) => described(transaction.payload(), Some(&transaction)),
@@ -107,8 +107,13 @@ fn inspect(file: &PathBuf) -> Result<Answer, Failure> {
             Err(_) => return Err(Failure::coded(Code(1001), format!("{}: {error}", file.display()))),
         },
     };
-    let text = serde_json::to_string_pretty(&data).map_err(|error| Failure::bug(error.to_string()))?;
-    Ok(Answer::done(data, text))
+    // Without a network, times stay in UTC, which they say.
+    let network = desk.network().ok();
+    let shown = network.map_or_else(
+        || data.clone(),
+        |network| for_people(&data, network.genesis.founding.network.utc_offset_minutes, desk.language),
+    );
+    Ok(Answer::done(data, outline(&shown, 0)))
 }
 
 /// What a transaction's bytes say; id and signer once it is signed. What it does to the ledger only a node can tell.

@@ -194,10 +194,10 @@ fn tell(
     });
     let words = facts.map_or(String::new(), |facts| decided(facts, is_proven, desk.language));
     let text = format!(
-        "{}{words}\n{}\n  {:<12} {}",
+        "{}{words}\n{}\n  {} {}",
         sentence(verdict, desk.language),
         steps_text(&checked.report, desk.language),
-        "genesis",
+        desk.pick("创世        ", "genesis     "),
         hex::encode(genesis.hash)
     );
     let warnings = discontinuity_warnings(discontinuities, desk.language);
@@ -304,8 +304,11 @@ fn checkpoint(desk: &Desk, file: &Path, trust: &Trust) -> Result<Answer, Failure
         "missing": checked.as_ref().err().filter(|problem| problem.missing).map(|problem| vec![problem.detail.clone()]),
     });
     let detail = match &checked {
-        Ok(sealed) => format!("  size {}  seals {}/{}", sealed.checkpoint.size, sealed.seals.len(), sealed.quorum),
-        Err(problem) => format!("  {}", problem.detail),
+        Ok(sealed) => {
+            let (size, seals) = (desk.pick("规模", "size"), desk.pick("封签", "seals"));
+            format!("  {size} {}  {seals} {}/{}", sealed.checkpoint.size, sealed.seals.len(), sealed.quorum)
+        }
+        Err(problem) => format!("  {}", desk.language.detail(&problem.detail)),
     };
     let warnings = discontinuity_warnings(authorities.discontinuities(), desk.language);
     let text = format!("{}{detail}", sentence(&verdict, desk.language));

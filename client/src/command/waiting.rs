@@ -29,7 +29,7 @@ pub fn show(desk: &Desk, kind: &RecordType, content: &Value) -> Result<Option<St
         Ok(reply) => checked(&reply.body, &digest, &waiting)?,
         Err(failure) => {
             let words = desk.pick("节点未给出待批准的记录,无法展示", "the node gives no bytes of the record to show");
-            desk.printer.note(&wrap(&format!("{waiting}: {words}: {}", failure.detail), 0));
+            desk.printer.note(&wrap(&format!("{waiting}: {words}: {}", desk.language.detail(&failure.detail)), 0));
             return Ok(None);
         }
     };

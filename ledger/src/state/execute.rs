@@ -172,16 +172,27 @@ pub struct Effect {
     pub after: Object,
 }
 
+/// What a record would do.
+#[derive(Debug)]
+pub struct Simulated {
+    pub record: RecordOutcome,
+    /// Its leaf as it would stand: with what it would wait for.
+    pub leaf: Option<RecordLeaf>,
+    pub effects: Vec<Effect>,
+}
+
 /// Runs one record without a block around it: the same code, nothing kept. The door is the caller's matter.
 pub fn simulate(
     state: &dyn Snapshot,
     network: &Network,
     block: &BlockContext,
     transaction: &Transaction,
-) -> Result<(RecordOutcome, Vec<Effect>), StateFault> {
-    let draft = Overlay::new(state);
+) -> Result<Simulated, StateFault> {
+    let mut draft = Overlay::new(state);
     let run = run(&draft, network, block, (transaction, block.first_index, true))?;
-    Ok((run.record, run.effects))
+    draft.absorb(run.parts)?;
+    let leaf = draft.get(&Ref::new(&run.record.agency, &run.record.record_id).key())?;
+    Ok(Simulated { record: run.record, leaf, effects: run.effects })
 }
 
 fn run(

@@ -10,8 +10,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mingzhang_ledger::batch::transactions;
 use mingzhang_ledger::outcome::{Code, Refusal};
+use mingzhang_ledger::records::view::WaitsFor;
 use mingzhang_ledger::records::{record_type, view as words};
-use mingzhang_ledger::state::execute::{BlockContext, simulate as dry_run};
+use mingzhang_ledger::state::execute::{BlockContext, Simulated, simulate as dry_run};
 use mingzhang_ledger::state::key;
 use mingzhang_ledger::transaction::{Transaction, TransactionFault};
 use serde::{Deserialize, Serialize};
@@ -264,14 +265,21 @@ pub async fn simulate(State(node): State<Node>, body: Bytes) -> Answer {
             time_ms: now_ms.max(tip.time_ms),
             first_index: tip.tree_size(),
         };
-        let (outcome, effects) = dry_run(view, &node.ledger, &block, &transaction)?;
-        let effects = words::effects(view, node.ledger.utc_offset_minutes, &effects)?;
+        let Simulated { record: outcome, leaf, effects } = dry_run(view, &node.ledger, &block, &transaction)?;
+        let utc_offset_minutes = node.ledger.utc_offset_minutes;
+        let standing = match &leaf {
+            Some(leaf) => Some(words::standing(leaf, &status::lens(view, utc_offset_minutes, leaf)?)),
+            None => None,
+        };
+        let effects = words::effects(view, utc_offset_minutes, &effects)?;
         Ok(Json(json!({
             "tx_id": hash_text(&transaction.id()), "record_type": outcome.record_type,
             "record_id": key::id_text(&outcome.record_id), "agency_id": outcome.agency,
             "outcome": if outcome.outcome == 0 { "applied" } else { "rejected" },
             "code": (outcome.outcome != 0).then(|| Code(outcome.outcome).to_string()), "detail": outcome.detail,
             "flags": outcome.flags.iter().map(|code| Code(*code).to_string()).collect::<Vec<_>>(),
+            "effect": standing.as_ref().and_then(|standing| standing.effect),
+            "waits_for": standing.iter().flat_map(|standing| &standing.waits_for).map(WaitsFor::view).collect::<Vec<_>>(),
             "effects": effects, "as_of": super::answer::as_of(view),
         })))
     })

@@ -11,6 +11,7 @@ use mingzhang_genesis::ceremony::CeremonyFault;
 use mingzhang_genesis::possession::PossessionFault;
 use mingzhang_ledger::layout::wrap;
 use mingzhang_ledger::outcome::{Code, catalogue};
+use mingzhang_ledger::phrases::{chinese, of_parser};
 use serde_json::{Value, json};
 
 use super::session::{Language, Session};
@@ -112,8 +113,11 @@ impl Failure {
             Language::Chinese => (&entry.zh, "处理"),
             Language::English => (&entry.en, "fix"),
         };
-        let lines =
-            [self.detail.as_str(), text.explain.as_str(), &format!("{fix}: {}", text.fix)].map(|line| wrap(line, 8));
+        let detail = match language {
+            Language::Chinese => chinese(&self.detail),
+            Language::English => self.detail.clone(),
+        };
+        let lines = [detail.as_str(), text.explain.as_str(), &format!("{fix}: {}", text.fix)].map(|line| wrap(line, 8));
         format!("{} {}\n{}", self.code, text.title, lines.join("\n"))
     }
 }
@@ -193,7 +197,7 @@ pub fn prose(text: &str) {
 /// A wrong command line; help and version are results.
 pub fn usage(error: &clap::Error) -> ExitCode {
     let asked = !error.use_stderr();
-    let language = Language::of_environment(None);
+    let language = Language::asked();
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && !asked {
         // The first paragraph says what is wrong, the others how the command is used.
@@ -207,7 +211,15 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         });
         return told(write_line(&envelope.to_string()), 2, language);
     }
-    told(error.print(), if asked { 0 } else { 2 }, language)
+    let printed = match (language, asked) {
+        (Language::English, _) => error.print(),
+        (Language::Chinese, true) => write_line(&of_parser(&error.render().to_string())),
+        (Language::Chinese, false) => {
+            prose(&of_parser(&error.render().to_string()));
+            Ok(())
+        }
+    };
+    told(printed, if asked { 0 } else { 2 }, language)
 }
 
 fn write_line(text: &str) -> io::Result<()> {

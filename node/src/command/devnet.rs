@@ -198,18 +198,19 @@ fn status(dir: &Path) -> Result<Answer, Failure> {
         })
         .collect();
     let running = statuses.iter().filter(|status| status.pid.is_some()).count();
-    let mut table = String::new();
+    let mut table = Words::default();
     for status in &statuses {
         let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
         let (height, behind) = (number(status.height), number(behind(status)));
-        writeln!(table, "{:<12} {:<9} height {height} behind {behind}", status.agency_id, status.state)
-            .expect("writing to a string cannot fail");
+        let beside = format!("{:<12} {:<9}", status.agency_id, status.state);
+        table.zh += &format!("{beside} 高度 {height} 落后 {behind}\n");
+        table.en += &format!("{beside} height {height} behind {behind}\n");
     }
     let waiting: Vec<&str> =
         statuses.iter().filter(|status| status.state != "ready").map(|status| status.agency_id.as_str()).collect();
     let failure = (!waiting.is_empty()).then(|| Failure::new(5027, format!("not ready: {}", waiting.join(", "))));
     let data = json!({ "running": running, "total": statuses.len(), "height": height, "agencies": agencies });
-    Ok(Answer { data, text: Words::same(table), failure, ..Answer::default() })
+    Ok(Answer { data, text: table, failure, ..Answer::default() })
 }
 
 fn logs(dir: &Path, agency: Option<&str>, lines: usize) -> Result<Answer, Failure> {

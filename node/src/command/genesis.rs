@@ -47,7 +47,7 @@ pub enum Command {
     },
     /// Prove this agency's keys for exactly this genesis 批准创世文件
     Approve(Approve),
-    /// Gather all approvals; nothing may be missing 封存
+    /// Gather all approvals; nothing may be missing 汇总全部同意,缺一不可
     Seal(Seal),
     /// Show hash, fingerprints and agencies 显示创世文件
     Show { genesis: PathBuf },

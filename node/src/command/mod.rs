@@ -17,14 +17,16 @@ mod store;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use mingzhang_ledger::phrases::half;
 
 pub use answer::{Answer, Failure, Words};
+use session::{GLOBAL_HEADING, Language};
 pub use session::{Global, Session};
 
 /// An agency's node of a Mingzhang network 明账节点程序
 #[derive(Debug, Parser)]
-#[command(name = "mingzhang-node", version, propagate_version = true)]
+#[command(name = "mingzhang-node", version, propagate_version = true, max_term_width = 80)]
 struct Arguments {
     #[command(flatten)]
     global: Global,
@@ -95,9 +97,33 @@ impl Command {
     }
 }
 
+/// The command with its help in one language: where it is written, the English stands first and the Chinese after it.
+fn in_language(mut command: clap::Command, language: Language) -> clap::Command {
+    let own = |text: String| half(&text, language == Language::Chinese).to_owned();
+    if let Some(about) = command.get_about().map(|about| own(about.to_string())) {
+        command = command.about(about);
+    }
+    command = command.mut_args(|mut arg| {
+        if let Some(help) = arg.get_help().map(|help| own(help.to_string())) {
+            arg = arg.help(help);
+        }
+        match arg.get_help_heading() {
+            Some(_) => arg.help_heading(half(GLOBAL_HEADING, language == Language::Chinese)),
+            None => arg,
+        }
+    });
+    if language == Language::Chinese {
+        // The parser breaks lines at spaces only: they are broken when they are printed.
+        command = command.term_width(0);
+    }
+    command.mut_subcommands(|inner| in_language(inner, language))
+}
+
 /// Reads the command line, does what it says, prints the answer.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let command = in_language(Arguments::command(), Language::asked());
+    let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return answer::usage(&error),
     };
@@ -109,10 +135,27 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// Helps of a command and of those below it.
+    fn helps(command: &clap::Command) -> Vec<String> {
+        let args = command.get_arguments().filter_map(|arg| arg.get_help());
+        let mut all: Vec<String> = command.get_about().into_iter().chain(args).map(ToString::to_string).collect();
+        all.extend(command.get_subcommands().flat_map(helps));
+        all
+    }
+
+    #[test]
+    fn every_help_stands_in_both_languages() {
+        let han = |text: &str| text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter));
+        let of = |language| helps(&in_language(Arguments::command(), language));
+        let missing: Vec<_> = of(Language::Chinese).into_iter().filter(|text| !han(text)).collect();
+        assert!(missing.is_empty(), "no Chinese:\n{}", missing.join("\n"));
+        let mixed: Vec<_> = of(Language::English).into_iter().filter(|text| han(text) || text.is_empty()).collect();
+        assert!(mixed.is_empty(), "{mixed:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use zeroize::Zeroizing;
 
 use super::answer::{Failure, Words, prose};
@@ -15,15 +15,17 @@ const MAX_PASSPHRASE_BYTES: u64 = 1024;
 /// Shortest passphrase for a new key.
 const MIN_PASSPHRASE_CHARACTERS: usize = 8;
 
+pub const GLOBAL_HEADING: &str = "Options of every command 所有命令的选项";
+
 /// Flags that every command takes.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command 通用选项")]
+#[command(next_help_heading = GLOBAL_HEADING)]
 pub struct Global {
     /// One JSON object on stdout 结果以 JSON 输出
     #[arg(long, global = true)]
     json: bool,
-    /// Language of texts: zh-CN or en 语言
-    #[arg(long, global = true, value_enum)]
+    /// Language of texts 语言
+    #[arg(long, global = true, value_name = "zh-CN|en", value_parser = Language::of_tag)]
     lang: Option<Language>,
     /// No prose on stderr 不输出说明
     #[arg(short, long, global = true)]
@@ -46,15 +48,30 @@ pub struct Global {
 }
 
 /// Language of texts, never of fields or codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    #[value(name = "zh-CN")]
     Chinese,
-    #[value(name = "en")]
     English,
 }
 
 impl Language {
+    /// Of a tag such as zh, zh-CN or en-GB; whoever asks for a language by name is told that there is none.
+    pub fn of_tag(tag: &str) -> Result<Self, String> {
+        match tag.split(['-', '_', '.']).next().unwrap_or(tag).to_ascii_lowercase().as_str() {
+            "zh" => Ok(Self::Chinese),
+            "en" => Ok(Self::English),
+            _ => Err("there are zh-CN and en".to_owned()),
+        }
+    }
+
+    /// The language of a command line that is not parsed yet.
+    pub fn asked() -> Language {
+        let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
+        let after = arguments.iter().skip_while(|argument| *argument != "--lang").nth(1).map(String::as_str);
+        let tag = arguments.iter().find_map(|argument| argument.strip_prefix("--lang=")).or(after);
+        Self::of_environment(tag.and_then(|tag| Self::of_tag(tag).ok()))
+    }
+
     /// Flag, then MINGZHANG_LANG, then the locale: `zh…` is Chinese, all else English.
     pub fn of_environment(flag: Option<Language>) -> Language {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use mingzhang_ledger::phrases::chinese;
 use serde_json::Value;
 
 use super::answer::{Answer, Failure, Words};
@@ -61,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<Answer, Failure> {
         );
     }
     for alarm in data.get("alarms").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-        text.zh += &format!("\n! {alarm}");
+        text.zh += &format!("\n! {}", chinese(alarm));
         text.en += &format!("\n! {alarm}");
     }
     // What helps stands with the code: waiting does not help a key in doubt.

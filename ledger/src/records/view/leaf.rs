@@ -24,7 +24,7 @@ pub struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitsFor {
     pub record_type: &'static str,
-    /// None: any agency but the proposer's.
+    /// None: any agency but the proposer's; of a vote, each member of the authority set.
     pub agency_id: Option<String>,
     pub role: &'static str,
 }
@@ -55,6 +55,12 @@ pub fn standing(leaf: &RecordLeaf, lens: &Lens) -> Standing {
             agency_id: lens.bank.clone(),
             role: Role::AgentBank.code(),
         }));
+    }
+    // A proposal stands open until a quorum says yes.
+    if let Some(Object::Proposal(proposal)) = &leaf.object
+        && !proposal.passed
+    {
+        waits_for.push(WaitsFor { record_type: "vote", agency_id: None, role: Role::Admin.code() });
     }
     let effect = match (void, waits_for.is_empty()) {
         (true, _) => "void",

@@ -137,14 +137,27 @@ fn a_dry_run_tells_the_outcome_and_the_effects_and_keeps_nothing() {
     let party = |id: &str| vec![("party_id", text(id)), ("kind", text("supplier")), ("account_commitment", hash(1))];
     let transaction = stage.sign("civil/1", "party_register", "P-1", party("SUP-1"));
     let block = BlockContext { height: 1, epoch: 0, time_ms: stage.time_ms, first_index: 1 };
-    let (outcome, effects) = simulate(&stage.state, &stage.network, &block, &transaction).expect("readable");
-    assert_eq!((outcome.outcome, effects.len()), (0, 1));
-    assert_eq!(effects[0].reference, reference("civil/P-1"));
-    assert!(effects[0].before.is_none());
+    let told = simulate(&stage.state, &stage.network, &block, &transaction).expect("readable");
+    assert_eq!((told.record.outcome, told.effects.len()), (0, 1));
+    assert_eq!(told.effects[0].reference, reference("civil/P-1"));
+    assert!(told.effects[0].before.is_none());
     assert!(stage.leaf("civil/P-1").is_none());
     let rejected = stage.sign("civil/plain", "party_register", "P-2", party("SUP-1"));
-    let (outcome, effects) = simulate(&stage.state, &stage.network, &block, &rejected).expect("readable");
-    assert_eq!((outcome.outcome, effects.len()), (3003, 0));
+    let told = simulate(&stage.state, &stage.network, &block, &rejected).expect("readable");
+    assert_eq!((told.record.outcome, told.effects.len()), (3003, 0));
+    // Two admins must agree to a role: the first one's record would wait.
+    let granted = vec![
+        ("officer", Value::bytes(&person("civil/plain"))),
+        ("role", text("buyer")),
+        ("valid_from", text("2026-06-01")),
+        ("valid_until", text("2026-12-31")),
+    ];
+    let grant = stage.sign("civil/admin1", "role_grant", "G-1", granted);
+    let told = simulate(&stage.state, &stage.network, &block, &grant).expect("readable");
+    let leaf = told.leaf.expect("its leaf");
+    let standing = crate::records::view::standing(&leaf, &crate::records::view::Lens::new(480));
+    assert_eq!((told.record.outcome, standing.effect, standing.waits_for.len()), (0, Some("waiting"), 1));
+    assert!(stage.leaf("civil/G-1").is_none());
     stage.apply("civil/1", "party_register", "P-1", party("SUP-1"));
 }
 

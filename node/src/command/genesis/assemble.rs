@@ -136,8 +136,9 @@ fn refused(detail: String) -> Failure {
 fn parameters_help() -> String {
     let consensus = Parameters::default().named().map(|(name, _)| name).join(", ");
     let rules: Vec<&str> = rules::PARAMETERS.iter().map(|parameter| parameter.name).collect();
+    let rules = rules.join(", ");
     format!(
-        "A parameter that shall differ from its default (repeat) 参数. Consensus: {consensus}. Rules: {}",
-        rules.join(", ")
+        "A parameter that shall differ from its default (repeat). Consensus: {consensus}. Rules: {rules} \
+         与默认值不同的参数(可重复)。共识: {consensus}。规则: {rules}"
     )
 }

@@ -113,7 +113,8 @@ pub fn contribute(session: &Session, arguments: Contribute) -> Result<Answer, Fa
 
 fn roles_help() -> String {
     let roles: Vec<&str> = mingzhang_genesis::agency_roles().collect();
-    format!("A role that its officers may hold (repeat) 可担任的角色: {}", roles.join(", "))
+    let roles = roles.join(", ");
+    format!("A role that its officers may hold (repeat): {roles} 可担任的角色(可重复): {roles}")
 }
 
 /// 64 hexadecimal digits, or a file whose head names the key.
