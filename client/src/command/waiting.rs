@@ -59,7 +59,7 @@ fn words(desk: &Desk, transaction: &Transaction, waiting: &Ref) -> String {
     let shown = record_type(&payload.record_type).map(|kind| view::body(kind, &payload.body, &lens));
     let mut lines = vec![format!("{} {waiting}", payload.record_type)];
     for (name, value) in shown.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten() {
-        lines.push(wrap(&format!("{name}  {}", simulate::value(value)), 4));
+        lines.push(simulate::member(name, value));
     }
     lines.join("\n")
 }
