@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::output::{Answer, Failure};
+use super::help::in_language;
+use crate::output::{Answer, Failure, Language};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -15,8 +16,10 @@ pub struct Args {
     out: Option<PathBuf>,
 }
 
-pub fn run(args: &Args, mut cli: clap::Command) -> Result<Answer, Failure> {
+pub fn run(args: &Args, mut cli: clap::Command, language: Language) -> Result<Answer, Failure> {
+    // What the parser adds of its own is there once it is built.
     cli.build();
+    let cli = in_language(cli, language);
     match &args.out {
         Some(folder) => all(cli, folder),
         None => one(cli, &args.command),

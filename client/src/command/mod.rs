@@ -316,7 +316,7 @@ fn dispatch(desk: &Desk, command: Command) -> (String, Result<Answer, Failure>) 
         Command::Import(args) => import::run(desk, args),
         Command::Explain(args) => ("explain".into(), explain::run(desk, &args)),
         Command::Completion { shell } => ("completion".into(), completion(shell)),
-        Command::Man(args) => ("man".into(), man::run(&args, help::in_language(Cli::command(), desk.language))),
+        Command::Man(args) => ("man".into(), man::run(&args, Cli::command(), desk.language)),
         Command::Version => ("version".into(), Ok(version())),
     }
 }

@@ -81,13 +81,10 @@ fn describe(reply: &Value, language: Language) -> String {
             if before == after || (before.is_null() && after.as_array().is_some_and(Vec::is_empty)) {
                 continue;
             }
-            // What is made of parts is shown as it will be.
-            if after.is_object() && after["minor"].is_null() {
-                lines.push(format!("    {name}\n{}", outline(after, 3)));
-                continue;
-            }
-            let before = if before.is_null() { String::new() } else { format!("{} → ", value(before)) };
-            lines.push(wrap(&format!("{name}  {before}{}", value(after)), 4));
+            lines.push(match before.is_null() || is_made_of_parts(after) {
+                true => member(name, after),
+                false => wrap(&format!("{name}  {} → {}", value(before), value(after)), 4),
+            });
         }
     }
     lines.join("\n")
@@ -97,6 +94,18 @@ fn title(code: &str, pick: impl Fn(&str, &str) -> String) -> String {
     let number = code.strip_prefix("MZ-").and_then(|digits| digits.parse().ok()).map(Code);
     let entry = number.and_then(|code| catalogue().get(&code));
     entry.map_or(code.to_owned(), |entry| format!("{code} {}", pick(&entry.zh.title, &entry.en.title)))
+}
+
+fn is_made_of_parts(value: &Value) -> bool {
+    value.is_object() && value["minor"].is_null()
+}
+
+/// A member of an object in a line, or what it is made of below its name.
+pub fn member(name: &str, content: &Value) -> String {
+    match is_made_of_parts(content) {
+        true => format!("    {name}\n{}", outline(content, 3)),
+        false => wrap(&format!("{name}  {}", value(content)), 4),
+    }
 }
 
 /// Money as amount and currency, texts without quotes, the rest as JSON.

@@ -70,7 +70,7 @@ fn words(desk: &Desk, transaction: &Transaction, waiting: &Ref) -> (String, Stri
     let shown = kind.map(|kind| view::body(kind, &payload.body, &lens));
     let mut lines = vec![head];
     for (name, value) in shown.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten() {
-        lines.push(wrap(&format!("{name}  {}", simulate::value(value)), 4));
+        lines.push(simulate::member(name, value));
     }
     (line, lines.join("\n"))
 }
