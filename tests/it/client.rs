@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use mingzhang_ledger::records::calendar::Day;
 use mingzhang_tests::world::{Told, World, command, run, until};
 use serde_json::{Value, json};
 
@@ -195,4 +196,89 @@ fn manual_pages_come_from_the_program() {
     assert!(pages.join("mingzhang.1").exists() && pages.join("mingzhang-audit-programme.1").exists());
     let none = run("mingzhang", &["--json", "man", "nothing"], folder.path());
     assert_eq!(none.exit, Some(2), "{}", none.json);
+}
+
+/// Records or votes, in words; the digest of what was recorded.
+fn done(world: &World, arguments: &str) -> String {
+    let told = world.client(&[&arguments.split_whitespace().collect::<Vec<_>>()[..], &["--wait", "60s"]].concat());
+    assert_eq!(told.exit, Some(0), "{arguments}: {} {}", told.json, told.stderr);
+    told.data()["tx_id"].as_str().expect("an id").trim_start_matches("sha256:").to_owned()
+}
+
+/// Recorded by the first officer, approved by finance.
+fn approved(world: &World, id: &str, arguments: &str) {
+    let digest = done(world, arguments);
+    done(world, &format!("record approve --waiting {id} --digest {digest} --key finance-finance-2"));
+}
+
+/// Money idle since ten days, where the agencies have agreed on one.
+fn idle(world: &World, folder: &Path) {
+    let body = folder.join("idle.json");
+    std::fs::write(&body, json!({ "name": "idle_days", "value": { "minor": "1" } }).to_string()).expect("written");
+    let body = body.display();
+    done(world, &format!("gov propose parameter_set --body {body} --from 10s --id IDLE --key approval-admin-1"));
+    for agency in ["approval", "finance", "civil"] {
+        done(world, &format!("gov vote approval/IDLE yes --key {agency}-admin-1"));
+    }
+    let open = "record programme_open --years 2026 --id IDLE --mode live --currency CNY --purpose aid --legal_ref item-1 \
+                --owner civil --finance finance --bank bank --supervisor market --scope aid --key civil-programme-owner-1";
+    approved(world, "civil/IDLE", open);
+    for (id, kind) in [("SOURCE", "SOURCE"), ("BUDGET", "APPROPRIATION")] {
+        let open = "record account_open --programme civil/IDLE --agency civil --key finance-finance-1";
+        approved(world, &format!("finance/{id}"), &format!("{open} --id {id} --account_kind {kind} --year 2026"));
+    }
+    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_millis();
+    let day = Day::at(u64::try_from(now_ms).expect("a time"), 480).minus(10);
+    let fields = "--amount 100.00 --from finance/SOURCE --to finance/BUDGET --legal_ref item-1";
+    let appropriate = format!("record appropriate --id AP {fields} --effective-date {day} --key finance-finance-1");
+    approved(world, "finance/AP", &appropriate);
+    // What was agreed holds from its time on; then a block says so.
+    std::thread::sleep(std::time::Duration::from_secs(10));
+    let open = "record account_open --programme civil/IDLE --agency civil --id PAID --account_kind PAID --year 2026";
+    approved(world, "finance/PAID", &format!("{open} --key finance-finance-1"));
+}
+
+#[test]
+fn what_time_alone_has_broken_is_among_the_findings() {
+    let world = World::start(4);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    idle(&world, folder.path());
+    sealed(&world);
+    let told = until("idle money", || {
+        let told = audit(&world, "civil/IDLE", &[]);
+        assert_eq!(told.exit, Some(0), "findings change no exit status: {} {}", told.json, told.stderr);
+        (told.data()["findings"].as_array().is_some_and(|found| !found.is_empty())).then_some(told)
+    });
+    let found = told.data()["findings"].as_array().expect("findings");
+    let first = &found[0];
+    assert_eq!((found.len(), &first["rule"], &first["record"]), (1, &json!("MZ-3902"), &json!("finance/BUDGET")));
+    assert_eq!(
+        (&first["money"]["amount"], &first["parameters"]["idle_days"]),
+        (&json!("100.00"), &json!(1)),
+        "{first}"
+    );
+    assert_eq!(told.data()["standing_judged"], true);
+    let words = in_words(&world, &["audit", "programme", "civil/IDLE"]);
+    assert!(words.contains("findings 1") && words.contains("MZ-3902 ×1"), "{words}");
+    let height = told.data()["as_of"]["height"].as_u64().expect("a height") - 1;
+    let then = audit(&world, "civil/IDLE", &["--height", &height.to_string()]);
+    assert_eq!(
+        (then.exit, &then.data()["findings"], &then.data()["standing_judged"]),
+        (Some(0), &json!([]), &json!(false))
+    );
+
+    // Offline it is the same, and no leaf that says so can be left out.
+    let file = folder.path().join("idle-bundle.json");
+    let path = file.display().to_string();
+    assert_eq!(world.client(&["audit", "bundle", "programme", "civil/IDLE", "--out", &path]).exit, Some(0));
+    let verify = || world.client(&["audit", "verify", &path, "--offline"]);
+    let whole = verify();
+    assert_eq!((whole.exit, &whole.data()["findings"][0]["rule"]), (Some(0), &json!("MZ-3902")), "{}", whole.json);
+    let bundle: Value = serde_json::from_slice(&std::fs::read(&file).expect("a bundle")).expect("JSON");
+    for at in 0..bundle["trail"]["leaves"].as_array().expect("leaves").len() {
+        let mut less = bundle.clone();
+        less["trail"]["leaves"].as_array_mut().expect("leaves").remove(at);
+        std::fs::write(&file, less.to_string()).expect("written");
+        assert_ne!(verify().exit, Some(0), "a bundle without its leaf {at} verified");
+    }
 }

@@ -15,7 +15,7 @@ use mingzhang_ledger::seal::{Checkpoint, Note, Seal};
 use mingzhang_tests::world::{Told, World, run};
 use serde_json::{Value, json};
 
-use super::trust::{failed, honest, proxy, through};
+use super::liar::{failed, honest, proxy, through};
 
 type Said = Option<(u16, Vec<u8>)>;
 

@@ -15,6 +15,7 @@ mod full_disk;
 mod fuzzed;
 mod import;
 mod kept;
+mod liar;
 mod observer;
 mod operator;
 mod processes;

@@ -1,8 +1,6 @@
 //! A node that lies: what it says about records, money and time is no answer until the seals bear it out.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,78 +8,7 @@ use std::time::Duration;
 use mingzhang_tests::world::{Told, World, run};
 use serde_json::{Value, json};
 
-/// What the proxy answers instead of the node: None hands the request on.
-type Lie = dyn Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync;
-
-/// Stands between the client and a node; lies about some requests.
-fn liar(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Value)> + Send + Sync + 'static) -> String {
-    proxy(world, move |method, path| {
-        lie(method, path).map(|(status, answer)| (status, answer.to_string().into_bytes()))
-    })
-}
-
-pub fn proxy(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("its address"));
-    let (node, lie): (String, Arc<Lie>) = (world.seats[0].url.clone(), Arc::new(lie));
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (node, lie) = (node.clone(), Arc::clone(&lie));
-            std::thread::spawn(move || relay(stream, &node, &*lie));
-        }
-    });
-    url
-}
-
-/// One request, one answer. A client that goes away ends it.
-fn relay(mut stream: TcpStream, node: &str, lie: &Lie) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut words = line.split_whitespace();
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (mut length, mut prefer) = (0, String::new());
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).ok()?;
-        let Some((name, value)) = header.trim_end().split_once(": ") else { break };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.parse().ok()?,
-            "prefer" => prefer = value.to_owned(),
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let (status, answer) = match lie(&method, &path) {
-        Some(told) => told,
-        None => handed_on(&method, &format!("{node}{path}"), (body, prefer))?,
-    };
-    let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
-    stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(&answer).ok()
-}
-
-fn handed_on(method: &str, url: &str, (body, prefer): (Vec<u8>, String)) -> Option<(u16, Vec<u8>)> {
-    let tls = mingzhang_client::tls::settings(&[]).ok()?;
-    let builder = reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).no_proxy();
-    let client = builder.timeout(Duration::from_secs(90)).build().ok()?;
-    let request = match method {
-        "POST" => client.post(url).header("content-type", "application/cose").header("prefer", prefer).body(body),
-        _ => client.get(url),
-    };
-    let reply = request.send().ok()?;
-    Some((reply.status().as_u16(), reply.bytes().ok()?.to_vec()))
-}
-
-/// What the node itself says.
-pub fn honest(url: &str) -> Option<(u16, Vec<u8>)> {
-    handed_on("GET", url, (Vec::new(), String::new()))
-}
-
-pub fn through(world: &World, node: &str, arguments: &[&str]) -> Told {
-    world.client(&[&["--node", node][..], arguments].concat())
-}
+use super::liar::{failed, honest, liar, proxy, through};
 
 fn anchor<'a>(id: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let root = "7777777777777777777777777777777777777777777777777777777777777777";
@@ -94,10 +21,6 @@ fn kept(world: &World, name: &str) -> Option<Value> {
     let listed = world.client(&["tx", "list"]);
     let items = listed.data()["items"].as_array().cloned().unwrap_or_default();
     items.into_iter().find(|item| format!("civil/{}", item["record_id"].as_str().unwrap_or("")) == name)
-}
-
-pub fn failed(told: &Told, exit: i32, code: &str) {
-    assert_eq!((told.exit, told.code()), (Some(exit), code), "{} {}", told.json, told.stderr);
 }
 
 #[test]

@@ -11,14 +11,17 @@ use mingzhang_ledger::proof::{
     BUNDLE_FORMAT, BundledTrail, EvidenceBundle, HeaderProof, KeyProof, SealedHeader, SealedState, StateProof,
     SubjectKind, Trail, TrailProof, subject_key,
 };
+use mingzhang_ledger::records::fund::fold::Fold;
 use mingzhang_ledger::records::object::Ref;
 use mingzhang_ledger::records::waiting::registered_by;
 use mingzhang_ledger::seal::{Checkpoint, Note};
 use mingzhang_ledger::state::key::{self, Key};
 use mingzhang_ledger::state::tree::SENTINEL;
+use mingzhang_ledger::transaction::Transaction;
 use mingzhang_ledger::verify::{Problem, absence, presence, registration, sealed_header};
 use serde::Deserialize;
 
+use super::standing;
 use crate::context::Network;
 use crate::handoffs;
 use crate::kept::compare_any;
@@ -101,6 +104,12 @@ fn attempt(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), le
             }
             None => keys.extend(subject_key(SubjectKind::Findings, &programme.key_part())),
         }
+        let mut fold = Fold::new(programme);
+        let folded = outcomes(&trail).try_for_each(|(outcome, transaction)| fold.apply(outcome, transaction.payload()));
+        // What cannot be folded is the judge's matter.
+        if folded.is_ok() {
+            keys.extend(standing::keys(&fold));
+        }
     }
     for transaction in transactions(&trail).chain(registries.iter().flat_map(transactions)) {
         keys.insert(key::officer_key(&transaction.key_id()));
@@ -158,9 +167,13 @@ fn no_trail(network: &Network, api: &NodeApi, (kind, id): (SubjectKind, &str), l
     Ok(Found::Nothing(header.header.height))
 }
 
-fn transactions(trail: &Trail) -> impl Iterator<Item = mingzhang_ledger::transaction::Transaction> + '_ {
+fn transactions(trail: &Trail) -> impl Iterator<Item = Transaction> + '_ {
+    outcomes(trail).map(|(_, transaction)| transaction)
+}
+
+fn outcomes(trail: &Trail) -> impl Iterator<Item = (u16, Transaction)> + '_ {
     trail.entries.iter().filter_map(|item| match Entry::decode(&item.entry) {
-        Ok(Entry::Record { transaction, .. }) => Some(transaction),
+        Ok(Entry::Record { outcome, transaction }) => Some((outcome, transaction)),
         _ => None,
     })
 }

@@ -24,6 +24,7 @@ use mingzhang_ledger::verify::{
 use serde_json::{Value, json};
 
 use super::nodes::Agreement;
+use super::standing::{self, Standing};
 use crate::kept::{Shown, judge_file};
 use crate::output::{Failure, Language, exit, exponent_of, money_json};
 use crate::verify::{authorities_of, discontinuities_json, steps_json};
@@ -38,6 +39,8 @@ pub struct Judged {
     pub money: Option<Money>,
     /// The flags about a programme, each proven by the leaf of its record.
     pub flagged: Vec<Flagged>,
+    /// What time has broken as of the proven header.
+    pub standing: Vec<Standing>,
     pub exit: u8,
     /// Where the hand-offs pass a recovery manifest.
     pub discontinuities: Vec<Discontinuity>,
@@ -100,8 +103,17 @@ pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -
         Verdict::Failed { code, .. } => (exit::FAILED, Some((*code, last_detail(&report)))),
         Verdict::Inconclusive { code, missing } => (exit::INCONCLUSIVE, Some((*code, missing.join("; ")))),
     };
-    let mut judged =
-        Judged { report, receipt, proven, money: None, flagged: Vec::new(), exit, discontinuities, reason };
+    let mut judged = Judged {
+        report,
+        receipt,
+        proven,
+        money: None,
+        flagged: vec![],
+        standing: vec![],
+        exit,
+        discontinuities,
+        reason,
+    };
     let Some(bundled) = &evidence.trail else { return Ok(judged) };
     if judged.exit != exit::DONE || bundled.trail.kind != SubjectKind::Programme {
         return Ok(judged);
@@ -112,10 +124,17 @@ pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -
         judged.reason = Some((Code(4127), missing));
         return Ok(judged);
     }
-    let folded = fold(&bundled.trail.id, proven);
-    match folded.and_then(|money| Ok((flagged(&bundled.trail.id, proven, money.fold.currency())?, money))) {
-        Ok((found, money)) => {
-            judged.flagged = found;
+    let offset = genesis.founding.network.utc_offset_minutes;
+    let reckoned = fold(&bundled.trail.id, proven).and_then(|money| {
+        let flagged = flagged(&bundled.trail.id, proven, money.fold.currency())?;
+        // Books that differ are said to, whatever else is missing.
+        let reckon = || standing::of((bundled, proven, &money.fold), offset);
+        let standing = if money.balanced { reckon()? } else { Vec::new() };
+        Ok((flagged, standing, money))
+    });
+    match reckoned {
+        Ok((found, standing, money)) => {
+            (judged.flagged, judged.standing) = (found, standing);
             if !money.balanced {
                 let differing: Vec<String> = money.differing.iter().map(ToString::to_string).collect();
                 let words = language.pick("账户余额与记录不符: ", "accounts differ from the records: ");
@@ -259,7 +278,19 @@ pub fn mode(judged: &Judged) -> Option<&'static str> {
     Some(leaf.mode.name())
 }
 
-/// Flags about the programme in the first `size` entries of the log; with their heights where headers tell them.
+/// Whether the record that a trail is about has taken effect.
+pub fn made_something(judged: &Judged) -> bool {
+    let leaf = judged.proven.as_ref().and_then(|proven| minicbor::decode(&proven.trail.value.current).ok());
+    leaf.is_some_and(|leaf: RecordLeaf| leaf.object.is_some())
+}
+
+/// Whether what time has broken belongs to the answer: it is known as of the proven header alone.
+pub fn is_newest(judged: &Judged, size: u64) -> bool {
+    judged.proven.as_ref().is_some_and(|proven| size >= proven.header.header.tree_size())
+}
+
+/// Flags about the programme in the first `size` entries of the log, with their heights where headers tell them; then what
+/// time has broken.
 pub fn findings(
     (id, judged): (&str, &Judged),
     size: u64,
@@ -267,11 +298,13 @@ pub fn findings(
     language: Language,
 ) -> Vec<Value> {
     let mut findings = Vec::new();
+    let title = |code: Code| {
+        let entry = catalogue().get(&code);
+        entry.map(|entry| if language == Language::Chinese { &entry.zh.title } else { &entry.en.title })
+    };
     for found in judged.flagged.iter().take_while(|found| found.index < size) {
         for code in &found.flags {
-            let entry = catalogue().get(&Code(*code));
-            let title =
-                entry.map(|entry| if language == Language::Chinese { &entry.zh.title } else { &entry.en.title });
+            let title = title(Code(*code));
             findings.push(json!({
                 "rule": Code(*code).to_string(), "version": 1, "severity": "warning", "title": title,
                 "subject": id, "tx_ids": [found.tx_id], "indices": [found.index],
@@ -279,6 +312,15 @@ pub fn findings(
                 "record": found.record, "parameters": {},
             }));
         }
+    }
+    let currency = judged.money.as_ref().map_or("", |money| money.fold.currency());
+    for found in judged.standing.iter().filter(|_| is_newest(judged, size)) {
+        findings.push(json!({
+            "rule": found.code.to_string(), "version": 1, "severity": "warning", "title": title(found.code),
+            "subject": id, "tx_ids": [], "indices": [], "heights": heights.map(|_| Vec::<u64>::new()),
+            "money": money_json(i128::from(found.amount_minor), exponent_of(currency).unwrap_or(2), currency),
+            "record": found.record.to_string(), "parameters": found.parameters,
+        }));
     }
     findings
 }
@@ -297,6 +339,14 @@ pub fn money_of(payload: &Payload, currency: Option<&str>) -> Value {
         (minor, Some(currency)) => money_json(i128::from(minor), exponent_of(currency).unwrap_or(2), currency),
         (minor, None) => json!({ "amount": null, "minor": minor.to_string(), "currency": null }),
     }
+}
+
+/// The founding document among the entries of a trail: the fields of a record, those it has not as null.
+pub fn founding_json() -> Value {
+    json!({
+        "index": 0, "height": 0, "time": null, "tx_id": null, "record_type": "genesis", "agency_id": null,
+        "record_id": null, "officer": null, "outcome": "applied", "code": null, "money": null,
+    })
 }
 
 /// The stated figures of a programme, as `audit programme` prints them.

@@ -17,7 +17,8 @@ use super::query::qualified;
 use super::tx::{local_time, time_text};
 use crate::audit::fetch::Found;
 use crate::audit::judge::{
-    Judged, beside_kept, figures_json, findings, flagged_indices, judge, mode, money_at, money_of, proof_json, records,
+    Judged, beside_kept, figures_json, findings, flagged_indices, founding_json, is_newest, judge, made_something,
+    mode, money_at, money_of, proof_json, records,
 };
 use crate::audit::nodes::{self, Agreement, Newest};
 use crate::audit::text::{self, Lines};
@@ -309,8 +310,9 @@ fn failed(judged: &Judged, data: Value, desk: &Desk) -> Answer {
 
 fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failure> {
     let Gathered { evidence, mut judged, id, agreement, api } = gather(desk, Subject::Programme, id)?;
-    // A programme states its currency when it is opened; any other record has a trail as well, and no money.
-    if judged.money.as_ref().is_some_and(|money| money.fold.currency().is_empty()) {
+    // A programme states its currency when it is opened; any other record has a trail as well, and no money. One that still
+    // waits for an approval has made nothing.
+    if judged.money.as_ref().is_some_and(|money| money.fold.currency().is_empty() || !made_something(&judged)) {
         let words = desk.pick("不是已设立的资金项目", "is no programme that was opened");
         return Err(Failure::coded(Code(2005), format!("{id} {words}")));
     }
@@ -319,6 +321,11 @@ fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failu
         at = header_at(&api, &judged, height)?;
         let size = at.as_ref().map_or(0, Header::tree_size);
         judged.money = money_at(&id, &judged, size)?;
+        if judged.money.as_ref().is_some_and(|money| !money.balanced) && judged.exit == exit::DONE {
+            let words = desk.pick("该高度的账目不平衡", "the books do not balance at this height");
+            judged.exit = exit::FAILED;
+            judged.reason = Some((Code(4113), words.to_owned()));
+        }
         if judged.money.as_ref().is_some_and(|money| money.fold.records() == 0) {
             return Err(Failure::coded(Code(2005), format!("{id} has no record at height {height}")));
         }
@@ -364,6 +371,7 @@ fn programme_answer(
     let rest = json!({
         "balanced": money.balanced, "accounts": accounts, "movements": money.fold.movements().len(),
         "records": money.fold.records(), "rejected_attempts": money.fold.rejected(), "findings": found, "proof": proof,
+        "standing_judged": is_newest(judged, at.tree_size()),
     });
     if let Some(members) = data.as_object_mut() {
         for part in [figures_json(&money.figures, &currency), rest] {
@@ -430,14 +438,6 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
     });
     let answer = with_cautions(Answer::done(data, text), desk, &evidence, &judged)?;
     Ok(with_warnings(answer, desk, &agreement))
-}
-
-/// The founding document among the entries of a trail: the fields of a record, those it has not as null.
-fn founding_json() -> Value {
-    json!({
-        "index": 0, "height": 0, "time": null, "tx_id": null, "record_type": "genesis", "agency_id": null,
-        "record_id": null, "officer": null, "outcome": "applied", "code": null, "money": null,
-    })
 }
 
 fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answer, Failure> {
