@@ -208,7 +208,7 @@ fn done(world: &World, arguments: &str) -> String {
 /// Recorded by the first officer, approved by finance.
 fn approved(world: &World, id: &str, arguments: &str) {
     let digest = done(world, arguments);
-    done(world, &format!("record approve --waiting {id} --digest {digest} --key finance-finance-2"));
+    done(world, &format!("record approve --yes --waiting {id} --digest {digest} --key finance-finance-2"));
 }
 
 /// Money idle since ten days, where the agencies have agreed on one.
@@ -218,7 +218,7 @@ fn idle(world: &World, folder: &Path) {
     let body = body.display();
     done(world, &format!("gov propose parameter_set --body {body} --from 10s --id IDLE --key approval-admin-1"));
     for agency in ["approval", "finance", "civil"] {
-        done(world, &format!("gov vote approval/IDLE yes --key {agency}-admin-1"));
+        done(world, &format!("gov vote approval/IDLE yes --yes --key {agency}-admin-1"));
     }
     let open = "record programme_open --years 2026 --id IDLE --mode live --currency CNY --purpose aid --legal_ref item-1 \
                 --owner civil --finance finance --bank bank --supervisor market --scope aid --key civil-programme-owner-1";
