@@ -4,6 +4,7 @@
 
 mod answers;
 mod boundary;
+mod later;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use answers::Answers;
 use boundary::Boundaries;
+use later::Unknown;
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, PublicKey, SigningKey};
 use mingzhang_ledger::header::Header;
@@ -28,8 +30,6 @@ use crate::store::{Log, Seal, SealPosition, Store, StoreFault};
 const MAX_AHEAD_S: u64 = 30;
 /// Seals of one member that wait for their block.
 const MAX_EARLY_SEALS: usize = 16;
-/// Seals under sets that are not known yet which wait for their epoch: a note of the largest set, twice.
-const MAX_UNKNOWN_SEALS: usize = 256;
 /// A node that fell behind seals only from here on.
 const MAX_BLOCKS_AT_ONCE: u64 = 64;
 /// Pauses after which a seal without a quorum is sent again double up to this.
@@ -71,7 +71,7 @@ pub struct Sealer {
     answers: Answers,
     early: BTreeMap<u16, VecDeque<(seal::Seal, Arc<AuthoritySet>)>>,
     /// Of later epochs than the one that was reached here: whoever follows is given the newest note before it knows its set.
-    unknown: Vec<(Remote, Vec<u8>)>,
+    unknown: Unknown,
     /// Peers without a seat that are connected.
     observers: BTreeSet<[u8; 32]>,
 }
@@ -88,7 +88,7 @@ impl Sealer {
             last_time_s: 0,
             own: None,
             early: BTreeMap::new(),
-            unknown: Vec::new(),
+            unknown: Unknown::default(),
             observers: BTreeSet::new(),
             parts,
         }
@@ -266,8 +266,8 @@ impl Sealer {
         };
         let now_s = self.parts.clock.now_ms().div_euclid(1_000);
         let Some(set) = self.set_of(seal.epoch)? else {
-            if seal.epoch > self.parts.store.set().epoch && self.unknown.len() < MAX_UNKNOWN_SEALS {
-                self.unknown.push((*from, body.to_vec()));
+            if seal.epoch > self.parts.store.set().epoch {
+                self.unknown.keep(from, seal.epoch, body);
             }
             return Ok(());
         };
@@ -311,11 +311,8 @@ impl Sealer {
     /// Looks again at seals whose epoch may be known by now.
     fn on_unknown(&mut self) -> Result<(), StoreFault> {
         let epoch = self.parts.store.set().epoch;
-        let is_known = |body: &[u8]| seal::Seal::decode(body).is_ok_and(|seal| seal.epoch <= epoch);
-        if self.unknown.iter().any(|(_, body)| is_known(body)) {
-            for (from, body) in std::mem::take(&mut self.unknown) {
-                self.on_frame(&from, &body)?;
-            }
+        for (from, body) in self.unknown.reached(epoch) {
+            self.on_frame(&from, &body)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::body::{self, Mentions, Record};
 use super::import;
 use super::object::RecordLeaf;
 use super::object::{Kind, Mode, Object, Ref, Subject};
+use super::registry::PAYEE_REGISTER;
 use super::role::Role;
 use super::scene::{Scene, Verdict, reject};
 use super::schema::{Area, FieldKind, RecordType, Unique};
@@ -234,7 +235,7 @@ fn role_covers(scene: &mut Scene<'_>) -> Verdict {
         return Ok(());
     }
     let (mentions, subjects) = (Arc::clone(scene.record.mentions()), Arc::clone(&scene.subjects));
-    let concerned = concerned(scene, &mentions, &subjects)?;
+    let concerned = concerned(scene, scene.record.kind, &mentions, &subjects)?;
     let amount = (scene.record.kind.amount)(scene)?;
     let today = scene.today();
     let (record, signer) = (&scene.record, &scene.signer);
@@ -248,12 +249,17 @@ fn role_covers(scene: &mut Scene<'_>) -> Verdict {
 
 /// What a record concerns, for the scope of a role: its own programme or case. The delegation that it cites and what that
 /// is bound to do not count, else whoever borrows a role for one programme would have it for all; nor does what its
-/// programme excludes, or another case whose licence it cites.
+/// programme excludes, or another case whose licence it cites. A payee's account is that of its whole scope, whichever
+/// programme the registration names.
 pub(super) fn concerned<'m>(
     scene: &mut Scene<'_>,
+    kind: &RecordType,
     mentions: &'m Mentions,
     subjects: &'m [Subject],
 ) -> Result<Vec<&'m Ref>, StateFault> {
+    if kind.name == PAYEE_REGISTER.name {
+        return Ok(Vec::new());
+    }
     let (mut own, mut others) = (BTreeSet::new(), BTreeSet::new());
     if scene.signer.grants.iter().any(|grant| grant.scope.is_some()) && mentions.references.iter().any(names_anothers) {
         for found in &mentions.references {

@@ -268,7 +268,7 @@ fn matching_need(scene: &mut Scene<'_>, named: &Named) -> Verdict<Option<u32>> {
     let waited = scene.waited(reference, leaf)?;
     let body = Arc::clone(&waited.mentions);
     let amount = amount_of(scene, waited.record(reference, leaf))?;
-    let subjects = judge::concerned(scene, &body, &leaf.subjects)?;
+    let subjects = judge::concerned(scene, kind_of(leaf)?, &body, &leaf.subjects)?;
     let (signer, today) = (&scene.signer, scene.today());
     Ok(waiting
         .outstanding()

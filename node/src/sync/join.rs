@@ -117,7 +117,10 @@ impl<A: Ask> Joiner<'_, A> {
             if pass == Begun::GivenUp && (begun == Begun::Kept || !self.store.is_joining()) {
                 break;
             }
-            let order = self.turns().vain_last(peers);
+            let order = match pass {
+                Begun::Kept => self.turns().vain_last(peers),
+                Begun::GivenUp => self.turns().not_in_vain(peers),
+            };
             for peer in &order {
                 match self.take(peer, pass).await {
                     Ok(Joined::Whole(manifest, measure)) => return Ok(Some((*manifest, measure))),

@@ -25,10 +25,10 @@ use crate::store::{
     ExpectedLeaves, Finality, Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier, received, sent,
 };
 
-/// Leaf hashes in one part: 2 MiB.
-pub const PART_HASHES: u64 = 65_536;
+/// Leaf hashes in one part: 1 MiB, as answers of leaves have.
+pub const PART_HASHES: u64 = 32_768;
 /// log2 of [`PART_HASHES`].
-const PART_LEVEL: u32 = 16;
+const PART_LEVEL: u32 = 15;
 /// Leaves in one answer end at about this many bytes.
 const LEAVES_BYTES: usize = 1024 * 1024;
 /// Leaves that one processor checks at a time.
@@ -456,9 +456,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_part_is_larger_than_the_pace_reckons() {
+        assert_eq!(PART_HASHES, 1 << PART_LEVEL);
+        assert_eq!(usize::try_from(PART_HASHES).map(|count| count * size_of::<Hash>()), Ok(LEAVES_BYTES));
+    }
+
+    #[test]
     fn the_root_over_parts_is_that_of_the_tree() {
         let leaf = |number: u64| mingzhang_ledger::crypto::sha256(&[&number.to_be_bytes()]);
-        // Parts of four leaves stand for those of 65,536.
+        // Parts of four leaves stand for those of 32,768.
         for size in 1..40u64 {
             let parts: Vec<Hash> = (0..size.div_ceil(4))
                 .map(|part| Frontier::of((part * 4..size.min(part * 4 + 4)).map(leaf)).root())

@@ -34,6 +34,12 @@ impl Turns {
         fit.into_iter().chain(vain).collect()
     }
 
+    /// For whom something may be given up: those who did not fail, or all once all did.
+    pub fn not_in_vain(&self, peers: &[PublicKey]) -> Vec<PublicKey> {
+        let fit: Vec<PublicKey> = peers.iter().filter(|peer| !self.failed.contains(*peer)).copied().collect();
+        if fit.is_empty() { peers.to_vec() } else { fit }
+    }
+
     /// A new run: it begins with the first of those who did not fail.
     pub fn begin(&mut self) {
         self.turn = 0;
@@ -106,5 +112,15 @@ mod tests {
         turns.failed(peers[0]);
         turns.failed(peers[1]);
         assert!(turns.next(&peers).is_some());
+    }
+
+    #[test]
+    fn nothing_is_given_up_for_who_failed_while_anybody_did_not() {
+        let (peers, mut turns) = (peers(3), Turns::default());
+        turns.failed(peers[0]);
+        assert_eq!(turns.not_in_vain(&peers), peers[1..]);
+        turns.failed(peers[1]);
+        turns.failed(peers[2]);
+        assert_eq!(turns.not_in_vain(&peers), peers);
     }
 }

@@ -141,7 +141,7 @@ fn post(
     let (assumed, debit_kind) = (debit.assumed || assumes_budget(scene, kind), debit.kind);
     let limits = (kind, step, posting.amount);
     narrow(&mut debit, limits);
-    debit.last_moved = debit.last_moved.max(Some(scene.record.effective));
+    moved(&mut debit, scene, step);
     scene.put(&posting.debit, Object::Account(Arc::new(debit)))?;
     let mut credit = Arc::unwrap_or_clone(account(scene, &posting.credit)?);
     credit.sums = stepped(&posting.credit, credit.sums, step, (Side::Credit, posting.amount))?;
@@ -154,9 +154,16 @@ fn post(
     let passes_on = matches!(kind, MovementKind::Appropriation | MovementKind::Allotment | MovementKind::Commitment);
     credit.assumed |= assumed && passes_on;
     widen(&mut credit, debit_kind, limits);
-    credit.last_moved = credit.last_moved.max(Some(scene.record.effective));
+    moved(&mut credit, scene, step);
     scene.put(&posting.credit, Object::Account(Arc::new(credit)))?;
     total(scene, &programme.currency, step, posting.amount)
+}
+
+/// Only what is posted moves money: a proposal, or its end, makes nothing that lies idle look busy.
+fn moved(account: &mut Account, scene: &Scene<'_>, step: Step) {
+    if matches!(step, Step::Post | Step::PostAtOnce) {
+        account.last_moved = account.last_moved.max(Some(scene.record.effective));
+    }
 }
 
 fn stepped(place: &Ref, sums: Sums, step: Step, (side, amount): (Side, u64)) -> Verdict<Sums> {

@@ -243,7 +243,8 @@ pub fn is_still_entitled(scene: &Scene<'_>, (award, entitlement): (&Ref, &Entitl
     }
 }
 
-/// 3211: the account to be paid is the one that was registered for the payee.
+/// 3211: the account to be paid is the one that was registered for the payee, and a person's was confirmed by the bank that
+/// pays it.
 pub fn account_is_registered(
     scene: &mut Scene<'_>,
     programme: &Programme,
@@ -253,6 +254,12 @@ pub fn account_is_registered(
     let registered = match (recipient, party) {
         (Some(person), _) => {
             let found: Option<Recipient> = scene.draft.get(&key::recipient(&programme.scope, &person.0))?;
+            if let Some(payee) = &found
+                && payee.account_commitment == asked
+                && !payee.banks.contains(&programme.bank)
+            {
+                return reject(3211, format!("the payee account is not confirmed by {}", programme.bank));
+            }
             found.map(|recipient| recipient.account_commitment)
         }
         (None, Some(code)) => match scene.code("party", code)? {

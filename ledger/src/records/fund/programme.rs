@@ -150,16 +150,20 @@ fn opened_by_its_owner(scene: &mut Scene<'_>) -> Verdict {
     Ok(())
 }
 
-/// Its finance, and that of every programme that it excludes: nobody's payments are shut off without whoever releases them.
+/// Its finance, and for every programme that it excludes finance, or whoever releases a charity's payments too: nobody's
+/// payments are shut off without whoever releases them.
 fn opened_with_finance(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
-    let mut agencies: Vec<String> = vec![scene.record.need("finance")?];
+    let mut needs = vec![Need::of(&scene.record.need::<String>("finance")?, Role::Finance)];
     for other in scene.record.find::<Vec<Ref>>("exclusive_with").unwrap_or_default() {
-        let finance = &book::programme(scene, &other)?.finance;
-        if !agencies.contains(finance) {
-            agencies.push(finance.clone());
+        let excluded = book::programme(scene, &other)?;
+        let releasing = excluded.released_by.map(|role| Need::of(&excluded.supervisor, role));
+        for need in std::iter::once(Need::of(&excluded.finance, Role::Finance)).chain(releasing) {
+            if !needs.contains(&need) {
+                needs.push(need);
+            }
         }
     }
-    Ok(agencies.iter().map(|agency| Need::of(agency, Role::Finance)).collect())
+    Ok(needs)
 }
 
 /// A charity's programme is overseen by the agency that it names as supervisor, in the role that this one has.

@@ -96,6 +96,23 @@ fn mz_3003_a_scope_does_not_reach_what_excludes_its_programme() {
     stage.apply("finance/3", "appropriate", "AP", appropriation(10));
 }
 
+#[test]
+fn mz_3003_a_scope_of_one_programme_registers_no_payee_for_others() {
+    let mut stage = opened();
+    narrow_role(&mut stage, "civil/2", "programme_owner", ("scope", to("civil/P")));
+    narrow_role(&mut stage, "bank/2", "agent_bank", ("scope", to("civil/P")));
+    let payee = || {
+        let account = ("account_commitment", hash(7));
+        let (recipient, scope) = (("recipient", Value::bytes(&[1; 16])), ("scope", text("scope")));
+        vec![recipient, scope, account, ("programme", to("civil/P"))]
+    };
+    stage.expect(3003, "civil/2", "payee_register", "R-1", payee());
+    stage.apply("civil/1", "payee_register", "R-2", payee());
+    let approval = stage.digest_of("civil/R-2");
+    stage.expect(3003, "bank/2", "approve", "A-1", approval);
+    assert_eq!(stage.approve("bank/1", "civil/R-2").outcome, 0);
+}
+
 fn lent(to_officer: &str, role: &str, scope: Option<&str>) -> Vec<(&'static str, Value)> {
     let days = [("valid_from", text("2026-06-01")), ("valid_until", text("2026-06-30"))];
     let mut fields = vec![("to_officer", Value::bytes(&person(to_officer))), ("role", text(role))];

@@ -13,6 +13,7 @@ mod tests;
 
 pub use founding::{Founding, FoundingAgency, FoundingOfficer, FoundingRole, found};
 pub use object::{Agency, Delegation, Grant, Key16, Officer, OfficerKey, Party, Recipient, RoleGrant};
+pub(super) use parties::PAYEE_REGISTER;
 pub use roster::Roster;
 
 use super::role::Role;

@@ -156,4 +156,7 @@ pub struct Recipient {
     pub registered_by: Ref,
     #[cbor(n(1), with = "minicbor::bytes")]
     pub account_commitment: Hash,
+    /// The banks that confirmed this account: no other pays to it.
+    #[n(2)]
+    pub banks: Vec<String>,
 }

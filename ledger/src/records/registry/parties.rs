@@ -2,6 +2,7 @@
 //! by the fund mechanism.
 
 use super::object::{Party, Recipient};
+use crate::crypto::Hash;
 use crate::records::fund::book;
 use crate::records::fund::programme::first_of_scope;
 use crate::records::object::{Kind, Object, Person, Ref, Subject};
@@ -26,7 +27,7 @@ pub(super) const PARTY_REGISTER: RecordType = RecordType {
     ..RecordType::BASE
 };
 
-pub(super) const PAYEE_REGISTER: RecordType = RecordType {
+pub(in crate::records) const PAYEE_REGISTER: RecordType = RecordType {
     name: "payee_register",
     zh: "收款账户登记",
     area: Area::Registry,
@@ -58,6 +59,10 @@ fn register_party(scene: &mut Scene<'_>) -> Verdict {
 
 /// The bank that pays, not any that would say yes.
 fn agent_bank(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
+    Ok(vec![Need::of(&bank(scene)?, Role::AgentBank)])
+}
+
+fn bank(scene: &mut Scene<'_>) -> Verdict<String> {
     let (scope, _) = place(scene)?;
     let own = scene.record.reference.agency.clone();
     let programme = match scene.record.find::<Ref>("programme") {
@@ -67,7 +72,7 @@ fn agent_bank(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     let Some(programme) = programme else {
         return Err(StateFault::Invariant("a payee passed 3003 without a programme of its scope").into());
     };
-    Ok(vec![Need::of(&book::programme(scene, &programme)?.bank, Role::AgentBank)])
+    Ok(book::programme(scene, &programme)?.bank.clone())
 }
 
 fn place(scene: &Scene<'_>) -> Verdict<(String, Person)> {
@@ -75,15 +80,16 @@ fn place(scene: &Scene<'_>) -> Verdict<(String, Person)> {
 }
 
 /// 3003: by an agency that owns a programme of this scope. An account once registered is replaced only by the agency that
-/// registered it, with the bank again.
+/// registered it, with the bank again; another owner of the scope may have the same account confirmed by its own bank.
 fn by_an_owner(scene: &mut Scene<'_>) -> Verdict {
     let (scope, person) = place(scene)?;
+    let account: Hash = scene.record.need("account_commitment")?;
     let agency = scene.record.reference.agency.clone();
     if first_of_scope(scene, &agency, &scope)?.is_none() {
         return reject(3003, format!("{agency} owns no programme of scope {scope}"));
     }
     match scene.draft.get::<Recipient>(&key::recipient(&scope, &person.0))? {
-        Some(earlier) if earlier.registered_by.agency != scene.record.reference.agency => {
+        Some(earlier) if earlier.registered_by.agency != agency && earlier.account_commitment != account => {
             reject(3003, format!("registered by {}", earlier.registered_by.agency))
         }
         _ => Ok(()),
@@ -108,11 +114,24 @@ fn scope_fits(scene: &mut Scene<'_>) -> Verdict {
 
 fn register_payee(scene: &mut Scene<'_>) -> Verdict {
     let (scope, person) = place(scene)?;
-    let recipient = Recipient {
-        registered_by: scene.record.reference.clone(),
-        account_commitment: scene.record.need("account_commitment")?,
+    let (own, bank) = (scene.record.reference.clone(), bank(scene)?);
+    let account_commitment: Hash = scene.record.need("account_commitment")?;
+    let place = key::recipient(&scope, &person.0);
+    let earlier =
+        scene.draft.get::<Recipient>(&place)?.filter(|earlier| earlier.account_commitment == account_commitment);
+    let recipient = match earlier {
+        Some(mut same) => {
+            if same.registered_by.agency == own.agency {
+                same.registered_by = own;
+            }
+            if !same.banks.contains(&bank) {
+                same.banks.push(bank);
+            }
+            same
+        }
+        None => Recipient { registered_by: own, account_commitment, banks: vec![bank] },
     };
-    scene.draft.put(key::recipient(&scope, &person.0), &recipient)?;
+    scene.draft.put(place, &recipient)?;
     scene.touch(Subject::Recipient { scope, person: person.0 });
     Ok(())
 }

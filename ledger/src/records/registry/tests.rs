@@ -148,7 +148,7 @@ fn who_changes_a_payees_account_or_tries_to_stands_on_its_trail() {
     stage.apply_with(["civil/1", "bank/1"], "payee_register", "R-1", payee());
     let trail = |stage: &Stage| stage.trail_length(&key::recipient("POV-2026", &[9; 16]));
     let before = trail(&stage);
-    stage.expect(3003, "town/1", "payee_register", "R-2", payee());
+    stage.expect(3003, "town/1", "payee_register", "R-2", with(payee(), "account_commitment", hash(4)));
     assert_eq!(trail(&stage), before + 1, "an attempt");
     stage.apply("civil/1", "payee_register", "R-3", with(payee(), "account_commitment", hash(4)));
     assert_eq!(trail(&stage), before + 2, "what waits");
@@ -160,7 +160,12 @@ fn who_changes_a_payees_account_or_tries_to_stands_on_its_trail() {
 fn a_payee_is_replaced_only_by_the_agency_that_registered_it() {
     let mut stage = with_scope(&["civil", "town"]);
     stage.apply_with(["civil/1", "bank/1"], "payee_register", "R-1", payee());
-    stage.expect(3003, "town/1", "payee_register", "R-2", payee());
+    stage.expect(3003, "town/1", "payee_register", "R-2", with(payee(), "account_commitment", hash(4)));
+    // Nothing is replaced where its own bank confirms the same account.
+    stage.apply_with(["town/1", "bank/2"], "payee_register", "R-3", payee());
+    let recipient: Recipient = stage.get(&key::recipient("POV-2026", &[9; 16])).expect("registered");
+    assert_eq!((recipient.registered_by.to_string(), recipient.banks), ("civil/R-1".into(), vec!["bank".to_owned()]));
+    stage.apply_with(["civil/1", "bank/1"], "payee_register", "R-4", with(payee(), "account_commitment", hash(4)));
 }
 
 #[test]

@@ -68,6 +68,7 @@ pub fn recipient(scope: &str, named: &[u8; 16], recipient: &Recipient) -> Json {
         "recipient": hex::encode(named),
         "account_commitment": hash(&recipient.account_commitment),
         "registered_by": reference(&recipient.registered_by),
+        "confirmed_by": recipient.banks,
     })
 }
 

@@ -298,3 +298,16 @@ fn mz_3212_nobody_excludes_anothers_programme_without_its_finance() {
     let own = with(programme_fields("CNY"), "exclusive_with", Value::Array(vec![to("civil/P")]));
     stage.apply_with(OWNER, "programme_open", "R", own);
 }
+
+#[test]
+fn mz_3212_nobody_excludes_a_charitys_programme_without_whoever_releases_it() {
+    let mut stage = Stage::found();
+    let charitys = with(programme_fields("CNY"), "owner", text("redcross"));
+    stage.apply_with(["redcross/1", "finance/1"], "programme_open", "D", charitys);
+    let fields = with(programme_fields("CNY"), "exclusive_with", Value::Array(vec![to("redcross/D")]));
+    stage.apply("civil/1", "programme_open", "Q", fields);
+    assert_eq!(stage.approve("finance/1", "civil/Q").outcome, 0);
+    assert!(stage.object("civil/Q").is_none(), "it waits for the supervisor of redcross/D");
+    assert_eq!(stage.approve("super/1", "civil/Q").outcome, 0);
+    assert!(stage.object("civil/Q").is_some());
+}

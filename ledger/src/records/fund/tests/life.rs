@@ -168,3 +168,32 @@ fn what_only_time_creates_3902_3903_3908() {
     assert_eq!(standing::held_too_long(&leaf, until), None);
     assert_eq!(standing::held_too_long(&leaf, until + 1), Some(Code(3908)));
 }
+
+#[test]
+fn only_what_is_posted_moves_money_mz_3902_mz_3903() {
+    let mut stage = funded();
+    pay(&mut stage, "PAY", 100);
+    stage.apply("bank/1", "payment_return", "PR", payment_return("civil/PAY", 50, "B-2"));
+    let moved = |stage: &Stage| {
+        ["finance/P-APP", "finance/P-ALL", "finance/C-G", "finance/P-RET"].map(|name| account(stage, name).last_moved)
+    };
+    let before = moved(&stage);
+    stage.pass_days(3);
+    stage.apply("finance/1", "allot", "AL-2", allotment(1));
+    stage.apply("civil/1", "payment_request", "ASKED", payment("G", 1, 1));
+    let again =
+        vec![("payment", to("civil/PAY")), ("amount", uint(1)), ("payee_account", Value::bytes(&account_of(1)))];
+    stage.apply("civil/1", "payment_reissue", "AGAIN", again);
+    assert_eq!(moved(&stage), before, "proposed");
+    for (id, name) in [("RJ-1", "finance/AL-2"), ("RJ-2", "civil/ASKED"), ("RJ-3", "civil/AGAIN")] {
+        let mut fields = stage.digest_of(name);
+        fields.push(("reason", text("unclear")));
+        let finance = if name == "finance/AL-2" { "finance/2" } else { "finance/1" };
+        stage.apply(finance, "reject", id, fields);
+    }
+    assert_eq!(moved(&stage), before, "rejected");
+    stage.apply_with(FINANCE, "allot", "AL-3", allotment(1));
+    let after = moved(&stage);
+    assert!(after[0] > before[0] && after[1] > before[1], "posted");
+    assert_eq!(after[2..], before[2..]);
+}

@@ -1,6 +1,8 @@
 //! Rules over payments, the bank, returns, recoveries and goods, each by its violation.
 
 use super::*;
+use crate::records::role::Role;
+use crate::records::testing::person;
 
 #[test]
 fn mz_3004_who_proposed_or_approved_does_not_approve() {
@@ -309,4 +311,39 @@ fn mz_3009_neither_approval_nor_cancelling_is_earlier_than_the_request() {
     stage.expect(3009, "civil/1", "movement_cancel", "X-1", early(cancel()));
     assert_eq!(stage.approve("finance/1", "civil/PAY").outcome, 0, "the request still waited");
     assert_folds(&stage, "civil/P");
+}
+
+#[test]
+fn mz_3211_only_the_bank_that_pays_says_whose_account_it_is() {
+    let mut stage = funded();
+    stage.let_hold("centre", Role::AgentBank);
+    let grant = vec![
+        ("officer", Value::bytes(&person("centre/1"))),
+        ("role", text("agent_bank")),
+        ("valid_from", text("2026-06-01")),
+        ("valid_until", text("2026-12-31")),
+    ];
+    stage.apply_with(["centre/admin1", "centre/admin2"], "role_grant", "RG", grant);
+    pay(&mut stage, "PAY-1", 100);
+    stage.apply("bank/1", "payment_return", "R-1", payment_return("civil/PAY-1", 100, "B-2"));
+    let elsewhere = with(programme_fields("CNY"), "bank", text("centre"));
+    stage.apply_with(OWNER, "programme_open", "Q", elsewhere);
+    let registration = |programme: &str| {
+        vec![
+            ("recipient", person_value(1)),
+            ("scope", text("scope")),
+            ("account_commitment", Value::bytes(&account_of(1))),
+            ("programme", to(programme)),
+        ]
+    };
+    let other = with(registration("civil/Q"), "account_commitment", hash(8));
+    stage.apply_with(["civil/1", "centre/1"], "payee_register", "Q-0", other);
+    stage.apply_with(["civil/1", "centre/1"], "payee_register", "Q-1", registration("civil/Q"));
+    stage.expect(3211, "civil/1", "payment_request", "PAY-2", payment("G", 1, 1));
+    let account = Value::bytes(&account_of(1));
+    let again = || vec![("payment", to("civil/PAY-1")), ("amount", uint(1)), ("payee_account", account.clone())];
+    stage.expect(3211, "civil/1", "payment_reissue", "RI-1", again());
+    stage.apply_with(["civil/1", "bank/1"], "payee_register", "P-1", registration("civil/P"));
+    stage.apply("civil/1", "payment_request", "PAY-3", payment("G", 1, 1));
+    stage.apply("civil/1", "payment_reissue", "RI-2", again());
 }
