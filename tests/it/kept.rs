@@ -171,11 +171,22 @@ fn another_history_is_noticed(world: &World) {
             Some((status, proof.to_string().into_bytes()))
         }
     });
-    failed(&through(world, &broken, &SHOW), 8, "MZ-4121");
+    // One node's false proof accuses nobody who sealed.
+    let told = through(world, &broken, &SHOW);
+    failed(&told, 9, "MZ-4121");
+    let detail = told.json["errors"][0]["detail"].as_str().unwrap_or_default();
+    assert!(!detail.contains("sealed by both"), "{detail}");
     let silent = proxy(world, |_, path| path.contains("/consistency").then(|| (404, b"{}".to_vec())));
     failed(&through(world, &silent, &SHOW), 9, "MZ-4127");
     assert_eq!(std::fs::read(kept(world)).expect("readable"), before);
-    good(&world.client(&SHOW));
+    // Another node's proof will do, beside a silent one and a false one.
+    for (node, asked) in
+        [(&silent, &SHOW[..]), (&broken, &["audit", "trail", "officer", "civil-window-1"]), (&broken, &SHOW)]
+    {
+        std::fs::write(kept(world), &before).expect("as if another user had filed it");
+        good(&world.client(&[&["--node", node, "--node", &world.seats[0].url][..], asked].concat()));
+        assert_ne!(std::fs::read(kept(world)).expect("readable"), before, "the newer one is kept");
+    }
 }
 
 /// The only folder of evidence.
