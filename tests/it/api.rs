@@ -99,7 +99,7 @@ fn a_dry_run_is_refused_for_what_a_submission_is_refused_for() {
     let (status, answer) = world.post(seat, "/simulate", late.bytes(), 0).expect("the node answers");
     assert_eq!((status, answer["outcome"].as_str()), (200, Some("applied")), "{answer}");
     let (status, answer) = world.post(seat, "/transactions", late.bytes(), 0).expect("the node answers");
-    assert_eq!((status, answer["code"].as_str()), (422, Some("MZ-1008")), "{answer}");
+    assert_eq!((status, answer["code"].as_str()), (410, Some("MZ-1008")), "{answer}");
     let (status, answer) = world.post(seat, "/simulate", taken.bytes(), 0).expect("the node answers");
     assert_eq!((status, answer["code"].as_str()), (422, Some("MZ-1015")), "the same record again");
     let fresh = officer.anchor(&world.origin, "FRESH", 1);

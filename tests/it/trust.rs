@@ -390,7 +390,7 @@ fn a_dry_run_hands_over_nothing_to_submit(world: &World, approve: &[&str]) {
     assert_eq!(sent.len(), 1, "one copy is handed over");
     for (_, bytes) in sent {
         let (status, answer) = world.post(&world.seats[0], "/transactions", bytes, 0).expect("the node answers");
-        assert_eq!((status, answer["code"].as_str()), (422, Some("MZ-1008")), "{answer}");
+        assert_eq!((status, answer["code"].as_str()), (410, Some("MZ-1008")), "{answer}");
     }
 }
 
