@@ -54,7 +54,12 @@ pub fn flag_to_json(kind: &FieldKind, texts: &[String]) -> Result<serde_json::Va
         FieldKind::Map(_) => {
             serde_json::from_str(text).map_err(|error| Failure::usage(format!("{text}: not JSON: {error}")))
         }
-        FieldKind::Bool => Ok(serde_json::Value::Bool(matches!(text.as_str(), "true" | "yes"))),
+        // What is neither is no answer: a vote that was misspelt would else count against.
+        FieldKind::Bool => match text.as_str() {
+            "true" | "yes" | "是" => Ok(serde_json::Value::Bool(true)),
+            "false" | "no" | "否" => Ok(serde_json::Value::Bool(false)),
+            _ => Err(Failure::coded(Code(1004), format!("\"{text}\" is not true or false"))),
+        },
         _ => Ok(serde_json::Value::String(text.clone())),
     };
     match (kind, texts) {
@@ -163,4 +168,22 @@ fn time(json: &serde_json::Value) -> Option<u64> {
     }
     let instant: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(instant.as_millisecond()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_and_no_are_answers() {
+        let told = |text: &str| flag_to_json(&FieldKind::Bool, &[text.to_owned()]);
+        for (text, expected) in
+            [("true", true), ("yes", true), ("是", true), ("false", false), ("no", false), ("否", false)]
+        {
+            assert_eq!(told(text).expect("an answer"), serde_json::Value::Bool(expected), "{text}");
+        }
+        for text in ["YES", "y", "1", "", "ture"] {
+            assert_eq!(told(text).expect_err("no answer").code, Some(Code(1004)), "{text}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use mingzhang_genesis::Genesis;
 use mingzhang_ledger::proof::Passage;
 use serde_json::Value;
 
-use crate::context::home;
+use crate::context::{home, standing_home};
 use crate::node_api::NodeApi;
 use crate::output::{Failure, exit};
 use crate::verify::authorities_of;
@@ -54,18 +54,26 @@ pub fn fetch(genesis: &Genesis, api: &NodeApi) -> Result<Vec<Passage>, Failure> 
         handoffs.push(handoff);
     }
     if handoffs.len() > before {
-        keep(genesis, &handoffs)?;
+        // They are proven all the same.
+        if let Err(failure) = keep(genesis, &handoffs) {
+            let words = api.printer().language.pick("换届凭证未能留存", "the hand-offs could not be kept");
+            api.printer().note(&format!("{words}: {}", failure.detail));
+        }
     }
     Ok(handoffs)
 }
 
 fn keep(genesis: &Genesis, handoffs: &[Passage]) -> Result<(), Failure> {
-    let path = file(genesis)?;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+    // Without a home nothing is kept.
+    if standing_home().is_none() {
+        return Ok(());
     }
-    std::fs::write(path, text_of(handoffs)?)?;
-    Ok(())
+    let path = file(genesis)?;
+    let broken = |error| Failure::not_written(&path, error);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(broken)?;
+    }
+    std::fs::write(&path, text_of(handoffs)?).map_err(broken)
 }
 
 /// The list as `verify --handoffs` reads it.

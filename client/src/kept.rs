@@ -1,6 +1,6 @@
 //! The newest sealed checkpoint that this user's commands verified, of each network: a node that shows an older one is asked
-//! again, another history is an alarm with its evidence, and a newer one takes its place only with the proof that it leads on
-//! from it. Also how old seals may be.
+//! again, another history is an alarm with its evidence, and a newer one takes its place only with some node's proof that it
+//! leads on from it. Also how old seals may be.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -10,15 +10,17 @@ use std::time::Duration;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::Consistency;
-use mingzhang_ledger::seal::{Note, host};
+use mingzhang_ledger::seal::Note;
 use mingzhang_ledger::verify::{Kept, Problem, SealedNote};
 use serde_json::Value;
 
 use crate::context::{Network, standing_home};
+use crate::handoffs;
 use crate::keys;
 use crate::node_api::NodeApi;
-use crate::output::{Failure, Language};
+use crate::output::{Failure, Language, exit};
 use crate::submit::now_ms;
+use crate::verify::authorities_after;
 
 /// A consistency proof that nobody gives.
 const PART_MISSING: Code = Code(4127);
@@ -34,7 +36,7 @@ pub enum Order {
 }
 
 /// Holds a checkpoint, whose seals were verified, against the one that is kept, and keeps it if it is newer. Another history
-/// is a failure, and so is a newer checkpoint that the node does not prove to lead on, or one that is too old.
+/// is a failure, and so is a newer checkpoint that no node proves to lead on, or one that is too old.
 pub fn compare((network, api): (&Network, &NodeApi), text: &str, sealed: &SealedNote) -> Result<Order, Failure> {
     require_age(sealed, network.max_age).map_err(failure)?;
     let Some(memory) = Memory::of(&network.genesis) else { return Ok(Order::Newest) };
@@ -46,12 +48,12 @@ pub fn compare((network, api): (&Network, &NodeApi), text: &str, sealed: &Sealed
                 let Err(problem) = sealed.check_kept(&before.mark, None) else { return Ok(Order::Newest) };
                 return Ok(Order::Older(failure(problem)));
             }
-            let proof = if size > before.mark.size { Some(consistency(api, before.mark.size, size)?) } else { None };
-            if let Err(problem) = sealed.check_kept(&before.mark, proof.as_ref()) {
-                let shown = Shown { text, sealed, proof: proof.as_ref() };
+            if size > before.mark.size {
+                leads_on((&memory, api), before, text, sealed)?;
+            } else if let Err(problem) = sealed.check_kept(&before.mark, None) {
+                let shown = Shown { text, sealed, proof: None };
                 return Err(memory.alarm(before, &shown, problem, api.printer().language));
-            }
-            if size == before.mark.size {
+            } else {
                 return Ok(Order::Newest);
             }
         }
@@ -110,6 +112,34 @@ fn require_age(sealed: &SealedNote, max_age: Option<Duration>) -> Result<(), Pro
     max_age.map_or(Ok(()), |age| sealed.check_age(now_ms() / 1_000, age.as_secs()))
 }
 
+/// Some node proves that a checkpoint leads on from the one that is kept. One that gives a false proof says nothing of those
+/// who sealed, so the next is asked; where none has one that holds, nothing is known.
+fn leads_on(
+    (memory, api): (&Memory<'_>, &NodeApi),
+    before: &Before,
+    text: &str,
+    sealed: &SealedNote,
+) -> Result<(), Failure> {
+    let language = api.printer().language;
+    let attempt = |node: &NodeApi| {
+        let proof = consistency(node, before.mark.size, sealed.checkpoint.size)?;
+        sealed.check_kept(&before.mark, Some(&proof)).map_err(|problem| {
+            let shown = Shown { text, sealed, proof: Some(&proof) };
+            memory.alarm(before, &shown, problem, language).with_exit(exit::INCONCLUSIVE)
+        })
+    };
+    let Err(mut told) = attempt(api) else { return Ok(()) };
+    let answered = api.answered();
+    for node in api.nodes().iter().filter(|node| *node != answered) {
+        match attempt(&api.only(node)) {
+            Ok(()) => return Ok(()),
+            Err(failure) if told.code == Some(PART_MISSING) => told = failure,
+            Err(_) => {}
+        }
+    }
+    Err(told)
+}
+
 /// That the log of one size leads on to that of another, as the node says; nothing is verified here.
 fn consistency(api: &NodeApi, from: u64, to: u64) -> Result<Consistency, Failure> {
     let missing =
@@ -130,17 +160,18 @@ struct Before {
 }
 
 /// Where the checkpoint of a network is kept, and the evidence against others.
-struct Memory {
+struct Memory<'a> {
+    genesis: &'a Genesis,
     file: PathBuf,
     evidence: PathBuf,
 }
 
-impl Memory {
+impl<'a> Memory<'a> {
     /// None where this user has no home.
-    fn of(genesis: &Genesis) -> Option<Self> {
+    fn of(genesis: &'a Genesis) -> Option<Self> {
         let (home, hash) = (standing_home()?, hex::encode(genesis.hash));
         let file = home.join("checkpoints").join(format!("{hash}.checkpoint"));
-        Some(Self { file, evidence: home.join("evidence").join(hash) })
+        Some(Self { genesis, file, evidence: home.join("evidence").join(hash) })
     }
 
     /// What is kept. Where nothing can be read there is none; what is there and no note is told, as nobody else can know
@@ -180,7 +211,8 @@ impl Memory {
         written.map(|()| true).map_err(broken)
     }
 
-    /// Writes down both checkpoints and says where: they name who sealed them.
+    /// Writes down both checkpoints and says where. Who sealed both is named only for two roots of one size: nothing else
+    /// shows that they cannot both be of one log.
     fn alarm(&self, before: &Before, shown: &Shown<'_>, problem: Problem, language: Language) -> Failure {
         let checkpoint = &shown.sealed.checkpoint;
         let root: String = hex::encode(checkpoint.root).chars().take(16).collect();
@@ -199,10 +231,19 @@ impl Memory {
             Ok(()) => format!("{}: {}", language.pick("证据在", "evidence"), folder.display()),
             Err(failure) => format!("{}: {}", language.pick("证据未能写入", "no evidence written"), failure.detail),
         };
-        let signers = signers_of_both(&before.note, shown.sealed);
+        let is_fork = checkpoint.size == before.mark.size;
+        let signers = if is_fork { self.signers_of_both(&before.note, shown.sealed) } else { Vec::new() };
         let both = language.pick("两者都封签的单位", "sealed by both");
         let both = if signers.is_empty() { String::new() } else { format!("; {both}: {}", signers.join(", ")) };
         Failure::coded(problem.code, format!("{}{both}; {place}", problem.detail))
+    }
+
+    /// The agencies whose seals hold under both checkpoints.
+    fn signers_of_both(&self, kept: &Note, shown: &SealedNote) -> Vec<String> {
+        let authorities = authorities_after(self.genesis, &handoffs::kept(self.genesis)).ok();
+        let kept = authorities.and_then(|authorities| authorities.checkpoint(&kept.text()).ok());
+        let Some(kept) = kept else { return Vec::new() };
+        shown.seals.keys().filter(|agency| kept.seals.contains_key(*agency)).cloned().collect()
     }
 }
 
@@ -210,13 +251,4 @@ impl Memory {
 fn private(file: &Path, how: impl Fn(&mut OpenOptions) -> &mut OpenOptions) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     how(OpenOptions::new().write(true)).mode(0o600).open(file)
-}
-
-/// The agencies whose seals stand under both checkpoints.
-fn signers_of_both(kept: &Note, shown: &SealedNote) -> Vec<String> {
-    let sealed_before = |agency: &&String| {
-        let key = format!("{agency}.{}/e", host(&kept.checkpoint.origin));
-        kept.lines.iter().any(|line| line.name.starts_with(&key))
-    };
-    shown.seals.keys().filter(sealed_before).cloned().collect()
 }

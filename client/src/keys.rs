@@ -1,8 +1,10 @@
 //! Officer keys: PKCS#8 files, encrypted at rest, each with a sidecar of public facts. A key is named by a file or by
 //! its name in the context's key folder; passphrases come by prompt or file descriptor, never by flag or variable.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use mingzhang_ledger::crypto::SigningKey;
 use mingzhang_ledger::crypto::key_file::{self, KeyFileFault};
@@ -45,20 +47,33 @@ pub struct PassphraseSource {
 }
 
 impl PassphraseSource {
-    /// One line from the descriptor, or a prompt on a terminal; never hangs where nobody can answer.
+    /// The next line from the descriptor, or a prompt on a terminal; never hangs where nobody can answer.
     pub fn ask(self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
         if let Some(descriptor) = self.descriptor {
-            let file = std::fs::File::open(format!("/dev/fd/{descriptor}"))
-                .map_err(|error| Failure::usage(format!("passphrase descriptor {descriptor}: {error}")))?;
-            let mut line = Zeroizing::new(String::new());
-            std::io::BufReader::new(file).read_line(&mut line)?;
-            return Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()));
+            return next_line(descriptor)?
+                .ok_or_else(|| Failure::coded(NO_PASSPHRASE, prompt.trim_end_matches([':', ' '])));
         }
         if self.no_input || !std::io::stdin().is_terminal() {
             return Err(Failure::coded(NO_PASSPHRASE, prompt.trim_end_matches([':', ' '])));
         }
         rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(Failure::from)
     }
+}
+
+/// What is read from the descriptor: one reader for the whole run, as it reads ahead.
+static LINES: Mutex<Option<BufReader<File>>> = Mutex::new(None);
+
+/// The next passphrase, one line for each key; None at the end.
+fn next_line(descriptor: u32) -> Result<Option<Zeroizing<String>>, Failure> {
+    let mut lines = LINES.lock().map_err(|error| Failure::bug(error.to_string()))?;
+    if lines.is_none() {
+        let file = File::open(format!("/dev/fd/{descriptor}"))
+            .map_err(|error| Failure::usage(format!("passphrase descriptor {descriptor}: {error}")))?;
+        *lines = Some(BufReader::new(file));
+    }
+    let mut line = Zeroizing::new(String::new());
+    let read = lines.as_mut().map_or(Ok(0), |lines| lines.read_line(&mut line))?;
+    Ok((read > 0).then(|| Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned())))
 }
 
 /// The key folder of a context, or the user's own.
@@ -150,4 +165,23 @@ pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| Failure::bug(format!("no randomness: {error}")))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn each_key_has_its_line() {
+        let file =
+            std::env::temp_dir().join(format!("mingzhang-lines-{}", hex::encode(random::<8>().expect("random"))));
+        std::fs::write(&file, "first\r\nsecond").expect("written");
+        let open = File::open(&file).expect("a file");
+        let descriptor = u32::try_from(open.as_raw_fd()).expect("small");
+        let next = || next_line(descriptor).expect("readable").map(|line| line.to_string());
+        assert_eq!((next().as_deref(), next().as_deref(), next()), (Some("first"), Some("second"), None));
+        std::fs::remove_file(&file).expect("removed");
+    }
 }

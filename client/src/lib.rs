@@ -15,6 +15,7 @@ pub mod keys;
 pub mod node_api;
 pub mod output;
 pub mod proven;
+pub mod salt;
 pub mod settle;
 pub mod submit;
 pub mod tls;

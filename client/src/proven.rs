@@ -23,6 +23,8 @@ const WAIT_S: u64 = 4;
 /// How long a record is waited for that may not be sealed yet.
 const PATIENCE: Duration = Duration::from_secs(4);
 const NOT_FOUND: Code = Code(2005);
+/// That a node gives no proof.
+const PART_MISSING: Code = Code(4127);
 /// Pause before a node that gave no proof is asked again; it doubles.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -72,7 +74,7 @@ pub struct Proof {
 pub enum Asked {
     Shown(Box<Proof>),
     /// The time was over: the newest proof, if any, and why there is no better one.
-    NotYet(Option<Box<Proof>>, String),
+    NotYet(Option<Box<Proof>>, Failure),
     /// The time was over, and what was shown is older than what this user has seen, or than was asked for, or not proven to
     /// lead on from there.
     Withheld(Failure),
@@ -92,7 +94,12 @@ pub fn present(
             Err(unproven(&format!("{words} {}", proof.header.header.height)))
         }
         Asked::Withheld(failure) => Err(failure),
-        Asked::NotYet(None, why) => Err(unproven(&format!("{} ({why})", language.pick("没有证明", "no proof of it")))),
+        Asked::NotYet(None, why) if why.exit == exit::UNREACHABLE => Err(why),
+        // Whether there is none, nobody has shown.
+        Asked::NotYet(None, why) => {
+            let words = language.pick("没有证明", "no proof of it");
+            Err(Failure::coded(PART_MISSING, format!("{name}: {words} ({})", why.detail)))
+        }
     }
 }
 
@@ -117,11 +124,11 @@ pub fn ask(
             Ok(proof) => {
                 let why = language.pick("封签尚未覆盖", "not sealed yet");
                 newest = Some(Box::new(proof));
-                why.to_owned()
+                Failure::coded(PART_MISSING, why)
             }
             Err(Obstacle::Later(why)) => why,
             Err(Obstacle::Withheld(failure)) => {
-                let why = failure.detail.clone();
+                let why = Failure::coded(PART_MISSING, failure.detail.clone());
                 withheld = Some(failure);
                 api.pass_over();
                 why
@@ -142,7 +149,7 @@ pub fn ask(
 /// Why there is no proof.
 enum Obstacle {
     /// The node gives none now, or a hand-off is not sealed yet.
-    Later(String),
+    Later(Failure),
     /// What it gave holds, and is not enough beside what this user has seen or asked for.
     Withheld(Failure),
     /// What it gave does not hold.
@@ -152,19 +159,19 @@ enum Obstacle {
 impl From<Problem> for Obstacle {
     fn from(problem: Problem) -> Self {
         match problem.missing {
-            true => Self::Later(problem.to_string()),
+            true => Self::Later(Failure::coded(problem.code, problem.to_string())),
             false => Self::False(Failure::coded(problem.code, problem.detail)),
         }
     }
 }
 
 fn attempt((network, api): (&Network, &NodeApi), key: &Key, path: &str, language: Language) -> Result<Proof, Obstacle> {
-    let later = |failure: Failure| Obstacle::Later(failure.detail);
-    let answer = api.get_json(path).map_err(later)?;
-    let answer: SealedState = serde_json::from_value(answer).map_err(|error| Obstacle::Later(error.to_string()))?;
+    let answer = api.get_json(path).map_err(Obstacle::Later)?;
+    let answer: SealedState = serde_json::from_value(answer)
+        .map_err(|error| Obstacle::Later(Failure::coded(PART_MISSING, error.to_string())))?;
     let handoffs = handoffs::fetch(&network.genesis, api).map_err(|failure| match failure.exit {
         exit::FAILED => Obstacle::False(failure),
-        _ => later(failure),
+        _ => Obstacle::Later(failure),
     })?;
     let authorities = authorities_after(&network.genesis, &handoffs).map_err(Obstacle::False)?;
     let note = answer.sealed.checkpoint.clone();
@@ -214,7 +221,7 @@ pub fn several(api: &NodeApi, header: &ProvenHeader, keys: &[Key]) -> Result<Vec
         return Err(Failure::unreachable("the node did not give all leaves"));
     }
     let leaf = |(state, key): (&StateProof, &Key)| match leaf_of(header, state, key) {
-        Err(Obstacle::Later(why)) => Err(Failure::unreachable(why)),
+        Err(Obstacle::Later(why)) => Err(Failure::unreachable(why.detail)),
         Err(Obstacle::False(failure) | Obstacle::Withheld(failure)) => Err(failure),
         Ok(leaf) => Ok(leaf),
     };

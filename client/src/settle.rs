@@ -141,7 +141,7 @@ fn recorded(place: &Place<'_>, question: &Question<'_>, status: Value) -> Result
     let key = key::record(&name.0, &name.1);
     let proof = match ask((place.network, place.api), &key, wanted, place.proof_by(), place.language)? {
         Asked::Shown(proof) => proof,
-        Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why)),
+        Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why.detail)),
         Asked::Withheld(failure) => return Ok(unproven(status, place.language, &coded(&failure))),
     };
     let Some(leaf) = &proof.leaf else {
@@ -276,7 +276,7 @@ fn never(
     let wanted = Wanted::Past(payload.expires_at);
     let proof = match ask((place.network, place.api), &key, wanted, place.proof_by(), place.language)? {
         Asked::Shown(proof) => proof,
-        Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why)),
+        Asked::NotYet(_, why) => return Ok(unproven(status, place.language, &why.detail)),
         Asked::Withheld(failure) => return Ok(unproven(status, place.language, &coded(&failure))),
     };
     let header = &proof.header.header;

@@ -23,6 +23,8 @@ pub const DEFAULT_LIFE: Duration = Duration::from_secs(600);
 /// Longest life that the door allows, less a minute for lagging block times.
 pub const MAX_LIFE: Duration = Duration::from_secs(24 * 3_600 - 60);
 
+/// When the copy of a record expired that is signed for a dry run.
+const LONG_AGO_MS: u64 = 1;
 /// Longest wait that a submission asks a node for, in seconds.
 const MAX_POST_WAIT_S: u64 = 60;
 
@@ -65,8 +67,17 @@ impl Draft<'_> {
     }
 
     pub fn sign(&self, origin: &str, key: &SigningKey) -> Result<Transaction, Failure> {
-        Transaction::sign(&self.payload(origin), key).map_err(|error| Failure::coded(Code(1004), error.to_string()))
+        signed(&self.payload(origin), key)
     }
+
+    /// The same signed for a dry run: it has expired since 1970, so whoever gets it can do nothing else with it.
+    pub fn sign_expired(&self, origin: &str, key: &SigningKey) -> Result<Transaction, Failure> {
+        signed(&Payload { expires_at: LONG_AGO_MS, ..self.payload(origin) }, key)
+    }
+}
+
+fn signed(payload: &Payload, key: &SigningKey) -> Result<Transaction, Failure> {
+    Transaction::sign(payload, key).map_err(|error| Failure::coded(Code(1004), error.to_string()))
 }
 
 /// The signed bytes of records whose answer is not yet known.

@@ -31,6 +31,28 @@ pub fn check(
     if let Err(refusal) = form(network, transaction).and_then(|()| in_time(transaction, now_ms, latest_ms)) {
         return Ok(Err(refusal));
     }
+    signer(state, now_ms, transaction)
+}
+
+/// The same for a dry run, which does not judge times: what is simulated has expired, so that nobody can submit it.
+pub fn check_dry_run(
+    state: &dyn Snapshot,
+    network: &Network,
+    now_ms: u64,
+    transaction: &Transaction,
+) -> Result<Result<PublicKey, Refusal>, StateFault> {
+    match form(network, transaction) {
+        Ok(()) => signer(state, now_ms, transaction),
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// The key that signs for an agency now.
+fn signer(
+    state: &dyn Snapshot,
+    now_ms: u64,
+    transaction: &Transaction,
+) -> Result<Result<PublicKey, Refusal>, StateFault> {
     let state = Overlay::new(state);
     let Some(registered) = registered_key(&state, transaction, now_ms)? else {
         return Ok(Err(not_registered(transaction)));

@@ -27,6 +27,7 @@ fn no_node_leads_back_or_to_another_history() {
     an_older_state_is_noticed(&world);
     another_history_is_noticed(&world);
     what_is_too_old_is_no_answer(&world);
+    one_nodes_ignorance_is_no_answer(&world);
     several_at_once_keep_the_newest(&world);
 }
 
@@ -171,11 +172,22 @@ fn another_history_is_noticed(world: &World) {
             Some((status, proof.to_string().into_bytes()))
         }
     });
-    failed(&through(world, &broken, &SHOW), 8, "MZ-4121");
+    // One node's false proof accuses nobody who sealed.
+    let told = through(world, &broken, &SHOW);
+    failed(&told, 9, "MZ-4121");
+    let detail = told.json["errors"][0]["detail"].as_str().unwrap_or_default();
+    assert!(!detail.contains("sealed by both"), "{detail}");
     let silent = proxy(world, |_, path| path.contains("/consistency").then(|| (404, b"{}".to_vec())));
     failed(&through(world, &silent, &SHOW), 9, "MZ-4127");
     assert_eq!(std::fs::read(kept(world)).expect("readable"), before);
-    good(&world.client(&SHOW));
+    // Another node's proof will do, beside a silent one and a false one.
+    for (node, asked) in
+        [(&silent, &SHOW[..]), (&broken, &["audit", "trail", "officer", "civil-window-1"]), (&broken, &SHOW)]
+    {
+        std::fs::write(kept(world), &before).expect("as if another user had filed it");
+        good(&world.client(&[&["--node", node, "--node", &world.seats[0].url][..], asked].concat()));
+        assert_ne!(std::fs::read(kept(world)).expect("readable"), before, "the newer one is kept");
+    }
 }
 
 /// The only folder of evidence.
@@ -210,6 +222,29 @@ fn what_is_too_old_is_no_answer(world: &World) {
         good(&through(world, &past, &[asked, &["--max-age", "1h"]].concat()));
     }
     failed(&world.client(&["gov", "show", "approval/SET-1", "--max-age", "soon"]), 2, "MZ-2012");
+    // A receipt that was refreshed is not replaced by the one before it.
+    world.sealed(&world.seats[0], &world.document("NEW-4"));
+    good(&world.client(&["receipt", "refresh", &file]));
+    let newest = std::fs::read(&file).expect("readable");
+    failed(&through(world, &past, &["receipt", "refresh", &file]), 8, "MZ-4115");
+    assert_eq!(std::fs::read(&file).expect("readable"), newest);
+}
+
+/// That one node knows nothing is not that there is nothing, and whoever does not answer says nothing at all.
+fn one_nodes_ignorance_is_no_answer(world: &World) {
+    let ignorant = proxy(world, |_, path| {
+        (path.contains("/records/") || path.contains("/receipt")).then(|| (404, b"{}".to_vec()))
+    });
+    good(&through(world, &ignorant, &["tx", "status", "civil/NEW-2"]));
+    let out = world.path().join("asked-after.tlog-proof").display().to_string();
+    let two = ["--node", &ignorant, "--node", &world.seats[0].url];
+    good(&world.client(&[&two[..], &["receipt", "get", "civil/NEW-2", "--out", &out]].concat()));
+    let told = through(world, &ignorant, &["tx", "status", "civil/NO-SUCH"]);
+    assert_eq!(told.exit, Some(5), "{} {}", told.json, told.stderr);
+    let blind =
+        proxy(world, |_, path| (path.contains("/records/") || path.contains("/state/")).then(|| (404, b"{}".to_vec())));
+    failed(&through(world, &blind, &["tx", "status", "civil/NEW-2"]), 9, "MZ-4127");
+    failed(&through(world, "http://127.0.0.1:9", &SHOW), 7, "MZ-2007");
 }
 
 /// Commands that run at the same time leave a whole note, and the newest of theirs.

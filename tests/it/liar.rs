@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mingzhang_tests::world::{Told, World};
@@ -19,20 +19,37 @@ pub fn liar(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Value)> + Se
 }
 
 pub fn proxy(world: &World, lie: impl Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static) -> String {
+    attentive(world, lie, Heard::default())
+}
+
+/// What clients sent, by path.
+pub type Heard = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// Hands on everything, and keeps what it hears.
+pub fn listener(world: &World) -> (String, Heard) {
+    let heard = Heard::default();
+    (attentive(world, |_, _| None, Arc::clone(&heard)), heard)
+}
+
+fn attentive(
+    world: &World,
+    lie: impl Fn(&str, &str) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static,
+    heard: Heard,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let (node, lie): (String, Arc<Lie>) = (world.seats[0].url.clone(), Arc::new(lie));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (node, lie) = (node.clone(), Arc::clone(&lie));
-            std::thread::spawn(move || relay(stream, &node, &*lie));
+            let (node, lie, heard) = (node.clone(), Arc::clone(&lie), Arc::clone(&heard));
+            std::thread::spawn(move || relay(stream, &node, (&*lie, &heard)));
         }
     });
     url
 }
 
 /// One request, one answer. A client that goes away ends it.
-fn relay(mut stream: TcpStream, node: &str, lie: &Lie) -> Option<()> {
+fn relay(mut stream: TcpStream, node: &str, (lie, heard): (&Lie, &Heard)) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -51,6 +68,7 @@ fn relay(mut stream: TcpStream, node: &str, lie: &Lie) -> Option<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
+    heard.lock().ok()?.push((path.clone(), body.clone()));
     let (status, answer) = match lie(&method, &path) {
         Some(told) => told,
         None => handed_on(&method, &format!("{node}{path}"), (body, prefer))?,

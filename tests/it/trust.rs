@@ -8,7 +8,7 @@ use std::time::Duration;
 use mingzhang_tests::world::{Told, World, run};
 use serde_json::{Value, json};
 
-use super::liar::{failed, honest, liar, proxy, through};
+use super::liar::{failed, honest, liar, listener, proxy, through};
 
 fn anchor<'a>(id: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let root = "7777777777777777777777777777777777777777777777777777777777777777";
@@ -346,6 +346,7 @@ fn a_currency_takes_a_proof(world: &World) {
     // An approver reads the bytes that the digest names, and no others.
     let other = liar(world, |_, path| path.ends_with("/raw").then(|| (200, json!("another record"))));
     failed(&through(world, &other, &approve), 8, "MZ-4102");
+    a_dry_run_hands_over_nothing_to_submit(world, &approve[..approve.len() - 1]);
     let told = world.client(&[&approve[..], &["--wait", "60s"]].concat());
     assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
     assert!(told.stderr.contains("programme_open civil/AID\n    mode  live"), "{}", told.stderr);
@@ -377,6 +378,20 @@ fn a_currency_takes_a_proof(world: &World) {
     assert_eq!((told.exit, told.code()), (Some(8), "MZ-4119"), "{} {}", told.json, told.stderr);
     let told = run(&world.seats[0].url, "--currency UYW");
     failed(&told, 2, "MZ-2012");
+}
+
+/// Nobody was asked: what the node gets for it, it can put on no log.
+fn a_dry_run_hands_over_nothing_to_submit(world: &World, approve: &[&str]) {
+    let (node, heard) = listener(world);
+    let told = through(world, &node, &[approve, &["--dry-run=server"]].concat());
+    assert_eq!((told.exit, &told.data()["outcome"]), (Some(0), &json!("applied")), "{} {}", told.json, told.stderr);
+    let heard = heard.lock().expect("heard").clone();
+    let sent: Vec<_> = heard.iter().filter(|(path, _)| path.ends_with("/simulate")).collect();
+    assert_eq!(sent.len(), 1, "one copy is handed over");
+    for (_, bytes) in sent {
+        let (status, answer) = world.post(&world.seats[0], "/transactions", bytes, 0).expect("the node answers");
+        assert_eq!((status, answer["code"].as_str()), (410, Some("MZ-1008")), "{answer}");
+    }
 }
 
 fn import<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str> {

@@ -70,7 +70,7 @@ fn now(network: &Network, api: &NodeApi) -> Result<Newest, Failure> {
     // The first that leads on from what is kept is kept, so that the others are held against it.
     let mut proven = Vec::new();
     for (node, sealed, text) in found {
-        match compare((network, &api.only(&node)), &text, &sealed) {
+        match compare((network, api), &text, &sealed) {
             Ok(Order::Older(failure)) if proven.is_empty() => return Err(failure),
             Ok(_) => proven.push((node, sealed.checkpoint.size)),
             Err(failure) if failure.exit == exit::INCONCLUSIVE => others.push((node, failure)),

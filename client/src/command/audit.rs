@@ -147,7 +147,7 @@ fn gather(desk: &Desk, subject: Subject, id: &str) -> Result<Gathered, Failure> 
     }
     let complete = judged.proven.as_ref().filter(|_| judged.exit == exit::DONE);
     if let (Some(proven), Some(bundled)) = (complete, &evidence.trail) {
-        compare_any((network, &node), &bundled.sealed.checkpoint, &proven.header.sealed)?;
+        compare_any((network, &api), &bundled.sealed.checkpoint, &proven.header.sealed)?;
     }
     let agreement = complete.map(|proven| nodes::ask(&api, &newest, proven, asked)).unwrap_or_default();
     Ok(Gathered { evidence, judged, id, agreement, api: node })

@@ -9,6 +9,7 @@ use clap::Subcommand;
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::{SigningKey, sha256};
+use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::governance::{self, Proposal};
 use mingzhang_ledger::records::object::Object;
 use mingzhang_ledger::records::{record_type, view};
@@ -29,6 +30,8 @@ use crate::submit::{self, DEFAULT_LIFE, Draft, now_ms};
 const SET_ACTION: &str = "authority_set";
 /// Begins what the id of a vote is made of.
 const ONCE: &[u8] = b"mingzhang/client/once/v1\0";
+/// The agency has voted already; the proposal is decided or over.
+const FOR_GOOD: [Code; 2] = [Code(3802), Code(3011)];
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -281,7 +284,9 @@ fn send(desk: &Desk, (name, id, body): Record, sending: &Sending, impact: Option
     let mut answer = submit::send(network, &desk.api()?, transaction, wait_s, desk.language)?;
     answer.data["record_id"] = json!(format!("{agency}/{}", id_text(&id)));
     answer.data["impact"] = json!(impact.map(|impact| impact.json()));
-    if made && answer.exit == exit::REJECTED {
+    // Another id does not help a second vote, or one whose proposal is over.
+    let is_over = answer.reason.as_ref().is_some_and(|(code, _)| FOR_GOOD.contains(code));
+    if made && answer.exit == exit::REJECTED && !is_over {
         let again = desk.pick(
             "原因消除后再次提交,请加 --id 另取编号:相同命令仍得同一结论",
             "to say it once more when the reason is gone, give an --id: the same command has the same answer",

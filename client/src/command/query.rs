@@ -1,15 +1,19 @@
 //! `mingzhang query`: what a node says about blocks, transactions and records. Claims of one node, shown as such; for
 //! proofs use `receipt` and `audit`.
 
+use std::time::Instant;
+
 use clap::Subcommand;
 use mingzhang_ledger::records::view;
-use mingzhang_ledger::state::key::parse_id;
+use mingzhang_ledger::state::key::{self, parse_id};
 use mingzhang_ledger::transaction::RecordId;
 use serde_json::Value;
 
 use super::Desk;
+use crate::audit::fetch::PART_MISSING;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit, wrap};
+use crate::proven::{self, Asked, Wanted};
 use crate::submit::Outbox;
 
 /// What a line of a terminal holds.
@@ -105,8 +109,8 @@ pub fn asked_for(desk: &Desk, text: &str) -> Result<(String, Option<(String, Rec
         );
         return Err(Failure::usage(format!("{text}: {wanted}")));
     };
-    let recorded = desk.api()?.get_json(&format!("/records/{}", qualified(desk, &name)?));
-    let failure = match recorded {
+    let api = desk.api()?;
+    let failure = match recorded(&api, &format!("/records/{}", qualified(desk, &name)?)) {
         Ok(found) => {
             let id = found.get("tx_id").and_then(Value::as_str).unwrap_or("");
             return Ok((id.trim_start_matches("sha256:").to_owned(), Some((agency.to_owned(), record))));
@@ -118,8 +122,33 @@ pub fn asked_for(desk: &Desk, text: &str) -> Result<(String, Option<(String, Rec
     let mine = waiting.find(|mine| mine.payload().agency == agency && mine.payload().record_id == record);
     match (mine, failure.exit) {
         (Some(mine), exit::NOT_FOUND) => Ok((hex::encode(mine.id()), Some((agency.to_owned(), record)))),
+        (None, exit::NOT_FOUND) => {
+            // That nodes know none is their word; the sealed state says.
+            let (place, key) = ((desk.network()?, &api), key::record(agency, &record));
+            let id = match proven::ask(place, &key, Wanted::Present, Instant::now(), desk.language)? {
+                Asked::Shown(proof) => proof.leaf.map(|leaf| hex::encode(leaf.transaction_id)),
+                Asked::NotYet(Some(_), _) => None,
+                Asked::NotYet(None, why) => {
+                    let detail = format!("{}; {}", failure.detail, why.detail);
+                    return Err(Failure::coded(PART_MISSING, detail));
+                }
+                Asked::Withheld(failure) => return Err(failure.with_exit(exit::INCONCLUSIVE)),
+            };
+            id.map(|id| (id, Some((agency.to_owned(), record)))).ok_or(failure)
+        }
         _ => Err(failure),
     }
+}
+
+/// What the first node that knows a record says of it: one that knows none is no reason not to ask the next.
+fn recorded(api: &NodeApi, path: &str) -> Result<Value, Failure> {
+    let unknown = match api.get_json(path) {
+        Err(failure) if failure.exit == exit::NOT_FOUND => failure,
+        told => return told,
+    };
+    let asked = api.answered();
+    let mut others = api.nodes().iter().filter(|node| *node != asked);
+    others.find_map(|node| api.only(node).get_json(path).ok()).ok_or(unknown)
 }
 
 fn is_agency(text: &str) -> bool {

@@ -14,9 +14,11 @@ use serde_json::json;
 
 use super::Desk;
 use super::query::asked_for;
-use crate::audit::fetch::officer_key;
+use crate::audit::fetch::{PART_MISSING, officer_key};
 use crate::handoffs;
-use crate::kept::compare_any;
+use crate::kept::{Order, compare};
+use crate::keys::random;
+use crate::node_api::{NodeApi, Reply};
 use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::submit;
 use crate::verify::{
@@ -26,6 +28,8 @@ use crate::verify::{
 
 /// That a state is no longer held.
 const NOT_KEPT: Code = Code(2006);
+/// A checkpoint that is older than the one kept.
+const OLDER: Code = Code(4115);
 /// How often a bundle is begun anew on a network that seals on.
 const ATTEMPTS: usize = 5;
 
@@ -76,7 +80,7 @@ impl Format {
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
         Action::Get { tx, format, out } => {
-            ("receipt get".into(), get(desk, &tx, format, (out.as_ref(), keep_evidence)))
+            ("receipt get".into(), get(desk, (&tx, format, None), (out.as_ref(), keep_evidence)))
         }
         Action::Show { file } => ("receipt show".into(), show(desk, &file)),
         Action::Handoffs { out } => ("receipt handoffs".into(), export_handoffs(desk, &out)),
@@ -87,10 +91,14 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
 /// How a file is written.
 type Write = fn(&Path, &str) -> Result<(), Failure>;
 
-fn get(desk: &Desk, tx: &str, format: Format, (out, write): (Option<&PathBuf>, Write)) -> Result<Answer, Failure> {
+fn get(
+    desk: &Desk,
+    (tx, format, above): (&str, Format, Option<u64>),
+    (out, write): (Option<&PathBuf>, Write),
+) -> Result<Answer, Failure> {
     let (id, named) = asked_for(desk, tx)?;
     let (text, checked, authorities) = match format {
-        Format::TlogProof => fetch(desk, &id)?,
+        Format::TlogProof => fetch(desk, &id, above)?,
         Format::Bundle => bundle(desk, &id)?,
     };
     require_named(checked.facts.as_ref(), named.as_ref())?;
@@ -132,9 +140,10 @@ fn get(desk: &Desk, tx: &str, format: Format, (out, write): (Option<&PathBuf>, W
 /// A receipt's text or a bundle's, how it verified, and the authorities that it was verified with.
 type Fetched = (String, ReceiptReport, Authorities);
 
-/// The receipt's text, verified against the pinned genesis and for the transaction that was asked for.
-fn fetch(desk: &Desk, id: &str) -> Result<Fetched, Failure> {
-    let text = desk.api()?.get(&format!("/transactions/{id}/receipt?wait=20"))?.success()?.text();
+/// The receipt's text, verified against the pinned genesis and for the transaction that was asked for. If it is to take
+/// another's place, nothing may be older than that one or than what this user has seen.
+fn fetch(desk: &Desk, id: &str, above: Option<u64>) -> Result<Fetched, Failure> {
+    let text = given(&desk.api()?, id)?;
     let genesis = &desk.network()?.genesis;
     let authorities = authorities_after(genesis, &handoffs::fetch(genesis, &desk.api()?)?)?;
     let checked = receipt(&authorities, &text, None);
@@ -146,15 +155,46 @@ fn fetch(desk: &Desk, id: &str) -> Result<Fetched, Failure> {
     if let Some(sealed) = checked.facts.as_ref().and_then(|facts| facts.sealed.as_ref())
         && let Ok(receipt) = Receipt::parse(&text)
     {
-        compare_any((desk.network()?, &desk.api()?), &receipt.note.text(), sealed)?;
+        let order = compare((desk.network()?, &desk.api()?), &receipt.note.text(), sealed)?;
+        if let (Some(earlier), size) = (above, sealed.checkpoint.size) {
+            if let Order::Older(failure) = order {
+                return Err(failure);
+            }
+            if size < earlier {
+                return Err(Failure::coded(OLDER, format!("size {size}, kept is {earlier}")));
+            }
+        }
     }
     Ok((text, checked, authorities))
+}
+
+/// A receipt as some node gives it: that one has none does not say that there is none.
+fn given(api: &NodeApi, id: &str) -> Result<String, Failure> {
+    let path = format!("/transactions/{id}/receipt");
+    let failure = match api.get(&format!("{path}?wait=20"))?.success() {
+        Ok(reply) => return Ok(reply.text()),
+        Err(failure) if failure.exit == exit::NOT_FOUND => failure,
+        Err(failure) => return Err(failure),
+    };
+    let asked = api.answered();
+    let mut silent = None;
+    for node in api.nodes().iter().filter(|node| *node != asked) {
+        match api.only(node).get(&path).and_then(Reply::success) {
+            Ok(reply) => return Ok(reply.text()),
+            Err(failure) if failure.exit == exit::NOT_FOUND => {}
+            Err(other) => silent = Some(other),
+        }
+    }
+    match silent {
+        None => Err(failure),
+        Some(other) => Err(Failure::coded(PART_MISSING, format!("{}; {}", failure.detail, other.detail))),
+    }
 }
 
 /// The verified receipt of a transaction or record, as a command line names it, and the authorities that it was verified with.
 pub fn of(desk: &Desk, tx: &str) -> Result<(ReceiptReport, Authorities), Failure> {
     let (id, named) = asked_for(desk, tx)?;
-    let (_, checked, authorities) = fetch(desk, &id)?;
+    let (_, checked, authorities) = fetch(desk, &id, None)?;
     require_named(checked.facts.as_ref(), named.as_ref())?;
     Ok((checked, authorities))
 }
@@ -185,7 +225,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
     let network = desk.network()?;
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        let (text, checked, led) = fetch(desk, tx)?;
+        let (text, checked, led) = fetch(desk, tx, None)?;
         let Some(facts) = &checked.facts else { return Err(Failure::bug("a verified receipt without facts")) };
         let key = match officer_key(&desk.api()?, &facts.transaction.key_id(), facts.tree_size) {
             Ok(key) => key,
@@ -277,7 +317,22 @@ fn refresh(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
     let receipt = read(file)?;
     let id = receipt.entry.get(3..).map(|bytes| hex::encode(mingzhang_ledger::crypto::sha256(&[bytes])));
     let id = id.ok_or_else(|| Failure::usage(format!("{}: the entry is no record", file.display())))?;
-    // The newer receipt of the same record takes the older one's place: that is what was asked for.
-    let replace: Write = |file, text| std::fs::write(file, text).map_err(|error| Failure::not_written(file, error));
-    get(desk, &id, Format::TlogProof, (Some(file), replace))
+    let above = Some(receipt.note.checkpoint.size);
+    get(desk, (&id, Format::TlogProof, above), (Some(file), replace))
+}
+
+/// The newer receipt of the same record takes the older one's place, whole: that is what was asked for. One of the same size
+/// says nothing new.
+fn replace(file: &Path, text: &str) -> Result<(), Failure> {
+    let size = |receipt: &Receipt| receipt.note.checkpoint.size;
+    let newer = Receipt::parse(text).map_err(|fault| Failure::coded(Code(4101), fault.to_string()))?;
+    if size(&newer) <= size(&read(file)?) {
+        return Ok(());
+    }
+    let part = PathBuf::from(format!("{}.{}.part", file.display(), hex::encode(random::<8>()?)));
+    let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, file));
+    if written.is_err() {
+        let _stays = std::fs::remove_file(&part);
+    }
+    written.map_err(|error| Failure::not_written(file, error))
 }

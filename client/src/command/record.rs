@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use mingzhang_ledger::codec::Value;
-use mingzhang_ledger::crypto::sha256;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::records::body::Mentions;
 use mingzhang_ledger::records::fund::shown::money_text;
@@ -20,6 +19,7 @@ use crate::body;
 use crate::currency::{self, Known};
 use crate::keys::random;
 use crate::output::{Answer, Failure, Language, exit, wrap};
+use crate::salt::salted_digest;
 use crate::submit::{self, DEFAULT_LIFE, Draft, MAX_LIFE};
 
 /// Longest duration that is read: a century, far beyond every use and within what clocks can add.
@@ -258,7 +258,10 @@ fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches, unsigned: boo
     tell_money(desk, kind, &content, decimals.currency.as_deref());
     add_evidence(&mut content, flags)?;
     // What is only written to a file is signed away from any node.
-    let about = if flags.contains_id("out") { None } else { super::waiting::show(desk, kind, &content)? };
+    let about = match flags.contains_id("out") {
+        true => super::waiting::unseen(desk, kind, &content),
+        false => super::waiting::show(desk, kind, &content)?,
+    };
     if let Some(key) = key.as_ref().filter(|_| !flags.contains_id("dry-run")) {
         desk.confirm((kind.name, &content), key, &agency, about)?;
     }
@@ -307,7 +310,11 @@ fn finish(
         (data["file"], data["signed"]) = (json!(out), json!(false));
         return Ok(Answer::done(data, out.display().to_string()));
     };
-    let transaction = draft.sign(origin, &key)?;
+    // A node gets what it can only simulate.
+    let transaction = match flags.get_one::<String>("dry-run").map(String::as_str) {
+        Some("server") => draft.sign_expired(origin, &key)?,
+        _ => draft.sign(origin, &key)?,
+    };
     let tx_id = format!("sha256:{}", hex::encode(transaction.id()));
     if let Some(out) = &out {
         std::fs::write(out, transaction.bytes()).map_err(|error| Failure::not_written(out, error))?;
@@ -412,24 +419,6 @@ fn add_evidence(content: &mut Value, flags: &ArgMatches) -> Result<(), Failure> 
         *content = Value::map(pairs);
     }
     Ok(())
-}
-
-/// SHA-256(salt ‖ file); the salt is kept beside the file and made once, so the same file gives the same digest again.
-fn salted_digest(file: &Path) -> Result<[u8; 32], Failure> {
-    let content = std::fs::read(file).map_err(|error| Failure::unreadable(file, error))?;
-    let salt_file = PathBuf::from(format!("{}.salt", file.display()));
-    let salt: [u8; 32] = match std::fs::read_to_string(&salt_file) {
-        Ok(text) => hex::decode(text.trim())
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| Failure::unreadable(&salt_file, "not a salt of 64 hex digits"))?,
-        Err(_) => {
-            let salt = random()?;
-            std::fs::write(&salt_file, hex::encode(salt))?;
-            salt
-        }
-    };
-    Ok(sha256(&[&salt, &content]))
 }
 
 /// `90s`, `10m`, `2h`, or plain seconds.

@@ -89,7 +89,9 @@ fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result
         return Err(Failure::coded(Code(1005), detail));
     }
     let key = desk.key(key)?;
-    desk.confirm((&payload.record_type, &payload.body), &key, &payload.agency, None)?;
+    let kind = mingzhang_ledger::records::record_type(&payload.record_type);
+    let about = kind.and_then(|kind| super::waiting::unseen(desk, kind, &payload.body));
+    desk.confirm((&payload.record_type, &payload.body), &key, &payload.agency, about)?;
     let transaction =
         Transaction::sign(&payload, &key.key).map_err(|error| Failure::coded(Code(1004), error.to_string()))?;
     std::fs::write(out, transaction.bytes()).map_err(|error| Failure::not_written(out, error))?;
@@ -148,6 +150,10 @@ fn submit(desk: &Desk, file: &str, (wait, dry_run): (Option<&str>, Option<&str>)
         ));
     }
     if let Some(place) = dry_run {
+        if place == "server" {
+            desk.printer
+                .note(desk.pick("节点会收到可以提交的已签名字节", "the node gets signed bytes that it could submit"));
+        }
         return simulate::dry_run(desk, &transaction, place);
     }
     let wait_s = wait.map(duration).transpose()?.map_or(0, |wait| wait.as_secs());

@@ -240,7 +240,11 @@ fn judge_document(
         report.steps.push(Step { name: StepName::Document, result: StepResult::Missing, detail: beside });
         return Ok(());
     }
-    let digest = document_digest(&read_salt(salt.unwrap_or(&beside))?, &content);
+    let salt = match salt {
+        Some(named) => read_salt(named)?,
+        None => salt_of(&beside, &read_source(&beside)?)?,
+    };
+    let digest = document_digest(&salt, &content);
     let (result, detail) = match document(transaction, &digest) {
         Ok(()) => (StepResult::Passed, hex::encode(digest)),
         Err(problem) => {
@@ -253,11 +257,15 @@ fn judge_document(
 }
 
 fn read_salt(salt: &str) -> Result<[u8; 32], Failure> {
-    let text = if salt.len() == 64 { salt.to_owned() } else { read_source(salt)? };
+    let is_salt = salt.len() == 64 && salt.bytes().all(|byte| byte.is_ascii_hexdigit());
+    salt_of(salt, &if is_salt { salt.to_owned() } else { read_source(salt)? })
+}
+
+fn salt_of(named: &str, text: &str) -> Result<[u8; 32], Failure> {
     hex::decode(text.trim())
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| Failure::usage(format!("{salt}: not a salt of 64 hex digits")))
+        .ok_or_else(|| Failure::usage(format!("{named}: not a salt of 64 hex digits")))
 }
 
 /// Exit status and coded reason of a verdict.

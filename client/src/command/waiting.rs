@@ -22,20 +22,31 @@ const ANOTHER: Code = Code(4102);
 /// Shows the record that an `approve` or `reject` names, before it is signed. Other types name none. Returns what it is in
 /// one line, with its amount.
 pub fn show(desk: &Desk, kind: &RecordType, content: &Value) -> Result<Option<String>, Failure> {
-    let waits = kind.field("waiting").is_some_and(|field| field.kind == FieldKind::Waiting);
-    let named: (Option<Ref>, Option<Hash>) = (body::find(content, "waiting"), body::find(content, "digest"));
-    let (true, (Some(waiting), Some(digest))) = (waits, named) else { return Ok(None) };
+    let (Some(waiting), Some(digest)) = (named(kind, content), body::find::<Hash>(content, "digest")) else {
+        return Ok(None);
+    };
     let transaction = match desk.api()?.get(&format!("/transactions/{}/raw", hex::encode(digest)))?.success() {
         Ok(reply) => checked(&reply.body, &digest, &waiting)?,
         Err(failure) => {
             let words = desk.pick("节点未给出待批准的记录,无法展示", "the node gives no bytes of the record to show");
             desk.printer.note(&wrap(&format!("{waiting}: {words}: {}", desk.language.detail(&failure.detail)), 0));
-            return Ok(None);
+            return Ok(unseen(desk, kind, content));
         }
     };
     let (line, words) = words(desk, &transaction, &waiting);
     desk.printer.note(&words);
     Ok(Some(line))
+}
+
+fn named(kind: &RecordType, content: &Value) -> Option<Ref> {
+    let waits = kind.field("waiting").is_some_and(|field| field.kind == FieldKind::Waiting);
+    body::find(content, "waiting").filter(|_| waits)
+}
+
+/// What the question says of a record that nobody has shown here.
+pub fn unseen(desk: &Desk, kind: &RecordType, content: &Value) -> Option<String> {
+    let words = desk.pick("其内容未在此展示", "its content was not shown here");
+    named(kind, content).map(|waiting| format!("{waiting}, {words}"))
 }
 
 /// The transaction, if its bytes hash to the digest and it is of that record.

@@ -59,7 +59,7 @@ pub fn prove(
     };
     let found = asked.and_then(|asked| match asked {
         Asked::Shown(proof) => Ok((fetch(ledger.apis(), &proof.header, &keys)?, proof.header.header.height)),
-        Asked::NotYet(_, why) => Err(Failure::unreachable(why)),
+        Asked::NotYet(_, why) => Err(Failure::unreachable(why.detail)),
         Asked::Withheld(failure) => Err(Failure::unreachable(coded(&failure))),
     });
     match found {

@@ -12,7 +12,7 @@ use mingzhang_ledger::records::governance;
 use mingzhang_ledger::records::object::RecordLeaf;
 use mingzhang_ledger::records::registry::OfficerKey;
 use mingzhang_ledger::state::execute::{Candidate, Network};
-use mingzhang_ledger::state::{Overlay, StateFault, key};
+use mingzhang_ledger::state::{Overlay, Snapshot, StateFault, key};
 use mingzhang_ledger::transaction::Transaction;
 use tokio::sync::oneshot;
 
@@ -113,10 +113,11 @@ impl Mempool {
         None
     }
 
-    /// What a submission would be refused for, its signature and an id that is taken among it; nothing is submitted.
+    /// What a submission would be refused for, its signature and an id that is taken among it, but not its time; nothing is
+    /// submitted.
     pub fn would_refuse(&self, transaction: &Transaction) -> Result<Option<Refusal>, StoreFault> {
         let taken = || Refusal::new(TAKEN, "this record is on the log already: nothing would happen");
-        Ok(match self.door()?.judge(transaction)? {
+        Ok(match self.door()?.judge_by(door::check_dry_run, transaction)? {
             Judged::Passes(key) if transaction.is_signed_by(&key) => None,
             Judged::Passes(_) => Some(bad_signature()),
             Judged::Answer(answer) => Some(answer.map_or_else(|refusal| refusal, |_| taken())),
@@ -305,6 +306,9 @@ pub(super) enum Standing {
     Never,
 }
 
+/// How the door judges what is not on the log.
+type Check = fn(&dyn Snapshot, &Network, u64, &Transaction) -> Result<Result<PublicKey, Refusal>, StateFault>;
+
 /// The door at the tip and the present moment.
 pub(super) struct Door<'a> {
     view: View<'a>,
@@ -314,10 +318,14 @@ pub(super) struct Door<'a> {
 
 impl Door<'_> {
     pub(super) fn judge(&self, transaction: &Transaction) -> Result<Judged, StoreFault> {
+        self.judge_by(door::check, transaction)
+    }
+
+    fn judge_by(&self, check: Check, transaction: &Transaction) -> Result<Judged, StoreFault> {
         if let Some(leaf) = self.recorded(transaction)? {
             return Ok(Judged::Answer(self.answer_of(&leaf, transaction)?));
         }
-        Ok(match door::check(&self.view, self.network, self.now_ms, transaction)? {
+        Ok(match check(&self.view, self.network, self.now_ms, transaction)? {
             Ok(key) => Judged::Passes(key),
             Err(refusal) => Judged::Answer(Err(refusal)),
         })
