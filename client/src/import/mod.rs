@@ -15,6 +15,7 @@ pub mod load;
 pub mod map;
 pub mod memory;
 pub mod node;
+pub mod own;
 pub mod payments;
 pub mod permits;
 pub mod plan;

@@ -190,16 +190,62 @@ fn grants_without_ids_are_known_again_wherever_they_stand() {
     assert!(grown.iter().all(|key| !key.contains("Zhang")));
 }
 
+/// A node that shows no leaf before something was sent.
+struct Blind<'a>(&'a mut MemoryLedger);
+
+impl Ledger for Blind<'_> {
+    fn agency(&self, officer: Officer) -> &str {
+        self.0.agency(officer)
+    }
+
+    fn send(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Standing>, Failure> {
+        self.0.send(records)
+    }
+
+    fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure> {
+        self.0.check_earlier(record, id)
+    }
+
+    fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
+        if said { self.0.leaves(records, said) } else { Ok(vec![None; records.len()]) }
+    }
+}
+
 #[test]
 fn an_importer_without_the_memory_of_a_source_adds_nothing_to_it() {
-    for format in [Format::Donations, Format::Payments] {
+    // A refusal names another officer's key before it names the scope.
+    for (format, seed) in
+        [Format::Donations, Format::Payments].into_iter().flat_map(|format| [(format, 1), (format, SECOND)])
+    {
         let mut importer = Importer::new(format, true);
         let first = ",2014-05-01,A,5.00,CNY\n";
         assert_eq!(importer.fates(first, TODAY), [APPLIED]);
+        importer.ledger.importer = seed;
         let mut other = Importer { folder: tempfile::tempdir().expect("a folder"), ..importer };
+        let before = other.ledger.log.len();
         for rows in [first.to_owned(), format!("{first},2015-05-01,B,6.00,CNY\n")] {
-            let fates = other.fates(&rows, TODAY);
-            assert!(fates.iter().all(|told| *told == (Fate::Rejected, Some(1015))), "{fates:?}");
+            let source = other.source(&rows);
+            let loads = [other.load(&source, TODAY)];
+            let failure = run(format, true, &loads, &mut other.ledger).err().expect("another memory's");
+            assert_eq!(failure.code.map(|code| code.0), Some(1015));
+            assert!(failure.detail.contains("scope differs"), "{}", failure.detail);
+            assert_eq!(other.ledger.log.len(), before, "not even a batch was opened");
         }
+        let source = other.source(first);
+        let loads = [other.load(&source, TODAY)];
+        let outcome = run(format, true, &loads, &mut Blind(&mut other.ledger)).expect("the import runs");
+        let sources = [source];
+        let fates: Vec<_> = make(&outcome, &sources).lines.iter().map(|line| (line.fate, line.code)).collect();
+        assert_eq!(fates, [(Fate::Rejected, Some(1015))], "what is told afterwards decides");
     }
+}
+
+#[test]
+fn another_officer_with_the_memory_goes_on_with_a_source() {
+    let mut importer = Importer::new(Format::Donations, true);
+    let first = "1,2014-05-01,A,5.00,CNY\n";
+    assert_eq!(importer.fates(first, TODAY), [APPLIED]);
+    importer.ledger.importer = SECOND;
+    let grown = format!("{first}2,2014-05-02,B,6.00,CNY\n");
+    assert_eq!(importer.fates(&grown, TODAY), [(Fate::Rejected, Some(1015)), APPLIED]);
 }
