@@ -249,3 +249,18 @@ fn another_officer_with_the_memory_goes_on_with_a_source() {
     let grown = format!("{first}2,2014-05-02,B,6.00,CNY\n");
     assert_eq!(importer.fates(&grown, TODAY), [(Fate::Rejected, Some(1015)), APPLIED]);
 }
+
+#[test]
+fn another_spelling_makes_no_other_row() {
+    let mut importer = Importer::new(Format::Donations, true);
+    let first = ",2014-05-01,A,5.00,CNY\n,2014-05-02,A,6.00,CNY\n";
+    assert_eq!(importer.fates(first, TODAY), [APPLIED, APPLIED]);
+    let income = |importer: &Importer| {
+        let kind = |transaction: &Transaction| transaction.payload().record_type == "income_record";
+        importer.ledger.log.values().filter(|(transaction, _)| kind(transaction)).count()
+    };
+    let spelt = ",2014-05-01 00:00,A,5.0,cny\n,2014-05-02,A,6.00,CNY\n";
+    let fates = importer.fates(spelt, TODAY);
+    assert!(fates.iter().all(|(fate, _)| *fate != Fate::Applied), "{fates:?}");
+    assert_eq!(income(&importer), 2);
+}
