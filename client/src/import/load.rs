@@ -144,6 +144,9 @@ pub struct Outcome {
 pub fn run(format: Format, strict: bool, loads: &[Load<'_>], ledger: &mut dyn Ledger) -> Result<Outcome, Failure> {
     // All that records rest on is remembered before the first is sent.
     let (mut batches, mut terms) = (Vec::new(), Vec::new());
+    for load in loads {
+        load.secret.memory.check_known_by((&load.source.name, &load.source.known_by))?;
+    }
     for (at, load) in loads.iter().enumerate() {
         batches.extend(batches_of(at, load)?);
         terms.push(terms_of(load, &batches, at)?);

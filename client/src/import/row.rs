@@ -100,7 +100,7 @@ pub fn digest<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> Hash {
 }
 
 /// Columns that a row without an id is known by.
-const KNOWN_BY: [&str; 9] =
+pub const KNOWN_BY: [&str; 9] =
     ["date", "amount", "currency", "programme", "payee", "donor", "matter", "applicant", "applied"];
 
 /// What was read of a row: `100.0` is `100.00`. What cannot be read stands as it is written.

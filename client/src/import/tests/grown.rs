@@ -173,7 +173,7 @@ fn grants_without_ids_are_known_again_wherever_they_stand() {
     let claims = |text: &str| {
         let reading = super::super::row::Reading { name: "grants", map: &Map::default(), strict: true };
         let claims = super::super::grants::read(text.as_bytes(), &reading).expect("grants");
-        let mut source = Source { file: String::new(), name: "grants".to_owned(), claims };
+        let mut source = Source { file: String::new(), name: "grants".to_owned(), claims, known_by: Vec::new() };
         source.name_rows(&Secret::new([9; 32], TODAY));
         source.claims.into_iter().map(|claim| claim.key).collect::<Vec<_>>()
     };
@@ -263,4 +263,18 @@ fn another_spelling_makes_no_other_row() {
     let fates = importer.fates(spelt, TODAY);
     assert!(fates.iter().all(|(fate, _)| *fate != Fate::Applied), "{fates:?}");
     assert_eq!(income(&importer), 2);
+}
+
+#[test]
+fn rows_without_ids_stay_known_by_the_same_columns() {
+    let mut importer = Importer::new(Format::Donations, true);
+    assert_eq!(importer.fates(",2014-05-01,A,5.00,CNY\n", TODAY), [APPLIED]);
+    let before = importer.ledger.log.len();
+    let path = importer.folder.path().join("rows.csv");
+    std::fs::write(&path, "date,amount,currency\n2014-05-01,5.00,CNY\n").expect("a file");
+    let source = read(Format::Donations, &path, (&Map::default(), true), Language::English).expect("the file is read");
+    let loads = [importer.load(&source, TODAY)];
+    let failure = run(Format::Donations, true, &loads, &mut importer.ledger).err().expect("other columns");
+    assert!(failure.detail.contains("date, amount, currency, donor"), "{}", failure.detail);
+    assert_eq!((failure.exit, importer.ledger.log.len()), (2, before));
 }
