@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use mingzhang_tests::world::{Told, World, command, until};
+use mingzhang_tests::world::{Told, World, command, run, until};
 use serde_json::{Value, json};
 
 /// Records that must be on the log before the importer is killed, of about 400 in all.
@@ -147,6 +147,38 @@ fn killed_in_the_middle(world: &World, folder: &Path) {
     let counted = |name: &str| rest.data()[name].as_u64().expect("a counter");
     assert_eq!(counted("applied") + counted("duplicates"), 400);
     assert_eq!(audited_income(world, &rest), (true, minor(0..400).to_string()), "each row once");
+}
+
+/// Another home with the same keys: it remembers nothing of what was imported.
+fn another_home(world: &World) -> tempfile::TempDir {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(world.home().join("."))
+        .arg(home.path())
+        .status()
+        .expect("cp can be run");
+    assert!(copied.success());
+    std::fs::remove_dir_all(home.path().join("imports")).expect("what was remembered is gone");
+    home
+}
+
+#[test]
+fn another_home_records_nothing_of_a_source_once_more() {
+    let world = World::start(1);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = write(folder.path(), "gifts.csv", (0..3).map(|number| row("one", number)));
+    assert_eq!(import(&world, &file).exit, Some(0));
+    audited_income(&world, &import(&world, &file));
+    let size = || world.get(&world.seats[0], "/status").expect("the node answers").1["tree_size"].clone();
+    let (home, before) = (another_home(&world), size());
+    let context = world.path().join("context.toml").display().to_string();
+    let arguments = ["--json", "--lang", "en", "--context", &context, "import", "donations"];
+    let file = file.display().to_string();
+    let told = run("mingzhang", &[&arguments[..], &[&file, "--mode", "historical"]].concat(), home.path());
+    assert_eq!((told.exit, told.code()), (Some(2), "MZ-1015"), "{} {}", told.json, told.stderr);
+    assert!(told.json["errors"][0]["detail"].as_str().is_some_and(|detail| detail.contains("scope differs")));
+    assert_eq!(size(), before, "nothing was sent");
 }
 
 #[test]

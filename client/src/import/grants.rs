@@ -1,6 +1,7 @@
 //! 360Giving: grants with their commitment, and what the funder says it disbursed. Names never leave this file.
 
 use mingzhang_ledger::crypto::Hash;
+use mingzhang_ledger::records::calendar::Day;
 use serde_json::Value as Json;
 
 use super::amount;
@@ -8,7 +9,7 @@ use super::broken::Broken;
 use super::dates::DateFormat;
 use super::entitled::{self, Entitled, Paid, Payee};
 use super::fund::Book;
-use super::item::{Claim, Content, Fault, Note, Skip, Unsent, Wrong};
+use super::item::{Claim, Content, Fault, Money, Note, Skip, Unsent, Wrong};
 use super::plan::{Planner, Under};
 use super::row::{self, Currencies, Reading, Stated};
 use super::{unique, words};
@@ -66,7 +67,8 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
         || stated_of(organisation, "name").or_else(|| stated_of(person, "id")).or_else(|| stated_of(person, "name"));
     let person = if party.is_none() { named() } else { None };
     let payee = [party.as_deref().unwrap_or_default(), person.as_deref().unwrap_or_default()];
-    let (known_by, digest) = digests(grant, (&stated, payee));
+    let (known_by, digest) =
+        digests(grant, (&stated, payee), (money.as_ref(), date.filter(|_| *dates == DateFormat::Iso)));
     let content = Content::Grant {
         programme: programme(grant, reading.name),
         party,
@@ -104,19 +106,31 @@ fn claim(ordinal: u64, grant: &Json, (dates, currencies, reading): (&DateFormat,
 
 /// Over what a grant without an id is known by, and over all values that are mapped. Who is paid is among both: they go
 /// nowhere but under the importer's key.
-fn digests(grant: &Json, (stated, [party, person]): (&str, [&str; 2])) -> (Hash, Hash) {
+fn digests(
+    grant: &Json,
+    (stated, [party, person]): (&str, [&str; 2]),
+    (money, day): (Option<&Money>, Option<Day>),
+) -> (Hash, Hash) {
     let (id, disbursed, programme) = (id_of(grant, "id"), number_of(grant, "amountDisbursed"), programme(grant, ""));
     let until = first_of(grant, "plannedDates").map_or("", |dates| text_of(dates, "endDate"));
-    let known_by = [
-        ("amount", stated),
-        ("currency", text_of(grant, "currency")),
-        ("date", text_of(grant, "awardDate")),
-        ("programme", programme.as_str()),
-        ("party", party),
-        ("person", person),
-    ];
+    let written = (stated, text_of(grant, "currency"), text_of(grant, "awardDate"));
+    let values = |(amount, currency, date)| {
+        [
+            ("amount", amount),
+            ("currency", currency),
+            ("date", date),
+            ("programme", programme.as_str()),
+            ("party", party),
+            ("person", person),
+        ]
+    };
+    let (minor, day) = (money.map(|money| money.minor.to_string()), day.map(|day| day.to_string()));
+    // As read where it can be read, so that another spelling is the same grant.
+    let amount = minor.as_deref().unwrap_or(stated);
+    let currency = money.map_or(written.1, |money| money.currency.as_str());
+    let known_by = values((amount, currency, day.as_deref().unwrap_or(written.2)));
     let more = [("id", id.as_str()), ("disbursed", disbursed.as_str()), ("until", until)];
-    (row::digest(known_by.into_iter()), row::digest(known_by.into_iter().chain(more)))
+    (row::digest(known_by.into_iter()), row::digest(values(written).into_iter().chain(more)))
 }
 
 /// A grant programme by title, else by code, else the funder.

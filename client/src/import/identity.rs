@@ -17,6 +17,9 @@ use super::words;
 use crate::output::Failure;
 
 const RECORD_ID: &str = "mingzhang-import-1";
+/// The file of the key for the digests of rows.
+const ROWS: &str = "rows.toml";
+const LOST: &str = "it is gone, though sources were imported from here; restore it from your backup";
 
 /// A network, and a source within it.
 #[derive(Debug, Clone)]
@@ -44,6 +47,16 @@ impl Identity {
     }
 }
 
+/// Whether there is the key of any source.
+fn holds_sources(folder: &Path) -> Result<bool, Failure> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(|error| Failure::unreadable(folder, error))?,
+    };
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    Ok(paths.any(|path| path.extension().is_some_and(|end| end == "toml") && !path.ends_with(ROWS)))
+}
+
 fn first_half(hash: &Hash) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(hash.split_at(16).0);
@@ -54,7 +67,7 @@ fn first_half(hash: &Hash) -> [u8; 16] {
 /// source.
 pub struct Secret {
     key: Zeroizing<[u8; 32]>,
-    /// Of all sources of this importer in the network, so that rows are known again under another file's name.
+    /// Of all sources of this importer in the network, for `rows_root` alone: the same file is known under another name.
     rows: Zeroizing<[u8; 32]>,
     pub memory: Memory,
 }
@@ -77,8 +90,17 @@ impl Secret {
     pub fn keep(home: &Path, identity: &Identity, today: Day) -> Result<Self, Failure> {
         let name = hex::encode(first_half(&sha256(&[identity.source.as_bytes()])));
         let folder = home.join("imports").join(hex::encode(identity.network));
-        let key = Self::kept_key(&folder.join(format!("{name}.toml")), today)?;
-        let rows = Self::kept_key(&folder.join("rows.toml"), today)?;
+        let rows_path = folder.join(ROWS);
+        // A key that is made anew while others are there would let in once more what is known under the lost one.
+        if Self::read(&rows_path)?.is_none() && holds_sources(&folder)? && Self::read(&rows_path)?.is_none() {
+            return Err(Failure::unreadable(&rows_path, LOST));
+        }
+        let rows = Self::kept_key(&rows_path, today)?;
+        let path = folder.join(format!("{name}.toml"));
+        if Self::read(&path)?.is_none() && folder.join(&name).exists() && Self::read(&path)?.is_none() {
+            return Err(Failure::unreadable(&path, LOST));
+        }
+        let key = Self::kept_key(&path, today)?;
         Ok(Self { key, rows, memory: Memory::within(folder.join(&name), today) })
     }
 
@@ -121,9 +143,9 @@ impl Secret {
         keyed_hash(&self.rows, ("row", digest))
     }
 
-    /// The id of a row that has none of its own.
+    /// The id of a row that has none of its own, under the key whose scope the source's programme shows.
     pub fn row_id(&self, known_by: &Hash, ordinal: u64) -> String {
-        let row = keyed_hash(&self.rows, ("row id", known_by));
+        let row = keyed_hash(&self.key, ("row id", known_by));
         format!("row:{}:{ordinal}", hex::encode(first_half(&row)))
     }
 
@@ -228,6 +250,33 @@ mod tests {
             assert!(text.as_text().is_some_and(|text| text.starts_with("hmac:") && text.len() == 37), "{text:?}");
             assert!(text == one.reference(name) && text != other.party(name));
         }
+    }
+
+    #[test]
+    fn rows_are_known_by_the_sources_own_key_and_a_lost_key_is_not_made_anew() {
+        let home = tempfile::tempdir().expect("a folder");
+        let of = |name| Identity::new([1; 32], "donations", name, false);
+        let keep = |name| Secret::keep(home.path(), &of(name), Day(20_000));
+        let id = |secret: &Secret| secret.row_id(&[7; 32], 1);
+        let first = keep("file").expect("a secret");
+        first.memory.since("", &[1; 32]).expect("a day");
+        assert_ne!(id(&first), id(&keep("other").expect("a secret")));
+        let folder = home.path().join("imports").join(hex::encode([1; 32]));
+        // Another home's folder, copied over this one.
+        let another = SecretFile { key: hex::encode([5; 32]), since: "2026-01-01".to_owned() };
+        std::fs::write(folder.join(ROWS), toml::to_string(&another).expect("a text")).expect("written");
+        assert_eq!(id(&keep("file").expect("a secret")), id(&first));
+        std::fs::remove_file(folder.join(ROWS)).expect("removed");
+        for name in ["file", "new"] {
+            let failure = keep(name).err().expect("refused");
+            assert!(failure.detail.contains(ROWS) && failure.detail.contains("restore"), "{}", failure.detail);
+        }
+        assert!(!folder.join(ROWS).exists());
+        std::fs::write(folder.join(ROWS), toml::to_string(&another).expect("a text")).expect("written");
+        let name = hex::encode(first_half(&sha256(&[of("file").source.as_bytes()])));
+        std::fs::remove_file(folder.join(format!("{name}.toml"))).expect("removed");
+        assert_eq!(keep("file").err().and_then(|failure| failure.code).map(|code| code.0), Some(2011));
+        keep("new").expect("a secret");
     }
 
     #[test]

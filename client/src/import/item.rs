@@ -268,6 +268,8 @@ pub struct Source {
     /// File name without folder and extension: what tells one source from another.
     pub name: String,
     pub claims: Vec<Claim>,
+    /// Columns that rows without an id are known by; none where every row has one.
+    pub known_by: Vec<String>,
 }
 
 impl Source {

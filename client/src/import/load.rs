@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::records::calendar::Day;
-use mingzhang_ledger::records::object::Ref;
+use mingzhang_ledger::records::object::{RecordLeaf, Ref};
 use mingzhang_ledger::transaction::RecordId;
 
 use super::fund::Terms;
 use super::identity::{Identity, Secret};
 use super::item::{Claim, Source};
 use super::plan::{Item, Plan, STAGES};
-use super::{Format, items, words};
+use super::{Format, items, own, words};
 use crate::output::Failure;
 
 /// Most times that an import is opened anew after its approval ended without effect.
@@ -71,7 +71,7 @@ pub struct Standing {
     pub flags: Vec<u16>,
     /// It was on the log before this run sent it.
     pub repeated: bool,
-    /// Its leaf shows the same record of an earlier import of the source.
+    /// Its leaf shows the same record of an earlier import of the source, or a programme of this memory.
     pub before: bool,
     pub detail: String,
 }
@@ -85,6 +85,8 @@ pub trait Ledger {
     /// That the transaction of this id is the same record, signed by the same officer: whoever signs over an id has seen
     /// its bytes.
     fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure>;
+    /// The leaves of records as far as they are proven now; of such as are `said` to be there they are waited for.
+    fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure>;
 }
 
 /// A source with what its records are made from.
@@ -142,10 +144,14 @@ pub struct Outcome {
 pub fn run(format: Format, strict: bool, loads: &[Load<'_>], ledger: &mut dyn Ledger) -> Result<Outcome, Failure> {
     // All that records rest on is remembered before the first is sent.
     let (mut batches, mut terms) = (Vec::new(), Vec::new());
+    for load in loads {
+        load.secret.memory.check_known_by((&load.source.name, &load.source.known_by))?;
+    }
     for (at, load) in loads.iter().enumerate() {
         batches.extend(batches_of(at, load)?);
         terms.push(terms_of(load, &batches, at)?);
     }
+    own::check(loads, &terms, ledger)?;
     for batch in &mut batches {
         let Some(load) = loads.get(batch.source) else { continue };
         let (key, opening) = open(format, strict, (&*batch, load), ledger)?;
@@ -293,12 +299,14 @@ fn one(ledger: &mut dyn Ledger, record: Outgoing<'_>) -> Result<Standing, Failur
 // ---- sending ----
 
 impl Standing {
-    /// The record stands from an earlier import of the source: what is shared serves again, a row is a repetition. A
-    /// programme of another scope is of an importer with another memory: nothing of its rows could be known again.
+    /// The record stands from an earlier import of the source: what is shared serves again, a row is a repetition.
     pub fn stands_from_before(&self, shared: bool) -> bool {
-        let anothers = || ["scope differs", "years differs"].iter().any(|what| self.detail.contains(what));
-        let serves = shared && !anothers();
-        self.verdict == Verdict::Refused(1015) && (serves || self.before || self.detail.contains("import differs"))
+        self.verdict == Verdict::Refused(1015) && (shared || self.before || self.detail.contains("import differs"))
+    }
+
+    /// A programme is of the source's memory only as its leaf shows.
+    fn is_own_programme(&self) -> bool {
+        self.verdict == Verdict::Applied || self.verdict == Verdict::Refused(1015) && self.before
     }
 
     pub fn holds(&self, shared: bool) -> bool {
@@ -311,10 +319,12 @@ pub fn obstacle<'s>(plan: &Plan, standings: &'s [Option<Standing>], item: &Item)
     let shared = item.needs.iter().map(|at| (at, true));
     let own = item.records.iter().map(|at| (at, false));
     for (at, is_shared) in shared.chain(own) {
-        let is_shared = is_shared && plan.records.get(*at).is_some_and(|record| record.shared);
-        if let Some(Some(standing)) = standings.get(*at)
-            && !standing.holds(is_shared)
-        {
+        let (Some(record), Some(Some(standing))) = (plan.records.get(*at), standings.get(*at)) else { continue };
+        let holds = match record.record_type {
+            own::PROGRAMME => standing.is_own_programme(),
+            _ => standing.holds(is_shared && record.shared),
+        };
+        if !holds {
             return Some(standing);
         }
     }
@@ -349,7 +359,10 @@ fn send_all(plan: &Plan, ledger: &mut dyn Ledger) -> Result<Vec<Option<Standing>
         if outgoing.is_empty() {
             continue;
         }
-        for (at, standing) in due.into_iter().zip(ledger.send(&outgoing)?) {
+        let planned = due.iter().filter_map(|at| plan.records.get(*at));
+        let mut told: Vec<_> = planned.zip(ledger.send(&outgoing)?).collect();
+        own::recognise(&mut told, ledger)?;
+        for (at, (_, standing)) in due.into_iter().zip(told) {
             if let Some(place) = standings.get_mut(at) {
                 *place = Some(standing);
             }

@@ -15,6 +15,7 @@ use crate::output::Failure;
 
 const BATCH: &str = "batch";
 const YEARS: &str = "years";
+const KNOWN_BY: &str = "known-by";
 
 /// The memory of one source.
 pub struct Memory {
@@ -29,6 +30,12 @@ struct BatchFile {
     name: String,
     rows_root: String,
     since: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KnownByFile {
+    columns: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +65,20 @@ impl Memory {
         let (name, rows_root) = (name.to_owned(), hex::encode(rows_root));
         let kept = once(&path, BatchFile { name, rows_root, since: self.today.to_string() })?;
         Day::parse(&kept.since).ok_or_else(|| Failure::unreadable(&path, "since is no date"))
+    }
+
+    /// That rows without ids are known by the columns that they were known by first: by others each would be another row.
+    pub fn check_known_by(&self, (source, columns): (&str, &[String])) -> Result<(), Failure> {
+        let Some(path) = self.path(KNOWN_BY, &[]).filter(|_| !columns.is_empty()) else { return Ok(()) };
+        let kept = once(&path, KnownByFile { columns: columns.to_owned() })?.columns;
+        if kept == columns {
+            return Ok(());
+        }
+        let (first, now) = (kept.join(", "), columns.join(", "));
+        let detail = format!(
+            "{source}: its rows without ids were known by {first}, now by {now}; each would be recorded once more: map the same columns"
+        );
+        Err(Failure::usage(detail))
     }
 
     /// All batches that were ever seen, by name and rows.

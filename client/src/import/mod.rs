@@ -15,6 +15,7 @@ pub mod load;
 pub mod map;
 pub mod memory;
 pub mod node;
+pub mod own;
 pub mod payments;
 pub mod permits;
 pub mod plan;
@@ -61,14 +62,18 @@ impl Format {
         }
     }
 
+    fn table(self) -> Option<&'static table::Columns> {
+        match self {
+            Self::Grants => None,
+            Self::Payments => Some(&payments::COLUMNS),
+            Self::Donations => Some(&donations::COLUMNS),
+            Self::Permits => Some(&permits::COLUMNS),
+        }
+    }
+
     /// Our columns of the format; none where it is no table.
     pub fn columns(self) -> &'static [&'static str] {
-        match self {
-            Self::Grants => &[],
-            Self::Payments => payments::COLUMNS.known,
-            Self::Donations => donations::COLUMNS.known,
-            Self::Permits => permits::COLUMNS.known,
-        }
+        self.table().map_or(&[], |columns| columns.known)
     }
 }
 
@@ -95,7 +100,12 @@ fn source(format: Format, path: &Path, (map, strict): (&Map, bool)) -> Result<So
         Format::Donations => donations::read(&bytes, &reading),
         Format::Permits => permits::read(&bytes, &reading),
     };
-    let mut source = Source { name, claims: claims?, file };
+    let claims = claims?;
+    let known_by = match format.table().filter(|_| claims.iter().any(|claim| claim.known_by.is_some())) {
+        Some(columns) => table::Table::columns_of(&bytes, map, (columns, &row::KNOWN_BY))?,
+        None => Vec::new(),
+    };
+    let mut source = Source { name, claims, file, known_by };
     for claim in source.claims.iter_mut().filter(|claim| claim.date.is_none() && claim.unsent.is_none()) {
         claim.notes.push(Note::DateInherited);
     }

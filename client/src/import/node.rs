@@ -9,15 +9,17 @@ use mingzhang_ledger::codec::put_counted;
 use mingzhang_ledger::crypto::{Hash, SigningKey, sha256};
 use mingzhang_ledger::door;
 use mingzhang_ledger::outcome::{Code, catalogue};
-use mingzhang_ledger::records::object::Ref;
+use mingzhang_ledger::records::object::{RecordLeaf, Ref};
 use mingzhang_ledger::transaction::{Payload, Transaction};
 use serde_json::Value;
 
 use super::load::{Effect, Ledger, Officer, Outgoing, Standing, Verdict};
+use super::prove;
 use crate::context::Network;
 use crate::interrupt;
 use crate::node_api::{NodeApi, Reply};
 use crate::output::{Failure, Printer, exit};
+use crate::proven::{Asked, Wanted, ask};
 use crate::submit::{DEFAULT_LIFE, now_ms};
 
 /// Records of one POST: few at first, more while answers are quick, fewer when they are slow.
@@ -32,6 +34,8 @@ const IN_FLIGHT: usize = 2;
 const WAIT_S: u64 = 20;
 /// How long one batch is followed before its records are called unknown.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long the seals on a record that is said to be there are waited for.
+const SEALS: Duration = Duration::from_secs(4);
 /// Pause before a busy or silent node is asked again, unless it says how long.
 const PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE_S: u64 = 30;
@@ -45,7 +49,8 @@ pub struct Signer {
 }
 
 /// A network as the place of an import.
-pub struct NodeLedger {
+pub struct NodeLedger<'n> {
+    network: &'n Network,
     sender: Sender,
     /// One for each request in flight.
     apis: Vec<NodeApi>,
@@ -70,9 +75,9 @@ struct Sent {
     standing: Option<Standing>,
 }
 
-impl NodeLedger {
+impl<'n> NodeLedger<'n> {
     pub fn new(
-        network: &Network,
+        network: &'n Network,
         timeout: Duration,
         (importer, supervisor): (Signer, Signer),
         printer: Printer,
@@ -81,7 +86,7 @@ impl NodeLedger {
         let origin = network.genesis.origin.clone();
         let size = AtomicUsize::new(FIRST_RECORDS);
         let sender = Sender { origin, importer, supervisor, printer, heard: AtomicBool::new(false), size };
-        Ok(Self { sender, apis })
+        Ok(Self { network, sender, apis })
     }
 
     /// One connection for each request in flight.
@@ -264,7 +269,7 @@ fn standing(sent: &Sent, status: &Value) -> Option<Standing> {
     })
 }
 
-impl Ledger for NodeLedger {
+impl Ledger for NodeLedger<'_> {
     fn agency(&self, officer: Officer) -> &str {
         &self.sender.signer(officer).agency
     }
@@ -318,6 +323,20 @@ impl Ledger for NodeLedger {
             return Err(another("that is another record"));
         }
         door::repeat(&earlier, &own).map_or(Ok(()), |refusal| Err(another(&refusal.detail)))
+    }
+
+    fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
+        let keys: Vec<_> = records.iter().map(Ref::key).collect();
+        let ([api, ..], Some(first)) = (self.apis.as_slice(), keys.first()) else { return Ok(Vec::new()) };
+        let deadline = Instant::now() + if said { SEALS } else { Duration::ZERO };
+        let asked = ask((self.network, api), first, Wanted::Present, deadline, self.sender.printer.language)?;
+        let proof = match asked {
+            Asked::Shown(proof) | Asked::NotYet(Some(proof), _) => proof,
+            // Without any seal there is nothing to go on; what is sent is judged by what is proven then.
+            Asked::NotYet(None, _) | Asked::Withheld(_) => return Ok(vec![None; keys.len()]),
+        };
+        let leaves = prove::fetch(&mut self.apis, &proof.header, &keys)?;
+        Ok(keys.iter().map(|key| leaves.get(key).cloned().flatten()).collect())
     }
 }
 

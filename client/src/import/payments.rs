@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn what_else_a_map_takes_makes_no_other_payment_of_a_row() {
         let named = |text: &str| {
-            let mut source = Source { file: String::new(), name: "file".to_owned(), claims: claims(text) };
+            let mut source =
+                Source { file: String::new(), name: "file".to_owned(), claims: claims(text), known_by: Vec::new() };
             source.name_rows(&Secret::new([9; 32], Day(20_000)));
             source.claims.remove(0)
         };

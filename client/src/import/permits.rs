@@ -9,7 +9,7 @@ use mingzhang_ledger::records::calendar::Day;
 use super::broken::Broken;
 use super::item::{Claim, Content, Ending, Note, Skip, Unsent};
 use super::plan::{Draft, Entry, Planner, Under, When, key_in_batch};
-use super::row::{self, Reading};
+use super::row::{self, Read, Reading};
 use super::table::{Columns, Row, Table};
 use super::words;
 
@@ -28,7 +28,7 @@ pub fn read(bytes: &[u8], reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
         let mut faults = Vec::new();
         let [applied, decided, issued, closed] =
             dates.each_ref().map(|(column, format)| row::day(row, (*column, format), &mut faults));
-        let (item, known_by) = row::id_of(row);
+        let (item, known_by) = row::id_of(row, &Read::default().day("applied", (&dates[0].1, applied)));
         let matter = if row.get("matter").is_empty() { reading.name } else { row.get("matter") };
         let content = Content::Permit {
             matter: matter.to_owned(),

@@ -45,7 +45,7 @@ pub type Leaves = BTreeMap<Key, Option<RecordLeaf>>;
 /// which are open.
 pub fn prove(
     network: &Network,
-    ledger: &mut NodeLedger,
+    ledger: &mut NodeLedger<'_>,
     (outcome, earlier): (&mut Outcome, &[Ref]),
     language: Language,
 ) -> Finding {

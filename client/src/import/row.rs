@@ -1,6 +1,6 @@
 //! What all tables share: the money, the currency, the digest and the place of a row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mingzhang_ledger::codec::put_counted;
 use mingzhang_ledger::crypto::{Hash, sha256};
@@ -100,14 +100,38 @@ pub fn digest<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> Hash {
 }
 
 /// Columns that a row without an id is known by.
-const KNOWN_BY: [&str; 9] =
+pub const KNOWN_BY: [&str; 9] =
     ["date", "amount", "currency", "programme", "payee", "donor", "matter", "applicant", "applied"];
 
+/// What was read of a row: `100.0` is `100.00`. What cannot be read stands as it is written.
+#[derive(Default)]
+pub struct Read(Vec<(&'static str, String)>);
+
+impl Read {
+    pub fn money(mut self, money: Option<&Money>) -> Self {
+        if let Some(money) = money {
+            self.0.extend([("amount", money.minor.to_string()), ("currency", money.currency.clone())]);
+        }
+        self
+    }
+
+    /// Not where other rows of the column decide how a day is read: one more of them would make another row of this.
+    pub fn day(mut self, column: &'static str, (format, day): (&DateFormat, Option<Day>)) -> Self {
+        if *format != DateFormat::DayMonthYear {
+            self.0.extend(day.map(|day| (column, day.to_string())));
+        }
+        self
+    }
+}
+
 /// The id of a row. Where it has none, its line stands for it until one is made (`Source::name_rows`) of what it is known by.
-pub fn id_of(row: &Row) -> (String, Option<Hash>) {
+pub fn id_of(row: &Row, read: &Read) -> (String, Option<Hash>) {
     match row.get("id") {
         "" => {
-            let known_by = digest(row.values().filter(|(column, _)| KNOWN_BY.contains(column)));
+            let mut values: BTreeMap<&str, &str> =
+                row.values().filter(|(column, _)| KNOWN_BY.contains(column)).collect();
+            values.extend(read.0.iter().map(|(column, value)| (*column, value.as_str())));
+            let known_by = digest(values.into_iter());
             (format!("line {}", row.line), Some(known_by))
         }
         id => (id.to_owned(), None),
@@ -142,7 +166,7 @@ pub fn day(row: &Row, (column, format): (&'static str, &DateFormat), faults: &mu
 pub fn claim(row: &Row, (dates, strict): (&DateFormat, bool), stated: Stated, content: Content) -> Claim {
     let Stated { money, notes, mut faults, unsent } = stated;
     let date = day(row, ("date", dates), &mut faults);
-    let (item, known_by) = id_of(row);
+    let (item, known_by) = id_of(row, &Read::default().money(money.as_ref()).day("date", (dates, date)));
     let mut claim = Claim {
         key: item.clone(),
         item,

@@ -85,6 +85,15 @@ impl Table {
         Ok(Self { rows, columns })
     }
 
+    /// Which of these columns the file and its map have.
+    pub fn columns_of(bytes: &[u8], map: &Map, (columns, of): (&Columns, &[&str])) -> Result<Vec<String>, Broken> {
+        let text = decode(bytes, map.encoding.as_deref())?;
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
+        let found = sources(reader.headers().map_err(Broken::foreign)?, map, columns)?;
+        let stated = of.iter().filter(|name| found.contains_key(**name) || map.constants.contains_key(**name));
+        Ok(stated.map(|name| (*name).to_owned()).collect())
+    }
+
     pub fn has(&self, column: &str) -> bool {
         self.columns.contains(column)
     }

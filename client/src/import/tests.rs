@@ -54,6 +54,8 @@ struct MemoryLedger {
     log: BTreeMap<(String, [u8; 16]), (Transaction, Verdict)>,
     /// Records that are still taken before sending fails, as if the importer were killed.
     left: usize,
+    /// Seed of the key with which the importer signs: two officers have one.
+    importer: u8,
 }
 
 fn key_of(officer: Officer) -> SigningKey {
@@ -62,6 +64,9 @@ fn key_of(officer: Officer) -> SigningKey {
         Officer::Supervisor => [2; 32],
     })
 }
+
+/// The seed of a second importer's key.
+const SECOND: u8 = 3;
 
 impl MemoryLedger {
     fn found() -> Self {
@@ -83,19 +88,25 @@ impl MemoryLedger {
                 roles: vec![FoundingRole { role: role.into(), scope: None, max_minor: None }],
             }],
         };
-        let agencies = vec![
-            agency("archive", "importer", (1, key_of(Officer::Importer))),
-            agency("market", "supervisor", (2, key_of(Officer::Supervisor))),
-        ];
+        let mut archive = agency("archive", "importer", (1, key_of(Officer::Importer)));
+        archive.officers.extend(agency("archive", "importer", (3, SigningKey::from_seed(&[SECOND; 32]))).officers);
+        let agencies = vec![archive, agency("market", "supervisor", (2, key_of(Officer::Supervisor)))];
         let set = AuthoritySet { epoch: 0, parameters: Parameters::default(), members: Vec::new() };
         let founding = Founding { network: network.clone(), agencies, parameters: BTreeMap::new(), set };
         let (state, _) = found(&founding).expect("a network is founded");
         let (height, next_index, log) = (1, 1, BTreeMap::new());
-        Self { state: Memory(state), network, height, next_index, log, left: usize::MAX }
+        Self { state: Memory(state), network, height, next_index, log, left: usize::MAX, importer: 1 }
     }
 
     fn time_ms(&self) -> u64 {
         u64::try_from(TODAY.0).expect("after 1970") * DAY_MS + self.height
+    }
+
+    fn key_of(&self, officer: Officer) -> SigningKey {
+        match officer {
+            Officer::Importer => SigningKey::from_seed(&[self.importer; 32]),
+            Officer::Supervisor => key_of(officer),
+        }
     }
 
     fn sign(&self, record: &Outgoing<'_>) -> Transaction {
@@ -108,7 +119,7 @@ impl MemoryLedger {
             expires_at: self.time_ms() + 600_000,
             body: record.body.clone(),
         };
-        Transaction::sign(&payload, &key_of(record.officer)).expect("a transaction")
+        Transaction::sign(&payload, &self.key_of(record.officer)).expect("a transaction")
     }
 
     fn standing(&self, transaction: &Transaction, verdict: Verdict, repeated: bool) -> Standing {
@@ -150,7 +161,7 @@ impl MemoryLedger {
             .map(|transaction| Candidate {
                 transaction: Arc::new(transaction.clone()),
                 verified_with: [Officer::Importer, Officer::Supervisor]
-                    .map(|officer| key_of(officer).public())
+                    .map(|officer| self.key_of(officer).public())
                     .into_iter()
                     .find(|key| key.key_id() == transaction.key_id()),
             })
@@ -210,6 +221,11 @@ impl Ledger for MemoryLedger {
         let same = earlier.filter(|earlier| door::repeat(earlier, &self.sign(record)).is_none());
         assert_eq!(same.map(Transaction::id), Some(*id));
         Ok(())
+    }
+
+    fn leaves(&mut self, records: &[Ref], _: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
+        let state = Overlay::new(&self.state);
+        Ok(records.iter().map(|record| state.get(&record.key()).expect("the state is readable")).collect())
     }
 }
 

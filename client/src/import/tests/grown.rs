@@ -173,7 +173,7 @@ fn grants_without_ids_are_known_again_wherever_they_stand() {
     let claims = |text: &str| {
         let reading = super::super::row::Reading { name: "grants", map: &Map::default(), strict: true };
         let claims = super::super::grants::read(text.as_bytes(), &reading).expect("grants");
-        let mut source = Source { file: String::new(), name: "grants".to_owned(), claims };
+        let mut source = Source { file: String::new(), name: "grants".to_owned(), claims, known_by: Vec::new() };
         source.name_rows(&Secret::new([9; 32], TODAY));
         source.claims.into_iter().map(|claim| claim.key).collect::<Vec<_>>()
     };
@@ -190,16 +190,91 @@ fn grants_without_ids_are_known_again_wherever_they_stand() {
     assert!(grown.iter().all(|key| !key.contains("Zhang")));
 }
 
+/// A node that shows no leaf before something was sent.
+struct Blind<'a>(&'a mut MemoryLedger);
+
+impl Ledger for Blind<'_> {
+    fn agency(&self, officer: Officer) -> &str {
+        self.0.agency(officer)
+    }
+
+    fn send(&mut self, records: &[Outgoing<'_>]) -> Result<Vec<Standing>, Failure> {
+        self.0.send(records)
+    }
+
+    fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure> {
+        self.0.check_earlier(record, id)
+    }
+
+    fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
+        if said { self.0.leaves(records, said) } else { Ok(vec![None; records.len()]) }
+    }
+}
+
 #[test]
 fn an_importer_without_the_memory_of_a_source_adds_nothing_to_it() {
-    for format in [Format::Donations, Format::Payments] {
+    // A refusal names another officer's key before it names the scope.
+    for (format, seed) in
+        [Format::Donations, Format::Payments].into_iter().flat_map(|format| [(format, 1), (format, SECOND)])
+    {
         let mut importer = Importer::new(format, true);
         let first = ",2014-05-01,A,5.00,CNY\n";
         assert_eq!(importer.fates(first, TODAY), [APPLIED]);
+        importer.ledger.importer = seed;
         let mut other = Importer { folder: tempfile::tempdir().expect("a folder"), ..importer };
+        let before = other.ledger.log.len();
         for rows in [first.to_owned(), format!("{first},2015-05-01,B,6.00,CNY\n")] {
-            let fates = other.fates(&rows, TODAY);
-            assert!(fates.iter().all(|told| *told == (Fate::Rejected, Some(1015))), "{fates:?}");
+            let source = other.source(&rows);
+            let loads = [other.load(&source, TODAY)];
+            let failure = run(format, true, &loads, &mut other.ledger).err().expect("another memory's");
+            assert_eq!(failure.code.map(|code| code.0), Some(1015));
+            assert!(failure.detail.contains("scope differs"), "{}", failure.detail);
+            assert_eq!(other.ledger.log.len(), before, "not even a batch was opened");
         }
+        let source = other.source(first);
+        let loads = [other.load(&source, TODAY)];
+        let outcome = run(format, true, &loads, &mut Blind(&mut other.ledger)).expect("the import runs");
+        let sources = [source];
+        let fates: Vec<_> = make(&outcome, &sources).lines.iter().map(|line| (line.fate, line.code)).collect();
+        assert_eq!(fates, [(Fate::Rejected, Some(1015))], "what is told afterwards decides");
     }
+}
+
+#[test]
+fn another_officer_with_the_memory_goes_on_with_a_source() {
+    let mut importer = Importer::new(Format::Donations, true);
+    let first = "1,2014-05-01,A,5.00,CNY\n";
+    assert_eq!(importer.fates(first, TODAY), [APPLIED]);
+    importer.ledger.importer = SECOND;
+    let grown = format!("{first}2,2014-05-02,B,6.00,CNY\n");
+    assert_eq!(importer.fates(&grown, TODAY), [(Fate::Rejected, Some(1015)), APPLIED]);
+}
+
+#[test]
+fn another_spelling_makes_no_other_row() {
+    let mut importer = Importer::new(Format::Donations, true);
+    let first = ",2014-05-01,A,5.00,CNY\n,2014-05-02,A,6.00,CNY\n";
+    assert_eq!(importer.fates(first, TODAY), [APPLIED, APPLIED]);
+    let income = |importer: &Importer| {
+        let kind = |transaction: &Transaction| transaction.payload().record_type == "income_record";
+        importer.ledger.log.values().filter(|(transaction, _)| kind(transaction)).count()
+    };
+    let spelt = ",2014-05-01 00:00,A,5.0,cny\n,2014-05-02,A,6.00,CNY\n";
+    let fates = importer.fates(spelt, TODAY);
+    assert!(fates.iter().all(|(fate, _)| *fate != Fate::Applied), "{fates:?}");
+    assert_eq!(income(&importer), 2);
+}
+
+#[test]
+fn rows_without_ids_stay_known_by_the_same_columns() {
+    let mut importer = Importer::new(Format::Donations, true);
+    assert_eq!(importer.fates(",2014-05-01,A,5.00,CNY\n", TODAY), [APPLIED]);
+    let before = importer.ledger.log.len();
+    let path = importer.folder.path().join("rows.csv");
+    std::fs::write(&path, "date,amount,currency\n2014-05-01,5.00,CNY\n").expect("a file");
+    let source = read(Format::Donations, &path, (&Map::default(), true), Language::English).expect("the file is read");
+    let loads = [importer.load(&source, TODAY)];
+    let failure = run(Format::Donations, true, &loads, &mut importer.ledger).err().expect("other columns");
+    assert!(failure.detail.contains("date, amount, currency, donor"), "{}", failure.detail);
+    assert_eq!((failure.exit, importer.ledger.log.len()), (2, before));
 }

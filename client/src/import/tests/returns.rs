@@ -116,6 +116,10 @@ impl Ledger for Closed<'_> {
     fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure> {
         self.ledger.check_earlier(record, id)
     }
+
+    fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
+        self.ledger.leaves(records, said)
+    }
 }
 
 #[test]
