@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::keyring::{self, Keyring};
 use crate::keys::{self, KeyFault, NodeKeys, Passphrase, Purpose};
 use crate::node::Start;
+use crate::store::Store;
 
 /// Why a node cannot start with these files.
 #[derive(Debug, Error)]
@@ -175,7 +176,7 @@ fn read_seeds(config: &Config, genesis: &Genesis) -> Result<Seeds, SetupFault> {
         return Ok(Seeds { genesis_hash: genesis.hash, peers: Vec::new() });
     }
     let seeds = read_list(path, &genesis.hash)?;
-    let holds_data = std::fs::read_dir(&config.data_directory).is_ok_and(|mut entries| entries.next().is_some());
+    let holds_data = Store::lies_in(&config.data_directory);
     if config.joined_later || config.observer || holds_data {
         return Ok(seeds);
     }

@@ -37,8 +37,8 @@ pub struct Peer {
 pub enum SeedsFault {
     #[error("seeds file has {0} bytes, at most {MAX_SEEDS_BYTES} are read")]
     TooLarge(usize),
-    #[error("seeds file cannot be read: {0}")]
-    Toml(String),
+    #[error("line {line}, column {column}: {reason}")]
+    Toml { line: usize, column: usize, reason: String },
     #[error("genesis_hash \"{0}\" is not sha256: and 64 lowercase hexadecimal digits")]
     GenesisHash(String),
     #[error("peer_key \"{key}\" of {agency} is not 64 lowercase hexadecimal digits")]
@@ -57,6 +57,8 @@ pub enum SeedsFault {
     ObserverIsMember(String),
     #[error("peer_key of {agency} is {seeds}, the authority set has {set}")]
     OtherKey { agency: String, seeds: String, set: String },
+    #[error("the list has no address of {0}, a member of the authority set")]
+    NoAddress(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,7 +85,7 @@ impl Seeds {
         if text.len() > MAX_SEEDS_BYTES {
             return Err(SeedsFault::TooLarge(text.len()));
         }
-        let written: Written = toml::from_str(text).map_err(|error| SeedsFault::Toml(error.to_string()))?;
+        let written: Written = toml::from_str(text).map_err(|error| toml_fault(text, &error))?;
         let genesis_hash = written
             .genesis_hash
             .strip_prefix("sha256:")
@@ -131,9 +133,9 @@ impl Seeds {
     }
 
     /// The first agency under whose name the list has a key that none of these members has any more: its address is of no
-    /// use. Whoever has left, and observers, may stand in it.
+    /// use. Then the first member without an address. Whoever has left, and observers, may stand in it.
     pub fn outdated(&self, members: &[Member]) -> Option<SeedsFault> {
-        self.peers.iter().find_map(|peer| {
+        let replaced = self.peers.iter().find_map(|peer| {
             let mut known = members.iter().filter(|member| member.agency == peer.agency);
             let newest = known.clone().next_back()?;
             known.all(|member| member.peer_key != peer.peer_key).then(|| SeedsFault::OtherKey {
@@ -141,7 +143,11 @@ impl Seeds {
                 seeds: hex::encode(peer.peer_key.0),
                 set: hex::encode(newest.peer_key.0),
             })
-        })
+        });
+        let is_named =
+            |member: &&Member| self.peers.iter().any(|peer| peer.agency == member.agency && !peer.addresses.is_empty());
+        let absent = || members.iter().find(|member| !is_named(member));
+        replaced.or_else(|| absent().map(|member| SeedsFault::NoAddress(member.agency.clone())))
     }
 
     /// Whether the list belongs to this network and names the keys of this authority set.
@@ -164,6 +170,18 @@ impl Seeds {
             }
         }
         Ok(())
+    }
+}
+
+/// One sentence without the excerpt that a parser draws over several lines.
+fn toml_fault(text: &str, error: &toml::de::Error) -> SeedsFault {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
+    SeedsFault::Toml {
+        line: before.matches('\n').count().saturating_add(1),
+        column: before.get(start..).map_or(0, |line| line.chars().count()).saturating_add(1),
+        reason: error.message().split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -250,11 +268,15 @@ mod tests {
         let fault = seeds.outdated(&next).expect("outdated").to_string();
         assert!(fault.contains("peer_key of civil is 02") && fault.contains("the authority set has 09"), "{fault}");
         assert_eq!(seeds.outdated(&next[1..]), None, "civil has left");
+        let fewer = Seeds { peers: seeds.peers[1..].to_vec(), ..seeds.clone() };
+        assert_eq!(fewer.outdated(&set().members), Some(SeedsFault::NoAddress("finance".into())));
+        assert!(Seeds { peers: Vec::new(), ..seeds }.outdated(&set().members).is_some(), "it names nobody");
     }
 
     #[test]
     fn refuses_what_does_not_fit() {
-        refused("genesis_hash", "hash = 1\ngenesis_hash", "unknown field `hash`");
+        refused("genesis_hash", "hash = 1\ngenesis_hash", "line 1, column 1: unknown field `hash`");
+        refused("peer_key = ", "peer_key 3", "line 4, column 10: ");
         refused("sha256:", "", "is not sha256:");
         refused("sha256:07", "sha256:08", "seeds are for the network with genesis 08");
         refused("agency = \"civil\"", "agency = \"finance\"", "agency \"finance\" appears twice");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
 use mingzhang_ledger::authority::Member;
-use mingzhang_seeds::Seeds;
+use mingzhang_seeds::{Seeds, SeedsFault};
 
 use crate::setup::{self, SetupFault};
 
@@ -22,13 +22,16 @@ struct Held {
     /// Whom the list should name: the members, and those who are about to join or to change their keys.
     members: Vec<Member>,
     alarm: Option<String>,
+    /// What the log said of it: with what stands in the file, which is the operator's alone.
+    told: Option<String>,
 }
 
 impl Addresses {
-    /// `list` was read from there when the node started.
-    pub fn new(path: PathBuf, list: Seeds) -> Self {
+    /// `list` was read from there when the node started, and should name these members.
+    pub fn new(path: PathBuf, list: Seeds, members: Vec<Member>) -> Self {
         let may_be_absent = list.peers.is_empty();
-        Self { path, may_be_absent, held: Mutex::new(Held { list, members: Vec::new(), alarm: None }) }
+        let held = Held { list, members, alarm: None, told: None };
+        Self { path, may_be_absent, held: Mutex::new(held) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -51,30 +54,51 @@ impl Addresses {
         let chain = self.lock().list.genesis_hash;
         let read = setup::read_list(&self.path, &chain);
         let mut held = self.lock();
-        let alarm = match read {
+        let (alarm, told) = match read {
             Ok(list) => {
                 held.list = list;
-                let outdated = held.list.outdated(&held.members);
-                let (path, say) = (self.path.display(), "put the newer key there, unless this node is still behind");
-                outdated.map(|fault| format!("MZ-5016: {path}: {fault}; {say}"))
+                let say = "correct the list, unless this node is still behind";
+                let fault =
+                    held.list.outdated(&held.members).map(|fault| SetupFault::Seeds { path: self.path.clone(), fault });
+                (fault.as_ref().map(|fault| self.public(fault, say)), fault.map(|fault| fault.to_string()))
             }
+            // One member needs nobody's address.
             Err(SetupFault::Unreadable { error, .. })
-                if self.may_be_absent && error.kind() == std::io::ErrorKind::NotFound =>
+                if self.may_be_absent && held.members.len() <= 1 && error.kind() == std::io::ErrorKind::NotFound =>
             {
-                None
+                (None, None)
             }
-            Err(fault) => Some(format!("{}: {fault}; what was read before stays in use", fault.code())),
+            Err(fault) => (Some(self.public(&fault, "what was read before stays in use")), Some(fault.to_string())),
         };
-        // A parser draws its reason over several lines.
-        let alarm = alarm.map(|alarm| alarm.split_whitespace().collect::<Vec<_>>().join(" "));
-        if alarm == held.alarm {
+        if (&alarm, &told) == (&held.alarm, &held.told) {
             return;
         }
-        match &alarm {
-            Some(alarm) => tracing::warn!("{alarm}"),
-            None => tracing::info!("the list of addresses is good again"),
+        match (&alarm, &told) {
+            (Some(alarm), Some(told)) => tracing::warn!(told, "{alarm}"),
+            _ => tracing::info!("the list of addresses is good again"),
         }
-        held.alarm = alarm;
+        (held.alarm, held.told) = (alarm, told);
+    }
+
+    /// What everybody may read of it in `status`: the file's name, the place, and what is public of the members anyway.
+    fn public(&self, fault: &SetupFault, say: &str) -> String {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let what = match fault {
+            SetupFault::Seeds { fault: SeedsFault::Toml { line, column, .. }, .. } => {
+                format!("line {line}, column {column} cannot be read")
+            }
+            SetupFault::Seeds {
+                fault:
+                    fault @ (SeedsFault::OtherNetwork { .. }
+                    | SeedsFault::OtherKey { .. }
+                    | SeedsFault::NoAddress(_)
+                    | SeedsFault::TooLarge(_)),
+                ..
+            } => fault.to_string(),
+            SetupFault::Unreadable { error, .. } => error.kind().to_string(),
+            _ => "a value in it does not hold, which one is in the log".to_owned(),
+        };
+        format!("{}: {name}: {what}; {say}", fault.code())
     }
 
     /// What is wrong with the list, while it is.
@@ -95,20 +119,25 @@ mod tests {
         let list = seeds(&genesis, &free_ports(4));
         let write = |text: &str| std::fs::write(&path, text).expect("written");
         write(&list.to_text());
-        let addresses = Addresses::new(path.clone(), list.clone());
-        addresses.expect(genesis.set.members.clone());
+        let addresses = Addresses::new(path.clone(), list.clone(), genesis.set.members.clone());
         assert_eq!((addresses.read(), addresses.alarm()), (list.clone(), None));
-        write("peers = 3");
+        write("peers = 3 # of the office, 2nd floor");
         assert_eq!(addresses.read(), list);
         let alarm = addresses.alarm().expect("an alarm");
-        assert!(alarm.starts_with("MZ-5016: ") && alarm.contains("stays in use"), "{alarm}");
+        assert!(alarm.starts_with("MZ-5016: seeds.toml: line 1, column ") && alarm.contains("stays in use"), "{alarm}");
+        assert!(!alarm.contains("floor") && !alarm.contains('/'), "everybody reads it: {alarm}");
         std::fs::remove_file(&path).expect("removed");
         addresses.look();
         assert!(addresses.alarm().is_some_and(|alarm| alarm.starts_with("MZ-2011: ")), "a file that is gone");
         let mut shorter = list.clone();
         shorter.peers.truncate(3);
         write(&shorter.to_text());
-        assert_eq!((addresses.read(), addresses.alarm()), (shorter.clone(), None));
+        assert_eq!(addresses.read(), shorter);
+        assert!(addresses.alarm().is_some_and(|alarm| alarm.contains("no address of")), "a member is not named");
+        write("genesis_hash = \"sha256:0\"");
+        addresses.look();
+        assert!(addresses.alarm().is_some_and(|alarm| alarm.contains("in the log")), "a value that does not hold");
+        write(&shorter.to_text());
         let mut members = genesis.set.members.clone();
         members[0].peer_key = members[1].consensus_key;
         addresses.expect(members);

@@ -2,7 +2,6 @@
 //! Everything here may be called from any task; only the store blocks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::crypto::Hash;
@@ -22,6 +21,7 @@ use crate::mempool::{ExpiryWait, Fill, Mempool, Promise, Submitted};
 use crate::network::{self, PeerStatus};
 use crate::store::disk::{Limits, Space};
 use crate::store::{Store, StoreFault};
+use crate::sync::followed::Followed;
 
 /// A running node.
 pub struct NodeHandle {
@@ -41,8 +41,8 @@ pub(super) struct Watched {
     pub status: watch::Receiver<engine::Status>,
     pub clocks: Arc<Clocks>,
     pub addresses: Arc<Addresses>,
-    /// A peer has had nothing newer since the start.
-    pub followed: Arc<AtomicBool>,
+    /// Members had nothing newer.
+    pub followed: Arc<Followed>,
 }
 
 /// How a node is.
@@ -190,7 +190,7 @@ impl NodeHandle {
     /// Whether a node without a seat has what is there: nobody tells it of blocks that it does not know of.
     fn has_followed(&self, height: u64) -> bool {
         let proves = !self.config.observer || height == 0 || self.store.sealed_size() > 0;
-        self.watched.followed.load(Ordering::Acquire) && proves
+        self.watched.followed.is() && proves
     }
 
     pub fn status(&self) -> NodeStatus {

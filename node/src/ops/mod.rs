@@ -87,9 +87,9 @@ pub(crate) fn text(node: &NodeHandle) -> String {
         put(&mut text, "disk_free_bytes", ("gauge", "room on the disk of the store"), &plain(space.free_bytes));
         put(&mut text, "disk_total_bytes", ("gauge", "size of the disk of the store"), &plain(space.total_bytes));
     }
-    let help = "1 while seeds.toml cannot be used or names a replaced key";
+    let help = "1 while seeds.toml cannot be used, names a replaced key or lacks a member";
     put(&mut text, "addresses_faulty", ("gauge", help), &plain(u64::from(!node.addresses_are_good())));
-    put(&mut text, "alarms", ("gauge", "alarms raised since the start"), &count(status.alarms.len()));
+    put(&mut text, "alarms", ("gauge", "alarms of now: what stands in status"), &count(status.alarms.len()));
     put(
         &mut text,
         "evidence",

@@ -92,6 +92,11 @@ impl Store {
         store.load()
     }
 
+    /// Whether a store was made there. What else lies in the folder, as a disk's `lost+found`, is no data.
+    pub fn lies_in(path: &Path) -> bool {
+        path.join("CURRENT").exists()
+    }
+
     /// Nobody holds the directory now. Changes nothing; [`Store::open`] is what takes it.
     pub fn require_free(path: &Path) -> Result<(), StoreFault> {
         let Ok(file) = File::open(path.join(PROCESS_FILE)) else { return Ok(()) };

@@ -16,10 +16,11 @@ use mingzhang_ledger::recovery::{EndedEpoch, SignedManifest};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fetch::checked_block;
+use super::followed::Followed;
 use super::join::{Ask, Begun, Joiner, Measure, PACE};
 use super::snapshot::Manifest;
 use super::turns::Turns;
-use super::wire::{Proof, Question, Segment};
+use super::wire::{MAX_SEGMENT_BLOCKS, Proof, Question, Segment};
 use super::{Parts, SyncFault, Trust};
 use crate::clock::Started;
 use crate::engine::inbound::OtherFrame;
@@ -27,7 +28,7 @@ use crate::engine::worker::Job;
 use crate::mempool::Taken;
 use crate::network::{Channel, Frame, Handle};
 use crate::signer::Identity;
-use crate::store::{Finality, Store};
+use crate::store::{Finality, Store, Tip};
 
 /// Peers that are asked in vain before a run ends; consensus starts the next.
 const MAX_VAIN_PEERS: usize = 2;
@@ -46,8 +47,7 @@ pub struct CatchUp {
     turns: Arc<Mutex<Turns>>,
     /// When this node started, if it started with a state half taken.
     resumes: Option<Started>,
-    /// A peer had nothing after the tip.
-    followed: Arc<AtomicBool>,
+    followed: Arc<Followed>,
 }
 
 impl CatchUp {
@@ -63,8 +63,8 @@ impl CatchUp {
         }
     }
 
-    /// Set once a peer had nothing after this node's tip.
-    pub fn followed(&self) -> Arc<AtomicBool> {
+    /// Whether members had nothing after this node's tip.
+    pub fn followed(&self) -> Arc<Followed> {
         Arc::clone(&self.followed)
     }
 
@@ -104,6 +104,9 @@ impl CatchUp {
             let tip = self.parts.store.tip();
             let peers = self.parts.network.peers();
             let seatless = identity.seat(&self.parts.epoch.borrow()).is_none();
+            if !peers.iter().any(|peer| peer.connected && peer.seat.is_some()) {
+                self.followed.reset();
+            }
             if peers.iter().any(|peer| peer.connected) {
                 if seatless {
                     self.start_with(tip.height.saturating_add(1), Vec::new());
@@ -131,9 +134,12 @@ impl CatchUp {
             self.join(&peers, from_blocks).await?;
         }
         let (mut vain, mut more) = (0usize, false);
+        // As many must say that there is no more as may not all be lying.
+        let enough = if self.followed.is() { 0 } else { self.parts.epoch.borrow().set.tolerated_faults() };
+        let max_vain = MAX_VAIN_PEERS.max(enough.saturating_add(1));
         self.turns().begin();
         // Who gave something may have more than anybody claimed: where the network stands still, nobody claims anything.
-        while (more || self.parts.store.tip().height < self.goal.load(Ordering::Acquire)) && vain < MAX_VAIN_PEERS {
+        while (more || self.parts.store.tip().height < self.goal.load(Ordering::Acquire)) && vain < max_vain {
             let next = self.turns().next(&peers);
             let Some(peer) = next else { return Err(SyncFault::NotThere) };
             let answer = self.segment(&peer).await;
@@ -230,6 +236,25 @@ impl CatchUp {
         self.parts.inputs.send(Input::Fetched { found }).await.map_err(|_| SyncFault::Stopping)
     }
 
+    /// An empty answer also comes from who has no log that far back. That there is no more says only a member that holds
+    /// this node's last block, or before the first block has no state to give.
+    async fn confirm(&self, peer: &PublicKey, tip: &Tip) -> Result<(), SyncFault> {
+        if self.followed.is() {
+            return Ok(());
+        }
+        let question = if tip.height == 0 { Question::Manifest } else { Question::Block { id: tip.id } };
+        let answer = self.parts.network.ask(peer, &question.encode()).await?;
+        let holds = if tip.height == 0 { answer.is_empty() } else { checked_block(&tip.id, &answer).is_ok() };
+        let set = self.parts.epoch.borrow().set.clone();
+        let peers = self.parts.network.peers();
+        let seated: Vec<PublicKey> =
+            peers.iter().filter(|peer| peer.connected && peer.seat.is_some()).map(|peer| peer.key).collect();
+        if holds && seated.contains(peer) {
+            self.followed.confirm(*peer, tip.height, &seated, set.tolerated_faults());
+        }
+        Ok(())
+    }
+
     /// One segment: asked for, proved, executed, committed, and reported to consensus.
     async fn segment(&self, peer: &PublicKey) -> Result<(), SyncFault> {
         let tip = self.parts.store.tip();
@@ -238,7 +263,7 @@ impl CatchUp {
         let question = Question::Segment { after: tip.height, epoch: epoch.number() };
         let answer = self.parts.network.ask(peer, &question.encode()).await?;
         if answer.is_empty() {
-            self.followed.store(true, Ordering::Release);
+            self.confirm(peer, &tip).await?;
             return Err(SyncFault::NotThere);
         }
         let lie = |error: &dyn std::fmt::Display| SyncFault::Lie(error.to_string());
@@ -246,6 +271,9 @@ impl CatchUp {
         let (certified, by) = prove(&segment, (tip.height, tip.id), &epoch, &self.parts.trust)?;
         self.report_own(&segment, set).await?;
         let (count, blocks) = (segment.blocks.len(), segment.blocks);
+        if count >= MAX_SEGMENT_BLOCKS {
+            self.followed.reset();
+        }
         let (reply, done) = oneshot::channel();
         let job = Job::Replay { blocks, by: by.clone(), reply };
         self.parts.jobs.send(job).await.map_err(|_| SyncFault::Stopping)?;

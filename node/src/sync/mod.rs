@@ -4,6 +4,7 @@
 
 pub mod catch_up;
 pub mod fetch;
+pub mod followed;
 pub mod join;
 pub mod serve;
 pub mod snapshot;
