@@ -1,6 +1,7 @@
 //! The sentences beside a code, and what the parser of a command line prints, in Chinese. Rules, commands and nodes write them once, in English, with the values that
 //! disagree; the ledger's own are stored for readers of either language. A sentence is known by its form, in phrases.toml.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -8,6 +9,8 @@ use crate::layout::hang;
 
 /// Longest text whose sentences are looked for.
 const LONGEST_TEXT_BYTES: usize = 2_000;
+/// Pieces of forms that are tried on one text: a text made for it almost fits in more ways than anybody could wait for.
+const MOST_TRIES: u32 = 200_000;
 
 /// A form of sentences: the texts between its gaps.
 #[derive(Debug)]
@@ -47,17 +50,20 @@ impl Phrases {
     }
 
     /// A text in Chinese, as far as its sentences are known; what is not known stays as it is. So does what is longer than
-    /// any sentence of ours: it may come from a node, and forms are tried at every place.
+    /// any sentence of ours, or takes more tries: it may come from a node, and forms are tried at every place.
     pub fn chinese(&self, text: &str) -> String {
-        if text.len() > LONGEST_TEXT_BYTES {
-            return text.to_owned();
-        }
-        if let Some(whole) = self.whole(text) {
+        let tries = Cell::new(MOST_TRIES);
+        let chinese = if text.len() > LONGEST_TEXT_BYTES { None } else { Some(self.of(text, &tries)) };
+        chinese.filter(|_| tries.get() > 0).unwrap_or_else(|| text.to_owned())
+    }
+
+    fn of(&self, text: &str, tries: &Cell<u32>) -> String {
+        if let Some(whole) = self.whole(text, tries) {
             return whole;
         }
         for (separator, joint) in [("\n", "\n"), ("; ", "; "), (": ", ": "), (", ", ", ")] {
             if let Some((head, rest)) = text.split_once(separator) {
-                return format!("{}{joint}{}", self.chinese(head), self.chinese(rest));
+                return format!("{}{joint}{}", self.of(head, tries), self.of(rest, tries));
             }
         }
         text.to_owned()
@@ -68,18 +74,31 @@ impl Phrases {
         self.exact.get(text).map(String::as_str)
     }
 
-    fn whole(&self, text: &str) -> Option<String> {
+    fn whole(&self, text: &str, tries: &Cell<u32>) -> Option<String> {
         if let Some(chinese) = self.exact(text) {
             return Some(chinese.to_owned());
         }
         self.forms.iter().find_map(|form| {
-            let values = fit(&form.pieces, text)?;
-            let filled = values.iter().enumerate().fold(form.chinese.clone(), |chinese, (number, value)| {
-                chinese.replace(&format!("{{{number}}}"), &self.chinese(value))
-            });
-            Some(filled)
+            let values = fit(&form.pieces, text, tries)?;
+            let values: Vec<String> = values.into_iter().map(|value| self.of(value, tries)).collect();
+            Some(filled(&form.chinese, &values))
         })
     }
+}
+
+/// The Chinese with its values, in one pass: what a value says is never filled again.
+fn filled(chinese: &str, values: &[String]) -> String {
+    let mut parts = chinese.split('{');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let gap =
+            part.split_once('}').and_then(|(number, after)| Some((values.get(number.parse::<usize>().ok()?)?, after)));
+        match gap {
+            Some((value, after)) => text.extend([value.as_str(), after]),
+            None => text.extend(["{", part]),
+        }
+    }
+    text
 }
 
 impl Form {
@@ -112,10 +131,14 @@ fn pieces(english: &str) -> Vec<Piece> {
 }
 
 /// What stands in the gaps, if the text has this form.
-fn fit<'t>(pieces: &[Piece], text: &'t str) -> Option<Vec<&'t str>> {
+fn fit<'t>(pieces: &[Piece], text: &'t str, tries: &Cell<u32>) -> Option<Vec<&'t str>> {
+    tries.set(tries.get().saturating_sub(1));
+    if tries.get() == 0 {
+        return None;
+    }
     let Some((first, others)) = pieces.split_first() else { return text.is_empty().then(Vec::new) };
     match first {
-        Piece::Text(wanted) => fit(others, text.strip_prefix(wanted.as_str())?),
+        Piece::Text(wanted) => fit(others, text.strip_prefix(wanted.as_str())?, tries),
         Piece::Gap { is_word } => {
             let ends: Vec<usize> = match others.first() {
                 None => vec![text.len()],
@@ -127,7 +150,7 @@ fn fit<'t>(pieces: &[Piece], text: &'t str) -> Option<Vec<&'t str>> {
                 if *is_word && value.contains(char::is_whitespace) {
                     return None;
                 }
-                let mut values = fit(others, rest)?;
+                let mut values = fit(others, rest, tries)?;
                 values.insert(0, value);
                 Some(values)
             })
@@ -203,6 +226,7 @@ mod tests {
             ("file.csv: nothing was sent", "file.csv: 未发送任何内容"),
             ("programme a is closed; nothing was sent", "资金项目 a 已关闭; 未发送任何内容"),
             ("admin of civil", "civil 的 admin"),
+            ("account {2}: available {0}, asked x", "账户 {2}:可用 {0},申请 x"),
             ("one word of another kind", "one word of another kind"),
             ("", ""),
         ] {
@@ -216,6 +240,8 @@ mod tests {
             let text = piece.repeat(LONGEST_TEXT_BYTES / piece.len());
             assert!(chinese(&text).len() > 1_000, "{piece:?}");
         }
+        let mixed = format!("x{}{}{}", ": ".repeat(300), " is ".repeat(150), ", allowed are ".repeat(50));
+        assert_eq!(chinese(&mixed), mixed, "whatever takes more tries stays as it is");
         let long = "programme a is closed".repeat(100);
         assert_eq!(chinese(&long), long);
     }

@@ -317,12 +317,8 @@ impl Shared {
 
         let data_directory = config.data_directory.clone();
         let clocks = Arc::new(Clocks::default());
-        let watched = Watched {
-            status,
-            clocks: Arc::clone(&clocks),
-            addresses: Arc::clone(&addresses),
-            followed: catch_up.followed(),
-        };
+        let (followed, known) = (catch_up.followed(), Arc::clone(&addresses));
+        let watched = Watched { status, clocks: Arc::clone(&clocks), addresses: known, followed };
         let handle = Arc::new(NodeHandle::new(&self, genesis, config, watched));
         let mut threads = Threads::new();
         threads.run("engine", async move { Ok(engine.run().await?) })?;
