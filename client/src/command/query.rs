@@ -205,7 +205,11 @@ pub fn outline(value: &Value, depth: usize) -> String {
     match value {
         Value::Object(members) if members.contains_key("minor") => {
             let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or("");
-            format!("{} {}", text("amount"), text("currency"))
+            // Without a currency only the minor units are known: whoever signs sees those.
+            match text("amount") {
+                "" => format!("minor {} {}", text("minor"), text("currency")).trim_end().to_owned(),
+                amount => format!("{amount} {}", text("currency")),
+            }
         }
         Value::Object(members) => {
             let lines = members.iter().filter(|(_, value)| !is_empty(value)).map(|(name, value)| match value {
@@ -249,6 +253,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_amount_is_always_shown() {
+        let shown = |amount: Value| outline(&json!({ "amount": amount }), 0);
+        let known = json!({ "amount": "12.00", "minor": "1200", "currency": "CNY" });
+        assert!(shown(known).ends_with(" 12.00 CNY"));
+        let unknown = json!({ "amount": null, "minor": "120000000", "currency": null });
+        assert!(shown(unknown).ends_with(" minor 120000000"));
+    }
 
     #[test]
     fn times_are_the_networks_for_people() {
