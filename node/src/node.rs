@@ -297,8 +297,7 @@ impl Shared {
             epoch: epoch_sender,
             status: status_sender,
         };
-        let members = epoch_watch.borrow().set.members.clone();
-        let addresses = Arc::new(Addresses::new(config.seeds_file.clone(), seeds, members));
+        let addresses = Arc::new(Addresses::new(config.seeds_file.clone(), seeds, &epoch_watch.borrow().set));
         let engine = Engine::open(self.engine_parts(&config, &addresses), queues)?;
         let sync_parts = Arc::new(sync::Parts {
             store: Arc::clone(&self.store),

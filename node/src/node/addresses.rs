@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-use mingzhang_ledger::authority::Member;
+use mingzhang_ledger::authority::{AuthoritySet, Member};
 use mingzhang_seeds::{Seeds, SeedsFault};
 
 use crate::setup::{self, SetupFault};
@@ -27,10 +27,10 @@ struct Held {
 }
 
 impl Addresses {
-    /// `list` was read from there when the node started, and should name these members.
-    pub fn new(path: PathBuf, list: Seeds, members: Vec<Member>) -> Self {
+    /// `list` was read from there when the node started, and should name the members of this set.
+    pub fn new(path: PathBuf, list: Seeds, set: &AuthoritySet) -> Self {
         let may_be_absent = list.peers.is_empty();
-        let held = Held { list, members, alarm: None, told: None };
+        let held = Held { list, members: set.members.clone(), alarm: None, told: None };
         Self { path, may_be_absent, held: Mutex::new(held) }
     }
 
@@ -119,7 +119,7 @@ mod tests {
         let list = seeds(&genesis, &free_ports(4));
         let write = |text: &str| std::fs::write(&path, text).expect("written");
         write(&list.to_text());
-        let addresses = Addresses::new(path.clone(), list.clone(), genesis.set.members.clone());
+        let addresses = Addresses::new(path.clone(), list.clone(), &genesis.set);
         assert_eq!((addresses.read(), addresses.alarm()), (list.clone(), None));
         write("peers = 3 # of the office, 2nd floor");
         assert_eq!(addresses.read(), list);
