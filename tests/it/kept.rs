@@ -2,7 +2,7 @@
 //! history, unnoticed; and whoever sets an age is shown nothing that is older.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use mingzhang_client::submit::now_ms;
@@ -15,7 +15,7 @@ use mingzhang_ledger::seal::{Checkpoint, Note, Seal};
 use mingzhang_tests::world::{Told, World, run};
 use serde_json::{Value, json};
 
-use super::liar::{failed, honest, proxy, through};
+use super::liar::{failed, honest, proxy, stuck, through};
 
 type Said = Option<(u16, Vec<u8>)>;
 
@@ -46,23 +46,6 @@ fn kept(world: &World) -> PathBuf {
 
 fn size(file: &Path) -> u64 {
     Note::parse(&std::fs::read_to_string(file).expect("readable")).expect("a note").checkpoint.size
-}
-
-/// A node that answered honestly up to now and then stays in the past.
-fn stuck(world: &World) -> (String, Arc<AtomicBool>) {
-    let (node, told) = (world.seats[0].url.clone(), Mutex::new(std::collections::HashMap::<String, _>::new()));
-    let stuck = Arc::new(AtomicBool::new(false));
-    let is_stuck = Arc::clone(&stuck);
-    let past = proxy(world, move |_, path| {
-        let mut told = told.lock().ok()?;
-        if is_stuck.load(Ordering::Relaxed) {
-            return Some(told.get(path).cloned().unwrap_or((404, b"{}".to_vec())));
-        }
-        let said = honest(&format!("{node}{path}"))?;
-        told.insert(path.to_owned(), said.clone());
-        Some(said)
-    });
-    (past, stuck)
 }
 
 fn an_older_state_is_noticed(world: &World) {

@@ -1,7 +1,9 @@
 //! A node that lies: a proxy between the client and a real node that answers some requests itself.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -88,6 +90,23 @@ fn handed_on(method: &str, url: &str, (body, prefer): (Vec<u8>, String)) -> Opti
     };
     let reply = request.send().ok()?;
     Some((reply.status().as_u16(), reply.bytes().ok()?.to_vec()))
+}
+
+/// A node that answered honestly up to now and then stays in the past.
+pub fn stuck(world: &World) -> (String, Arc<AtomicBool>) {
+    let (node, told) = (world.seats[0].url.clone(), Mutex::new(HashMap::<String, _>::new()));
+    let stuck = Arc::new(AtomicBool::new(false));
+    let is_stuck = Arc::clone(&stuck);
+    let past = proxy(world, move |_, path| {
+        let mut told = told.lock().ok()?;
+        if is_stuck.load(Ordering::Relaxed) {
+            return Some(told.get(path).cloned().unwrap_or((404, b"{}".to_vec())));
+        }
+        let said = honest(&format!("{node}{path}"))?;
+        told.insert(path.to_owned(), said.clone());
+        Some(said)
+    });
+    (past, stuck)
 }
 
 /// What the node itself says.

@@ -1,14 +1,13 @@
 //! A node that lies: what it says about records, money and time is no answer until the seals bear it out.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mingzhang_tests::world::{Told, World, run};
 use serde_json::{Value, json};
 
-use super::liar::{failed, honest, liar, listener, proxy, through};
+use super::liar::{failed, honest, liar, listener, proxy, stuck, through};
 
 fn anchor<'a>(id: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let root = "7777777777777777777777777777777777777777777777777777777777777777";
@@ -103,18 +102,8 @@ fn that_there_is_none_takes_a_proof(world: &World) {
 
 /// A node that answers from an old sealed block, and is asked first, neither shortens the books nor counts as agreeing.
 fn an_old_checkpoint_hides_nothing(world: &World) {
-    let (node, kept) = (world.seats[0].url.clone(), Mutex::new(HashMap::<String, (u16, Vec<u8>)>::new()));
-    let (frozen, stale_node) = (Arc::new(AtomicBool::new(false)), world.seats[0].url.clone());
-    let is_frozen = Arc::clone(&frozen);
-    let stale = proxy(world, move |_, path| {
-        let mut kept = kept.lock().ok()?;
-        if is_frozen.load(Ordering::Relaxed) {
-            return Some(kept.get(path).cloned().unwrap_or((404, b"{}".to_vec())));
-        }
-        let told = honest(&format!("{node}{path}"))?;
-        kept.insert(path.to_owned(), told.clone());
-        Some(told)
-    });
+    let (stale, frozen) = stuck(world);
+    let stale_node = world.seats[0].url.clone();
     let asked = ["audit", "trail", "officer", "civil-window-1"];
     let before = through(world, &stale, &asked);
     assert_eq!(before.exit, Some(0), "{} {}", before.json, before.stderr);
