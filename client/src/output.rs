@@ -215,7 +215,8 @@ impl Printer {
                 self.note(&explain(Some(*code), detail, self.language));
             }
             for warning in &answer.warnings {
-                self.note(&wrap(warning, 0));
+                // A command in it stands on lines of its own, as a shell takes it.
+                self.note(&warning.lines().map(|line| wrap(line, 0)).collect::<Vec<_>>().join("\n"));
             }
             printed
         };

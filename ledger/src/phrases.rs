@@ -1,5 +1,6 @@
-//! The sentences beside a code, and what the parser of a command line prints, in Chinese. Rules, commands and nodes write them once, in English, with the values that
-//! disagree; the ledger's own are stored for readers of either language. A sentence is known by its form, in phrases.toml.
+//! The sentences beside a code, and what the parser of a command line prints, in Chinese. Rules, commands and nodes write
+//! them once, in English, with the values that disagree; the ledger's own are stored for readers of either language. A
+//! sentence is known by its form, in phrases.toml.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

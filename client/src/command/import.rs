@@ -139,17 +139,18 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
     if let Err(failure) = written {
         answer.warnings.push(explain(failure.code, &failure.detail, desk.language));
     }
-    Ok(with_finding(answer, finding, desk.language))
+    let key = options.key.as_ref().or(network.context.importer_key.as_ref()).map_or("", String::as_str);
+    Ok(with_finding(answer, finding, key, desk.language))
 }
 
-/// What is not proven is not known yet, and what is refuted is no answer.
-fn with_finding(mut answer: Answer, finding: Finding, language: Language) -> Answer {
+/// What is not proven is not known yet, and what is refuted is no answer. `key` is the importer's.
+fn with_finding(mut answer: Answer, finding: Finding, key: &str, language: Language) -> Answer {
     let words = language.pick("以上为节点所述,未经证明", "all this is the node's word, not proven");
     match finding {
         Finding::Proven(height, open) => {
             answer.data["proven_height"] = json!(height);
             answer.data["open_imports"] = open.iter().map(|(record, _)| json!(record.to_string())).collect();
-            answer.warnings.extend(open.iter().map(|(record, import)| still_open(record, import, language)));
+            answer.warnings.extend(open.iter().map(|(record, import)| still_open(record, import, key, language)));
         }
         Finding::Unproven(why) => {
             let safe = language.pick("可再次运行,不会重复记账", "run it again, it is safe");
@@ -166,17 +167,19 @@ fn with_finding(mut answer: Answer, finding: Finding, language: Language) -> Ans
 }
 
 /// An earlier run did not come to its end, and the file has changed since: how to close what it left.
-fn still_open(record: &Ref, import: &Import, language: Language) -> String {
+fn still_open(record: &Ref, import: &Import, key: &str, language: Language) -> String {
     let words = language.pick(
         "此前导入本来源的一批尚未完成,其后文件已变;已登记的仍然有效。关闭它",
         "an earlier import of this source was never closed, and the file has changed since; what it recorded stands. \
          To close it",
     );
     let total = |(currency, minor): (&String, &u64)| {
-        format!(" --totals '{}'", json!({ "currency": currency, "amount": { "minor": minor.to_string() } }))
+        format!(" \\\n      --totals '{}'", json!({ "currency": currency, "amount": { "minor": minor.to_string() } }))
     };
     let totals: String = import.posted.iter().map(total).collect();
-    format!("{words}: mingzhang record import_close --import_open {record} --counts {}{totals}", import.records)
+    // As a shell takes it, line by line.
+    let head = format!("mingzhang record import_close --key '{key}' --counts {}", import.records);
+    format!("{words}:\n    {head} \\\n      --import_open {record}{totals}")
 }
 
 /// A report takes the place of nothing that the import reads.
