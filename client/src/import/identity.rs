@@ -91,7 +91,8 @@ impl Secret {
         let name = hex::encode(first_half(&sha256(&[identity.source.as_bytes()])));
         let folder = home.join("imports").join(hex::encode(identity.network));
         let rows_path = folder.join(ROWS);
-        // A key that is made anew while others are there would let in once more what is known under the lost one.
+        // A key that is made anew while others are there would let in once more what is known under the lost one. Read
+        // again, for another import may have made both since.
         if Self::read(&rows_path)?.is_none() && holds_sources(&folder)? && Self::read(&rows_path)?.is_none() {
             return Err(Failure::unreadable(&rows_path, LOST));
         }

@@ -273,9 +273,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// Gives the claims without an id one made from day, money, programme and who: under the importer's key, since that may
+    /// Gives the claims without an id one made from day, money, programme and who: under the source's key, since that may
     /// name people, and with an ordinal among equal ones of the batch. A file that gains rows keeps the ids of those that it
-    /// had; what else a map takes from it changes none, so that no other map records the rows once more.
+    /// had, and what else a map takes from it changes none.
     pub fn name_rows(&mut self, secret: &Secret) {
         let mut equal: BTreeMap<(String, Hash), u64> = BTreeMap::new();
         for claim in &mut self.claims {
