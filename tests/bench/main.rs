@@ -105,18 +105,23 @@ fn bench(args: &Args) -> Result<(), String> {
     let bound = cores * limits.batched_verifications / 4.0;
     eprintln!("limits of one core: {}", limits.json());
     eprintln!("state tree: {leaf_updates:.0} leaf updates/s, store included");
-    eprintln!("signature bound of four nodes here: {bound:.0} records/s");
+    eprintln!("signature bound of four nodes here, in batches of 256: {bound:.0} records/s");
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let outcome = runtime.block_on(on_network(&home, &scratch.path().join("devnet"), bound, args))?;
-    let best = outcome.curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS && run.refused == 0);
-    let best = best.map(|run| run.final_per_second).fold(0.0, f64::max);
+    let within = outcome.curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS && run.refused == 0);
+    let sustained = within.max_by(|one, other| one.final_per_second.total_cmp(&other.final_per_second));
+    let best = sustained.map_or(0.0, |run| run.final_per_second);
+    // What a signature costs depends on how many are verified together: the bound is that of the batches the nodes had.
+    let as_used = sustained.and_then(|run| limits.verifications(&run.signatures)).map(|rate| cores * rate / 4.0);
+    let share = |bound: f64| (best / bound * 1_000.0).round() / 1_000.0;
     println!("{}", report::table(&outcome.curve));
     println!("{}", report::cpu_table(&outcome.curve));
     println!("one node without a network, microseconds of one core a record: {}", outcome.parts.json());
-    println!(
-        "sustained with p99 < 1 s: {best:.0} records/s = {:.3} of the signature bound of {bound:.0}/s",
-        best / bound
-    );
+    println!("sustained with p99 < 1 s: {best:.0} records/s");
+    if let Some(as_used) = as_used {
+        println!("= {:.3} of the signature bound of {as_used:.0}/s, in batches as the nodes had them", share(as_used));
+    }
+    println!("= {:.3} of the signature bound of {bound:.0}/s in batches of 256", share(bound));
     println!("at 100 records/s: p50 {:.0} ms, p99 {:.0} ms", outcome.calm.p50_ms, outcome.calm.p99_ms);
     println!(
         "at twice the sustained rate ({:.0}/s): {:.0} final/s, {} of {} refused with 429, memory {:.0} MiB a node",
@@ -132,7 +137,9 @@ fn bench(args: &Args) -> Result<(), String> {
         "machine": machine, "limits": limits.json(), "signature_bound_per_second": bound.round(),
         "state_leaf_updates_per_second": leaf_updates.round(),
         "curve": outcome.curve.iter().map(report::run_json).collect::<Vec<_>>(),
-        "sustained_per_second": best.round(), "share_of_signature_bound": (best / bound * 1_000.0).round() / 1_000.0,
+        "sustained_per_second": best.round(), "share_of_signature_bound": share(bound),
+        "signature_bound_in_batches_as_used_per_second": as_used.map(f64::round),
+        "share_of_signature_bound_in_batches_as_used": as_used.map(share),
         "calm": report::run_json(&outcome.calm), "twice": report::run_json(&outcome.twice),
         "parts_us_per_record": outcome.parts.json(),
         "receipt_check_ms": (outcome.receipt_ms * 1_000.0).round() / 1_000.0,

@@ -33,6 +33,8 @@ pub struct Network {
     binary: PathBuf,
     pub dir: PathBuf,
     pub nodes: Vec<String>,
+    /// Where their metrics are.
+    ops: Vec<String>,
     pids: Vec<u32>,
     pub officers: Officers,
     /// Payments of all runs so far. No two are of one amount: the second of a day to one payee would be a finding (3911).
@@ -55,6 +57,8 @@ pub struct Run {
     pub cpu_ms_per_record: f64,
     /// The same by part.
     pub cpu_by_part: BTreeMap<&'static str, f64>,
+    /// Signatures that the nodes verified, by the size up to which their batches went.
+    pub signatures: BTreeMap<usize, f64>,
     pub generator_cpu_ms_per_record: f64,
     pub peak_memory_mib: f64,
     pub disk_bytes_per_record: f64,
@@ -70,8 +74,9 @@ impl Network {
         let answer: Value = serde_json::from_slice(&output.stdout)
             .map_err(|error| format!("devnet up: {error}: {}", String::from_utf8_lossy(&output.stderr)))?;
         let agencies = answer["data"]["agencies"].as_array().cloned().unwrap_or_default();
-        let nodes: Vec<String> =
-            agencies.iter().filter_map(|agency| agency["api"].as_str().map(str::to_owned)).collect();
+        let address =
+            |name: &str| agencies.iter().filter_map(|agency| agency[name].as_str().map(str::to_owned)).collect();
+        let (nodes, ops): (Vec<String>, _) = (address("api"), address("ops"));
         let pids = agencies.iter().filter_map(|agency| u32::try_from(agency["pid"].as_u64()?).ok()).collect();
         let origin = answer["data"]["network"].as_str().unwrap_or_default();
         if nodes.is_empty() {
@@ -79,7 +84,7 @@ impl Network {
         }
         let officers = Officers::open(dir, origin, now_ms(), BENCH)?;
         let payments = AtomicU64::new(0);
-        Ok(Self { binary: binary.to_owned(), dir: dir.to_owned(), nodes, pids, officers, payments })
+        Ok(Self { binary: binary.to_owned(), dir: dir.to_owned(), nodes, ops, pids, officers, payments })
     }
 
     /// Where the time of one node goes, measured beside this idle network.
@@ -126,6 +131,7 @@ impl Network {
         let signed: Vec<[Signed; 3]> = sign_all(&self.officers, name, first..first + payments);
         let due = schedule(signed, rate);
         let before = (self.cpu_s(), own_cpu_s(), self.disk_bytes(), self.cpu_by_part());
+        let verified = self.signatures(client).await?;
         let watch = Arc::new(Watch::default());
         let follower = tokio::spawn(follow(client.clone(), self.nodes[0].clone(), Arc::clone(&watch)));
         let total = due.len();
@@ -139,6 +145,10 @@ impl Network {
         }
         watch.stop.store(true, Ordering::Relaxed);
         follower.await.map_err(|error| error.to_string())??;
+        let mut signatures = self.signatures(client).await?;
+        for (size, count) in &mut signatures {
+            *count -= verified.get(size).copied().unwrap_or(0.0);
+        }
         let finals = watch.finals.load(Ordering::Relaxed);
         let seen = watch.seen.lock().map(|found| found.clone()).unwrap_or_default();
         // All three steps of the payments are under way from the second step's delay on, and until the offer ends.
@@ -169,6 +179,7 @@ impl Network {
                 .into_iter()
                 .map(|(part, s)| (part, per_record(s - before.3.get(part).copied().unwrap_or(0.0))))
                 .collect(),
+            signatures,
             generator_cpu_ms_per_record: per_record(own_cpu_s() - before.1),
             peak_memory_mib: self.peak_memory_mib(),
             disk_bytes_per_record: (self.disk_bytes() - before.2) / (finals.max(1) * self.nodes.len()) as f64,
@@ -208,6 +219,21 @@ impl Network {
         submitted
     }
 
+    /// Signatures of transactions that all nodes verified since they started, by the size of the batch.
+    async fn signatures(&self, client: &reqwest::Client) -> Result<BTreeMap<usize, f64>, String> {
+        let mut signatures: BTreeMap<usize, f64> = BTreeMap::new();
+        for ops in &self.ops {
+            let answer = client.get(format!("{ops}/metrics")).send().await.map_err(|error| error.to_string())?;
+            let text = answer.text().await.map_err(|error| error.to_string())?;
+            for line in text.lines().filter_map(|line| line.strip_prefix(VERIFIED)) {
+                let (size, count) = line.split_once("\"} ").ok_or_else(|| format!("{ops}/metrics: {line}"))?;
+                let size = size.parse().map_err(|_| format!("{ops}/metrics: {line}"))?;
+                *signatures.entry(size).or_default() += count.parse::<f64>().map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(signatures)
+    }
+
     /// User and system time of all nodes.
     fn cpu_s(&self) -> f64 {
         self.pids.iter().map(|pid| cpu_s_of(&pid.to_string())).sum()
@@ -243,6 +269,9 @@ impl Network {
         folder_bytes(&self.dir.join("nodes"))
     }
 }
+
+/// How a line of the metrics begins that counts verified signatures.
+const VERIFIED: &str = "mingzhang_signatures_verified{batch_up_to=\"";
 
 const NETWORK_AND_API: &str = "network and API";
 

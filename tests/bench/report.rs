@@ -21,6 +21,8 @@ pub fn run_json(run: &Run) -> Value {
         "nodes_cpu_ms_per_record": thousandth(run.cpu_ms_per_record),
         "nodes_cpu_ms_per_record_by_part":
             run.cpu_by_part.iter().map(|(part, ms)| (*part, thousandth(*ms))).collect::<BTreeMap<_, _>>(),
+        "signatures_by_size_of_batch":
+            run.signatures.iter().map(|(size, count)| (size.to_string(), *count)).collect::<BTreeMap<_, _>>(),
         "generator_cpu_ms_per_record": thousandth(run.generator_cpu_ms_per_record),
         "peak_memory_mib_per_node": run.peak_memory_mib.round(), "disk_bytes_per_record_and_node": run.disk_bytes_per_record.round(),
     })

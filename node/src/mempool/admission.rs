@@ -154,7 +154,7 @@ impl Mempool {
             work.push((Arc::clone(transaction), key));
             answers.push(answer);
         }
-        let verdicts = super::check::verify_transactions(&self.parts.pool, &work);
+        let verdicts = super::check::verify_transactions(&self.parts.pool, &work, &self.verified);
         let now_ms = self.parts.clock.now_ms();
         let mut fresh = Fresh { time_ms: now_ms, ..Fresh::default() };
         for (((transaction, key), valid), answer) in work.into_iter().zip(verdicts).zip(&mut answers) {

@@ -13,7 +13,7 @@ use mingzhang_ledger::state::{Overlay, key};
 use mingzhang_ledger::transaction::Transaction;
 
 use super::Mempool;
-use super::check::{Item, verify_all};
+use super::check::{Item, verify_all, verify_counted};
 use super::lane::{Held, Holding};
 use crate::store::{StoreFault, View};
 
@@ -205,7 +205,7 @@ impl Mempool {
         let known = decoded.iter().flatten().filter_map(|(transaction, key)| Some((transaction, (*key)?)));
         let items: Vec<Item<'_>> =
             known.map(|(transaction, key)| (key, transaction.signed_bytes(), transaction.signature())).collect();
-        let mut verdicts = verify_all(&self.parts.pool, &items).into_iter();
+        let mut verdicts = verify_counted(&self.parts.pool, &items, &self.verified).into_iter();
         drop(items);
         let mut held = Vec::with_capacity(signed.len());
         for (one, transactions) in signed.into_iter().zip(decoded) {

@@ -28,7 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use admission::Standing;
 pub use admission::Submitted;
-pub use check::verify_all;
+pub use check::{Verified, verify_all};
 pub use intake::{Arrival, Taken};
 
 use crate::clock::Clock;
@@ -133,6 +133,7 @@ pub struct Mempool {
     accepting: AtomicBool,
     /// Clients that wait for proof that their transaction expired.
     expiry_waits: AtomicUsize,
+    verified: Verified,
 }
 
 /// Held while a client waits for a block whose time proves that its transaction expired: that is demand for one.
@@ -182,7 +183,9 @@ impl Mempool {
         let (accepting, submitted, expiry_waits) = (AtomicBool::new(true), AtomicUsize::new(0), AtomicUsize::new(0));
         let state = Mutex::new(state);
         let storing = Mutex::new(());
-        let mempool = Self { parts, state, storing, submissions, submitted, packing, changed, accepting, expiry_waits };
+        let verified = Verified::default();
+        let mempool =
+            Self { parts, state, storing, submissions, submitted, packing, changed, accepting, expiry_waits, verified };
         mempool.open_run()?;
         mempool.restore(epoch)?;
         Ok((Arc::new(mempool), Submissions(receiver)))
@@ -229,6 +232,11 @@ impl Mempool {
         let signature = seat.sign_admission(transaction_id, time_ms);
         let (epoch, author) = (seat.epoch, seat.index);
         Some(Promise { transaction_id: *transaction_id, epoch, author, time_ms, signature })
+    }
+
+    /// The signatures of transactions that were verified here.
+    pub fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     pub fn fill(&self) -> Fill {

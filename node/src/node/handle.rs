@@ -17,7 +17,7 @@ use super::clocks::Clocks;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine;
-use crate::mempool::{ExpiryWait, Fill, Mempool, Promise, Submitted};
+use crate::mempool::{ExpiryWait, Fill, Mempool, Promise, Submitted, Verified};
 use crate::network::{self, PeerStatus};
 use crate::store::disk::{Limits, Space};
 use crate::store::{Store, StoreFault};
@@ -165,6 +165,11 @@ impl NodeHandle {
     /// How full the mempool is.
     pub fn fill(&self) -> Fill {
         self.mempool.fill()
+    }
+
+    /// The signatures of transactions that were verified here.
+    pub fn verified(&self) -> &Verified {
+        self.mempool.verified()
     }
 
     /// How far another member's clock is ahead of this node's at least, in milliseconds.

@@ -98,6 +98,13 @@ pub(crate) fn text(node: &NodeHandle) -> String {
     );
     let ready = u64::from(status.state == NodeState::Ready);
     put(&mut text, "ready", ("gauge", "1 if the node takes part at the tip"), &plain(ready));
+    let verified: Vec<_> = node
+        .verified()
+        .by_size()
+        .map(|(size, signatures)| (format!("{{batch_up_to=\"{size}\"}}"), signatures))
+        .collect();
+    let help = "signatures of transactions that were verified, by the size of the batch they were in";
+    put(&mut text, "signatures_verified", ("counter", help), &verified);
     let missed: Vec<_> = status
         .members
         .iter()
