@@ -161,6 +161,15 @@ fn a_paper_is_held_against_its_anchor(world: &World) {
     let anchor = format!("record document_anchor --id MIN-1 --kind minutes --root @{name} --key civil-window-1");
     file(world, &anchor);
     world.sealed(&world.seats[0], &file(world, &anchor));
+    // Without either, both ways are named.
+    for more in [&["--help"][..], &[]] {
+        let mut asked = command("mingzhang", &world.home());
+        let told = asked.args(["--lang", "en", "verify", "document", &name]).args(more).output();
+        let told = told.expect("the client can be run");
+        let said = String::from_utf8_lossy(if more.is_empty() { &told.stderr } else { &told.stdout }).into_owned();
+        let usage = said.lines().find(|line| line.starts_with("Usage: ")).unwrap_or_default();
+        assert!(usage.contains("<--record <TX|AGENCY/ID>|--receipt <RECEIPT|BUNDLE>>"), "{said}");
+    }
     let online = ["verify", "document", &name, "--record", "civil/MIN-1"];
     let told = world.client(&online);
     good(&told);
