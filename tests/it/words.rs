@@ -253,6 +253,11 @@ fn silence_keeps_the_record(world: &World) {
     assert_eq!(json.data()["kept_in_outbox"], true, "{}", json.json);
     Read::english(world, &[&NOBODY[..], &["tx", "list"]].concat()).says(0, &["civil/KEPT-1", "not asked"]);
     Read::english(world, &["tx", "list"]).says(0, &["civil/KEPT-1", "unknown to the node"]);
+    // That no node knows it says no more of a receipt than of the status.
+    let id = json.data()["tx_id"].as_str().expect("an id").to_owned();
+    Read::english(world, &["tx", "status", &id]).says(6, &["unknown to this node"]);
+    Read::english(world, &["receipt", "get", &id]).says(6, &["MZ-2008", "any node asked (1)", "never submitted"]);
+    Read::in_world(world, "zh", &["receipt", "get", &id]).says(6, &["所询问的 1 个节点"]);
     // What is kept for another network is marked.
     let outbox = world.home().join("outbox");
     std::fs::rename(outbox.join(world.genesis_hash()), outbox.join("0".repeat(64))).expect("moved");
