@@ -73,6 +73,8 @@ pub struct Standing {
     pub repeated: bool,
     /// Its leaf shows the same record of an earlier import of the source, or a programme of this memory.
     pub before: bool,
+    /// The field in which the record that has its id is said to differ.
+    pub differs: Option<String>,
     pub detail: String,
 }
 
@@ -301,7 +303,8 @@ fn one(ledger: &mut dyn Ledger, record: Outgoing<'_>) -> Result<Standing, Failur
 impl Standing {
     /// The record stands from an earlier import of the source: what is shared serves again, a row is a repetition.
     pub fn stands_from_before(&self, shared: bool) -> bool {
-        self.verdict == Verdict::Refused(1015) && (shared || self.before || self.detail.contains("import differs"))
+        let of_earlier_import = self.differs.as_deref() == Some("import");
+        self.verdict == Verdict::Refused(1015) && (shared || self.before || of_earlier_import)
     }
 
     /// A programme is of the source's memory only as its leaf shows.

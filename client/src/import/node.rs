@@ -217,6 +217,7 @@ fn unknown(transaction: &Transaction) -> Standing {
         flags: Vec::new(),
         repeated: false,
         before: false,
+        differs: None,
         detail: "no definite answer yet; run it again, it is safe".to_owned(),
     }
 }
@@ -265,6 +266,7 @@ fn standing(sent: &Sent, status: &Value) -> Option<Standing> {
         // What this run sent before may have been recorded by that; only a first sending proves an earlier record.
         repeated: sent.attempts == 1 && said_repeated,
         before: false,
+        differs: status["differs"].as_str().map(str::to_owned),
         detail: text("detail").to_owned(),
     })
 }
