@@ -27,6 +27,7 @@ impl Importer {
     fn source(&self, rows: &str) -> Source {
         let header = match self.format {
             Format::Payments => "id,date,payee,amount,currency",
+            Format::Permits => "id,applied,decided,issued,applicant,status",
             _ => "id,date,donor,amount,currency",
         };
         let path = self.folder.path().join("rows.csv");
@@ -208,6 +209,18 @@ impl Ledger for Blind<'_> {
 
     fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
         if said { self.0.leaves(records, said) } else { Ok(vec![None; records.len()]) }
+    }
+}
+
+/// Permits have no programme whose scope would tell: those with ids meet under them and are refused, those without never do.
+#[test]
+fn permits_of_two_memories_never_share_an_id() {
+    for (row, second) in [("1", (Fate::Rejected, Some(1015))), ("", APPLIED)] {
+        let rows = format!("{row},2014-05-01,2014-05-02,2014-05-03,A,Issued\n");
+        let mut importer = Importer::new(Format::Permits, false);
+        assert_eq!(importer.fates(&rows, TODAY), [APPLIED]);
+        let mut other = Importer { folder: tempfile::tempdir().expect("a folder"), ..importer };
+        assert_eq!(other.fates(&rows, TODAY), [second], "{row:?}");
     }
 }
 
