@@ -94,6 +94,13 @@ impl<'n> NodeLedger<'n> {
         &mut self.apis
     }
 
+    /// The signed bytes that hash to an id, if the node gives them.
+    fn bytes_of(&self, id: &Hash) -> Result<Option<Vec<u8>>, Failure> {
+        let api = self.apis.first().ok_or_else(|| Failure::bug("no request can be in flight"))?;
+        let reply = api.get(&format!("/transactions/{}/raw", hex::encode(id)))?;
+        Ok(Some(reply.body).filter(|body| (200..300).contains(&reply.status) && sha256(&[body]) == *id))
+    }
+
     /// The height at which the network stands.
     pub fn as_of(&self) -> Value {
         let status = self.apis.first().and_then(|api| api.get_json("/status").ok()).unwrap_or_default();
@@ -313,18 +320,20 @@ impl Ledger for NodeLedger<'_> {
             let id = hex::encode(id);
             Failure::coded(ANOTHER, format!("the node calls {name} recorded as sha256:{id}; {what}"))
         };
-        let api = self.apis.first().ok_or_else(|| Failure::bug("no request can be in flight"))?;
-        let reply = api.get(&format!("/transactions/{}/raw", hex::encode(id)))?;
-        if !(200..300).contains(&reply.status) || sha256(&[&reply.body]) != *id {
-            return Err(another("it does not give these bytes"));
-        }
-        let earlier = Transaction::decode(&reply.body).map_err(|error| another(&error.to_string()))?;
+        let Some(bytes) = self.bytes_of(id)? else { return Err(another("it does not give these bytes")) };
+        let earlier = Transaction::decode(&bytes).map_err(|error| another(&error.to_string()))?;
         let key = self.sender.signer(record.officer).key.public();
         if !earlier.is_signed_by(&key) || record_of(&earlier) != name || earlier.payload().origin != self.sender.origin
         {
             return Err(another("that is another record"));
         }
         door::repeat(&earlier, &own).map_or(Ok(()), |refusal| Err(another(&refusal.detail)))
+    }
+
+    fn transaction(&self, id: &Hash) -> Result<Transaction, Failure> {
+        let another = |why: &str| Failure::coded(ANOTHER, format!("transaction sha256:{}: {why}", hex::encode(id)));
+        let bytes = self.bytes_of(id)?.ok_or_else(|| another("the node does not give its bytes"))?;
+        Transaction::decode(&bytes).map_err(|error| another(&error.to_string()))
     }
 
     fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {

@@ -228,6 +228,11 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
+    fn transaction(&self, id: &Hash) -> Result<Transaction, Failure> {
+        let of_id = |(transaction, _): &&(Transaction, Verdict)| transaction.id() == *id;
+        Ok(self.log.values().find(of_id).expect("it is on the log").0.clone())
+    }
+
     fn leaves(&mut self, records: &[Ref], _: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
         let state = Overlay::new(&self.state);
         Ok(records.iter().map(|record| state.get(&record.key()).expect("the state is readable")).collect())
