@@ -258,8 +258,7 @@ mod tests {
         let posted = [("CNY".to_owned(), 3_600), ("USD".to_owned(), 50)].into();
         let import = Import { strict: false, period_end: Day(0), closed: false, records: 9, posted };
         let record = Ref::new("archive", &[0xab; 16]);
-        let key =
-            "/home/zhang's/keys of a folder whose name is so long that no line of a terminal holds it/importer.pem";
+        let key = "/zhang's/keys of a folder whose name is so long that no line of a terminal holds it/importer.pem";
         for language in [Language::English, Language::Chinese] {
             let told = laid_out(&still_open(&record, &import, key, language));
             let command = told.find("mingzhang record").and_then(|at| told.get(at..)).expect("a command");

@@ -94,11 +94,10 @@ impl<'n> NodeLedger<'n> {
         &mut self.apis
     }
 
-    /// The signed bytes that hash to an id, if the node gives them.
-    fn bytes_of(&self, id: &Hash) -> Result<Option<Vec<u8>>, Failure> {
+    /// What a node gives as the bytes of a transaction.
+    fn raw(&self, id: &Hash) -> Result<Reply, Failure> {
         let api = self.apis.first().ok_or_else(|| Failure::bug("no request can be in flight"))?;
-        let reply = api.get(&format!("/transactions/{}/raw", hex::encode(id)))?;
-        Ok(Some(reply.body).filter(|body| (200..300).contains(&reply.status) && sha256(&[body]) == *id))
+        api.get(&format!("/transactions/{}/raw", hex::encode(id)))
     }
 
     /// The height at which the network stands.
@@ -320,8 +319,11 @@ impl Ledger for NodeLedger<'_> {
             let id = hex::encode(id);
             Failure::coded(ANOTHER, format!("the node calls {name} recorded as sha256:{id}; {what}"))
         };
-        let Some(bytes) = self.bytes_of(id)? else { return Err(another("it does not give these bytes")) };
-        let earlier = Transaction::decode(&bytes).map_err(|error| another(&error.to_string()))?;
+        let reply = self.raw(id)?;
+        if !(200..300).contains(&reply.status) || sha256(&[&reply.body]) != *id {
+            return Err(another("it does not give these bytes"));
+        }
+        let earlier = Transaction::decode(&reply.body).map_err(|error| another(&error.to_string()))?;
         let key = self.sender.signer(record.officer).key.public();
         if !earlier.is_signed_by(&key) || record_of(&earlier) != name || earlier.payload().origin != self.sender.origin
         {
@@ -331,9 +333,11 @@ impl Ledger for NodeLedger<'_> {
     }
 
     fn transaction(&self, id: &Hash) -> Result<Transaction, Failure> {
-        let another = |why: &str| Failure::coded(ANOTHER, format!("transaction sha256:{}: {why}", hex::encode(id)));
-        let bytes = self.bytes_of(id)?.ok_or_else(|| another("the node does not give its bytes"))?;
-        Transaction::decode(&bytes).map_err(|error| another(&error.to_string()))
+        let bytes = self.raw(id)?.success()?.body;
+        if sha256(&[&bytes]) != *id {
+            return Err(Failure::coded(ANOTHER, format!("the node's bytes do not hash to {}", hex::encode(id))));
+        }
+        Transaction::decode(&bytes).map_err(|error| Failure::coded(ANOTHER, error.to_string()))
     }
 
     fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
