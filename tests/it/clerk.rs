@@ -141,6 +141,17 @@ fn a_key_is_opened_by_its_owner_alone() {
     let missing = client("key show zhang", None);
     refused(&missing, 4, "MZ-5036");
     assert_ne!(title(&wrong), title(&missing));
+    // Beside the key stands the public one, so that what it signed can be read without a passphrase: of this key, no other.
+    let beside = home.path().join("keys/zhang.toml");
+    let facts = std::fs::read_to_string(&beside).expect("a sidecar");
+    let public = client("--passphrase-fd 0 key show zhang", Some("correct horse\n")).data()["public_key"].clone();
+    let public = public.as_str().expect("a key");
+    assert!(facts.contains(public), "{facts}");
+    std::fs::write(&beside, facts.replace(public, &"0".repeat(64))).expect("own file");
+    let another = client("--passphrase-fd 0 key show zhang", Some("correct horse\n"));
+    refused(&another, 4, "MZ-5005");
+    assert!(another.json.to_string().contains("another public key"), "{}", another.json);
+    std::fs::write(&beside, &facts).expect("own file");
     let file = home.path().join("keys/zhang.pem");
     for mode in [0o640, 0o604] {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("own file");

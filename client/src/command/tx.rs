@@ -119,7 +119,10 @@ fn inspect(desk: &Desk, file: &PathBuf, currency: Option<&str>) -> Result<Answer
     };
     let mut data = described(&payload, signed.as_ref());
     if lacks_currency(&data) {
-        let only = currency.map(str::to_owned).or_else(|| only_currency(desk, &payload));
+        let only = currency.map(str::to_owned).or_else(|| {
+            let genesis = desk.genesis().ok()?;
+            only_currency((&genesis.origin, &genesis.document.currencies), &payload)
+        });
         data = described_in(only.as_deref(), &payload, signed.as_ref());
         let told = match (&only, currency) {
             (None, _) => desk.pick(
@@ -148,10 +151,9 @@ fn inspect(desk: &Desk, file: &PathBuf, currency: Option<&str>) -> Result<Answer
 }
 
 /// The currency of a network that has one, where the transaction is for that network.
-fn only_currency(desk: &Desk, payload: &Payload) -> Option<String> {
-    let genesis = desk.genesis().ok().filter(|genesis| genesis.origin == payload.origin)?;
-    match genesis.document.currencies.as_slice() {
-        [only] => Some(only.clone()),
+fn only_currency((origin, currencies): (&str, &[String]), payload: &Payload) -> Option<String> {
+    match currencies {
+        [only] if payload.origin == origin => Some(only.clone()),
         _ => None,
     }
 }
@@ -327,4 +329,31 @@ pub fn time_text(time_ms: u64) -> String {
 /// The same for people: RFC 3339 with the network's offset.
 pub fn local_time(genesis: &Genesis, time_ms: u64) -> String {
     simulate::value(&view::time(time_ms, genesis.founding.network.utc_offset_minutes))
+}
+
+#[cfg(test)]
+mod tests {
+    use mingzhang_ledger::codec::Value as Body;
+
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_in_the_only_currency_of_their_own_network() {
+        let payload = Payload {
+            origin: "fujian".into(),
+            record_type: "appropriate".into(),
+            record_id: [1; 16],
+            agency: "finance".into(),
+            expires_at: 1,
+            body: Body::text_map([("amount", Body::Uint(1_200))]),
+        };
+        let codes = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>();
+        let shown = |origin: &str, currencies: &[&str]| {
+            let currency = only_currency((origin, &codes(currencies)), &payload);
+            described_in(currency.as_deref(), &payload, None)["body"]["amount"]["amount"].clone()
+        };
+        assert_eq!(shown("fujian", &["CNY"]), "12.00");
+        assert_eq!(shown("fujian", &["CNY", "JPY"]), Value::Null);
+        assert_eq!(shown("zhejiang", &["CNY"]), Value::Null);
+    }
 }
