@@ -6,8 +6,8 @@ use std::io::{BufRead as _, BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use mingzhang_ledger::crypto::SigningKey;
 use mingzhang_ledger::crypto::key_file::{self, KeyFileFault};
+use mingzhang_ledger::crypto::{PublicKey, SigningKey};
 use mingzhang_ledger::outcome::Code;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -30,6 +30,9 @@ pub struct Facts {
     pub person: Option<String>,
     #[serde(default)]
     pub roles: Vec<String>,
+    /// 64 hex digits: whoever reads what the key signed needs no passphrase.
+    #[serde(default)]
+    pub public_key: Option<String>,
 }
 
 /// An opened key.
@@ -136,7 +139,25 @@ pub fn open(
         KeyFileFault::WrongPassphrase => Failure::coded(WRONG_PASSPHRASE, path.display().to_string()),
         fault => wrong_key(&path, &fault),
     })?;
-    Ok(OfficerKey { name: name_or_file.to_owned(), key, facts: facts(&path)? })
+    let facts = facts(&path)?;
+    if facts.public_key.as_ref().is_some_and(|stated| *stated != hex::encode(key.public().0)) {
+        return Err(wrong_key(&path.with_extension("toml"), &"it states another public key"));
+    }
+    Ok(OfficerKey { name: name_or_file.to_owned(), key, facts })
+}
+
+/// The public key, as it stands beside the key file; of one that was made without it, from the key itself.
+pub fn public_key(
+    name_or_file: &str,
+    context: Option<&ContextFile>,
+    passphrase: PassphraseSource,
+) -> Result<PublicKey, Failure> {
+    let stated = facts(&path_of(name_or_file, context)?)?.public_key;
+    let bytes = stated.and_then(|stated| hex::decode(stated).ok()?.try_into().ok());
+    match bytes {
+        Some(bytes) => Ok(PublicKey(bytes)),
+        None => Ok(open(name_or_file, context, passphrase)?.key.public()),
+    }
 }
 
 /// Writes a new file with owner-only permissions, whole or not at all; refuses to overwrite.

@@ -215,8 +215,7 @@ impl Printer {
                 self.note(&explain(Some(*code), detail, self.language));
             }
             for warning in &answer.warnings {
-                // A command in it stands on lines of its own, as a shell takes it.
-                self.note(&warning.lines().map(|line| wrap(line, 0)).collect::<Vec<_>>().join("\n"));
+                self.note(&laid_out(warning));
             }
             printed
         };
@@ -296,6 +295,12 @@ impl Printer {
             prose(text);
         }
     }
+}
+
+/// A warning in lines that fit. A command in it stands indented on lines of its own, as a shell takes it.
+pub fn laid_out(warning: &str) -> String {
+    let line = |line: &str| if line.starts_with("    ") { line.to_owned() } else { wrap(line, 0) };
+    warning.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a result could not be written. A reader that went away has what it wanted.

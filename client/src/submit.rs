@@ -351,7 +351,11 @@ fn waiting(status: &serde_json::Value, at: &str, language: Language) -> String {
     };
     let Some(needed) = still_needed(status, language) else { return format!("{words}{at}") };
     let command = approval(status).map_or(String::new(), |(record, digest)| {
-        format!("\n    mingzhang record approve --waiting {record} \\\n      --digest {digest}")
+        // Without a key it would be signed by whoever asked: the approver names another.
+        let whose =
+            language.pick("由批准人运行,KEY 换成其密钥:", "for the approver to run; KEY is the approver's key:");
+        let named = format!("--waiting {record} \\\n      --digest {digest}");
+        format!("\n    {whose}\n    mingzhang record approve --key KEY \\\n      {named}")
     });
     format!("{words}{at}\n{}{command}", wrap(&needed, 4))
 }

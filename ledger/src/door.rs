@@ -114,18 +114,19 @@ fn is_spent(state: &Overlay<'_>, payload: &Payload) -> Result<bool, StateFault> 
 pub fn repeat(earlier: &Transaction, later: &Transaction) -> Option<Refusal> {
     let (first, second) = (earlier.payload(), later.payload());
     let field = if first.record_type != second.record_type {
-        "record_type".to_owned()
+        "record_type"
     } else if earlier.key_id() != later.key_id() {
-        "signing key".to_owned()
+        "signing key"
     } else if first.body != second.body {
         let kind = records::record_type(&first.record_type)?;
         let fields = kind.fields.iter().chain(records::schema::COMMON).map(|field| field.name);
-        fields.into_iter().find(|name| first.body.get(name) != second.body.get(name)).unwrap_or("body").to_owned()
+        fields.into_iter().find(|name| first.body.get(name) != second.body.get(name)).unwrap_or("body")
     } else {
         return None;
     };
     let taken = Ref::new(&first.agency, &first.record_id);
-    Some(Refusal::new(1015, format!("{taken} is taken by another record: {field} differs")))
+    let refusal = Refusal::new(1015, format!("{taken} is taken by another record: {field} differs"));
+    Some(Refusal { differs: Some(field), ..refusal })
 }
 
 /// What needs no state: network, type, body.

@@ -35,11 +35,13 @@ impl Rejection {
 pub struct Refusal {
     pub code: Code,
     pub detail: String,
+    /// Of another record under the same id: the first field that is not the same (1015).
+    pub differs: Option<&'static str>,
 }
 
 impl Refusal {
     pub fn new(code: u16, detail: impl Into<String>) -> Self {
-        Self { code: Code(code), detail: detail.into() }
+        Self { code: Code(code), detail: detail.into(), differs: None }
     }
 }
 

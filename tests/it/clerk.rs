@@ -141,6 +141,17 @@ fn a_key_is_opened_by_its_owner_alone() {
     let missing = client("key show zhang", None);
     refused(&missing, 4, "MZ-5036");
     assert_ne!(title(&wrong), title(&missing));
+    // Beside the key stands the public one, so that what it signed can be read without a passphrase: of this key, no other.
+    let beside = home.path().join("keys/zhang.toml");
+    let facts = std::fs::read_to_string(&beside).expect("a sidecar");
+    let public = client("--passphrase-fd 0 key show zhang", Some("correct horse\n")).data()["public_key"].clone();
+    let public = public.as_str().expect("a key");
+    assert!(facts.contains(public), "{facts}");
+    std::fs::write(&beside, facts.replace(public, &"0".repeat(64))).expect("own file");
+    let another = client("--passphrase-fd 0 key show zhang", Some("correct horse\n"));
+    refused(&another, 4, "MZ-5005");
+    assert!(another.json.to_string().contains("another public key"), "{}", another.json);
+    std::fs::write(&beside, &facts).expect("own file");
     let file = home.path().join("keys/zhang.pem");
     for mode in [0o640, 0o604] {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("own file");
@@ -161,6 +172,15 @@ fn a_paper_is_held_against_its_anchor(world: &World) {
     let anchor = format!("record document_anchor --id MIN-1 --kind minutes --root @{name} --key civil-window-1");
     file(world, &anchor);
     world.sealed(&world.seats[0], &file(world, &anchor));
+    // Without either, both ways are named.
+    for more in [&["--help"][..], &[]] {
+        let mut asked = command("mingzhang", &world.home());
+        let told = asked.args(["--lang", "en", "verify", "document", &name]).args(more).output();
+        let told = told.expect("the client can be run");
+        let said = String::from_utf8_lossy(if more.is_empty() { &told.stderr } else { &told.stdout }).into_owned();
+        let usage = said.lines().find(|line| line.starts_with("Usage: ")).unwrap_or_default();
+        assert!(usage.contains("<--record <TX|AGENCY/ID>|--receipt <RECEIPT|BUNDLE>>"), "{said}");
+    }
     let online = ["verify", "document", &name, "--record", "civil/MIN-1"];
     let told = world.client(&online);
     good(&told);

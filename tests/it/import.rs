@@ -179,6 +179,14 @@ fn another_home_records_nothing_of_a_source_once_more() {
     assert_eq!((told.exit, told.code()), (Some(2), "MZ-1015"), "{} {}", told.json, told.stderr);
     assert!(told.json["errors"][0]["detail"].as_str().is_some_and(|detail| detail.contains("scope differs")));
     assert_eq!(size(), before, "nothing was sent");
+
+    // At home a row without an id that is put before its like would take its id.
+    let like = row("one", 0).replace(",bank,", ",cash,");
+    let grown = write(folder.path(), "gifts.csv", std::iter::once(like).chain((0..3).map(|number| row("one", number))));
+    let told = import(&world, &grown);
+    assert_eq!((told.exit, told.code()), (Some(2), "MZ-1015"), "{} {}", told.json, told.stderr);
+    let detail = told.json["errors"][0]["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("line 2 stands where line 3 stood") && size() == before, "{}", told.json);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use mingzhang_tests::world::{World, command};
 
@@ -58,6 +59,7 @@ fn what_a_verification_and_a_submission_say() {
     a_wrong_document_is_shown(&world, folder.path());
     evidence_needs_the_genesis_file_alone(&world, folder.path());
     an_approver_is_told_what_to_name(&world);
+    an_amount_has_its_unit(&world, folder.path());
     an_id_made_here_is_told(&world);
     subjects_are_checked_and_keys_have_names(&world);
     a_lost_answer_is_no_refusal(&world);
@@ -138,11 +140,15 @@ fn an_approver_is_told_what_to_name(world: &World) {
     let open = "record programme_open --id AID --mode live --currency CNY --purpose aid --years 2026 --legal_ref item-1 \
                 --owner civil --finance finance --bank bank --supervisor market --scope aid --wait 60s";
     let told = Read::english(world, &open.split_whitespace().collect::<Vec<_>>());
-    told.says(0, &["still needed", "mingzhang record approve --waiting civil/AID \\\n      --digest "]);
-    let digest = told.out.lines().last().and_then(|line| line.split_whitespace().last()).expect("a digest");
-    let approve =
-        ["record", "approve", "--waiting", "civil/AID", "--digest", digest, "--key", "finance-finance-1", "--yes"];
-    Read::english(world, &[&approve[..], &["--wait", "60s"]].concat()).says(0, &["final, applied"]);
+    told.says(0, &["still needed", "KEY is the approver's key"]);
+    // As a shell reads it; only the key is another's to name.
+    let (_, command) = told.out.split_once("mingzhang record approve ").expect("a command");
+    let shell = std::process::Command::new("sh").args(["-ec", &format!("printf '%s\\n' {command}")]).output();
+    let line = String::from_utf8_lossy(&shell.expect("a shell").stdout).replace("KEY", "finance-finance-1");
+    let approve: Vec<&str> = line.lines().collect();
+    assert!(approve.starts_with(&["--key", "finance-finance-1", "--waiting", "civil/AID", "--digest"]), "{approve:?}");
+    let wait = ["record", "approve", "--yes", "--wait", "60s"];
+    Read::english(world, &[&wait[..], &approve].concat()).says(0, &["final, applied"]);
     // A case has a trail as well, and no money.
     let matter = "record matter_define --id M --legal_basis law --clock_days 20 --decider_role decider --documents plan \
                   --key approval-head-1 --wait 60s";
@@ -158,6 +164,22 @@ fn an_approver_is_told_what_to_name(world: &World) {
     audit.says(0, &["balanced", "as of height", "+08:00"]);
     assert!(!audit.out.contains("historical"), "{}", audit.out);
     Read::in_world(world, "zh", &["audit", "programme", "civil/AID"]).says(0, &["账账相符", "注销", "标记"]);
+}
+
+/// A draft names no currency: its unit stands beside the amount, or the currency that the reader states.
+fn an_amount_has_its_unit(world: &World, folder: &Path) {
+    let (_, draft) = path(folder, "money.tx");
+    let build = format!(
+        "tx build appropriate --id AP-1 --amount 12.00 --currency CNY --from civil/AID --to civil/AID --legal_ref law \
+         --out {draft}"
+    );
+    Read::english(world, &build.split_whitespace().collect::<Vec<_>>()).says(0, &["money.tx"]);
+    let inspect = ["tx", "inspect", &draft];
+    Read::english(world, &inspect).says(0, &[" 1200 minor units", "--currency CODE"]);
+    Read::in_world(world, "zh-CN", &inspect).says(0, &[" 1200 最小单位", "--currency"]);
+    let inspect = ["tx", "inspect", &draft, "--currency", "CNY"];
+    Read::english(world, &inspect).says(0, &[" 12.00 CNY", "that of --currency"]);
+    Read::english(world, &["tx", "inspect", &draft, "--currency", "MNX"]).says(2, &["MZ-2012", "not a currency"]);
 }
 
 fn an_id_made_here_is_told(world: &World) {
@@ -185,6 +207,17 @@ fn subjects_are_checked_and_keys_have_names(world: &World) {
     Read::english(world, &["audit", "trail", "officer", "civil-window-1"]).says(0, &["DOC-1", "complete trail"]);
     Read::english(world, &["audit", "trail", "registry", "programmes"]).says(0, &["approve", "all of 1"]);
     an_officers_trail_shows_all_that_it_counts(world);
+    // What a key of this desk signed is read without its passphrase.
+    let mut made = command("mingzhang", &world.home())
+        .args(["--context", &world.path().join("context.toml").display().to_string()])
+        .args(["--passphrase-fd", "0", "key", "new", "li-lei"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the client can be run");
+    made.stdin.take().expect("piped").write_all(b"correct horse\n").expect("it reads");
+    assert!(made.wait().expect("it ends").success());
+    Read::english(world, &["audit", "trail", "officer", "li-lei"]).says(5, &["MZ-2005", "has no trail"]);
     let wrong = [
         ("officer", "nobody", "key list"),
         ("recipient", "li-lei", "scope/pseudonym"),
@@ -220,6 +253,11 @@ fn silence_keeps_the_record(world: &World) {
     assert_eq!(json.data()["kept_in_outbox"], true, "{}", json.json);
     Read::english(world, &[&NOBODY[..], &["tx", "list"]].concat()).says(0, &["civil/KEPT-1", "not asked"]);
     Read::english(world, &["tx", "list"]).says(0, &["civil/KEPT-1", "unknown to the node"]);
+    // That no node knows it says no more of a receipt than of the status.
+    let id = json.data()["tx_id"].as_str().expect("an id").to_owned();
+    Read::english(world, &["tx", "status", &id]).says(6, &["unknown to this node"]);
+    Read::english(world, &["receipt", "get", &id]).says(6, &["MZ-2008", "any node asked (1)", "never submitted"]);
+    Read::in_world(world, "zh", &["receipt", "get", &id]).says(6, &["所询问的 1 个节点"]);
     // What is kept for another network is marked.
     let outbox = world.home().join("outbox");
     std::fs::rename(outbox.join(world.genesis_hash()), outbox.join("0".repeat(64))).expect("moved");

@@ -199,8 +199,9 @@ fn subject_id(desk: &Desk, subject: Subject, id: &str) -> Result<String, Failure
     let full = match subject {
         Subject::Programme | Subject::Account | Subject::Case => qualified(desk, id)?,
         Subject::Officer if subject_key(SubjectKind::Officer, id).is_none() && !id.contains('/') => {
-            match keys::exists(id, &desk.network()?.context)? {
-                true => hex::encode(desk.key(Some(id))?.key.public().key_id()),
+            let context = &desk.network()?.context;
+            match keys::exists(id, context)? {
+                true => hex::encode(keys::public_key(id, Some(context), desk.passphrase)?.key_id()),
                 false => id.to_owned(),
             }
         }
@@ -289,8 +290,8 @@ fn header_at(api: &NodeApi, judged: &Judged, height: u64) -> Result<Option<Heade
     let Some(proven) = &judged.proven else { return Ok(None) };
     let newest = &proven.header.header;
     if height >= newest.height {
-        let told = format!("height {height} is not sealed yet, the newest sealed is {}", newest.height);
-        return if height == newest.height { Ok(Some(*newest)) } else { Err(Failure::coded(Code(2006), told)) };
+        let told = format!("height {height} is not reached yet: the newest sealed block is at {}", newest.height);
+        return if height == newest.height { Ok(Some(*newest)) } else { Err(Failure::coded(Code(2005), told)) };
     }
     let checkpoint = &proven.header.sealed.checkpoint;
     let header = blocks::proven(checkpoint, &fetch::header(api, height, checkpoint.size)?)?;

@@ -178,6 +178,7 @@ fn still_open(record: &Ref, import: &Import, key: &str, language: Language) -> S
     };
     let totals: String = import.posted.iter().map(total).collect();
     // As a shell takes it, line by line.
+    let key = key.replace('\'', "'\\''");
     let head = format!("mingzhang record import_close --key '{key}' --counts {}", import.records);
     format!("{words}:\n    {head} \\\n      --import_open {record}{totals}")
 }
@@ -243,4 +244,34 @@ fn signers(desk: &Desk, options: &Options) -> Result<(Signer, Signer), Failure> 
     let importer = signer(named(&options.key, &context.importer_key, "--key")?)?;
     let supervisor = signer(named(&options.supervisor_key, &context.supervisor_key, "--supervisor-key")?)?;
     Ok((importer, supervisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::output::laid_out;
+
+    #[test]
+    fn the_closing_command_is_one_that_a_shell_and_the_client_take() {
+        let posted = [("CNY".to_owned(), 3_600), ("USD".to_owned(), 50)].into();
+        let import = Import { strict: false, period_end: Day(0), closed: false, records: 9, posted };
+        let record = Ref::new("archive", &[0xab; 16]);
+        let key = "/zhang's/keys of a folder whose name is so long that no line of a terminal holds it/importer.pem";
+        for language in [Language::English, Language::Chinese] {
+            let told = laid_out(&still_open(&record, &import, key, language));
+            let command = told.find("mingzhang record").and_then(|at| told.get(at..)).expect("a command");
+            let shell = std::process::Command::new("sh").args(["-ec", &format!("printf '%s\\n' {command}")]).output();
+            let shell = String::from_utf8(shell.expect("a shell").stdout).expect("text");
+            let words: Vec<&str> = shell.lines().collect();
+            let record = record.to_string();
+            let close =
+                ["mingzhang", "record", "import_close", "--key", key, "--counts", "9", "--import_open", &record];
+            let total = |code, minor| json!({ "currency": code, "amount": { "minor": minor } }).to_string();
+            let totals = [total("CNY", "3600"), total("USD", "50")];
+            assert_eq!(words, [&close[..], &["--totals", &totals[0], "--totals", &totals[1]]].concat(), "{told}");
+            assert!(super::super::Cli::command().try_get_matches_from(&words).is_ok(), "{told}");
+        }
+    }
 }

@@ -93,11 +93,11 @@ fn new(desk: &Desk, name: &str, plain: bool, person: Option<String>) -> Result<A
     let text = text.map(Zeroizing::new).map_err(|error| Failure::bug(error.to_string()))?;
     keys::write(&path, &text)?;
     let agency = desk.network().ok().and_then(|network| network.context.agency.clone());
-    let facts = Facts { agency, person, roles: Vec::new() };
-    let sidecar = toml::to_string(&facts).map_err(|error| Failure::bug(error.to_string()))?;
-    std::fs::write(path.with_extension("toml"), sidecar)?;
     let key_id = hex::encode(key.public().key_id());
     let public = hex::encode(key.public().0);
+    let facts = Facts { agency, person, roles: Vec::new(), public_key: Some(public.clone()) };
+    let sidecar = toml::to_string(&facts).map_err(|error| Failure::bug(error.to_string()))?;
+    std::fs::write(path.with_extension("toml"), sidecar)?;
     let data = json!({ "name": name, "file": path, "public_key": public, "key_id": key_id, "encrypted": !plain });
     Ok(Answer::done(data, format!("{name}  {public}")))
 }

@@ -194,8 +194,37 @@ pub fn for_people(value: &Value, utc_offset_minutes: i32, language: Language) ->
     match value {
         Value::String(text) => time(text).unwrap_or_else(|| value.clone()),
         Value::Array(items) => items.iter().map(same).collect(),
+        Value::Object(members) if only_minor(members).is_some() => with_units(value, language),
         Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), member(name, value))).collect(),
         other => other.clone(),
+    }
+}
+
+/// For people: an amount whose currency is not known has its unit named beside it.
+pub fn with_units(value: &Value, language: Language) -> Value {
+    let same = |value: &Value| with_units(value, language);
+    match value {
+        Value::Array(items) => items.iter().map(same).collect(),
+        Value::Object(members) => match only_minor(members) {
+            Some(minor) => format!("{minor} {}", language.pick("最小单位", "minor units")).into(),
+            None => members.iter().map(|(name, value)| (name.clone(), same(value))).collect(),
+        },
+        other => other.clone(),
+    }
+}
+
+/// The minor units of an amount of which nothing else is known.
+fn only_minor(members: &serde_json::Map<String, Value>) -> Option<&str> {
+    let minor = members.get("minor")?.as_str()?;
+    (members.get("amount")?.is_null() && members.get("currency")?.is_null()).then_some(minor)
+}
+
+/// Whether some amount is shown in minor units only.
+pub fn lacks_currency(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(lacks_currency),
+        Value::Object(members) => only_minor(members).is_some() || members.values().any(lacks_currency),
+        _ => false,
     }
 }
 
@@ -205,7 +234,7 @@ pub fn outline(value: &Value, depth: usize) -> String {
     match value {
         Value::Object(members) if members.contains_key("minor") => {
             let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or("");
-            // Without a currency only the minor units are known: whoever signs sees those.
+            // Of a currency that is not known here only the minor units are.
             match text("amount") {
                 "" => format!("minor {} {}", text("minor"), text("currency")).trim_end().to_owned(),
                 amount => format!("{amount} {}", text("currency")),
@@ -258,9 +287,15 @@ mod tests {
     fn an_amount_is_always_shown() {
         let shown = |amount: Value| outline(&json!({ "amount": amount }), 0);
         let known = json!({ "amount": "12.00", "minor": "1200", "currency": "CNY" });
-        assert!(shown(known).ends_with(" 12.00 CNY"));
+        assert!(shown(known.clone()).ends_with(" 12.00 CNY"));
         let unknown = json!({ "amount": null, "minor": "120000000", "currency": null });
-        assert!(shown(unknown).ends_with(" minor 120000000"));
+        for (language, units) in
+            [(Language::English, " 120000000 minor units"), (Language::Chinese, " 120000000 最小单位")]
+        {
+            assert!(shown(with_units(&unknown, language)).ends_with(units));
+            assert!(shown(for_people(&unknown, 480, language)).ends_with(units));
+        }
+        assert!(lacks_currency(&json!([{ "amount": unknown }])) && !lacks_currency(&json!([{ "amount": known }])));
     }
 
     #[test]

@@ -30,6 +30,8 @@ use crate::verify::{
 const NOT_KEPT: Code = Code(2006);
 /// A checkpoint that is older than the one kept.
 const OLDER: Code = Code(4115);
+/// That nobody can say what became of a transaction.
+const UNKNOWN: Code = Code(2008);
 /// How often a bundle is begun anew on a network that seals on.
 const ATTEMPTS: usize = 5;
 
@@ -186,7 +188,13 @@ fn given(api: &NodeApi, id: &str) -> Result<String, Failure> {
         }
     }
     match silent {
-        None => Err(failure),
+        // Every node's word, and no proof: as `tx status`, and not as what is proven to be absent.
+        None => {
+            let nodes = api.nodes().len();
+            let unknown = format!("not known to any node asked ({nodes}): not final yet, or never submitted");
+            let data = json!({ "tx_id": format!("sha256:{id}"), "status": "unknown" });
+            Err(Failure { data, ..Failure::coded(UNKNOWN, format!("{}; {unknown}", failure.detail)) })
+        }
         Some(other) => Err(Failure::coded(PART_MISSING, format!("{}; {}", failure.detail, other.detail))),
     }
 }

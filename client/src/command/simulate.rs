@@ -7,7 +7,7 @@ use mingzhang_ledger::transaction::Transaction;
 use serde_json::{Value, json};
 
 use super::Desk;
-use super::query::{as_claim, outline};
+use super::query::{as_claim, outline, with_units};
 use super::tx::time_text;
 use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::submit::{Awaited, awaited, still_needed};
@@ -45,6 +45,7 @@ fn on_server(desk: &Desk, transaction: &Transaction) -> Result<Answer, Failure> 
 
 /// A dry run in words: the height, the outcome, and of every object what would change.
 fn describe(reply: &Value, language: Language) -> String {
+    let reply = &with_units(reply, language);
     let pick = |chinese: &str, english: &str| language.pick(chinese, english).to_owned();
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let code = text(&reply["code"]);

@@ -10,11 +10,11 @@ use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::{Payload, RecordId, Transaction};
 use serde_json::{Value, json};
 
-use super::query::{asked_for, for_people, outline};
+use super::query::{asked_for, for_people, lacks_currency, outline, with_units};
 use super::record::duration;
 use super::{Desk, simulate};
 use crate::interrupt;
-use crate::output::{Answer, Failure};
+use crate::output::{Answer, Failure, exponent_of, wrap};
 use crate::settle::{Place, Question, follow, is_definite};
 use crate::submit::{self, Outbox};
 
@@ -38,7 +38,12 @@ enum Action {
         key: Option<String>,
     },
     /// What a file says, in words; checks the envelope, sends nothing
-    Inspect { file: PathBuf },
+    Inspect {
+        file: PathBuf,
+        /// Show amounts in this currency where the record names none; else minor units are shown
+        #[arg(long, value_name = "ISO4217")]
+        currency: Option<String>,
+    },
     /// Send a signed transaction; the same one again is safe
     Submit {
         /// File, or - for standard input
@@ -69,7 +74,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
     match args.action {
         Action::Build(record) => ("tx build".into(), super::record::build(desk, record)),
         Action::Sign { file, out, key } => ("tx sign".into(), sign(desk, &file, &out, key.as_deref())),
-        Action::Inspect { file } => ("tx inspect".into(), inspect(desk, &file)),
+        Action::Inspect { file, currency } => ("tx inspect".into(), inspect(desk, &file, currency.as_deref())),
         Action::Submit { file, wait, dry_run } => {
             ("tx submit".into(), submit(desk, &file, (wait.as_deref(), dry_run.as_deref())))
         }
@@ -100,29 +105,69 @@ fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result
     Ok(Answer::done(data, format!("sha256:{}", hex::encode(transaction.id()))))
 }
 
-fn inspect(desk: &Desk, file: &PathBuf) -> Result<Answer, Failure> {
+fn inspect(desk: &Desk, file: &PathBuf, currency: Option<&str>) -> Result<Answer, Failure> {
+    if let Some(code) = currency.filter(|code| exponent_of(code).is_none()) {
+        return Err(Failure::usage(format!("--currency {code} is not a currency")));
+    }
     let bytes = read(file)?;
-    let data = match Transaction::decode(&bytes) {
-        Ok(transaction) => described(transaction.payload(), Some(&transaction)),
+    let (payload, signed) = match Transaction::decode(&bytes) {
+        Ok(transaction) => (transaction.payload().clone(), Some(transaction)),
         Err(error) => match Payload::decode(&bytes) {
-            Ok(payload) => described(&payload, None),
+            Ok(payload) => (payload, None),
             Err(_) => return Err(Failure::coded(Code(1001), format!("{}: {error}", file.display()))),
         },
     };
+    let mut data = described(&payload, signed.as_ref());
+    if lacks_currency(&data) {
+        let only = currency.map(str::to_owned).or_else(|| {
+            let genesis = desk.genesis().ok()?;
+            only_currency((&genesis.origin, &genesis.document.currencies), &payload)
+        });
+        data = described_in(only.as_deref(), &payload, signed.as_ref());
+        let told = match (&only, currency) {
+            (None, _) => desk.pick(
+                "记录未写明币种:金额以最小单位(如分)表示;加 --currency 代码 则按该币种显示",
+                "the record names no currency: its amounts are in minor units, such as cents; --currency CODE shows \
+                 them in one",
+            ),
+            (Some(_), None) => desk.pick(
+                "记录未写明币种:金额按本网络唯一的币种显示",
+                "the record names no currency: its amounts are shown in the only one of the network",
+            ),
+            (Some(_), Some(_)) => desk.pick(
+                "记录未写明币种:金额按 --currency 显示",
+                "the record names no currency: its amounts are shown in that of --currency",
+            ),
+        };
+        desk.printer.note(&wrap(told, 0));
+    }
     // Without a network, times stay in UTC, which they say.
     let network = desk.network().ok();
     let shown = network.map_or_else(
-        || data.clone(),
+        || with_units(&data, desk.language),
         |network| for_people(&data, network.genesis.founding.network.utc_offset_minutes, desk.language),
     );
     Ok(Answer::done(data, outline(&shown, 0)))
 }
 
+/// The currency of a network that has one, where the transaction is for that network.
+fn only_currency((origin, currencies): (&str, &[String]), payload: &Payload) -> Option<String> {
+    match currencies {
+        [only] if payload.origin == origin => Some(only.clone()),
+        _ => None,
+    }
+}
+
 /// What a transaction's bytes say; id and signer once it is signed. What it does to the ledger only a node can tell.
 pub fn described(payload: &Payload, signed: Option<&Transaction>) -> Value {
-    let lens = mingzhang_ledger::records::view::Lens::new(0);
-    let body = mingzhang_ledger::records::record_type(&payload.record_type)
-        .map(|kind| mingzhang_ledger::records::view::body(kind, &payload.body, &lens));
+    described_in(None, payload, signed)
+}
+
+/// The same with amounts in a currency, where the record itself names none.
+fn described_in(currency: Option<&str>, payload: &Payload, signed: Option<&Transaction>) -> Value {
+    let lens = view::Lens { currency: currency.map(str::to_owned), ..view::Lens::new(0) };
+    let body =
+        mingzhang_ledger::records::record_type(&payload.record_type).map(|kind| view::body(kind, &payload.body, &lens));
     json!({
         "tx_id": signed.map(|signed| format!("sha256:{}", hex::encode(signed.id()))),
         "record_type": payload.record_type, "record_id": id_text(&payload.record_id), "agency_id": payload.agency,
@@ -284,4 +329,31 @@ pub fn time_text(time_ms: u64) -> String {
 /// The same for people: RFC 3339 with the network's offset.
 pub fn local_time(genesis: &Genesis, time_ms: u64) -> String {
     simulate::value(&view::time(time_ms, genesis.founding.network.utc_offset_minutes))
+}
+
+#[cfg(test)]
+mod tests {
+    use mingzhang_ledger::codec::Value as Body;
+
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_in_the_only_currency_of_their_own_network() {
+        let payload = Payload {
+            origin: "fujian".into(),
+            record_type: "appropriate".into(),
+            record_id: [1; 16],
+            agency: "finance".into(),
+            expires_at: 1,
+            body: Body::text_map([("amount", Body::Uint(1_200))]),
+        };
+        let codes = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>();
+        let shown = |origin: &str, currencies: &[&str]| {
+            let currency = only_currency((origin, &codes(currencies)), &payload);
+            described_in(currency.as_deref(), &payload, None)["body"]["amount"]["amount"].clone()
+        };
+        assert_eq!(shown("fujian", &["CNY"]), "12.00");
+        assert_eq!(shown("fujian", &["CNY", "JPY"]), Value::Null);
+        assert_eq!(shown("zhejiang", &["CNY"]), Value::Null);
+    }
 }

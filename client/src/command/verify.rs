@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{EvidenceBundle, Passage};
@@ -47,14 +47,14 @@ enum Action {
         salt: Option<String>,
     },
     /// A file against the record that anchors or cites it: by its salted hash
+    #[command(group(ArgGroup::new("source").args(["record", "receipt"]).required(true)))]
     Document {
         file: PathBuf,
         /// The file's salt: file or 64 hex digits; if not given, FILE.salt
         #[arg(long)]
         salt: Option<String>,
         /// The record, by transaction id or as agency/id: its receipt is fetched and verified first
-        #[arg(long, value_name = "TX|AGENCY/ID", required_unless_present = "receipt",
-              conflicts_with_all = ["receipt", "offline"])]
+        #[arg(long, value_name = "TX|AGENCY/ID", conflicts_with = "offline")]
         record: Option<String>,
         /// The record's receipt or bundle; no socket is opened
         #[arg(long, value_name = "RECEIPT|BUNDLE")]

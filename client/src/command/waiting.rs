@@ -12,6 +12,7 @@ use mingzhang_ledger::records::view::{self, Lens};
 use mingzhang_ledger::records::{body, record_type};
 use mingzhang_ledger::transaction::Transaction;
 
+use super::query::with_units;
 use super::{Desk, simulate};
 use crate::currency;
 use crate::output::{Failure, wrap};
@@ -78,7 +79,7 @@ fn words(desk: &Desk, transaction: &Transaction, waiting: &Ref) -> (String, Stri
         _ => head.clone(),
     };
     let lens = Lens { currency, ..Lens::new(0) };
-    let shown = kind.map(|kind| view::body(kind, &payload.body, &lens));
+    let shown = kind.map(|kind| with_units(&view::body(kind, &payload.body, &lens), desk.language));
     let mut lines = vec![head];
     for (name, value) in shown.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten() {
         lines.push(simulate::member(name, value));

@@ -7,13 +7,13 @@ use mingzhang_ledger::codec::Value;
 use mingzhang_ledger::crypto::{Hash, sha256};
 use mingzhang_ledger::records::calendar::Day;
 use mingzhang_ledger::records::object::{RecordLeaf, Ref};
-use mingzhang_ledger::transaction::RecordId;
+use mingzhang_ledger::transaction::{RecordId, Transaction};
 
 use super::fund::Terms;
 use super::identity::{Identity, Secret};
 use super::item::{Claim, Source};
 use super::plan::{Item, Plan, STAGES};
-use super::{Format, items, own, words};
+use super::{Format, items, own, swapped, words};
 use crate::output::Failure;
 
 /// Most times that an import is opened anew after its approval ended without effect.
@@ -73,6 +73,8 @@ pub struct Standing {
     pub repeated: bool,
     /// Its leaf shows the same record of an earlier import of the source, or a programme of this memory.
     pub before: bool,
+    /// The field in which the record that has its id is said to differ.
+    pub differs: Option<String>,
     pub detail: String,
 }
 
@@ -85,6 +87,8 @@ pub trait Ledger {
     /// That the transaction of this id is the same record, signed by the same officer: whoever signs over an id has seen
     /// its bytes.
     fn check_earlier(&self, record: &Outgoing<'_>, id: &Hash) -> Result<(), Failure>;
+    /// The transaction of this id.
+    fn transaction(&self, id: &Hash) -> Result<Transaction, Failure>;
     /// The leaves of records as far as they are proven now; of such as are `said` to be there they are waited for.
     fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure>;
 }
@@ -152,13 +156,18 @@ pub fn run(format: Format, strict: bool, loads: &[Load<'_>], ledger: &mut dyn Le
         terms.push(terms_of(load, &batches, at)?);
     }
     own::check(loads, &terms, ledger)?;
+    let agency = ledger.agency(Officer::Importer).to_owned();
+    for (at, load) in loads.iter().enumerate() {
+        if !earlier_imports(load, (at, &agency), &batches)?.is_empty() {
+            swapped::check(format, load, ledger)?;
+        }
+    }
     for batch in &mut batches {
         let Some(load) = loads.get(batch.source) else { continue };
         let (key, opening) = open(format, strict, (&*batch, load), ledger)?;
         (batch.key, batch.opening) = (key, opening);
     }
     let mut plan = Plan::default();
-    let agency = ledger.agency(Officer::Importer).to_owned();
     for ((at, load), terms) in loads.iter().enumerate().zip(terms) {
         items::plan_source(format, &agency, (at, load, &batches), terms, &mut plan);
     }
@@ -301,7 +310,8 @@ fn one(ledger: &mut dyn Ledger, record: Outgoing<'_>) -> Result<Standing, Failur
 impl Standing {
     /// The record stands from an earlier import of the source: what is shared serves again, a row is a repetition.
     pub fn stands_from_before(&self, shared: bool) -> bool {
-        self.verdict == Verdict::Refused(1015) && (shared || self.before || self.detail.contains("import differs"))
+        let of_earlier_import = self.differs.as_deref() == Some("import");
+        self.verdict == Verdict::Refused(1015) && (shared || self.before || of_earlier_import)
     }
 
     /// A programme is of the source's memory only as its leaf shows.

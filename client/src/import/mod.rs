@@ -25,6 +25,7 @@ pub mod reason;
 pub mod report;
 pub mod returns;
 pub mod row;
+pub mod swapped;
 pub mod table;
 pub mod unique;
 pub mod words;

@@ -94,6 +94,12 @@ impl<'n> NodeLedger<'n> {
         &mut self.apis
     }
 
+    /// What a node gives as the bytes of a transaction.
+    fn raw(&self, id: &Hash) -> Result<Reply, Failure> {
+        let api = self.apis.first().ok_or_else(|| Failure::bug("no request can be in flight"))?;
+        api.get(&format!("/transactions/{}/raw", hex::encode(id)))
+    }
+
     /// The height at which the network stands.
     pub fn as_of(&self) -> Value {
         let status = self.apis.first().and_then(|api| api.get_json("/status").ok()).unwrap_or_default();
@@ -217,6 +223,7 @@ fn unknown(transaction: &Transaction) -> Standing {
         flags: Vec::new(),
         repeated: false,
         before: false,
+        differs: None,
         detail: "no definite answer yet; run it again, it is safe".to_owned(),
     }
 }
@@ -265,6 +272,7 @@ fn standing(sent: &Sent, status: &Value) -> Option<Standing> {
         // What this run sent before may have been recorded by that; only a first sending proves an earlier record.
         repeated: sent.attempts == 1 && said_repeated,
         before: false,
+        differs: status["differs"].as_str().map(str::to_owned),
         detail: text("detail").to_owned(),
     })
 }
@@ -311,8 +319,7 @@ impl Ledger for NodeLedger<'_> {
             let id = hex::encode(id);
             Failure::coded(ANOTHER, format!("the node calls {name} recorded as sha256:{id}; {what}"))
         };
-        let api = self.apis.first().ok_or_else(|| Failure::bug("no request can be in flight"))?;
-        let reply = api.get(&format!("/transactions/{}/raw", hex::encode(id)))?;
+        let reply = self.raw(id)?;
         if !(200..300).contains(&reply.status) || sha256(&[&reply.body]) != *id {
             return Err(another("it does not give these bytes"));
         }
@@ -323,6 +330,14 @@ impl Ledger for NodeLedger<'_> {
             return Err(another("that is another record"));
         }
         door::repeat(&earlier, &own).map_or(Ok(()), |refusal| Err(another(&refusal.detail)))
+    }
+
+    fn transaction(&self, id: &Hash) -> Result<Transaction, Failure> {
+        let bytes = self.raw(id)?.success()?.body;
+        if sha256(&[&bytes]) != *id {
+            return Err(Failure::coded(ANOTHER, format!("the node's bytes do not hash to {}", hex::encode(id))));
+        }
+        Transaction::decode(&bytes).map_err(|error| Failure::coded(ANOTHER, error.to_string()))
     }
 
     fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {

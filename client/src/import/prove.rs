@@ -233,5 +233,5 @@ fn take_over(outcome: &mut Outcome, place: usize, leaf: &RecordLeaf) {
     };
     let day = record.body.get("effective_date").and_then(|day| Day::parse(day.as_text()?));
     let of_batch = record.body.get("defaults").is_some_and(filled) || day.is_some_and(|day| day >= leaf.recorded);
-    standing.before |= of_batch && standing.detail.contains("effective_date differs");
+    standing.before |= of_batch && standing.differs.as_deref() == Some("effective_date");
 }

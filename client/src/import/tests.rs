@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mingzhang_ledger::authority::{AuthoritySet, Parameters};
 use mingzhang_ledger::crypto::{Hash, SigningKey};
 use mingzhang_ledger::door;
+use mingzhang_ledger::outcome::Refusal;
 use mingzhang_ledger::records::calendar::{DAY_MS, Day};
 use mingzhang_ledger::records::object::{RecordLeaf, Ref};
 use mingzhang_ledger::records::registry::{Founding, FoundingAgency, FoundingOfficer, FoundingRole, found};
@@ -135,24 +136,28 @@ impl MemoryLedger {
         let flags = leaf.map(|leaf| leaf.flags).unwrap_or_default();
         let record = Ref::new(&payload.agency, &payload.record_id);
         let (transaction_id, own, detail) = (transaction.id(), !repeated, String::new());
-        Standing { record, transaction_id, own, index: None, verdict, effect, flags, repeated, before: false, detail }
+        let (index, before, differs) = (None, false, None);
+        Standing { record, transaction_id, own, index, verdict, effect, flags, repeated, before, differs, detail }
     }
 
     /// What the door says to a record before it runs, if it does not let it in.
     fn at_the_door(&self, transaction: &Transaction) -> Option<Standing> {
         let payload = transaction.payload();
-        let refused = |code: u16, detail: String| {
-            let standing = self.standing(transaction, Verdict::Refused(code), false);
-            Some(Standing { detail, ..standing })
+        let refused = |refusal: Refusal| {
+            let standing = self.standing(transaction, Verdict::Refused(refusal.code.0), false);
+            // What is decided by it is no text: a node may word it otherwise.
+            let (differs, detail) = (refusal.differs.map(str::to_owned), "another record".to_owned());
+            let detail = if differs.is_some() { detail } else { refusal.detail };
+            Some(Standing { differs, detail, ..standing })
         };
         if let Some((earlier, verdict)) = self.log.get(&(payload.agency.to_string(), payload.record_id)) {
             return match door::repeat(earlier, transaction) {
                 None => Some(self.standing(earlier, *verdict, true)),
-                Some(refusal) => refused(refusal.code.0, refusal.detail),
+                Some(refusal) => refused(refusal),
             };
         }
         let answer = door::check(&self.state, &self.network, self.time_ms(), transaction);
-        answer.expect("the state is readable").err().and_then(|refusal| refused(refusal.code.0, refusal.detail))
+        answer.expect("the state is readable").err().and_then(refused)
     }
 
     fn block(&mut self, transactions: &[Transaction]) -> Vec<Standing> {
@@ -221,6 +226,11 @@ impl Ledger for MemoryLedger {
         let same = earlier.filter(|earlier| door::repeat(earlier, &self.sign(record)).is_none());
         assert_eq!(same.map(Transaction::id), Some(*id));
         Ok(())
+    }
+
+    fn transaction(&self, id: &Hash) -> Result<Transaction, Failure> {
+        let of_id = |(transaction, _): &&(Transaction, Verdict)| transaction.id() == *id;
+        Ok(self.log.values().find(of_id).expect("it is on the log").0.clone())
     }
 
     fn leaves(&mut self, records: &[Ref], _: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {

@@ -87,6 +87,7 @@ fn document(version: &str) -> Value {
             "Problem": { "type": "object", "required": ["type", "status", "code", "detail"], "properties": {
                 "type": text, "title": text, "status": number, "detail": text, "code": text, "family": text,
                 "retryable": flag, "definite": flag, "fix": text,
+                "differs": text,
             } },
         } },
     })

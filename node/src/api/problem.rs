@@ -40,12 +40,14 @@ pub struct Problem {
     /// Overrides the catalogue's HTTP status.
     pub status: Option<StatusCode>,
     pub tx_id: Option<String>,
+    /// The field in which the record differs from an earlier one under its id.
+    differs: Option<&'static str>,
     language_is_chinese: bool,
 }
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), status: None, tx_id: None, language_is_chinese: false }
+        Self { code, detail: detail.into(), status: None, tx_id: None, differs: None, language_is_chinese: false }
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {
@@ -74,7 +76,7 @@ impl Problem {
     pub fn json(&self) -> serde_json::Value {
         let entry = catalogue().get(&self.code);
         let text = entry.map(|entry| if self.language_is_chinese { &entry.zh } else { &entry.en });
-        json!({
+        let mut told = json!({
             "type": format!("/api/v1/errors/{}", self.code),
             "title": text.map(|text| text.title.as_str()),
             "status": self.status_code().as_u16(),
@@ -86,7 +88,11 @@ impl Problem {
             "fields": entry.map(|entry| &entry.fields),
             "fix": text.map(|text| text.fix.as_str()),
             "tx_id": self.tx_id,
-        })
+        });
+        if let Some(field) = self.differs {
+            told["differs"] = json!(field);
+        }
+        told
     }
 
     fn status_code(&self) -> StatusCode {
@@ -97,7 +103,7 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.code, refusal.detail)
+        Self { differs: refusal.differs, ..Self::new(refusal.code, refusal.detail) }
     }
 }
 

@@ -17,20 +17,23 @@ struct Importer {
     ledger: MemoryLedger,
     format: Format,
     strict: bool,
+    /// Another column.
+    more: &'static str,
 }
 
 impl Importer {
     fn new(format: Format, strict: bool) -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), ledger: MemoryLedger::found(), format, strict }
+        Self { folder: tempfile::tempdir().expect("a folder"), ledger: MemoryLedger::found(), format, strict, more: "" }
     }
 
     fn source(&self, rows: &str) -> Source {
         let header = match self.format {
             Format::Payments => "id,date,payee,amount,currency",
+            Format::Permits => "id,applied,decided,issued,applicant,status",
             _ => "id,date,donor,amount,currency",
         };
         let path = self.folder.path().join("rows.csv");
-        std::fs::write(&path, format!("{header}\n{rows}")).expect("a file");
+        std::fs::write(&path, format!("{header}{}\n{rows}", self.more)).expect("a file");
         let mut source = read(self.format, Path::new(&path), (&Map::default(), self.strict), Language::English)
             .expect("the file is read");
         source.name_rows(&self.secret(&self.identity(&source), TODAY));
@@ -206,8 +209,51 @@ impl Ledger for Blind<'_> {
         self.0.check_earlier(record, id)
     }
 
+    fn transaction(&self, id: &Hash) -> Result<Transaction, Failure> {
+        self.0.transaction(id)
+    }
+
     fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
         if said { self.0.leaves(records, said) } else { Ok(vec![None; records.len()]) }
+    }
+}
+
+#[test]
+fn a_row_that_takes_the_place_of_its_like_is_seen_before_anything_is_sent() {
+    for (format, more) in
+        [(Format::Donations, ",channel"), (Format::Payments, ",purpose"), (Format::Permits, ",clock_days")]
+    {
+        let row = |what: &str| match format {
+            Format::Permits => format!(",2014-05-01,2014-05-{what},,A,Refused,20\n"),
+            _ => format!(",2014-05-01,A,5.00,CNY,{what}\n"),
+        };
+        let mut importer = Importer { more, ..Importer::new(format, false) };
+        let (one, two, three) = (row("11"), row("12"), row("13"));
+        assert_eq!(importer.fates(&one, TODAY), [APPLIED]);
+        assert_eq!(importer.fates(&format!("{one}{two}"), TODAY), [KNOWN, APPLIED], "behind it");
+        let before = importer.ledger.log.len();
+        for (rows, line, stood) in [(format!("{three}{one}{two}"), 2, 3), (format!("{one}{three}{two}"), 3, 4)] {
+            let source = importer.source(&rows);
+            let loads = [importer.load(&source, TODAY)];
+            let failure = run(format, false, &loads, &mut importer.ledger).err().expect("refused");
+            assert_eq!(failure.code.map(|code| code.0), Some(1015), "{}", failure.detail);
+            let told = format!("line {line} stands where line {stood} stood");
+            assert!(failure.detail.contains(&told), "{}", failure.detail);
+            assert_eq!(importer.ledger.log.len(), before, "not even a batch was opened");
+        }
+        assert_eq!(importer.fates(&format!("{one}{two}{three}"), TODAY), [KNOWN, KNOWN, APPLIED]);
+    }
+}
+
+/// Permits have no programme whose scope would tell: those with ids meet under them and are refused, those without never do.
+#[test]
+fn permits_of_two_memories_never_share_an_id() {
+    for (row, second) in [("1", (Fate::Rejected, Some(1015))), ("", APPLIED)] {
+        let rows = format!("{row},2014-05-01,2014-05-02,2014-05-03,A,Issued\n");
+        let mut importer = Importer::new(Format::Permits, false);
+        assert_eq!(importer.fates(&rows, TODAY), [APPLIED]);
+        let mut other = Importer { folder: tempfile::tempdir().expect("a folder"), ..importer };
+        assert_eq!(other.fates(&rows, TODAY), [second], "{row:?}");
     }
 }
 

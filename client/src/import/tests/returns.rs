@@ -117,6 +117,10 @@ impl Ledger for Closed<'_> {
         self.ledger.check_earlier(record, id)
     }
 
+    fn transaction(&self, id: &Hash) -> Result<Transaction, Failure> {
+        self.ledger.transaction(id)
+    }
+
     fn leaves(&mut self, records: &[Ref], said: bool) -> Result<Vec<Option<RecordLeaf>>, Failure> {
         self.ledger.leaves(records, said)
     }
