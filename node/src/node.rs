@@ -346,6 +346,7 @@ impl Shared {
         let worker_parts = self.worker_parts(epoch_watch.clone(), input_sender.clone());
         threads.run("worker", async move { Ok(worker::work(jobs, &worker_parts).await?) })?;
         let verify = self.inbound_parts(epoch_watch.clone(), clocks);
+        let note_sender = seal_sender.clone();
         let outlets = inbound::Outlets { inputs: input_sender.clone(), seals: seal_sender, strays: stray_sender };
         threads.run("inbound", async move { Ok(inbound::verify_inbound(inbox.inbound, verify, outlets).await?) })?;
         let sealer = Sealer::new(self.sealer_parts(&handle.config));
@@ -354,6 +355,7 @@ impl Shared {
         threads.spawn(sync::serve(inbox.requests, Arc::clone(&sync_parts)));
         threads.spawn(sync::fetch_all(fetches, Arc::clone(&sync_parts), catch_up.clone()));
         threads.spawn(catch_up.clone().follow(connected, Arc::clone(&self.identity)));
+        threads.spawn(sync::note::ask_again(Arc::clone(&sync_parts), note_sender));
         threads.spawn(sync::strays(strays, sync_parts, catch_up));
         let gossip = gossip::Parts {
             epoch: epoch_watch,
