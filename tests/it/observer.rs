@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mingzhang_ledger::crypto::PublicKey;
 use mingzhang_node::network::{self, AllowedPeer};
 use mingzhang_node::{keys, setup};
+use mingzhang_seeds::Peer;
 use mingzhang_tests::world::{Seat, World, alarms, command, until};
 use serde_json::Value;
 
+use crate::liar::through;
 use crate::watching::change;
 
 /// Places of a range that no agency of a devnet of four takes.
@@ -98,6 +100,14 @@ fn an_observer_says_what_it_sees_and_nothing_of_whom_the_members_reach() {
         assert!(has.iter().all(|words| text.contains(words)), "{text}");
         assert!(!has_not.iter().any(|words| text.contains(words)), "{text}");
     }
+    let told = through(&world, &observer.seat.url, &["gov", "impact"]);
+    let impact = told.data();
+    assert_eq!(
+        (told.exit, &impact["online"], &impact["online_at_least"]),
+        (Some(0), &1.into(), &true.into()),
+        "{told:?}"
+    );
+    assert_eq!((&impact["would_halt"], &impact["survives_more_failures"]), (&Value::Null, &Value::Null), "{told:?}");
     let log = observer.log();
     assert!(log.contains("member is connected") && !log.contains("too few members"), "{log}");
     world.kill("approval");
@@ -141,26 +151,35 @@ fn whom_a_changed_list_names_is_let_in_and_dialled_without_a_restart() {
     drop(running);
 }
 
-/// Takes a member's place among the peers and answers every question of the observer with nothing; how many there were.
-async fn answer_nothing(world: &World, member: &str, observer: &Observer) -> Arc<AtomicUsize> {
+/// Takes a member's place among the peers, as one who lets the observer in and says nothing by itself. Every question is
+/// answered as another member answers it, or with nothing; how many there were.
+async fn stand_in(world: &World, member: &str, observer: &Observer, knows: Option<&str>) -> Arc<AtomicUsize> {
     let genesis = setup::read_genesis(&world.path().join("genesis.json")).expect("the genesis");
     let list = setup::read_list(&world.path().join("seeds.toml"), &genesis.hash).expect("the list");
-    let own = list.peers.iter().find(|peer| peer.agency == member).expect("its entry");
+    let entry = |agency: &str| list.peers.iter().find(|peer| peer.agency == agency).expect("its entry");
+    let address = |peer: &Peer| peer.addresses[0].to_string().parse().expect("an address");
+    let (own, other) = (entry(member), knows.map(entry));
+    let allowed = |key, name: &str, addresses| AllowedPeer { key, seat: None, name: name.to_owned(), addresses };
+    let mut peers = vec![allowed(observer.key, "press", Vec::new())];
+    peers.extend(other.map(|peer| allowed(peer.peer_key, &peer.agency, vec![address(peer)])));
     let config = network::Config {
         key: keys::read(&world.node_folder(member).join("keys/peer.pem"), None, true).expect("a test key"),
         chain: genesis.hash,
-        listen: vec![own.addresses[0].to_string().parse().expect("an address")],
-        peers: vec![AllowedPeer { key: observer.key, seat: None, name: "press".to_owned(), addresses: Vec::new() }],
+        listen: vec![address(own)],
+        peers,
     };
     let (handle, mut inbox) = network::start(config).await.expect("it listens");
     let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
+    let (count, other) = (Arc::clone(&asked), other.map(|peer| peer.peer_key));
     tokio::spawn(async move {
         while let Some(request) = inbox.requests.recv().await {
-            request.answer(&[]);
+            let answer = match &other {
+                Some(key) => handle.ask(key, &request.body).await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            request.answer(&answer);
             count.fetch_add(1, Ordering::Relaxed);
         }
-        drop(handle);
     });
     asked
 }
@@ -176,7 +195,7 @@ fn an_observer_is_not_ready_because_one_member_says_that_nothing_is_there() {
     let observer = Observer::let_in_by(&world, &list);
     world.kill("civil");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let asked = runtime.block_on(answer_nothing(&world, "civil", &observer));
+    let asked = runtime.block_on(stand_in(&world, "civil", &observer, None));
     let running = world.spawn(&observer.config(), &[]);
     // What it asks at once, when it starts and when the member connects, and what it asks some seconds later.
     for questions in [2, 6] {
@@ -191,5 +210,23 @@ fn an_observer_is_not_ready_because_one_member_says_that_nothing_is_there() {
     until("the observer to be ready", || (world.ops(&observer.seat, "/readyz")?.0 == 200).then_some(()));
     let (_, status) = world.get(&observer.seat, "/status").expect("it answers");
     assert!(status["height"].as_u64() > Some(0), "{status}");
+    drop(running);
+}
+
+#[test]
+fn an_observer_asks_for_the_sealed_note_that_nobody_sends_it() {
+    let world = World::start(4);
+    let id = world.document("DOC-1");
+    world.sealed(world.seat("approval"), &id);
+    let list = world.path().join("later.toml");
+    std::fs::copy(world.path().join("seeds.toml"), &list).expect("copied");
+    let observer = Observer::let_in_by(&world, &list);
+    world.kill("civil");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(stand_in(&world, "civil", &observer, Some("approval")));
+    let running = world.spawn(&observer.config(), &[]);
+    until("the observer to be ready", || (world.ops(&observer.seat, "/readyz")?.0 == 200).then_some(()));
+    let (_, status) = world.get(&observer.seat, "/status").expect("it answers");
+    assert!(status["sealed_size"].as_u64() > Some(0) && status["members_connected"] == 1, "{status}");
     drop(running);
 }
