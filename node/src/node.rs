@@ -22,6 +22,7 @@ use mingzhang_consensus::{Epoch, Input, Work};
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::authority::Member;
 use mingzhang_ledger::batch::Batch;
+use mingzhang_ledger::crypto::PublicKey;
 use mingzhang_ledger::records::registry::founding::found;
 use mingzhang_ledger::state::StateFault;
 use mingzhang_ledger::state::execute::Network as LedgerNetwork;
@@ -141,7 +142,7 @@ pub async fn start(start: Start) -> Result<Node, Fault> {
         tracing::error!(agency = config.agency, epoch = epoch.number(), "{}", NOT_THE_KEY_OF_THE_SEAT);
     }
     guard_key(&store, &config, &identity)?;
-    let peers = allowed_peers(&epoch, &[], &seeds);
+    let peers = allowed_peers(&epoch, &[], &seeds, &replaced(&store, &epoch)?);
     let network_config = network::Config {
         key: identity.peer.clone(),
         chain: genesis.hash,
@@ -186,9 +187,28 @@ fn listen_address(config: &Config) -> Multiaddr {
     Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
 }
 
+/// Peer keys that an agency of the set had in an earlier one and has no more: whoever holds one need not be the agency.
+fn replaced(store: &Store, epoch: &Epoch) -> Result<BTreeSet<PublicKey>, StoreFault> {
+    let mut keys = BTreeSet::new();
+    for number in 0..epoch.number() {
+        let Some(earlier) = store.stored_epoch(number)? else { continue };
+        let stays = |member: &&Member| epoch.set.index_of(&member.agency).is_some();
+        keys.extend(earlier.set.members.iter().filter(stays).map(|member| member.peer_key));
+    }
+    for member in &epoch.set.members {
+        keys.remove(&member.peer_key);
+    }
+    Ok(keys)
+}
+
 /// Members of the set, with their addresses from the seeds, and without a seat those who are about to join, former
-/// members and observers that the seeds name.
-pub(crate) fn allowed_peers(epoch: &Epoch, joining: &[Member], seeds: &Seeds) -> Vec<AllowedPeer> {
+/// members and observers that the seeds name, except by a key that was replaced.
+pub(crate) fn allowed_peers(
+    epoch: &Epoch,
+    joining: &[Member],
+    seeds: &Seeds,
+    replaced: &BTreeSet<PublicKey>,
+) -> Vec<AllowedPeer> {
     let addresses = |key| {
         let known = seeds.peers.iter().filter(|peer| peer.peer_key == key);
         known.flat_map(|peer| &peer.addresses).map(multiaddr).collect()
@@ -204,6 +224,7 @@ pub(crate) fn allowed_peers(epoch: &Epoch, joining: &[Member], seeds: &Seeds) ->
         .collect();
     let mut keys: BTreeSet<_> = members.iter().map(|member| member.key).collect();
     let seeded = seeds.peers.iter().map(|peer| (peer.peer_key, &peer.agency));
+    let seeded = seeded.filter(|(key, _)| !replaced.contains(key));
     let seatless = joining.iter().map(|member| (member.peer_key, &member.agency)).chain(seeded);
     let mut peers = members;
     for (key, name) in seatless {
@@ -288,16 +309,17 @@ impl Shared {
         let (epoch_sender, epoch_watch) = watch::channel(epoch);
         let (status_sender, status) = watch::channel(engine::Status::default());
 
+        let addresses = Arc::new(Addresses::new(config.seeds_file.clone(), seeds, &epoch_watch.borrow().set));
         let connected = inbox.connected.clone();
         let queues = engine::Queues {
             inputs,
             connected: inbox.connected,
+            listed: addresses.changes(),
             jobs: job_sender.clone(),
             fetches: fetch_sender,
             epoch: epoch_sender,
             status: status_sender,
         };
-        let addresses = Arc::new(Addresses::new(config.seeds_file.clone(), seeds, &epoch_watch.borrow().set));
         let engine = Engine::open(self.engine_parts(&config, &addresses), queues)?;
         let sync_parts = Arc::new(sync::Parts {
             store: Arc::clone(&self.store),
@@ -324,6 +346,7 @@ impl Shared {
         let worker_parts = self.worker_parts(epoch_watch.clone(), input_sender.clone());
         threads.run("worker", async move { Ok(worker::work(jobs, &worker_parts).await?) })?;
         let verify = self.inbound_parts(epoch_watch.clone(), clocks);
+        let note_sender = seal_sender.clone();
         let outlets = inbound::Outlets { inputs: input_sender.clone(), seals: seal_sender, strays: stray_sender };
         threads.run("inbound", async move { Ok(inbound::verify_inbound(inbox.inbound, verify, outlets).await?) })?;
         let sealer = Sealer::new(self.sealer_parts(&handle.config));
@@ -332,6 +355,7 @@ impl Shared {
         threads.spawn(sync::serve(inbox.requests, Arc::clone(&sync_parts)));
         threads.spawn(sync::fetch_all(fetches, Arc::clone(&sync_parts), catch_up.clone()));
         threads.spawn(catch_up.clone().follow(connected, Arc::clone(&self.identity)));
+        threads.spawn(sync::note::ask_again(Arc::clone(&sync_parts), note_sender));
         threads.spawn(sync::strays(strays, sync_parts, catch_up));
         let gossip = gossip::Parts {
             epoch: epoch_watch,
@@ -366,7 +390,7 @@ impl Shared {
     }
 
     fn engine_parts(&self, config: &Config, addresses: &Arc<Addresses>) -> engine::Parts {
-        let addresses = Arc::clone(addresses);
+        let (addresses, store) = (Arc::clone(addresses), Arc::clone(&self.store));
         engine::Parts {
             store: Arc::clone(&self.store),
             mempool: Arc::clone(&self.mempool),
@@ -376,7 +400,7 @@ impl Shared {
             peers: Box::new(move |epoch, joining| {
                 // Addresses of those who come later are added to the file while the node runs.
                 addresses.expect(epoch.set.members.iter().chain(joining).cloned().collect());
-                allowed_peers(epoch, joining, &addresses.read())
+                Ok(allowed_peers(epoch, joining, &addresses.read(), &replaced(&store, epoch)?))
             }),
             relay_delay_ms: config.relay_delay_ms,
             retransmit_ms: config.retransmission_ms,

@@ -85,7 +85,7 @@ fn router(node: Node) -> Router {
         .nest("/api/v1", v1)
         .fallback(problem::no_such_path)
         .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
-        .layer(from_fn(body::limit))
+        .layer(from_fn_with_state(body::Room::default(), body::limit))
         .layer(from_fn_with_state(pace, pace::limit_reads))
         .layer(from_fn(problem::in_time))
         .layer(from_fn_with_state(Arc::clone(&node), name_network))

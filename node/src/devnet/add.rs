@@ -35,7 +35,9 @@ pub fn add(dir: &Path, agency: &str) -> Result<Devnet, DevnetFault> {
         addresses: vec![address_of(&seat)],
         observer: true,
     });
-    std::fs::write(&path, seeds.to_text()).map_err(io(&path))?;
+    // The nodes read it while they run: whole or not at all.
+    let part = path.with_extension("part");
+    std::fs::write(&part, seeds.to_text()).and_then(|()| std::fs::rename(&part, &path)).map_err(io(&path))?;
     devnet.record.seats.push(seat);
     devnet.record.write(&devnet.dir)?;
     Ok(devnet)

@@ -315,7 +315,7 @@ pub(super) fn address_of(seat: &Seat) -> Address {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{down, up};
+    use super::super::{down, open_or_found, up};
     use super::*;
     use crate::keys::Passphrase;
     use crate::setup::{self, SetupFault};
@@ -377,11 +377,41 @@ mod tests {
         assert_eq!(down(&dir, true).expect("deleted"), 0);
         assert!(!dir.exists());
         interrupted();
+        open_or_found(&dir, &FOUR).expect("founded anew");
+        assert_eq!(Devnet::open(&dir).expect("whole").record.seats.len(), 4);
+        assert!(!dir.join(BEGUN_FILE).exists());
         // Nobody of that name: refused once the folder is whole.
         let nobody = Plan { only: Some("nobody"), ..FOUR };
         assert!(matches!(up(&dir, &nobody), Err(DevnetFault::NoSeat(_))));
-        assert_eq!(Devnet::open(&dir).expect("founded anew").record.seats.len(), 4);
-        assert!(!dir.join(BEGUN_FILE).exists());
+    }
+
+    #[test]
+    fn one_node_is_started_only_of_a_devnet_that_is_there() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("net");
+        let one = Plan { only: Some("finance"), ..FOUR };
+        let fault = up(&dir, &one).expect_err("there is none");
+        assert!(matches!(fault, DevnetFault::NoDevnet(_)), "{fault}");
+        assert!(!dir.exists(), "nothing was made");
+    }
+
+    #[test]
+    fn who_founds_is_alone_with_the_folder() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("net");
+        let linked = folder.path().join("linked");
+        std::os::unix::fs::symlink(folder.path(), &linked).expect("linked");
+        let founding = ports::claim_folder(&dir).expect("the first");
+        for same in [&dir, &linked.join("net")] {
+            let fault = open_or_found(same, &FOUR).expect_err("another is at it");
+            assert!(matches!(fault, DevnetFault::BeingMade(_)), "{fault}");
+        }
+        assert!(!dir.exists(), "nothing was made");
+        drop(founding);
+        open_or_found(&dir, &FOUR).expect("founded");
+        let again = ports::claim_folder(&dir).expect("nobody founds any more");
+        open_or_found(&dir, &FOUR).expect("what is there is opened beside");
+        drop(again);
     }
 
     #[test]

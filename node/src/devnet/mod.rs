@@ -114,6 +114,8 @@ pub enum DevnetFault {
     NotEmpty(PathBuf),
     #[error("{0} holds no devnet")]
     NoDevnet(PathBuf),
+    #[error("another devnet up is making a devnet in {0}: wait until it has ended")]
+    BeingMade(PathBuf),
     #[error("{path} is damaged: {reason}")]
     Damaged { path: PathBuf, reason: String },
     #[error("port {port} is taken; {agency} needs it")]
@@ -148,6 +150,7 @@ impl DevnetFault {
             Self::NotEmpty(_) => Code(5014),
             Self::NoDevnet(_) | Self::Damaged { .. } => Code(2011),
             Self::PortTaken { .. } | Self::NoPorts(_) => Code(5007),
+            Self::BeingMade(_) => Code(5014),
             Self::Differs { .. }
             | Self::Agencies { .. }
             | Self::PortRange { .. }
@@ -171,16 +174,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DevnetFault {
 pub fn up(dir: &Path, plan: &Plan<'_>) -> Result<(Devnet, u64), DevnetFault> {
     let started = Started::now();
     let dir = std::path::absolute(dir).map_err(io(dir))?;
-    let mut devnet = if dir.join(RECORD_FILE).exists() {
-        let devnet = Devnet::open(&dir)?;
-        devnet.require(plan)?;
-        devnet
-    } else {
-        if dir.join(BEGUN_FILE).exists() {
-            delete(&dir)?;
-        }
-        found::found(&dir, plan)?
-    };
+    let mut devnet = open_or_found(&dir, plan)?;
     if let Some(only) = plan.only
         && devnet.record.seats.iter().all(|seat| seat.agency_id != only)
     {
@@ -198,6 +192,24 @@ pub fn up(dir: &Path, plan: &Plan<'_>) -> Result<(Devnet, u64), DevnetFault> {
     }
     devnet.wait_ready(&wanted, &started)?;
     Ok((devnet, started.elapsed_ms()))
+}
+
+/// What lies in the folder, or a new one in its place. Who founds is alone with the folder until it is whole.
+fn open_or_found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
+    let record = dir.join(RECORD_FILE);
+    let _alone = if record.exists() { None } else { ports::claim_folder(dir)? };
+    if record.exists() {
+        let devnet = Devnet::open(dir)?;
+        devnet.require(plan)?;
+        return Ok(devnet);
+    }
+    if plan.only.is_some() {
+        return Err(DevnetFault::NoDevnet(dir.to_owned()));
+    }
+    if dir.join(BEGUN_FILE).exists() {
+        delete(dir)?;
+    }
+    found::found(dir, plan)
 }
 
 /// Stops the nodes that `up` started, and deletes what it made if asked to; how many nodes that were. Needs the record
@@ -340,8 +352,8 @@ impl Devnet {
         (says("origin", &self.genesis.origin) && says("agency_id", &seat.agency_id)).then_some(status)
     }
 
-    /// The state of a node for which `up` has to wait. Whoever was added and has no seat yet is let in by the others once
-    /// it is agreed: until then it is enough that it runs.
+    /// The state of a node for which `up` has to wait. Whoever was added and has no seat yet only has to run: the others may
+    /// not have read of it yet.
     fn waits_for(&self, seat: &Seat) -> Option<String> {
         let state = self.state(seat);
         let is_added = self.genesis.set.index_of(&seat.agency_id).is_none();

@@ -1,10 +1,15 @@
 //! Which ports a devnet's nodes listen on: agency i has P + 10·i for the public interface, the next for operators, the
-//! next for the other nodes.
+//! next for the other nodes. What two that start at once would both take is claimed by names of the system.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr as LocalAddr, UnixListener};
+use std::path::Path;
+
+use mingzhang_ledger::crypto::sha256;
 
 use super::{DevnetFault, Seat};
 
@@ -57,8 +62,19 @@ impl Claims {
     }
 }
 
-fn claim(port: u16) -> std::io::Result<UnixListener> {
-    UnixListener::bind_addr(&LocalAddr::from_abstract_name(format!("mingzhang-devnet-{port}"))?)
+fn claim(what: impl Display) -> std::io::Result<UnixListener> {
+    UnixListener::bind_addr(&LocalAddr::from_abstract_name(format!("mingzhang-devnet-{what}"))?)
+}
+
+/// Claims a folder, which need not be there yet, for whoever founds a devnet in it. None where the system has no such names.
+pub fn claim_folder(dir: &Path) -> Result<Option<UnixListener>, DevnetFault> {
+    let whole = |known: &Path| Some(known.canonicalize().ok()?.join(dir.strip_prefix(known).ok()?));
+    let place = dir.ancestors().find_map(whole).unwrap_or_else(|| dir.to_owned());
+    match claim(hex::encode(sha256(&[place.as_os_str().as_bytes()]))) {
+        Ok(name) => Ok(Some(name)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(DevnetFault::BeingMade(dir.to_owned())),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The first base from the usual one on whose ports are all free; they are claimed.

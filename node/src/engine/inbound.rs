@@ -44,6 +44,13 @@ pub struct OtherFrame {
     _room: Option<OwnedSemaphorePermit>,
 }
 
+impl OtherFrame {
+    /// What a peer sent because it was asked.
+    pub fn answered(from: Remote, body: Vec<u8>) -> Self {
+        Self { from, body, _room: None }
+    }
+}
+
 /// Where checked frames go.
 pub struct Outlets {
     pub inputs: mpsc::Sender<Input>,

@@ -88,7 +88,7 @@ pub struct Fetch {
 pub type EpochWatch = watch::Receiver<Arc<Epoch>>;
 
 /// Whom the network lets in during an epoch, with those who are about to join.
-pub type PeersOf = Box<dyn Fn(&Epoch, &[Member]) -> Vec<AllowedPeer> + Send>;
+pub type PeersOf = Box<dyn Fn(&Epoch, &[Member]) -> Result<Vec<AllowedPeer>, StoreFault> + Send>;
 
 /// What the engine works with.
 pub struct Parts {
@@ -109,6 +109,8 @@ pub struct Parts {
 pub struct Queues {
     pub inputs: mpsc::Receiver<Input>,
     pub connected: watch::Receiver<BTreeSet<u16>>,
+    /// The list of addresses has changed.
+    pub listed: watch::Receiver<()>,
     pub jobs: mpsc::Sender<Job>,
     pub fetches: mpsc::Sender<Fetch>,
     pub epoch: watch::Sender<Arc<Epoch>>,
@@ -164,6 +166,7 @@ impl Engine {
                         return Ok(());
                     }
                 }
+                Ok(()) = self.queues.listed.changed() => self.register()?,
                 () = tokio::time::sleep(sleep) => {}
             }
             self.cycle(&mut inputs)?;
@@ -280,7 +283,7 @@ impl Engine {
         let (turns, signer, me, first) = start(&self.parts, &epoch)?;
         (self.turns, self.signer, self.me) = (turns, signer, me);
         self.joining.clear();
-        self.parts.network.register((self.parts.peers)(&epoch, &[]));
+        self.register()?;
         self.queues.epoch.send_replace(epoch);
         // Seats may mean other agencies now: consensus is told anew who is connected.
         self.connected = BTreeSet::new();
@@ -293,10 +296,15 @@ impl Engine {
         let view = self.parts.store.view()?;
         let joining = governance::joining(&Overlay::new(&view)).map_err(StoreFault::from)?;
         if joining != self.joining {
-            let epoch = self.turns.epoch();
-            self.parts.network.register((self.parts.peers)(epoch, &joining));
             self.joining = joining;
+            self.register()?;
         }
+        Ok(())
+    }
+
+    /// Lets in whom the epoch, what is agreed and the list of addresses name.
+    fn register(&self) -> Result<(), StoreFault> {
+        self.parts.network.register((self.parts.peers)(self.turns.epoch(), &self.joining)?);
         Ok(())
     }
 

@@ -1,11 +1,13 @@
-//! The list of addresses while the node runs: read again when the members change, and looked at in between, so that a
-//! mistake in it is said while its author remembers it. What could be read last stays in use.
+//! The list of addresses while the node runs: read again when the members change, and looked at in between, so that what
+//! is changed in it holds without a restart, and a mistake is said while its author remembers it. What could be read last
+//! stays in use.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
 use mingzhang_ledger::authority::{AuthoritySet, Member};
 use mingzhang_seeds::{Seeds, SeedsFault};
+use tokio::sync::watch;
 
 use crate::setup::{self, SetupFault};
 
@@ -15,6 +17,7 @@ pub struct Addresses {
     /// A network of one node may have no list.
     may_be_absent: bool,
     held: Mutex<Held>,
+    changed: watch::Sender<()>,
 }
 
 struct Held {
@@ -31,7 +34,12 @@ impl Addresses {
     pub fn new(path: PathBuf, list: Seeds, set: &AuthoritySet) -> Self {
         let may_be_absent = list.peers.is_empty();
         let held = Held { list, members: set.members.clone(), alarm: None, told: None };
-        Self { path, may_be_absent, held: Mutex::new(held) }
+        Self { path, may_be_absent, held: Mutex::new(held), changed: watch::Sender::new(()) }
+    }
+
+    /// Tells whenever what was read differs from what was read before.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -56,7 +64,11 @@ impl Addresses {
         let mut held = self.lock();
         let (alarm, told) = match read {
             Ok(list) => {
-                held.list = list;
+                if list != held.list {
+                    tracing::info!(peers = list.peers.len(), "the list of addresses has changed");
+                    held.list = list;
+                    self.changed.send_replace(());
+                }
                 let say = "correct the list, unless this node is still behind";
                 let fault =
                     held.list.outdated(&held.members).map(|fault| SetupFault::Seeds { path: self.path.clone(), fault });
@@ -131,8 +143,13 @@ mod tests {
         assert!(addresses.alarm().is_some_and(|alarm| alarm.starts_with("MZ-2011: ")), "a file that is gone");
         let mut shorter = list.clone();
         shorter.peers.truncate(3);
+        let changes = addresses.changes();
+        write(&list.to_text());
+        addresses.look();
+        assert!(!changes.has_changed().expect("it lives"), "the same as before");
         write(&shorter.to_text());
         assert_eq!(addresses.read(), shorter);
+        assert!(changes.has_changed().expect("it lives"));
         assert!(addresses.alarm().is_some_and(|alarm| alarm.contains("no address of")), "a member is not named");
         write("genesis_hash = \"sha256:0\"");
         addresses.look();

@@ -47,7 +47,7 @@ pub async fn watch(parts: Parts) -> Result<(), StoreFault> {
             parts.mempool.accept(state < DiskState::Scarce);
             last = state;
         }
-        // Only to say so if it was spoilt: what it names is taken when the members change.
+        // What has changed in it, the engine registers.
         parts.addresses.look();
         tokio::time::sleep(INTERVAL).await;
     }

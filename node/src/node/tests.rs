@@ -335,7 +335,7 @@ async fn a_peer_is_disconnected_for_what_is_verifiably_bad_and_the_others_go_on(
     }
     let epoch = nodes[0].handle().store.epoch().expect("the store reads");
     let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
-    let peers = allowed_peers(&epoch, &[], &world.seeds);
+    let peers = allowed_peers(&epoch, &[], &world.seeds, &BTreeSet::new());
     let liar = network::Config { key: key(3, KeyOf::Peer), chain: world.genesis.hash, listen, peers };
     let (liar, mut inbox) = network::start(liar).await.expect("starts");
     let connected = inbox.connected.wait_for(|seats| seats.len() == 3);

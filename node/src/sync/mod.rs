@@ -6,6 +6,7 @@ pub mod catch_up;
 pub mod fetch;
 pub mod followed;
 pub mod join;
+pub mod note;
 pub mod serve;
 pub mod snapshot;
 pub mod turns;

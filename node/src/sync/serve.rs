@@ -1,6 +1,7 @@
 //! Answers to peers and observers, from the store, the executor and the mempool. Every answer is bounded, few are made
-//! at a time, and an empty answer says that this node does not have it.
+//! at a time, whoever asks takes turns with the others, and an empty answer says that this node does not have it.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use mingzhang_ledger::batch::{Reference, batches_preimage};
@@ -8,11 +9,11 @@ use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::header::Header;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Parts;
 use super::snapshot::Part;
 use super::wire::{
     ANSWER_BATCH_BYTES, MAX_SEGMENT_BLOCKS, Proof, Question, SEGMENT_BYTES, Segment, encode_batches, encode_block,
 };
+use super::{Parts, note};
 use crate::executor::{Executor, LoggedBlock};
 use crate::mempool::Mempool;
 use crate::network::Request;
@@ -22,12 +23,62 @@ use crate::store::{Store, StoreFault, View};
 const CONCURRENT_ANSWERS: usize = 4;
 /// How far behind the tip a block is looked for by its id.
 const RECENT_BLOCKS: u64 = 16;
+/// More than the longest question has, which asks for batches.
+const MAX_QUESTION_BYTES: usize = 4_096;
 
-/// Serves requests until the network is gone.
+/// What waits, of each peer in the order in which it came; peers take turns.
+struct Waiting<T> {
+    of: BTreeMap<[u8; 32], VecDeque<T>>,
+    turns: VecDeque<[u8; 32]>,
+}
+
+impl<T> Waiting<T> {
+    fn new() -> Self {
+        Self { of: BTreeMap::new(), turns: VecDeque::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    fn push(&mut self, peer: [u8; 32], request: T) {
+        let own = self.of.entry(peer).or_default();
+        if own.is_empty() {
+            self.turns.push_back(peer);
+        }
+        own.push_back(request);
+    }
+
+    fn next(&mut self) -> Option<T> {
+        let peer = self.turns.pop_front()?;
+        let mut own = self.of.remove(&peer)?;
+        let request = own.pop_front();
+        if !own.is_empty() {
+            self.of.insert(peer, own);
+            self.turns.push_back(peer);
+        }
+        request
+    }
+}
+
+/// Serves requests until the network is gone. Few of each peer come in at a time, so that few wait here.
 pub async fn serve(mut requests: mpsc::Receiver<Request>, parts: Arc<Parts>) {
     let slots = Arc::new(Semaphore::new(CONCURRENT_ANSWERS));
-    while let Some(request) = requests.recv().await {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+    let mut waiting = Waiting::new();
+    loop {
+        let slot = tokio::select! {
+            request = requests.recv() => {
+                let Some(request) = request else { return };
+                if request.body.len() > MAX_QUESTION_BYTES {
+                    refuse(&parts, &request, &"too many bytes");
+                } else {
+                    waiting.push(request.from.key.0, request);
+                }
+                continue;
+            }
+            slot = Arc::clone(&slots).acquire_owned(), if !waiting.is_empty() => slot,
+        };
+        let (Ok(slot), Some(request)) = (slot, waiting.next()) else { return };
         let parts = Arc::clone(&parts);
         tokio::task::spawn_blocking(move || {
             answer(&parts, request);
@@ -36,14 +87,15 @@ pub async fn serve(mut requests: mpsc::Receiver<Request>, parts: Arc<Parts>) {
     }
 }
 
+fn refuse(parts: &Parts, request: &Request, error: &dyn std::fmt::Display) {
+    tracing::warn!(%error, "peer is disconnected for a malformed question");
+    parts.network.disconnect(&request.from.key);
+}
+
 fn answer(parts: &Parts, request: Request) {
     let question = match Question::decode(&request.body) {
         Ok(question) => question,
-        Err(error) => {
-            tracing::warn!(%error, "peer is disconnected for a malformed question");
-            parts.network.disconnect(&request.from.key);
-            return;
-        }
+        Err(error) => return refuse(parts, &request, &error),
     };
     let body = match question {
         Question::Segment { after, epoch } => segment(&parts.store, after, epoch),
@@ -52,6 +104,7 @@ fn answer(parts: &Parts, request: Request) {
         Question::Manifest => parts.giver.answer(&parts.store, Part::Manifest),
         Question::LeafHashes { height, part } => parts.giver.answer(&parts.store, Part::Hashes { height, part }),
         Question::Leaves { height, from } => parts.giver.answer(&parts.store, Part::Leaves { height, from }),
+        Question::Note { above } => note::newest(&parts.store, above),
     };
     match body {
         Ok(body) => {
@@ -168,4 +221,31 @@ pub fn batches(store: &Store, mempool: &Mempool, epoch: u64, references: &[Refer
         found.push(batch);
     }
     Ok(encode_batches(found.iter().map(Arc::as_ref)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_question_stands_behind_one_of_each_other_peer() {
+        let mut waiting = Waiting::new();
+        for number in 0..16 {
+            (1..=3).for_each(|peer| waiting.push([peer; 32], (peer, number)));
+        }
+        assert_eq!(waiting.next(), Some((1, 0)));
+        waiting.push([9; 32], (9, 0));
+        waiting.push([9; 32], (9, 1));
+        let order: Vec<_> = std::iter::from_fn(|| waiting.next()).collect();
+        assert_eq!(order[..8], [(2, 0), (3, 0), (1, 1), (9, 0), (2, 1), (3, 1), (1, 2), (9, 1)]);
+        assert_eq!((order.len(), order.last()), (49, Some(&(3, 15))));
+        assert!(waiting.is_empty() && waiting.of.is_empty());
+    }
+
+    #[test]
+    fn the_longest_question_is_no_longer_than_one_may_be() {
+        let reference = Reference { author: 1, run: 2, seq: 3, records: 4, bytes: 5, hash: [6; 32] };
+        let most = Question::Batches { epoch: 1, references: vec![reference; super::super::wire::MAX_ASKED_BATCHES] };
+        assert!(most.encode().len() <= MAX_QUESTION_BYTES);
+    }
 }

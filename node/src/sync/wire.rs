@@ -47,6 +47,10 @@ pub enum Question {
         height: u64,
         from: Hash,
     },
+    /// Seals of the newest note, if it is of more entries than these.
+    Note {
+        above: u64,
+    },
 }
 
 /// Consecutive final blocks of one epoch, the headers that lead from the last of them to the one that is proved final,
@@ -81,6 +85,7 @@ impl Question {
             Self::Manifest => vec![4],
             Self::LeafHashes { height, part } => [&[5][..], &height.to_be_bytes(), &part.to_be_bytes()].concat(),
             Self::Leaves { height, from } => [&[6][..], &height.to_be_bytes(), from].concat(),
+            Self::Note { above } => [&[7][..], &above.to_be_bytes()].concat(),
         }
     }
 
@@ -98,6 +103,7 @@ impl Question {
             4 => Self::Manifest,
             5 => Self::LeafHashes { height: reader.u64()?, part: reader.u64()? },
             6 => Self::Leaves { height: reader.u64()?, from: reader.array()? },
+            7 => Self::Note { above: reader.u64()? },
             _ => return Err(CodecFault::Invalid("kind of question")),
         };
         reader.finish()?;
@@ -240,7 +246,7 @@ mod tests {
             (Question::LeafHashes { height: 3, part: 1 }, Question::Leaves { height: 3, from: [7; 32] });
         let others =
             [Question::Segment { after: 9, epoch: 1 }, Question::Block { id: [8; 32] }, references(64), hashes, leaves];
-        for question in others {
+        for question in others.into_iter().chain([Question::Note { above: 9 }]) {
             let bytes = question.encode();
             assert_eq!(Question::decode(&bytes), Ok(question));
             for end in 0..bytes.len() {
@@ -251,7 +257,7 @@ mod tests {
         assert!(Question::decode(&references(65).encode()).is_err());
         assert_eq!(Question::decode(&Question::Manifest.encode()), Ok(Question::Manifest));
         assert!(Question::decode(&[4, 0]).is_err());
-        assert!(Question::decode(&[7]).is_err());
+        assert!(Question::decode(&[8]).is_err());
     }
 
     #[test]

@@ -255,6 +255,7 @@ pub fn questions() -> Vec<Vec<u8>> {
         Question::Manifest,
         Question::LeafHashes { height: 7, part: 1 },
         Question::Leaves { height: 7, from: [7; 32] },
+        Question::Note { above: 7 },
     ];
     questions.iter().map(Question::encode).collect()
 }

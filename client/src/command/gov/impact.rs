@@ -14,6 +14,8 @@ use crate::verify::authorities_after;
 pub struct Network {
     pub set: AuthoritySet,
     online: Vec<String>,
+    /// A node without a seat says so: it reaches those who let it in, and more may be online.
+    by_observer: bool,
 }
 
 impl Network {
@@ -29,7 +31,8 @@ impl Network {
         let members = status.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
         let connected = |member: &&Value| member.get("connected").and_then(Value::as_bool).unwrap_or(false);
         let name = |member: &Value| member.get("agency_id").and_then(Value::as_str).map(str::to_owned);
-        Ok(Self { set, online: members.iter().filter(connected).filter_map(name).collect() })
+        let by_observer = status.get("seat").is_some_and(Value::is_null);
+        Ok(Self { set, online: members.iter().filter(connected).filter_map(name).collect(), by_observer })
     }
 }
 
@@ -48,10 +51,11 @@ impl Figures {
         self.online.checked_sub(self.quorum)
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, by_observer: bool) -> Value {
+        let least = if by_observer { None } else { Some(0) };
         json!({
             "agencies": self.agencies, "quorum": self.quorum, "tolerates": self.tolerates, "online": self.online,
-            "survives_more_failures": self.survives().unwrap_or(0),
+            "survives_more_failures": self.survives().or(least), "online_at_least": by_observer,
         })
     }
 }
@@ -61,6 +65,8 @@ impl Figures {
 pub struct Impact {
     before: Figures,
     after: Figures,
+    /// How many are online is known as a lower bound only.
+    by_observer: bool,
 }
 
 impl Impact {
@@ -77,37 +83,60 @@ impl Impact {
             .members
             .iter()
             .filter(|member| network.online.contains(&member.agency) || !same_node(member.consensus_key));
-        Self { before: figures(&network.set, network.online.len()), after: figures(next, online.count()) }
+        let before = figures(&network.set, network.online.len());
+        Self { before, after: figures(next, online.count()), by_observer: network.by_observer }
     }
 
+    /// With those who are seen online: where a node without a seat sees them, it may be that others make up a quorum.
     pub fn would_halt(&self) -> bool {
         self.after.survives().is_none()
     }
 
     pub fn refusal(&self) -> Failure {
-        let detail = format!("{} would be online, the quorum would be {}", self.after.online, self.after.quorum);
+        let Figures { online, quorum, .. } = self.after;
+        let detail = if self.by_observer {
+            format!(
+                "{online} would be online of those whom this node without a seat reaches, the quorum would be {quorum}: \
+                 ask a member's node"
+            )
+        } else {
+            format!("{online} would be online, the quorum would be {quorum}")
+        };
         Failure { data: self.json(), ..Failure::coded(Code(1016), detail) }
     }
 
     pub fn json(&self) -> Value {
-        let mut json = self.after.json();
-        json["would_halt"] = json!(self.would_halt());
-        json["before"] = self.before.json();
+        let mut json = self.after.json(self.by_observer);
+        let unknown = self.by_observer && self.would_halt();
+        json["would_halt"] = if unknown { Value::Null } else { json!(self.would_halt()) };
+        json["before"] = self.before.json(self.by_observer);
         json
     }
 
     pub fn words(&self, language: Language) -> String {
-        let Self { before, after } = self;
-        let survives = |figures: &Figures| match (figures.survives(), language) {
+        let Self { before, after, by_observer } = self;
+        let survives = |figures: &Figures| match (figures.survives(), by_observer) {
             (Some(more), _) => more.to_string(),
-            (None, Language::Chinese) => "已停摆".to_owned(),
-            (None, Language::English) => "halted".to_owned(),
+            (None, false) => language.pick("已停摆", "halted").to_owned(),
+            (None, true) => language.pick("此处不得而知", "not known here").to_owned(),
         };
         let change = |name: (&str, &str), before: String, after: String| {
             let name = language.pick(name.0, name.1);
             if before == after { format!("  {name} {after}") } else { format!("  {name} {before} → {after}") }
         };
         let number = |value: usize| value.to_string();
+        let (online, more) = match by_observer {
+            false => {
+                (("目前在线(节点所述)", "online now, as a node says"), ("还能承受的故障", "more failures survived"))
+            }
+            true => (
+                (
+                    "目前至少在线(无席位的节点所述,请问成员的节点)",
+                    "online now, at least, as a node without a seat says (ask a member's)",
+                ),
+                ("至少还能承受的故障", "more failures survived, at least"),
+            ),
+        };
         [
             change(("单位数", "agencies"), number(before.agencies), number(after.agencies)),
             change(("法定数", "quorum"), number(before.quorum), number(after.quorum)),
@@ -116,8 +145,8 @@ impl Impact {
                 number(before.tolerates),
                 number(after.tolerates),
             ),
-            change(("目前在线(节点所述)", "online now, as a node says"), number(before.online), number(after.online)),
-            change(("还能承受的故障", "more failures survived"), survives(before), survives(after)),
+            change(online, number(before.online), number(after.online)),
+            change(more, survives(before), survives(after)),
         ]
         .join("\n")
     }
@@ -142,7 +171,30 @@ mod tests {
     }
 
     fn network(agencies: &[&str], online: &[&str]) -> Network {
-        Network { set: set(agencies), online: online.iter().map(|name| (*name).to_owned()).collect() }
+        let online = online.iter().map(|name| (*name).to_owned()).collect();
+        Network { set: set(agencies), online, by_observer: false }
+    }
+
+    #[test]
+    fn whom_an_observer_does_not_reach_may_be_online() {
+        let four = ["a", "b", "c", "d"];
+        let seen = |online: &[&str]| Impact::of(&Network { by_observer: true, ..network(&four, online) }, &set(&four));
+        let few = seen(&["a"]);
+        let text = few.words(Language::English);
+        assert!(text.contains("at least, as a node without a seat says") && text.contains("not known here"), "{text}");
+        assert!(!text.contains("halted") && !few.words(Language::Chinese).contains("停摆"), "{text}");
+        assert_eq!((&few.json()["would_halt"], &few.json()["survives_more_failures"]), (&Value::Null, &Value::Null));
+        assert!(
+            few.would_halt() && few.refusal().detail.contains("ask a member's node"),
+            "nothing is signed on a guess"
+        );
+        let enough = seen(&["a", "b", "c"]);
+        assert!(!enough.would_halt());
+        assert_eq!(
+            (&enough.json()["would_halt"], &enough.json()["survives_more_failures"]),
+            (&json!(false), &json!(0))
+        );
+        assert_eq!((&enough.json()["online_at_least"], &enough.json()["before"]["online"]), (&json!(true), &json!(3)));
     }
 
     #[test]
