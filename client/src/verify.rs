@@ -178,6 +178,13 @@ pub fn steps_text(report: &Report, language: Language) -> String {
     lines.join("\n")
 }
 
+/// What did not hold or is missing, beside a code.
+pub fn open_steps(report: &Report) -> String {
+    let open = report.steps.iter().filter(|step| matches!(step.result, StepResult::Failed | StepResult::Missing));
+    let lines: Vec<String> = open.map(|step| format!("step {}: {}", step_name(step.name), step.detail)).collect();
+    lines.join("\n")
+}
+
 /// The step for people, in ten columns.
 fn step_words(name: StepName, language: Language) -> String {
     let chinese = match name {

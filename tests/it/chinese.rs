@@ -10,7 +10,7 @@ use mingzhang_tests::world::{World, command};
 const FOLDERS: [&str; 6] =
     ["ledger/src", "genesis/src", "seeds/src", "client/src", "node/src/command", "node/src/devnet"];
 const FILES: [&str; 6] = ["config.rs", "keys.rs", "setup.rs", "node/alarms.rs", "store/fault.rs", "recovery/draft.rs"];
-const FORMS: [&str; 13] = [
+const FORMS: [&str; 18] = [
     "reject(",
     "Rejection::new(",
     "Refusal::new(",
@@ -24,6 +24,11 @@ const FORMS: [&str; 13] = [
     "missing(",
     "wrong(",
     "#[error(",
+    "ok_or_else(|| format!(",
+    "map_err(|_| format!(",
+    "let wanted = ",
+    "let detail = format!(",
+    "refused(",
 ];
 /// Words that were used beside the one that stays.
 const RETIRED: [(&str, &str); 4] =
@@ -253,6 +258,16 @@ fn an_operator_is_answered_in_the_language_that_was_asked_for() {
     }
 }
 
+/// What a program reads beside a code is the same for every reader.
+fn assert_one_language(home: &Path, arguments: &[&str]) {
+    let output = command("mingzhang", home).args(arguments).output().expect("the program can be run");
+    let Ok(envelope) = serde_json::from_slice::<serde_json::Value>(&output.stdout) else { return };
+    for error in envelope["errors"].as_array().into_iter().flatten() {
+        let detail = error["detail"].as_str().unwrap_or_default();
+        assert!(!detail.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter)), "{arguments:?}: {detail}");
+    }
+}
+
 #[test]
 fn what_a_clerk_reads_is_chinese() {
     let (world, folder) = (World::start(1), tempfile::tempdir().expect("a temporary folder"));
@@ -260,6 +275,8 @@ fn what_a_clerk_reads_is_chinese() {
     let (zeros, root) = ("0".repeat(64), "5".repeat(64));
     let file = folder.path().join("r.tlog-proof").display().to_string();
     world.document("DOC-1");
+    let map = folder.path().join("m.toml").display().to_string();
+    std::fs::write(&map, "[formats]\ndate = 5\n").expect("a file");
     let open = "record programme_open --id AID --mode live --currency CNY --purpose aid --years 2026 --legal_ref item-1 \
                 --owner civil --finance finance --bank bank --supervisor market --scope aid";
     let lines = [
@@ -293,12 +310,25 @@ fn what_a_clerk_reads_is_chinese() {
         "gov vote approval/NONE yes --key approval-admin-1".to_owned(),
         "--node http://127.0.0.1:9 query status".to_owned(),
         "--node 127.0.0.1:9 query status".to_owned(),
+        "--node http://nowhere.invalid:9 query status".to_owned(),
+        "audit trail recipient nobody".to_owned(),
+        "audit trail registry no/thing/here".to_owned(),
+        "audit programme civil/DOC-1".to_owned(),
+        "query record civil/NONE".to_owned(),
+        "record key_revoke --key_id 00 --key civil-window-1 --no-input".to_owned(),
+        format!("import payments {map} --map {map} --key civil-window-1"),
     ];
     for line in &lines {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let told = read(&world.home(), &[&["--context", &context, "--lang", "zh"][..], &arguments].concat());
         assert_read(&told, &arguments);
+        assert_one_language(
+            &world.home(),
+            &[&["--context", &context, "--lang", "zh", "--json"][..], &arguments].concat(),
+        );
     }
+    let shown = read(&world.home(), &["--context", &context, "--lang", "zh", "context", "show"]);
+    assert!(!["origin", "genesis  ", "nodes", "agency", "(flag)"].iter().any(|word| shown.contains(word)), "{shown}");
 }
 
 /// A proposal that stands open is called neither applied nor agreed, and a dry run says who must still act.

@@ -20,7 +20,7 @@ pub(super) fn told(format: Format, text: &str, strict: bool) -> Told {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("rows.csv");
     std::fs::write(&path, text).expect("a file");
-    let source = read(format, &path, (&Map::default(), strict), Language::English).expect("the file is read");
+    let source = read(format, &path, (&Map::default(), strict)).expect("the file is read");
     let mut ledger = MemoryLedger::found();
     let outcome = import(&mut ledger, format, strict, &source).expect("the import runs");
     let sources = [source];
