@@ -224,7 +224,7 @@ impl Printer {
         };
         if answer.recorded && answer.exit == exit::DONE && is_lost(&printed) {
             let words = self.language.pick(
-                "已入账,但结论未能写到标准输出;再次运行即可取得,不会重复记账",
+                "已入账,但结果未能写到标准输出;再次运行即可取得,不会重复记账",
                 "it is on the ledger, but stdout took no answer: run it again for that, it is safe",
             );
             prose(&format!("{known}\n{words}"));

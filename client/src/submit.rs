@@ -297,7 +297,10 @@ pub fn describe(status: serde_json::Value, language: Language) -> Answer {
         ("final", "applied") => match text("effect").as_str() {
             "waiting" => format!("{tx_id}\n  {}", waiting(&status, &format!("{at}{again}"), language)),
             "void" => {
-                format!("{tx_id}\n  {}{at}{again}", language.pick("已记录,已失效", "recorded, ended without effect"))
+                format!(
+                    "{tx_id}\n  {}{at}{again}",
+                    language.pick("已记录,未生效即已终止", "recorded, ended without effect")
+                )
             }
             // What was agreed holds from the time that the proposal states.
             _ if text("record_type") == "proposal" => {

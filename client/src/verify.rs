@@ -134,7 +134,7 @@ pub fn outcome_text(outcome: u16, language: Language) -> String {
 pub fn decided(facts: &ReceiptFacts, is_proven: bool, language: Language) -> String {
     let payload = facts.transaction.payload();
     let claim = if is_proven { "" } else { language.pick("(未证实)", " (not proven)") };
-    let decision = language.pick("账本的结论", "the ledger's decision");
+    let decision = language.pick("账本的结果", "the ledger's decision");
     let decision = wrap(&format!("{decision}: {}{claim}", outcome_text(facts.outcome, language)), 2);
     format!(
         "  {} {}/{}  {}{claim}\n{decision}",

@@ -31,8 +31,23 @@ const FORMS: [&str; 18] = [
     "refused(",
 ];
 /// Words that were used beside the one that stays.
-const RETIRED: [(&str, &str); 4] =
-    [("交接证明", "换届凭证"), ("交接区块", "换届块"), ("封存密钥", "封签密钥"), ("封存公钥", "封签公钥")];
+const RETIRED: [(&str, &str); 15] = [
+    ("交接证明", "换届凭证"),
+    ("交接区块", "换届块"),
+    ("封存密钥", "封签密钥"),
+    ("封存公钥", "封签公钥"),
+    ("假名", "代称"),
+    ("化名", "代称"),
+    ("人员代号", "代称"),
+    ("设定文件", "环境文件"),
+    ("带盐", "加盐"),
+    ("用途限定", "限定用途"),
+    ("证书吊销", "密钥吊销"),
+    ("监管方", "监督单位"),
+    ("成员集", "成员名册"),
+    ("账本的结论", "账本的结果"),
+    ("结论未知", "结果未知"),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").to_owned()
@@ -128,9 +143,17 @@ fn sentences_beside_codes_have_their_chinese() {
 
 #[test]
 fn one_word_stands_for_one_thing() {
-    let texts = ["docs/OPERATIONS.zh-CN.md", "docs/PROTOCOL.zh-CN.md", "docs/RECORDS.zh-CN.md", "ledger/phrases.toml"];
+    let texts = [
+        "docs/CLERKS.zh-CN.md",
+        "docs/OPERATIONS.zh-CN.md",
+        "docs/PROTOCOL.zh-CN.md",
+        "docs/RECORDS.zh-CN.md",
+        "ledger/phrases.toml",
+        "client/help.toml",
+        "scripts/demo",
+    ];
     let texts = texts.iter().map(|path| std::fs::read_to_string(root().join(path)).expect("a text"));
-    let sources = ["client/src", "node/src"].iter().flat_map(|folder| rust_files(&root().join(folder)));
+    let sources = ["client/src", "node/src", "ledger/src"].iter().flat_map(|folder| rust_files(&root().join(folder)));
     let sources = sources.map(|path| std::fs::read_to_string(path).expect("a source"));
     let codes = catalogue().values().map(|entry| format!("{} {} {}", entry.zh.title, entry.zh.explain, entry.zh.fix));
     for text in texts.chain(sources).chain(codes) {
@@ -209,6 +232,9 @@ fn helps_and_refusals_of_the_command_line_are_chinese() {
         "tx inspect /nowhere",
         "verify receipt /nowhere",
         "context use ../x",
+        "context use nix",
+        "context remove nix",
+        "--context nix query status",
         "context add x",
         "key new a/b",
         "record document_anchor",
@@ -327,6 +353,8 @@ fn what_a_clerk_reads_is_chinese() {
             &[&["--context", &context, "--lang", "zh", "--json"][..], &arguments].concat(),
         );
     }
+    let unknown = read(&world.home(), &["--lang", "zh", "context", "use", "nix"]);
+    assert!(unknown.contains("没有名为 nix 的环境;mingzhang context list 列出全部"), "{unknown}");
     let shown = read(&world.home(), &["--context", &context, "--lang", "zh", "context", "show"]);
     assert!(!["origin", "genesis  ", "nodes", "agency", "(flag)"].iter().any(|word| shown.contains(word)), "{shown}");
 }

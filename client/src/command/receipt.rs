@@ -123,7 +123,7 @@ fn get(
         "discontinuities": discontinuities_json(authorities.discontinuities()),
     });
     let said = facts.map_or(String::new(), |facts| {
-        let words = desk.pick("账本的结论", "the ledger's decision");
+        let words = desk.pick("账本的结果", "the ledger's decision");
         let payload = facts.transaction.payload();
         let record = format!("{} {}/{}", payload.record_type, payload.agency, id_text(&payload.record_id));
         let decided = wrap(&format!("{words}: {}", outcome_text(facts.outcome, desk.language)), 2);
@@ -295,7 +295,7 @@ fn show(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let said = record.as_ref().map_or(String::new(), |(outcome, transaction)| {
         let payload = transaction.payload();
         let record = format!("{} {}/{}", payload.record_type, payload.agency, id_text(&payload.record_id));
-        let words = desk.pick("账本的结论", "the ledger's decision");
+        let words = desk.pick("账本的结果", "the ledger's decision");
         let claim = desk.pick("(未核验)", " (not verified here)");
         let decided = wrap(&format!("{words}: {}{claim}", outcome_text(*outcome, desk.language)), 2);
         format!("{record}\n{decided}\n  ")
