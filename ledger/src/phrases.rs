@@ -114,8 +114,11 @@ impl Phrases {
     }
 }
 
-/// At the first separator that is no part of a value in quotation marks.
+/// At the first separator that is no part of a value in quotation marks, which end with the line.
 fn split_outside_quotes<'t>(text: &'t str, separator: &str) -> Option<(&'t str, &'t str)> {
+    if separator == "\n" {
+        return text.split_once(separator);
+    }
     let (at, _) = text.match_indices(separator).find(|(at, _)| {
         let marks = text.get(..*at).unwrap_or_default().bytes().filter(|byte| *byte == b'"').count();
         marks.is_multiple_of(2)
@@ -329,6 +332,19 @@ mod tests {
             (
                 "case a/b is filed; case_decided does not follow from there",
                 "事项 a/b 的状态为 filed; 不能从该状态办理 case_decided",
+            ),
+            (
+                "m.toml: invalid type: integer `5`, expected a string; nothing was sent",
+                "m.toml: 类型不对,为整数 `5`,应为 文字;未发送任何内容",
+            ),
+            ("invalid type: map, expected a string at line 1 column 3", "第 1 行第 3 列: 类型不对,为对象,应为 文字"),
+            (
+                "x: failed to lookup address information: Name or service not known",
+                "x: 无法查到主机的地址: 没有此主机名",
+            ),
+            (
+                "m.toml: TOML parse error at line 1, column 7\n1 | a = \"b\ninvalid basic string, expected `\"`",
+                "m.toml: TOML 第 1 行第 7 列写法不对\n1 | a = \"b\n文字写法不对,缺少引号",
             ),
             ("civil is halted", "civil 的状态为 halted"),
             ("part 3 of 4", "part 3 of 4"),

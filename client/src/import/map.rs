@@ -22,7 +22,7 @@ struct MapFile {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a column's name or a list of such names")]
 enum Theirs {
     One(String),
     Joined(Vec<String>),
