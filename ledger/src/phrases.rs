@@ -86,6 +86,11 @@ impl Phrases {
         if let Some(whole) = self.whole(text, tries) {
             return whole;
         }
+        // A code, a file or a field goes before sentences that belong together.
+        let is_name = |name: &str| !name.contains(|letter: char| letter.is_whitespace() || letter == '"');
+        if let Some((name, rest)) = text.split_once(": ").filter(|(name, _)| is_name(name)) {
+            return format!("{}: {}", self.of(name, tries), self.of(rest, tries));
+        }
         for (separator, joint) in ENDS.into_iter().chain([(", ", ", ")]) {
             if let Some((head, rest)) = split_outside_quotes(text, separator) {
                 return format!("{}{joint}{}", self.of(head, tries), self.of(rest, tries));
@@ -345,6 +350,15 @@ mod tests {
             (
                 "m.toml: TOML parse error at line 1, column 7\n1 | a = \"b\ninvalid basic string, expected `\"`",
                 "m.toml: TOML 第 1 行第 7 列写法不对\n1 | a = \"b\n文字写法不对,缺少引号",
+            ),
+            (
+                "MZ-5013: this node's clock is behind: the last proposals of a, b lay 9 ms and more in its future; its own \
+                 turns are passed until its time source is set right",
+                "MZ-5013: 本节点时钟偏慢:a, b 最近的提议比本机快 9 毫秒以上;校准时间源之前,本节点不提议",
+            ),
+            (
+                "MZ-1014: 4.9 % (49 MiB) of the disk are free: new records are refused here; below 2.0 % the node stops: make room now",
+                "MZ-1014: 磁盘剩余 4.9 % (49 MiB): 本节点拒收新记录; 低于 2.0 % 节点停止: 请立即腾出空间",
             ),
             ("civil is halted", "civil 的状态为 halted"),
             ("part 3 of 4", "part 3 of 4"),

@@ -30,6 +30,10 @@ const FORMS: [&str; 18] = [
     "let detail = format!(",
     "refused(",
 ];
+/// Where alarms are written, which `status` shows to operators, and how.
+const ALARMS: [&str; 4] = ["node/alarms.rs", "node/clocks.rs", "node/addresses.rs", "engine/mod.rs"];
+const ALARM_FORMS: [&str; 5] =
+    ["format!(", "let say = ", "unwrap_or_else(|| ", "&str =", "Alarm::SecondInstance { .. } => {"];
 /// Words that were used beside the one that stays.
 const RETIRED: [(&str, &str); 15] = [
     ("交接证明", "换届凭证"),
@@ -125,11 +129,13 @@ fn literal(after: &str) -> Option<String> {
 fn sentences_beside_codes_have_their_chinese() {
     let folders = FOLDERS.iter().flat_map(|folder| rust_files(&root().join(folder)));
     let files = FILES.iter().map(|file| root().join("node/src").join(file));
+    let files = folders.chain(files).map(|file| (file, &FORMS[..]));
+    let alarms = ALARMS.iter().map(|file| (root().join("node/src").join(file), &ALARM_FORMS[..]));
     let mut missing = Vec::new();
-    for file in folders.chain(files) {
+    for (file, forms) in files.chain(alarms) {
         let text = std::fs::read_to_string(&file).expect("a source");
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        for (form, at) in FORMS.iter().flat_map(|form| text.match_indices(form).map(move |(at, _)| (form, at))) {
+        for (form, at) in forms.iter().flat_map(|form| text.match_indices(form).map(move |(at, _)| (form, at))) {
             let Some(sentence) = text.get(at + form.len()..).and_then(literal) else { continue };
             if let Some(left) = english(&chinese(&sentence)) {
                 missing.push(format!("{}: {left}", file.display()));
