@@ -395,8 +395,11 @@ mod tests {
         let table: BTreeMap<String, String> =
             toml::from_str(include_str!("../phrases.toml")).expect("phrases.toml is a table");
         let han = |text: &str| text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter));
+        let mut forms = std::collections::BTreeSet::new();
         for (english, chinese) in &table {
             assert!(!han(english) && han(chinese), "{english} = {chinese}");
+            // The same words twice, with gaps of two kinds: one of them would never be met.
+            assert!(forms.insert(english.replace("{s}", "{}").replace("{w}", "{}")), "{english}");
             let gaps = english.matches('{').count();
             let missing: Vec<usize> = (0..gaps).filter(|gap| !chinese.contains(&format!("{{{gap}}}"))).collect();
             assert!(missing.is_empty() && chinese.matches('{').count() == gaps, "{english} = {chinese}");
