@@ -172,6 +172,10 @@ fn time(json: &serde_json::Value) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use mingzhang_ledger::phrases::chinese;
+    use mingzhang_ledger::records::record_type;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -185,5 +189,42 @@ mod tests {
         for text in ["YES", "y", "1", "", "ture"] {
             assert_eq!(told(text).expect_err("no answer").code, Some(Code(1004)), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_field_is_said_in_chinese() {
+        let kind = record_type("document_anchor").expect("a record type");
+        let told = |body: serde_json::Value, exponent| {
+            let reading = Reading { agency: "civil", exponent };
+            let fault = from_json(kind, body.as_object().expect("members"), &reading).expect_err("a fault");
+            chinese(&fault.detail)
+        };
+        let root = "5".repeat(64);
+        for (body, expected) in [
+            (json!({ "kind": "minutes" }), "缺少字段 root"),
+            (json!({ "root": root, "kin": "minutes" }), "本记录没有字段 kin"),
+            (json!({ "root": "abc", "kind": "minutes" }), "字段 root:\"abc\" 不是哈希(sha256: 加 64 位十六进制)"),
+            (json!({ "root": root, "kind": 7 }), "字段 kind:7 不是文字"),
+        ] {
+            assert_eq!(told(body, None), expected);
+        }
+        let read = |kind: &FieldKind, exponent| {
+            let fault =
+                read("text", kind, &json!("text"), &Reading { agency: "civil", exponent }).expect_err("a fault");
+            chinese(&fault.detail)
+        };
+        for (kind, expected) in [
+            (FieldKind::Person, "代称(32 位十六进制)"),
+            (FieldKind::PublicKey, "十六进制字节"),
+            (FieldKind::Amount, "金额(数字,最多 2 位小数)"),
+            (FieldKind::Count, "数字"),
+            (FieldKind::Time, "时间(RFC 3339 或 1970 年以来的毫秒数)"),
+            (FieldKind::Bool, " true 或 false"),
+            (FieldKind::List(&FieldKind::Text), "列表"),
+        ] {
+            assert_eq!(read(&kind, Some(2)), format!("字段 text:\"text\" 不是{expected}"));
+        }
+        assert_eq!(read(&FieldKind::Amount, None), "字段 text:\"text\" 不是币种已知的金额:请加 --currency");
+        assert_eq!(read(&FieldKind::Map(&[]), None), "字段 text 不是对象");
     }
 }

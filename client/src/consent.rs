@@ -79,7 +79,7 @@ impl Danger {
     }
 
     fn question(&self, record_type: &str, who: &str, language: Language) -> String {
-        let about = if self.about.is_empty() { String::new() } else { format!(" {}", self.about) };
+        let about = if self.about.is_empty() { String::new() } else { format!(" {}", language.detail(&self.about)) };
         let (signs, gone) = match language {
             Language::Chinese => (format!("以 {who} 签署 {record_type}:{about}"), ",不能撤回"),
             Language::English => (format!("{who} signs {record_type}:{about}"), "; it cannot be withdrawn"),
@@ -98,7 +98,7 @@ impl Danger {
         let refused = |words: &str| Failure::coded(NOT_CONFIRMED, format!("{record_type} {}: {words}", self.about));
         match answers {
             Answers::Said => Ok(()),
-            Answers::Nobody => Err(refused(language.pick("此处无人可询问", "there is nobody to ask here"))),
+            Answers::Nobody => Err(refused("there is nobody to ask here")),
             Answers::Person => {
                 let asked = format!(
                     "{}\n{} ",
@@ -109,11 +109,7 @@ impl Danger {
                 out.write_all(asked.as_bytes()).and_then(|()| out.flush())?;
                 let mut answer = String::new();
                 std::io::stdin().lock().read_line(&mut answer)?;
-                if is_yes(&answer) {
-                    Ok(())
-                } else {
-                    Err(refused(language.pick("回答不是「是」", "the answer was not yes")))
-                }
+                if is_yes(&answer) { Ok(()) } else { Err(refused("the answer was not yes")) }
             }
         }
     }

@@ -2,6 +2,7 @@
 //! variable, a variable beats the context, the context beats the default.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use mingzhang_genesis::Genesis;
 use mingzhang_ledger::outcome::Code;
 use serde::{Deserialize, Serialize};
 
-use crate::output::{Failure, exit, exponent_of};
+use crate::output::{Failure, exit, exponent_of, plain};
+
+const INPUT_UNREADABLE: Code = Code(2011);
 
 /// A context file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,9 +76,15 @@ fn file_of(name: &str) -> Result<PathBuf, Failure> {
 /// A context is named, or given as a file (anything with a `/` or ending in .toml).
 pub fn load(name_or_file: &str) -> Result<ContextFile, Failure> {
     let path = if is_file(name_or_file) { PathBuf::from(name_or_file) } else { file_of(name_or_file)? };
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::unreadable(&path, format!("context {name_or_file}: {error}")))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound if !is_file(name_or_file) => no_context(name_or_file),
+        _ => Failure::unreadable(&path, format!("context {name_or_file}: {error}")),
+    })?;
     toml::from_str(&text).map_err(|error| Failure::unreadable(&path, error.message()))
+}
+
+fn no_context(name: &str) -> Failure {
+    Failure::coded(INPUT_UNREADABLE, format!("there is no context {name}: `mingzhang context list` shows all"))
 }
 
 pub fn is_file(name_or_file: &str) -> bool {
@@ -97,7 +106,10 @@ pub fn save(context: &ContextFile) -> Result<PathBuf, Failure> {
 }
 
 pub fn remove(name: &str) -> Result<(), Failure> {
-    std::fs::remove_file(file_of(name)?).map_err(|error| Failure::coded(Code(2011), format!("context {name}: {error}")))
+    std::fs::remove_file(file_of(name)?).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => no_context(name),
+        _ => Failure::coded(INPUT_UNREADABLE, format!("context {name}: {}", plain(error))),
+    })
 }
 
 /// All saved contexts by name.

@@ -99,7 +99,7 @@ fn of_programme(leaf: &RecordLeaf) -> Option<String> {
 }
 
 fn leaf(place: (&Network, &NodeApi), (key, name): (&Key, &str), language: Language) -> Result<RecordLeaf, Failure> {
-    let wanted = language.pick("币种未经证明,请给出 --currency", "its currency is not proven, give --currency");
+    let wanted = "its currency is not proven, give --currency";
     let unproven = |failure: Failure| Failure { detail: format!("{}; {wanted}", failure.detail), ..failure };
     let proof = present(place, (key, name), language).map_err(unproven)?;
     proof.leaf.ok_or_else(|| Failure::bug("a present record without its leaf"))

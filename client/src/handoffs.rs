@@ -57,7 +57,7 @@ pub fn fetch(genesis: &Genesis, api: &NodeApi) -> Result<Vec<Passage>, Failure> 
         // They are proven all the same.
         if let Err(failure) = keep(genesis, &handoffs) {
             let words = api.printer().language.pick("换届凭证未能留存", "the hand-offs could not be kept");
-            api.printer().note(&format!("{words}: {}", failure.detail));
+            api.printer().note(&format!("{words}: {}", api.printer().language.detail(&failure.detail)));
         }
     }
     Ok(handoffs)

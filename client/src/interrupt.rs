@@ -31,7 +31,7 @@ pub fn of(transaction: &Transaction) -> Value {
 pub fn watch(printer: Printer, known: Value) {
     end_with(printer, move || {
         let words = printer.language.pick(
-            "已中断,结论未知;可再次运行,不会重复记账",
+            "已中断,结果未知;可再次运行,不会重复记账",
             "interrupted, the outcome is not known; run it again, it is safe",
         );
         let text = format!("{}\n  {words}", known.get("tx_id").and_then(Value::as_str).unwrap_or_default());
@@ -53,7 +53,7 @@ pub fn watch_import(printer: Printer, format: &'static str) {
         let done = ANSWERED.load(Ordering::Relaxed);
         let text = match printer.language {
             Language::Chinese => format!(
-                "导入已中断:{done} 条记录已有结论,已记录的仍然有效;未写报告\n  再次运行同一命令即从此处继续,不会重复记账"
+                "导入已中断:{done} 条记录已有结果,已记录的仍然有效;未写报告\n  再次运行同一命令即从此处继续,不会重复记账"
             ),
             Language::English => format!(
                 "import interrupted: {done} records have their answer and stand; no report was written\n  \

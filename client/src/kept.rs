@@ -18,7 +18,7 @@ use crate::context::{Network, standing_home};
 use crate::handoffs;
 use crate::keys;
 use crate::node_api::NodeApi;
-use crate::output::{Failure, Language, exit};
+use crate::output::{Failure, exit};
 use crate::submit::now_ms;
 use crate::verify::authorities_after;
 
@@ -52,7 +52,7 @@ pub fn compare((network, api): (&Network, &NodeApi), text: &str, sealed: &Sealed
                 leads_on((&memory, api), before, text, sealed)?;
             } else if let Err(problem) = sealed.check_kept(&before.mark, None) {
                 let shown = Shown { text, sealed, proof: None };
-                return Err(memory.alarm(before, &shown, problem, api.printer().language));
+                return Err(memory.alarm(before, &shown, problem));
             } else {
                 return Ok(Order::Newest);
             }
@@ -63,7 +63,7 @@ pub fn compare((network, api): (&Network, &NodeApi), text: &str, sealed: &Sealed
             // The answer is proven all the same.
             Err(error) => {
                 let words = api.printer().language.pick("检查点未能留存", "the checkpoint could not be kept");
-                api.printer().note(&format!("{words}: {}", error.detail));
+                api.printer().note(&format!("{words}: {}", api.printer().language.detail(&error.detail)));
                 break;
             }
         }
@@ -81,7 +81,6 @@ pub fn compare_any(place: (&Network, &NodeApi), text: &str, sealed: &SealedNote)
 pub fn judge_file(
     (genesis, max_age): (&Genesis, Option<Duration>),
     shown: &Shown<'_>,
-    language: Language,
 ) -> Result<Option<Problem>, Failure> {
     let Some(memory) = Memory::of(genesis) else { return Ok(require_age(shown.sealed, max_age).err()) };
     let sealed = shown.sealed;
@@ -90,7 +89,7 @@ pub fn judge_file(
         if (sealed.checkpoint.size == before.mark.size || leads_on)
             && let Err(problem) = sealed.check_kept(&before.mark, shown.proof)
         {
-            let told = memory.alarm(&before, shown, problem.clone(), language);
+            let told = memory.alarm(&before, shown, problem.clone());
             return Ok(Some(Problem { detail: told.detail, ..problem }));
         }
     }
@@ -120,12 +119,11 @@ fn leads_on(
     text: &str,
     sealed: &SealedNote,
 ) -> Result<(), Failure> {
-    let language = api.printer().language;
     let attempt = |node: &NodeApi| {
         let proof = consistency(node, before.mark.size, sealed.checkpoint.size)?;
         sealed.check_kept(&before.mark, Some(&proof)).map_err(|problem| {
             let shown = Shown { text, sealed, proof: Some(&proof) };
-            memory.alarm(before, &shown, problem, language).with_exit(exit::INCONCLUSIVE)
+            memory.alarm(before, &shown, problem).with_exit(exit::INCONCLUSIVE)
         })
     };
     let Err(mut told) = attempt(api) else { return Ok(()) };
@@ -213,7 +211,7 @@ impl<'a> Memory<'a> {
 
     /// Writes down both checkpoints and says where. Who sealed both is named only for two roots of one size: nothing else
     /// shows that they cannot both be of one log.
-    fn alarm(&self, before: &Before, shown: &Shown<'_>, problem: Problem, language: Language) -> Failure {
+    fn alarm(&self, before: &Before, shown: &Shown<'_>, problem: Problem) -> Failure {
         let checkpoint = &shown.sealed.checkpoint;
         let root: String = hex::encode(checkpoint.root).chars().take(16).collect();
         let folder = self.evidence.join(format!("{}-{root}", checkpoint.size));
@@ -228,13 +226,12 @@ impl<'a> Memory<'a> {
             .filter_map(|(name, text)| Some((folder.join(name), text?)))
             .try_for_each(|(file, text)| if file.exists() { Ok(()) } else { keys::write(&file, &text) });
         let place = match written {
-            Ok(()) => format!("{}: {}", language.pick("证据在", "evidence"), folder.display()),
-            Err(failure) => format!("{}: {}", language.pick("证据未能写入", "no evidence written"), failure.detail),
+            Ok(()) => format!("evidence: {}", folder.display()),
+            Err(failure) => format!("no evidence written: {}", failure.detail),
         };
         let is_fork = checkpoint.size == before.mark.size;
         let signers = if is_fork { self.signers_of_both(&before.note, shown.sealed) } else { Vec::new() };
-        let both = language.pick("两者都封签的单位", "sealed by both");
-        let both = if signers.is_empty() { String::new() } else { format!("; {both}: {}", signers.join(", ")) };
+        let both = if signers.is_empty() { String::new() } else { format!("; sealed by both: {}", signers.join(", ")) };
         Failure::coded(problem.code, format!("{}{both}; {place}", problem.detail))
     }
 

@@ -9,7 +9,7 @@ use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 
 use crate::context::Network;
-use crate::output::{Failure, Printer, exit};
+use crate::output::{Failure, Printer, exit, plain};
 use crate::tls;
 
 /// The answer to requests that come too fast.
@@ -200,7 +200,8 @@ impl NodeApi {
                 }
                 Err(Silence { reason, refused }) => {
                     *self.chosen.borrow_mut() = None;
-                    self.printer.trace(|| format!("{method} {base}/api/v1{path}  {reason}"));
+                    let told = || self.printer.language.detail(&reason);
+                    self.printer.trace(|| format!("{method} {base}/api/v1{path}  {}", told()));
                     reasons.push(format!("{base}: {reason}"));
                     may_have_arrived |= !refused;
                 }
@@ -213,19 +214,16 @@ impl NodeApi {
 
     /// Why a request has no answer, in a few words.
     fn cause(&self, error: &reqwest::Error) -> Silence {
-        let pick = |chinese: &str, english: &str| self.printer.language.pick(chinese, english).to_owned();
         let mut root: &dyn std::error::Error = error;
         while let Some(inner) = root.source() {
             root = inner;
         }
         let kind = root.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
         let reason = match kind {
-            Some(std::io::ErrorKind::ConnectionRefused) => pick("拒绝连接", "connection refused"),
-            _ if tls::distrusts(root) => {
-                pick("其证书不为本机所信任", "its certificate is not one that this machine trusts")
-            }
-            _ if error.is_timeout() => pick("没有按时应答", "no answer in time"),
-            _ => root.to_string(),
+            Some(std::io::ErrorKind::ConnectionRefused) => "connection refused".to_owned(),
+            _ if tls::distrusts(root) => "its certificate is not one that this machine trusts".to_owned(),
+            _ if error.is_timeout() => "no answer in time".to_owned(),
+            _ => plain(root),
         };
         Silence { reason, refused: error.is_connect() || error.is_builder() }
     }

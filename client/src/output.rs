@@ -155,7 +155,9 @@ pub fn explain(code: Option<Code>, detail: &str, language: Language) -> String {
     // Without the values that disagree, the general explanation has to do.
     let happened = if detail.is_empty() { text.explain.clone() } else { language.detail(detail) };
     let fix = format!("{}: {}", language.pick("处理", "fix"), text.fix);
-    format!("{code} {family}: {}\n{}\n{}", text.title, wrap(&happened, 8), wrap(&fix, 8))
+    // What a reader of TOML says is drawn in lines.
+    let happened: Vec<String> = happened.lines().map(|line| wrap(line, 8)).collect();
+    format!("{code} {family}: {}\n{}\n{}", text.title, happened.join("\n"), wrap(&fix, 8))
 }
 
 fn family_name(family: &str, language: Language) -> &str {
@@ -221,7 +223,7 @@ impl Printer {
         };
         if answer.recorded && answer.exit == exit::DONE && is_lost(&printed) {
             let words = self.language.pick(
-                "已入账,但结论未能写到标准输出;再次运行即可取得,不会重复记账",
+                "已入账,但结果未能写到标准输出;再次运行即可取得,不会重复记账",
                 "it is on the ledger, but stdout took no answer: run it again for that, it is safe",
             );
             prose(&format!("{known}\n{words}"));

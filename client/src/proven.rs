@@ -90,15 +90,13 @@ pub fn present(
     match ask(place, key, Wanted::Present, Instant::now() + PATIENCE, language)? {
         Asked::Shown(proof) => Ok(proof),
         Asked::NotYet(Some(proof), _) => {
-            let words = language.pick("不在已封签的账本上,高度", "not on the sealed ledger at height");
-            Err(unproven(&format!("{words} {}", proof.header.header.height)))
+            Err(unproven(&format!("not on the sealed ledger at height {}", proof.header.header.height)))
         }
         Asked::Withheld(failure) => Err(failure),
         Asked::NotYet(None, why) if why.exit == exit::UNREACHABLE => Err(why),
         // Whether there is none, nobody has shown.
         Asked::NotYet(None, why) => {
-            let words = language.pick("没有证明", "no proof of it");
-            Err(Failure::coded(PART_MISSING, format!("{name}: {words} ({})", why.detail)))
+            Err(Failure::coded(PART_MISSING, format!("{name}: no proof of it ({})", why.detail)))
         }
     }
 }
@@ -122,9 +120,8 @@ pub fn ask(
         let why = match attempt((network, api), key, &path, language) {
             Ok(proof) if wanted.is_shown(&proof) => return Ok(Asked::Shown(Box::new(proof))),
             Ok(proof) => {
-                let why = language.pick("封签尚未覆盖", "not sealed yet");
                 newest = Some(Box::new(proof));
-                Failure::coded(PART_MISSING, why)
+                Failure::coded(PART_MISSING, "not sealed yet")
             }
             Err(Obstacle::Later(why)) => why,
             Err(Obstacle::Withheld(failure)) => {

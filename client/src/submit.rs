@@ -227,9 +227,9 @@ pub fn send(
         Ok(reply) => match reply.problem() {
             // Only a sealed block past its time shows that it was never recorded.
             failure if failure.code == Some(EXPIRED) => unknown(&transaction),
-            failure => return Err(refused(&outbox, &transaction, failure, language)?),
+            failure => return Err(refused(&outbox, &transaction, failure)?),
         },
-        Err(failure) => return Err(refused(&outbox, &transaction, failure, language)?),
+        Err(failure) => return Err(refused(&outbox, &transaction, failure)?),
     };
     let place = Place::new(network, api, language, deadline);
     let question = Question::of(&transaction);
@@ -252,12 +252,7 @@ fn unknown(transaction: &Transaction) -> serde_json::Value {
 }
 
 /// A failure to send, with what became of the record: kept to be sent again, or not worth sending.
-fn refused(
-    outbox: &Outbox,
-    transaction: &Transaction,
-    mut failure: Failure,
-    language: Language,
-) -> Result<Failure, Failure> {
+fn refused(outbox: &Outbox, transaction: &Transaction, mut failure: Failure) -> Result<Failure, Failure> {
     let payload = transaction.payload();
     // What may have arrived may be recorded yet, so silence after sending is no refusal.
     if failure.data.get("may_have_arrived").and_then(serde_json::Value::as_bool) == Some(true) {
@@ -265,9 +260,8 @@ fn refused(
     }
     let kept = matches!(failure.exit, exit::UNREACHABLE | exit::NOT_YET_KNOWN) || failure.code == Some(OTHER_NETWORK);
     if kept {
-        let words = language.pick("记录保存在待发箱中", "the record is kept in the outbox");
         let record = format!("{}/{}", payload.agency, id_text(&payload.record_id));
-        failure.detail = format!("{}; {words}: {record}", failure.detail);
+        failure.detail = format!("{}; the record is kept in the outbox: {record}", failure.detail);
     } else {
         // One node's word: should it have lied, the bytes still find their answer.
         outbox.put_aside(transaction)?;
@@ -303,7 +297,10 @@ pub fn describe(status: serde_json::Value, language: Language) -> Answer {
         ("final", "applied") => match text("effect").as_str() {
             "waiting" => format!("{tx_id}\n  {}", waiting(&status, &format!("{at}{again}"), language)),
             "void" => {
-                format!("{tx_id}\n  {}{at}{again}", language.pick("已记录,已失效", "recorded, ended without effect"))
+                format!(
+                    "{tx_id}\n  {}{at}{again}",
+                    language.pick("已记录,未生效即已终止", "recorded, ended without effect")
+                )
             }
             // What was agreed holds from the time that the proposal states.
             _ if text("record_type") == "proposal" => {

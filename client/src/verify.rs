@@ -134,7 +134,7 @@ pub fn outcome_text(outcome: u16, language: Language) -> String {
 pub fn decided(facts: &ReceiptFacts, is_proven: bool, language: Language) -> String {
     let payload = facts.transaction.payload();
     let claim = if is_proven { "" } else { language.pick("(未证实)", " (not proven)") };
-    let decision = language.pick("账本的结论", "the ledger's decision");
+    let decision = language.pick("账本的结果", "the ledger's decision");
     let decision = wrap(&format!("{decision}: {}{claim}", outcome_text(facts.outcome, language)), 2);
     format!(
         "  {} {}/{}  {}{claim}\n{decision}",
@@ -175,6 +175,13 @@ pub fn steps_text(report: &Report, language: Language) -> String {
             hang(&format!("  {mark} {}  {word}{}", step_words(step.name, language), language.detail(&step.detail)))
         })
         .collect();
+    lines.join("\n")
+}
+
+/// What did not hold or is missing, beside a code.
+pub fn open_steps(report: &Report) -> String {
+    let open = report.steps.iter().filter(|step| matches!(step.result, StepResult::Failed | StepResult::Missing));
+    let lines: Vec<String> = open.map(|step| format!("step {}: {}", step_name(step.name), step.detail)).collect();
     lines.join("\n")
 }
 

@@ -10,7 +10,7 @@ use mingzhang_tests::world::{World, command};
 const FOLDERS: [&str; 6] =
     ["ledger/src", "genesis/src", "seeds/src", "client/src", "node/src/command", "node/src/devnet"];
 const FILES: [&str; 6] = ["config.rs", "keys.rs", "setup.rs", "node/alarms.rs", "store/fault.rs", "recovery/draft.rs"];
-const FORMS: [&str; 13] = [
+const FORMS: [&str; 18] = [
     "reject(",
     "Rejection::new(",
     "Refusal::new(",
@@ -24,10 +24,34 @@ const FORMS: [&str; 13] = [
     "missing(",
     "wrong(",
     "#[error(",
+    "ok_or_else(|| format!(",
+    "map_err(|_| format!(",
+    "let wanted = ",
+    "let detail = format!(",
+    "refused(",
 ];
+/// Where alarms are written, which `status` shows to operators, and how.
+const ALARMS: [&str; 4] = ["node/alarms.rs", "node/clocks.rs", "node/addresses.rs", "engine/mod.rs"];
+const ALARM_FORMS: [&str; 5] =
+    ["format!(", "let say = ", "unwrap_or_else(|| ", "&str =", "Alarm::SecondInstance { .. } => {"];
 /// Words that were used beside the one that stays.
-const RETIRED: [(&str, &str); 4] =
-    [("交接证明", "换届凭证"), ("交接区块", "换届块"), ("封存密钥", "封签密钥"), ("封存公钥", "封签公钥")];
+const RETIRED: [(&str, &str); 15] = [
+    ("交接证明", "换届凭证"),
+    ("交接区块", "换届块"),
+    ("封存密钥", "封签密钥"),
+    ("封存公钥", "封签公钥"),
+    ("假名", "代称"),
+    ("化名", "代称"),
+    ("人员代号", "代称"),
+    ("设定文件", "环境文件"),
+    ("带盐", "加盐"),
+    ("用途限定", "限定用途"),
+    ("证书吊销", "密钥吊销"),
+    ("监管方", "监督单位"),
+    ("成员集", "成员名册"),
+    ("账本的结论", "账本的结果"),
+    ("结论未知", "结果未知"),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").to_owned()
@@ -105,11 +129,13 @@ fn literal(after: &str) -> Option<String> {
 fn sentences_beside_codes_have_their_chinese() {
     let folders = FOLDERS.iter().flat_map(|folder| rust_files(&root().join(folder)));
     let files = FILES.iter().map(|file| root().join("node/src").join(file));
+    let files = folders.chain(files).map(|file| (file, &FORMS[..]));
+    let alarms = ALARMS.iter().map(|file| (root().join("node/src").join(file), &ALARM_FORMS[..]));
     let mut missing = Vec::new();
-    for file in folders.chain(files) {
+    for (file, forms) in files.chain(alarms) {
         let text = std::fs::read_to_string(&file).expect("a source");
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        for (form, at) in FORMS.iter().flat_map(|form| text.match_indices(form).map(move |(at, _)| (form, at))) {
+        for (form, at) in forms.iter().flat_map(|form| text.match_indices(form).map(move |(at, _)| (form, at))) {
             let Some(sentence) = text.get(at + form.len()..).and_then(literal) else { continue };
             if let Some(left) = english(&chinese(&sentence)) {
                 missing.push(format!("{}: {left}", file.display()));
@@ -123,9 +149,17 @@ fn sentences_beside_codes_have_their_chinese() {
 
 #[test]
 fn one_word_stands_for_one_thing() {
-    let texts = ["docs/OPERATIONS.zh-CN.md", "docs/PROTOCOL.zh-CN.md", "docs/RECORDS.zh-CN.md", "ledger/phrases.toml"];
+    let texts = [
+        "docs/CLERKS.zh-CN.md",
+        "docs/OPERATIONS.zh-CN.md",
+        "docs/PROTOCOL.zh-CN.md",
+        "docs/RECORDS.zh-CN.md",
+        "ledger/phrases.toml",
+        "client/help.toml",
+        "scripts/demo",
+    ];
     let texts = texts.iter().map(|path| std::fs::read_to_string(root().join(path)).expect("a text"));
-    let sources = ["client/src", "node/src"].iter().flat_map(|folder| rust_files(&root().join(folder)));
+    let sources = ["client/src", "node/src", "ledger/src"].iter().flat_map(|folder| rust_files(&root().join(folder)));
     let sources = sources.map(|path| std::fs::read_to_string(path).expect("a source"));
     let codes = catalogue().values().map(|entry| format!("{} {} {}", entry.zh.title, entry.zh.explain, entry.zh.fix));
     for text in texts.chain(sources).chain(codes) {
@@ -204,6 +238,9 @@ fn helps_and_refusals_of_the_command_line_are_chinese() {
         "tx inspect /nowhere",
         "verify receipt /nowhere",
         "context use ../x",
+        "context use nix",
+        "context remove nix",
+        "--context nix query status",
         "context add x",
         "key new a/b",
         "record document_anchor",
@@ -253,6 +290,16 @@ fn an_operator_is_answered_in_the_language_that_was_asked_for() {
     }
 }
 
+/// What a program reads beside a code is the same for every reader.
+fn assert_one_language(home: &Path, arguments: &[&str]) {
+    let output = command("mingzhang", home).args(arguments).output().expect("the program can be run");
+    let Ok(envelope) = serde_json::from_slice::<serde_json::Value>(&output.stdout) else { return };
+    for error in envelope["errors"].as_array().into_iter().flatten() {
+        let detail = error["detail"].as_str().unwrap_or_default();
+        assert!(!detail.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter)), "{arguments:?}: {detail}");
+    }
+}
+
 #[test]
 fn what_a_clerk_reads_is_chinese() {
     let (world, folder) = (World::start(1), tempfile::tempdir().expect("a temporary folder"));
@@ -260,6 +307,8 @@ fn what_a_clerk_reads_is_chinese() {
     let (zeros, root) = ("0".repeat(64), "5".repeat(64));
     let file = folder.path().join("r.tlog-proof").display().to_string();
     world.document("DOC-1");
+    let map = folder.path().join("m.toml").display().to_string();
+    std::fs::write(&map, "[formats]\ndate = 5\n").expect("a file");
     let open = "record programme_open --id AID --mode live --currency CNY --purpose aid --years 2026 --legal_ref item-1 \
                 --owner civil --finance finance --bank bank --supervisor market --scope aid";
     let lines = [
@@ -293,12 +342,27 @@ fn what_a_clerk_reads_is_chinese() {
         "gov vote approval/NONE yes --key approval-admin-1".to_owned(),
         "--node http://127.0.0.1:9 query status".to_owned(),
         "--node 127.0.0.1:9 query status".to_owned(),
+        "--node http://nowhere.invalid:9 query status".to_owned(),
+        "audit trail recipient nobody".to_owned(),
+        "audit trail registry no/thing/here".to_owned(),
+        "audit programme civil/DOC-1".to_owned(),
+        "query record civil/NONE".to_owned(),
+        "record key_revoke --key_id 00 --key civil-window-1 --no-input".to_owned(),
+        format!("import payments {map} --map {map} --key civil-window-1"),
     ];
     for line in &lines {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let told = read(&world.home(), &[&["--context", &context, "--lang", "zh"][..], &arguments].concat());
         assert_read(&told, &arguments);
+        assert_one_language(
+            &world.home(),
+            &[&["--context", &context, "--lang", "zh", "--json"][..], &arguments].concat(),
+        );
     }
+    let unknown = read(&world.home(), &["--lang", "zh", "context", "use", "nix"]);
+    assert!(unknown.contains("没有名为 nix 的环境;mingzhang context list 列出全部"), "{unknown}");
+    let shown = read(&world.home(), &["--context", &context, "--lang", "zh", "context", "show"]);
+    assert!(!["origin", "genesis  ", "nodes", "agency", "(flag)"].iter().any(|word| shown.contains(word)), "{shown}");
 }
 
 /// A proposal that stands open is called neither applied nor agreed, and a dry run says who must still act.

@@ -84,7 +84,7 @@ fn rejected_is_said_at_once(world: &World, folder: &Path) {
     verified.says(0, &["✓ seals", "○ signature  not checked, the seals attest it"]);
     assert!(!verified.out.contains("✓ signature"), "{}", verified.out);
     let chinese = Read::in_world(world, "zh-CN", &["verify", "receipt", &file]);
-    chinese.says(0, &["已核验 VERIFIED  approve finance/A-1  已驳回\n", "账本的结论: 已驳回 MZ-3002"]);
+    chinese.says(0, &["已核验 VERIFIED  approve finance/A-1  已驳回\n", "账本的结果: 已驳回 MZ-3002"]);
     let (_, bundle) = path(folder, "rejected.json");
     Read::english(world, &["receipt", "get", "finance/A-1", "--format", "bundle", "--out", &bundle])
         .says(0, &["REJECTED"]);

@@ -96,7 +96,7 @@ pub struct Money {
 }
 
 /// Verifies a bundle about the subject that its trail names.
-pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -> Result<Judged, Failure> {
+pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle) -> Result<Judged, Failure> {
     let BundleReport { report, receipt, trail: proven, discontinuities } = bundle(&authorities_of(genesis), evidence);
     let (exit, reason) = match &report.verdict {
         Verdict::Verified => (exit::DONE, None),
@@ -137,9 +137,9 @@ pub fn judge(genesis: &Genesis, evidence: &EvidenceBundle, language: Language) -
             (judged.flagged, judged.standing) = (found, standing);
             if !money.balanced {
                 let differing: Vec<String> = money.differing.iter().map(ToString::to_string).collect();
-                let words = language.pick("账户余额与记录不符: ", "accounts differ from the records: ");
                 judged.exit = exit::FAILED;
-                judged.reason = Some((Code(4113), format!("{words}{}", differing.join(" "))));
+                judged.reason =
+                    Some((Code(4113), format!("accounts differ from the records: {}", differing.join(" "))));
             }
             judged.money = Some(money);
         }
@@ -168,7 +168,6 @@ pub fn beside_kept(
     place: (&Genesis, Option<Duration>),
     evidence: &EvidenceBundle,
     judged: &mut Judged,
-    language: Language,
 ) -> Result<(), Failure> {
     let trail = evidence.trail.as_ref().zip(judged.proven.as_ref());
     let trail = trail.map(|(bundled, proven)| (bundled.sealed.checkpoint.clone(), &proven.header.sealed));
@@ -179,7 +178,7 @@ pub fn beside_kept(
         if judged.exit != exit::DONE {
             break;
         }
-        if let Some(problem) = judge_file(place, &Shown { text: &text, sealed, proof }, language)? {
+        if let Some(problem) = judge_file(place, &Shown { text: &text, sealed, proof })? {
             judged.exit = if problem.missing { exit::INCONCLUSIVE } else { exit::FAILED };
             judged.reason = Some((problem.code, problem.detail));
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::outcome::{Code, catalogue};
-use mingzhang_ledger::proof::Trail;
+use mingzhang_ledger::proof::{SubjectKind, Trail};
 use mingzhang_ledger::records::body::Mentions;
 use mingzhang_ledger::records::fund::shown::money_text;
 use mingzhang_ledger::records::record_type;
@@ -30,9 +30,24 @@ const NAMED_RECORDS: usize = 20;
 const NAME_COLUMNS: usize = 24;
 
 /// What an audit is about, and as of which sealed block.
-pub fn head(kind: &str, id: &str, (genesis, at): (&Genesis, &Header), language: Language) -> String {
+pub fn head(kind: SubjectKind, id: &str, (genesis, at): (&Genesis, &Header), language: Language) -> String {
+    let kind = language.pick(kind_zh(kind), kind.name());
     let time = local_time(genesis, at.time_ms);
     format!("{kind} {id}\n  {} {}  {time}\n", language.pick("截至高度", "as of height"), at.height)
+}
+
+fn kind_zh(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Programme => "资金项目",
+        SubjectKind::Account => "账户",
+        SubjectKind::Case => "审批事项",
+        SubjectKind::Tender => "招标项目",
+        SubjectKind::Dataset => "数据集",
+        SubjectKind::Recipient => "领取人",
+        SubjectKind::Officer => "经办人",
+        SubjectKind::Registry => "登记",
+        SubjectKind::Findings => "审计发现",
+    }
 }
 
 /// That records were imported, wherever they are shown.
@@ -127,9 +142,7 @@ pub fn verified(
     let pick = |chinese, english| language.pick(chinese, english);
     let mut text = String::new();
     if let (Some(trail), Some(proven)) = (trail, &judged.proven) {
-        let kind = serde_json::to_value(trail.kind).unwrap_or_default();
-        let kind = kind.as_str().unwrap_or("");
-        text.push_str(&format!("  {}", head(kind, &trail.id, (genesis, &proven.header.header), language)));
+        text.push_str(&format!("  {}", head(trail.kind, &trail.id, (genesis, &proven.header.header), language)));
         text.push_str(&mode_line(mode(judged), language));
         text.push_str(&format!("  {} {}", pick("记录", "records"), trail.entries.len()));
         if let Some(money) = &judged.money {

@@ -167,19 +167,18 @@ fn proven(
         let node = api.only(name);
         match fetch::bundle(network, &node, (kind, id), newest.size()) {
             Ok(Found::Bundle(evidence)) => {
-                let judged = judge(&network.genesis, &evidence, desk.language)?;
+                let judged = judge(&network.genesis, &evidence)?;
                 if judged.exit != exit::INCONCLUSIVE {
                     return Ok((*evidence, judged, node));
                 }
                 open.get_or_insert((*evidence, judged, node));
             }
             Ok(Found::Nothing(height)) => {
-                let words = desk.pick("没有其轨迹,已证明,高度", "has no trail, proven at height");
-                return Err(Failure::coded(Code(2005), format!("{id} {words} {height}")));
+                return Err(Failure::coded(Code(2005), format!("{id} has no trail, proven at height {height}")));
             }
             Ok(Found::OtherKind(height)) => {
-                let (is_no, proven) = (desk.pick("不是", "is no"), desk.pick("已证明,高度", "proven at height"));
-                return Err(Failure::coded(Code(2005), format!("{id} {is_no} {}, {proven} {height}", kind.name())));
+                let detail = format!("{id} is no {}, proven at height {height}", kind.name());
+                return Err(Failure::coded(Code(2005), detail));
             }
             Err(failure) if failure.exit == exit::FAILED => return Err(failure),
             Err(failure) => reasons.push(failure),
@@ -214,22 +213,13 @@ fn subject_id(desk: &Desk, subject: Subject, id: &str) -> Result<String, Failure
         return Ok(full);
     }
     let wanted = match subject {
-        Subject::Programme | Subject::Account | Subject::Case => {
-            desk.pick("应写作「单位/编号」,例如 civil/AID-2026", "agency/id is wanted, such as civil/AID-2026")
+        Subject::Programme | Subject::Account | Subject::Case => "agency/id is wanted, such as civil/AID-2026",
+        Subject::Officer => {
+            "a key's id of 32 hex digits (mingzhang key show) or the name of a key of this context is wanted, such as \
+             civil-window-1"
         }
-        Subject::Officer => desk.pick(
-            "应为 32 位十六进制的密钥编号(mingzhang key show),或本环境的密钥名称,例如 civil-window-1",
-            "a key's id of 32 hex digits (mingzhang key show) or the name of a key of this context is wanted, \
-             such as civil-window-1",
-        ),
-        Subject::Recipient => desk.pick(
-            "应写作「范围/代称」:资金项目的代称范围和 32 位十六进制的代称",
-            "scope/pseudonym is wanted: the programme's scope of pseudonyms and 32 hex digits",
-        ),
-        Subject::Registry => desk.pick(
-            "应为 programmes、agencies、proposals、officers/单位 或 accounts/单位.资金项目编号",
-            "programmes, agencies, proposals, officers/AGENCY or accounts/AGENCY.PROGRAMME is wanted",
-        ),
+        Subject::Recipient => "scope/pseudonym is wanted: the programme's scope of pseudonyms and 32 hex digits",
+        Subject::Registry => "programmes, agencies, proposals, officers/AGENCY or accounts/AGENCY.PROGRAMME is wanted",
     };
     Err(Failure::usage(format!("{} {id}: {wanted}", subject.name())))
 }
@@ -314,8 +304,7 @@ fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failu
     // A programme states its currency when it is opened; any other record has a trail as well, and no money. One that still
     // waits for an approval has made nothing.
     if judged.money.as_ref().is_some_and(|money| money.fold.currency().is_empty() || !made_something(&judged)) {
-        let words = desk.pick("不是已设立的资金项目", "is no programme that was opened");
-        return Err(Failure::coded(Code(2005), format!("{id} {words}")));
+        return Err(Failure::coded(Code(2005), format!("{id} is no programme that was opened")));
     }
     let mut at = judged.proven.as_ref().map(|proven| proven.header.header);
     if let Some(height) = height {
@@ -323,9 +312,8 @@ fn programme(desk: &Desk, id: &str, height: Option<u64>) -> Result<Answer, Failu
         let size = at.as_ref().map_or(0, Header::tree_size);
         judged.money = money_at(&id, &judged, size)?;
         if judged.money.as_ref().is_some_and(|money| !money.balanced) && judged.exit == exit::DONE {
-            let words = desk.pick("该高度的账目不平衡", "the books do not balance at this height");
             judged.exit = exit::FAILED;
-            judged.reason = Some((Code(4113), words.to_owned()));
+            judged.reason = Some((Code(4113), "the books do not balance at this height".to_owned()));
         }
         if judged.money.as_ref().is_some_and(|money| money.fold.records() == 0) {
             return Err(Failure::coded(Code(2005), format!("{id} has no record at height {height}")));
@@ -382,7 +370,7 @@ fn programme_answer(
     if judged.exit != exit::DONE {
         return Ok(failed(judged, json!({ "programme_id": id, "proof": data["proof"] }), desk));
     }
-    let head = text::head(desk.pick("资金项目", "programme"), id, (&desk.network()?.genesis, at), desk.language);
+    let head = text::head(SubjectKind::Programme, id, (&desk.network()?.genesis, at), desk.language);
     let text = text::programme(&head, judged, &found, agreement, desk.language);
     Ok(Answer::done(data, text))
 }
@@ -430,7 +418,7 @@ fn trail(desk: &Desk, subject: Subject, id: &str, heights: RangeInclusive<u64>) 
     }
     let whole = desk.pick("轨迹完整,已核验", "complete trail, verified");
     end.push_str(&format!("{} {count}  {whole}", desk.pick("共", "all of")));
-    let head = text::head(subject.name(), &id, (genesis, &proven.header.header), desk.language);
+    let head = text::head(subject.kind(), &id, (genesis, &proven.header.header), desk.language);
     let text = format!("{head}{}{}\n{end}", text::mode_line(mode(&judged), desk.language), lines.text());
     let data = json!({
         "subject": subject.name(), "subject_id": id, "count": count, "root": hex::encode(root),
@@ -454,7 +442,7 @@ fn bundle(desk: &Desk, subject: Subject, id: &str, out: &PathBuf) -> Result<Answ
     let mut text = format!("{}  {entries} {}", out.display(), desk.pick("条记录", "records"));
     if let Some(proven) = &judged.proven {
         let at = (&desk.network()?.genesis, &proven.header.header);
-        text = format!("{text}\n{}", text::head(subject.name(), &id, at, desk.language));
+        text = format!("{text}\n{}", text::head(subject.kind(), &id, at, desk.language));
         text.push_str(&text::mode_line(mode(&judged), desk.language));
     }
     let answer = with_cautions(Answer::done(data, text.trim_end()), desk, &evidence, &judged)?;
@@ -466,8 +454,8 @@ fn verify(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let evidence: EvidenceBundle = serde_json::from_str(&text)
         .map_err(|error| Failure::coded(Code(4101), format!("{}: {error}", file.display())).with_exit(exit::FAILED))?;
     let genesis = desk.genesis()?;
-    let mut judged = judge(&genesis, &evidence, desk.language)?;
-    beside_kept((&genesis, desk.max_age()), &evidence, &mut judged, desk.language)?;
+    let mut judged = judge(&genesis, &evidence)?;
+    beside_kept((&genesis, desk.max_age()), &evidence, &mut judged)?;
     let trail = evidence.trail.as_ref().map(|trail| &trail.trail);
     let id = trail.map(|trail| trail.id.clone()).unwrap_or_default();
     let found = findings((&id, &judged), u64::MAX, None, desk.language);

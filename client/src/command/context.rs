@@ -104,18 +104,11 @@ fn add(desk: &Desk, name: String, from: Option<PathBuf>, genesis_hash: Option<St
 fn pin(desk: &Desk, file: &ContextFile) -> Result<bool, Failure> {
     let name = &file.name;
     if let Some(earlier) = context::saved(name)?.filter(|earlier| earlier.genesis_hash != file.genesis_hash) {
-        let words = match desk.language {
-            Language::Chinese => format!(
-                "环境 {name} 已存在,钉住另一个网络 sha256:{};请先运行 mingzhang context remove {name},或换一个名称",
-                earlier.genesis_hash
-            ),
-            Language::English => format!(
-                "context {name} exists and pins another network, sha256:{}: remove it first \
-                 (mingzhang context remove {name}) or choose another name",
-                earlier.genesis_hash
-            ),
-        };
-        return Err(Failure::usage(words));
+        return Err(Failure::usage(format!(
+            "context {name} exists and pins another network, sha256:{}: remove it first (mingzhang context remove {name}) \
+             or choose another name",
+            earlier.genesis_hash
+        )));
     }
     let current = context::current()?;
     // A default that was removed counts as none.
@@ -173,9 +166,23 @@ fn show(desk: &Desk) -> Result<Answer, Failure> {
         "genesis_file": file.genesis_file, "nodes": file.nodes, "agency": file.agency, "key": file.key,
         "keys_dir": file.keys_dir, "sources": network.sources,
     });
-    let source = |name: &str| network.sources.get(name).copied().unwrap_or("context");
+    let source = |name: &str| {
+        let source = network.sources.get(name).copied().unwrap_or("context");
+        match (desk.language, source) {
+            (Language::English, source) => source,
+            (Language::Chinese, "flag") => "由参数",
+            (Language::Chinese, "variable") => "由环境变量",
+            (Language::Chinese, "default") => "默认",
+            (Language::Chinese, _) => "由环境",
+        }
+    };
+    // Ten columns each.
+    let [origin, genesis, nodes, agency] = match desk.language {
+        Language::English => ["origin   ", "genesis  ", "nodes    ", "agency   "],
+        Language::Chinese => ["网络     ", "创世     ", "节点     ", "单位     "],
+    };
     let text = format!(
-        "{} ({})\n  origin   {}\n  genesis  {}\n           {} ({})\n  nodes    {} ({})\n  agency   {} ({})",
+        "{} ({})\n  {origin}{}\n  {genesis}{}\n           {} ({})\n  {nodes}{} ({})\n  {agency}{} ({})",
         file.name,
         source("context"),
         network.genesis.origin,

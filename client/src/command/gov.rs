@@ -288,7 +288,7 @@ fn send(desk: &Desk, (name, id, body): Record, sending: &Sending, impact: Option
     let is_over = answer.reason.as_ref().is_some_and(|(code, _)| FOR_GOOD.contains(code));
     if made && answer.exit == exit::REJECTED && !is_over {
         let again = desk.pick(
-            "原因消除后再次提交,请加 --id 另取编号:相同命令仍得同一结论",
+            "原因消除后再次提交,请加 --id 另取编号:相同命令仍得同一结果",
             "to say it once more when the reason is gone, give an --id: the same command has the same answer",
         );
         answer.warnings.push(again.to_owned());

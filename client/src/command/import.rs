@@ -91,12 +91,12 @@ fn import(desk: &Desk, format: Format, options: &Options) -> Result<Answer, Fail
         spares(report, options)?;
     }
     let map = match &options.map {
-        Some(path) => Map::read(path, format.columns(), desk.language)?,
+        Some(path) => Map::read(path, format.columns())?,
         None => Map::default(),
     };
     let mut sources = Vec::new();
     for path in &options.files {
-        sources.push(read(format, path, (&map, strict), desk.language)?);
+        sources.push(read(format, path, (&map, strict))?);
     }
     let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     if names.len() != sources.len() {

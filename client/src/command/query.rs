@@ -77,10 +77,7 @@ pub fn qualified(desk: &Desk, id: &str) -> Result<String, Failure> {
         Some(_) => return Ok(name),
         None => {}
     }
-    let wanted = desk.pick(
-        "应写作「单位/编号」,编号为 1–16 个 A-Za-z0-9._- 或 32 位十六进制",
-        "agency/id is wanted, the id 1-16 of A-Za-z0-9._- or 32 hex digits",
-    );
+    let wanted = "agency/id is wanted, the id 1-16 of A-Za-z0-9._- or 32 hex digits";
     Err(Failure::usage(format!("{id}: {wanted}")))
 }
 
@@ -103,10 +100,7 @@ pub fn asked_for(desk: &Desk, text: &str) -> Result<(String, Option<(String, Rec
     }
     let name = if text.contains('/') { text.to_owned() } else { format!("{}/{text}", desk.network()?.agency()?) };
     let Some((agency, record)) = parts(&name) else {
-        let wanted = desk.pick(
-            "既不是交易编号(64 位十六进制),也不是「单位/编号」",
-            "neither a transaction id (64 hex digits) nor agency/id",
-        );
+        let wanted = "neither a transaction id (64 hex digits) nor agency/id";
         return Err(Failure::usage(format!("{text}: {wanted}")));
     };
     let api = desk.api()?;

@@ -19,11 +19,11 @@ use crate::handoffs;
 use crate::kept::{Order, compare};
 use crate::keys::random;
 use crate::node_api::{NodeApi, Reply};
-use crate::output::{Answer, Failure, Language, exit, wrap};
+use crate::output::{Answer, Failure, exit, wrap};
 use crate::submit;
 use crate::verify::{
-    authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, keep_evidence, outcome_name,
-    outcome_text, read_evidence, steps_text, verdict_name,
+    authorities_after, authorities_of, discontinuities_json, discontinuity_warnings, keep_evidence, open_steps,
+    outcome_name, outcome_text, read_evidence, verdict_name,
 };
 
 /// That a state is no longer held.
@@ -125,7 +125,7 @@ fn get(
         "discontinuities": discontinuities_json(authorities.discontinuities()),
     });
     let said = facts.map_or(String::new(), |facts| {
-        let words = desk.pick("账本的结论", "the ledger's decision");
+        let words = desk.pick("账本的结果", "the ledger's decision");
         let payload = facts.transaction.payload();
         let record = format!("{} {}/{}", payload.record_type, payload.agency, id_text(&payload.record_id));
         let decided = wrap(&format!("{words}: {}", outcome_text(facts.outcome, desk.language)), 2);
@@ -149,7 +149,7 @@ fn fetch(desk: &Desk, id: &str, above: Option<u64>) -> Result<Fetched, Failure> 
     let genesis = &desk.network()?.genesis;
     let authorities = authorities_after(genesis, &handoffs::fetch(genesis, &desk.api()?)?)?;
     let checked = receipt(&authorities, &text, None);
-    require_verified(&checked.report, desk.language)?;
+    require_verified(&checked.report)?;
     let found = checked.facts.as_ref().map(|facts| hex::encode(facts.transaction.id())).unwrap_or_default();
     if found != id {
         return Err(Failure::coded(Code(4102), format!("the node gave a receipt of {found}")));
@@ -219,13 +219,13 @@ fn require_named(facts: Option<&ReceiptFacts>, named: Option<&(String, RecordId)
     Err(Failure::coded(Code(4102), detail))
 }
 
-fn require_verified(report: &Report, language: Language) -> Result<(), Failure> {
+fn require_verified(report: &Report) -> Result<(), Failure> {
     let (exit, code) = match &report.verdict {
         Verdict::Verified => return Ok(()),
         Verdict::Failed { code, .. } => (exit::FAILED, *code),
         Verdict::Inconclusive { code, .. } => (exit::INCONCLUSIVE, *code),
     };
-    Err(Failure::coded(code, steps_text(report, language)).with_exit(exit))
+    Err(Failure::coded(code, open_steps(report)).with_exit(exit))
 }
 
 /// The receipt with all that proves who signed it; verified as whoever gets the file will verify it.
@@ -257,7 +257,7 @@ fn bundle(desk: &Desk, tx: &str) -> Result<Fetched, Failure> {
             consistency: None,
         };
         let judged = mingzhang_ledger::verify::bundle(&authorities_of(&network.genesis), &evidence);
-        require_verified(&judged.report, desk.language)?;
+        require_verified(&judged.report)?;
         let json = serde_json::to_string(&evidence).map_err(|error| Failure::bug(error.to_string()))?;
         return Ok((json, checked, led));
     }
@@ -303,7 +303,7 @@ fn show(desk: &Desk, file: &Path) -> Result<Answer, Failure> {
     let said = record.as_ref().map_or(String::new(), |(outcome, transaction)| {
         let payload = transaction.payload();
         let record = format!("{} {}/{}", payload.record_type, payload.agency, id_text(&payload.record_id));
-        let words = desk.pick("账本的结论", "the ledger's decision");
+        let words = desk.pick("账本的结果", "the ledger's decision");
         let claim = desk.pick("(未核验)", " (not verified here)");
         let decided = wrap(&format!("{words}: {}{claim}", outcome_text(*outcome, desk.language)), 2);
         format!("{record}\n{decided}\n  ")

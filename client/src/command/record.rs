@@ -259,7 +259,7 @@ fn one(desk: &Desk, kind: &'static RecordType, flags: &ArgMatches, unsigned: boo
     add_evidence(&mut content, flags)?;
     // What is only written to a file is signed away from any node.
     let about = match flags.contains_id("out") {
-        true => super::waiting::unseen(desk, kind, &content),
+        true => super::waiting::unseen(kind, &content),
         false => super::waiting::show(desk, kind, &content)?,
     };
     if let Some(key) = key.as_ref().filter(|_| !flags.contains_id("dry-run")) {
@@ -335,22 +335,20 @@ fn finish(
 
 /// Tells the id that was made here: the command as it was typed would make another, and so a second record.
 pub fn with_made_id(desk: &Desk, id: &str, result: Result<Answer, Failure>) -> Result<Answer, Failure> {
-    let again = match desk.language {
-        Language::Chinese => format!("编号由本命令生成;重复时请加 --id {id}"),
-        Language::English => format!("an id was made; to run this again, add --id {id}"),
-    };
+    let again = format!("an id was made; to run this again, add --id {id}");
+    let told = desk.language.detail(&again);
     match result {
         Ok(mut answer) => {
             if let Some(members) = answer.data.as_object_mut() {
                 members.insert("id_made".into(), json!(true));
             }
             if answer.exit == exit::NOT_YET_KNOWN && answer.data["status"] == "final" {
-                answer.warnings.push(again);
+                answer.warnings.push(told);
             } else if answer.exit == exit::NOT_YET_KNOWN {
                 let name = format!("{}/{id}", answer.data["agency_id"].as_str().unwrap_or_default());
                 let (pending, wait) = (desk.pick("待确认", "pending"), desk.pick("或运行", "or run"));
                 answer.text = format!("{}\n  {pending}  {name}", answer.text.lines().next().unwrap_or_default());
-                answer.warnings.extend([again, format!("{wait}: mingzhang tx wait {name}")]);
+                answer.warnings.extend([told, format!("{wait}: mingzhang tx wait {name}")]);
             }
             Ok(answer)
         }

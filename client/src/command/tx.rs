@@ -95,7 +95,7 @@ fn sign(desk: &Desk, file: &PathBuf, out: &PathBuf, key: Option<&str>) -> Result
     }
     let key = desk.key(key)?;
     let kind = mingzhang_ledger::records::record_type(&payload.record_type);
-    let about = kind.and_then(|kind| super::waiting::unseen(desk, kind, &payload.body));
+    let about = kind.and_then(|kind| super::waiting::unseen(kind, &payload.body));
     desk.confirm((&payload.record_type, &payload.body), &key, &payload.agency, about)?;
     let transaction =
         Transaction::sign(&payload, &key.key).map_err(|error| Failure::coded(Code(1004), error.to_string()))?;

@@ -161,9 +161,7 @@ fn verify_document(desk: &Desk, (file, salt): (&Path, Option<&str>), source: &So
     match (&checked.facts, is_proven) {
         (Some(facts), true) => judge_document(&mut checked.report, &facts.transaction, (file, salt))?,
         (None, true) => {
-            return Err(Failure::usage(
-                desk.pick("此证据包不含一笔记录的回执", "this bundle holds no record's receipt"),
-            ));
+            return Err(Failure::usage("this bundle holds no record's receipt"));
         }
         (_, false) => {}
     }
@@ -209,7 +207,7 @@ fn beside_kept(desk: &Desk, genesis: &Genesis, text: &str, checked: &mut Receipt
     let sealed = checked.facts.as_ref().and_then(|facts| facts.sealed.as_ref());
     if let (Verdict::Verified, Some(sealed), Ok(parsed)) = (&checked.report.verdict, sealed, Receipt::parse(text)) {
         let shown = Shown { text: &parsed.note.text(), sealed, proof: None };
-        if let Some(problem) = judge_file((genesis, desk.max_age()), &shown, desk.language)? {
+        if let Some(problem) = judge_file((genesis, desk.max_age()), &shown)? {
             apply(&mut checked.report, problem);
         }
     }
@@ -290,7 +288,7 @@ fn checkpoint(desk: &Desk, file: &Path, trust: &Trust) -> Result<Answer, Failure
     let mut checked = authorities.checkpoint(&text);
     if let Ok(sealed) = &checked {
         let shown = Shown { text: &text, sealed, proof: None };
-        if let Some(problem) = judge_file((&genesis, desk.max_age()), &shown, desk.language)? {
+        if let Some(problem) = judge_file((&genesis, desk.max_age()), &shown)? {
             checked = Err(problem);
         }
     }

@@ -31,7 +31,7 @@ pub fn show(desk: &Desk, kind: &RecordType, content: &Value) -> Result<Option<St
         Err(failure) => {
             let words = desk.pick("节点未给出待批准的记录,无法展示", "the node gives no bytes of the record to show");
             desk.printer.note(&wrap(&format!("{waiting}: {words}: {}", desk.language.detail(&failure.detail)), 0));
-            return Ok(unseen(desk, kind, content));
+            return Ok(unseen(kind, content));
         }
     };
     let (line, words) = words(desk, &transaction, &waiting);
@@ -45,9 +45,8 @@ fn named(kind: &RecordType, content: &Value) -> Option<Ref> {
 }
 
 /// What the question says of a record that nobody has shown here.
-pub fn unseen(desk: &Desk, kind: &RecordType, content: &Value) -> Option<String> {
-    let words = desk.pick("其内容未在此展示", "its content was not shown here");
-    named(kind, content).map(|waiting| format!("{waiting}, {words}"))
+pub fn unseen(kind: &RecordType, content: &Value) -> Option<String> {
+    named(kind, content).map(|waiting| format!("{waiting}, its content was not shown here"))
 }
 
 /// The transaction, if its bytes hash to the digest and it is of that record.

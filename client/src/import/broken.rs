@@ -1,10 +1,10 @@
-//! Why a file cannot be read, in both languages. Nothing of it was sent yet.
+//! Why a file cannot be read, in English; `ledger/phrases.toml` has the Chinese. Nothing of it was sent yet.
 
 use std::fmt::Display;
 
 use mingzhang_ledger::outcome::Code;
 
-use crate::output::{Failure, Language, plain};
+use crate::output::{Failure, plain};
 
 /// A file that is not of the expected form.
 const UNREADABLE: Code = Code(2011);
@@ -12,46 +12,33 @@ const UNREADABLE: Code = Code(2011);
 const MAX_NAMED: usize = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    pub chinese: String,
-    pub english: String,
-}
+pub struct Broken(pub String);
 
 impl Broken {
-    pub fn new(chinese: impl Into<String>, english: impl Into<String>) -> Self {
-        Self { chinese: chinese.into(), english: english.into() }
+    pub fn new(fault: impl Into<String>) -> Self {
+        Self(fault.into())
     }
 
-    /// The words of somebody else's code, which has but one language.
+    /// The words of somebody else's code.
     pub fn foreign(reason: impl Display) -> Self {
-        let reason = plain(reason);
-        Self::new(reason.trim_end(), reason.trim_end())
+        Self::new(plain(reason).trim_end())
     }
 
     pub fn at(line: u64, fault: Self) -> Self {
-        Self::new(format!("第 {line} 行: {}", fault.chinese), format!("line {line}: {}", fault.english))
+        Self(format!("line {line}: {}", fault.0))
     }
 
     /// The first faults of a file, and how many more there are.
     pub fn listed(faults: &[Self]) -> Self {
-        let named = faults.iter().take(MAX_NAMED);
-        let (chinese, english): (Vec<&str>, Vec<&str>) =
-            named.map(|fault| (fault.chinese.as_str(), fault.english.as_str())).unzip();
-        let whole = Self::new(chinese.join("; "), english.join("; "));
+        let named: Vec<&str> = faults.iter().take(MAX_NAMED).map(|fault| fault.0.as_str()).collect();
+        let whole = named.join("; ");
         match faults.len().saturating_sub(MAX_NAMED) {
-            0 => whole,
-            more => Self::new(
-                format!("{}; 另有 {more} 行", whole.chinese),
-                format!("{}; and {more} more lines", whole.english),
-            ),
+            0 => Self(whole),
+            more => Self(format!("{whole}; and {more} more lines")),
         }
     }
 
-    pub fn failure(&self, file: &str, language: Language) -> Failure {
-        let detail = match language {
-            Language::Chinese => format!("{file}: {}; 没有发送任何内容", self.chinese),
-            Language::English => format!("{file}: {}; nothing was sent", self.english),
-        };
-        Failure::coded(UNREADABLE, detail)
+    pub fn failure(&self, file: &str) -> Failure {
+        Failure::coded(UNREADABLE, format!("{file}: {}; nothing was sent", self.0))
     }
 }

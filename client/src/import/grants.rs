@@ -20,13 +20,11 @@ pub fn read(bytes: &[u8], reading: &Reading<'_>) -> Result<Vec<Claim>, Broken> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let package: Json = serde_json::from_slice(text).map_err(|error| {
         let line = u64::try_from(error.line()).unwrap_or(0);
-        Broken::at(line, Broken::new(format!("不是 JSON: {error}"), format!("not JSON: {error}")))
+        Broken::at(line, Broken::new(format!("not JSON: {error}")))
     })?;
     unique::keys(text)?;
     let grants = package.get("grants").or(Some(&package)).and_then(Json::as_array);
-    let grants = grants.ok_or_else(|| {
-        Broken::at(1, Broken::new("没有 \"grants\" 列表:不是 360Giving 数据", "no list \"grants\": not 360Giving data"))
-    })?;
+    let grants = grants.ok_or_else(|| Broken::at(1, Broken::new("no list \"grants\": not 360Giving data")))?;
     let dates = DateFormat::of_column(None, grants.iter().map(|grant| text_of(grant, "awardDate")));
     let currencies = Currencies::of(grants.iter().map(|grant| text_of(grant, "currency")));
     Ok((1..).zip(grants).map(|(ordinal, grant)| claim(ordinal, grant, (&dates, &currencies, reading))).collect())

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::amount::Notation;
 use super::broken::Broken;
-use crate::output::{Failure, Language};
+use crate::output::Failure;
 
 /// A map file as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -22,7 +22,7 @@ struct MapFile {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a column's name or a list of such names")]
 enum Theirs {
     One(String),
     Joined(Vec<String>),
@@ -50,10 +50,10 @@ pub struct Map {
 }
 
 impl Map {
-    pub fn read(path: &Path, known: &[&str], language: Language) -> Result<Self, Failure> {
+    pub fn read(path: &Path, known: &[&str]) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path).map_err(Broken::foreign);
         let map = text.and_then(|text| Self::parse(&text, known));
-        map.map_err(|fault| fault.failure(&path.display().to_string(), language))
+        map.map_err(|fault| fault.failure(&path.display().to_string()))
     }
 
     pub fn parse(text: &str, known: &[&str]) -> Result<Self, Broken> {
@@ -62,18 +62,12 @@ impl Map {
             file.columns.keys().chain(file.constants.keys()).find(|name| !known.contains(&name.as_str()))
         {
             let known = known.join(", ");
-            return Err(Broken::new(
-                format!("没有名为 {name} 的列;可用的列: {known}"),
-                format!("{name} is none of our columns: {known}"),
-            ));
+            return Err(Broken::new(format!("{name} is none of our columns: {known}")));
         }
         let constant = |(name, value): (String, toml::Value)| match value {
             toml::Value::String(text) => Ok((name, text)),
             toml::Value::Integer(number) => Ok((name, number.to_string())),
-            other => Err(Broken::new(
-                format!("常量 {name}: {other} 既不是文字也不是整数"),
-                format!("constant {name}: {other} is neither text nor a whole number"),
-            )),
+            other => Err(Broken::new(format!("constant {name}: {other} is neither text nor a whole number"))),
         };
         let columns = file.columns.into_iter().map(|(name, theirs)| match theirs {
             Theirs::One(column) => (name, vec![column]),
@@ -87,16 +81,12 @@ impl Map {
             ..plain
         };
         if notation.scale == 0 || Some(notation.decimal) == notation.thousands {
-            return Err(Broken::new(
-                "scale 须大于零,decimal 与 thousands 须不同",
-                "scale must be above zero, decimal and thousands must differ",
-            ));
+            return Err(Broken::new("scale must be above zero, decimal and thousands must differ"));
         }
         if let Some(sign) = [Some(notation.decimal), notation.thousands].into_iter().flatten().find(is_no_sign) {
-            return Err(Broken::new(
-                format!("{sign:?} 不能作 decimal 或 thousands:不可用数字、字母、正负号和引号"),
-                format!("{sign:?} cannot be decimal or thousands: no digit, letter, sign or quote can"),
-            ));
+            return Err(Broken::new(format!(
+                "{sign:?} cannot be decimal or thousands: no digit, letter, sign or quote can"
+            )));
         }
         Ok(Self {
             columns: columns.collect(),
@@ -134,9 +124,7 @@ mod tests {
     fn a_map_that_cannot_be_read_has_a_code() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("map.toml");
-        let code = |path: &Path| {
-            Map::read(path, KNOWN, Language::English).map(|_| ()).expect_err("no map").code.map(|code| code.0)
-        };
+        let code = |path: &Path| Map::read(path, KNOWN).map(|_| ()).expect_err("no map").code.map(|code| code.0);
         assert_eq!(code(&path), Some(2011), "it is not there");
         std::fs::write(&path, "columns = 1").expect("a file");
         assert_eq!(code(&path), Some(2011));

@@ -36,7 +36,7 @@ use self::broken::Broken;
 use self::item::{Note, Source};
 use self::map::Map;
 use self::row::Reading;
-use crate::output::{Failure, Language};
+use crate::output::Failure;
 
 #[cfg(test)]
 mod tests;
@@ -79,18 +79,15 @@ impl Format {
 }
 
 /// Reads a file whole. Its fault names the line; nothing was sent yet.
-pub fn read(format: Format, path: &Path, (map, strict): (&Map, bool), language: Language) -> Result<Source, Failure> {
-    source(format, path, (map, strict)).map_err(|fault| fault.failure(&path.display().to_string(), language))
+pub fn read(format: Format, path: &Path, (map, strict): (&Map, bool)) -> Result<Source, Failure> {
+    source(format, path, (map, strict)).map_err(|fault| fault.failure(&path.display().to_string()))
 }
 
 fn source(format: Format, path: &Path, (map, strict): (&Map, bool)) -> Result<Source, Broken> {
     let file = path.display().to_string();
     let size = std::fs::metadata(path).map_err(Broken::foreign)?.len();
     if size > MAX_FILE_BYTES {
-        return Err(Broken::new(
-            format!("有 {size} 字节,至多读取 {MAX_FILE_BYTES} 字节"),
-            format!("{size} bytes, at most {MAX_FILE_BYTES} are read"),
-        ));
+        return Err(Broken::new(format!("{size} bytes, at most {MAX_FILE_BYTES} are read")));
     }
     let bytes = std::fs::read(path).map_err(Broken::foreign)?;
     let name = path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());

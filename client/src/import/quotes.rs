@@ -35,11 +35,11 @@ pub fn lines(text: &str) -> Result<Vec<u64>, Broken> {
             (Place::Closing, '"') => Place::Quoted,
             (Place::Closing, ' ' | '\t') => Place::Closing,
             (Place::Closing, _) => {
-                faults.push(Broken::at(line, Broken::new("引号结束之后还有文字", "text after a closing quote")));
+                faults.push(Broken::at(line, Broken::new("text after a closing quote")));
                 Place::Plain
             }
             (_, '"') => {
-                let within = Broken::new("没有用引号括起的值中有引号", "a quote within a value that is not quoted");
+                let within = Broken::new("a quote within a value that is not quoted");
                 faults.push(Broken::at(line, within));
                 Place::Plain
             }
@@ -51,7 +51,7 @@ pub fn lines(text: &str) -> Result<Vec<u64>, Broken> {
         }
     }
     if place == Place::Quoted {
-        faults.push(Broken::at(opened, Broken::new("引号没有结束", "a quote is not closed")));
+        faults.push(Broken::at(opened, Broken::new("a quote is not closed")));
     }
     if faults.is_empty() { Ok(rows) } else { Err(Broken::listed(&faults)) }
 }
@@ -75,7 +75,7 @@ mod tests {
             ("a,b\n1,5\" pipe\n", "line 2: a quote within a value that is not quoted"),
             ("a,b\n1, \"x\"\n", "line 2: a quote within a value that is not quoted"),
         ] {
-            assert!(lines(text).is_err_and(|found| found.english.starts_with(fault)), "{text}");
+            assert!(lines(text).is_err_and(|found| found.0.starts_with(fault)), "{text}");
         }
     }
 }

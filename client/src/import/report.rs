@@ -389,7 +389,8 @@ impl Line<'_> {
     /// The source's own words for what was not taken, then what the ledger said.
     fn detail(&self, language: Language) -> Option<String> {
         let faults = self.faults().map(|fault| reason::fault_text(fault, language));
-        let parts: Vec<String> = faults.chain(Some(self.detail.clone())).filter(|part| !part.is_empty()).collect();
+        let parts: Vec<String> =
+            faults.chain(Some(language.detail(&self.detail))).filter(|part| !part.is_empty()).collect();
         let whole = parts.join("; ");
         match self.item.unsent {
             Some(Unsent::Skipped(skip)) if whole.is_empty() => Some(reason::skip_title(skip, language).to_owned()),

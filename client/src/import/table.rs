@@ -60,8 +60,7 @@ impl Table {
             let line = lines.next().or_else(|| Some(record.position()?.line())).unwrap_or(0);
             if record.len() != header.len() {
                 let (found, columns) = (record.len(), header.len());
-                let chinese = format!("有 {found} 个值,表头有 {columns} 列");
-                faults.push(Broken::at(line, Broken::new(chinese, format!("{found} value(s) for {columns} columns"))));
+                faults.push(Broken::at(line, Broken::new(format!("{found} value(s) for {columns} columns"))));
                 continue;
             }
             let mut values = BTreeMap::new();
@@ -114,11 +113,11 @@ fn sources(header: &csv::StringRecord, map: &Map, columns: &Columns) -> Result<B
     let position = |name: &str| {
         let mut places = (0..).zip(header).filter(|(_, column)| *column == name).map(|(at, _): (usize, _)| at);
         match (places.next(), places.next()) {
-            (Some(_), Some(_)) => Err(Broken::new(format!("{name} 列有两列"), format!("two columns {name}"))),
+            (Some(_), Some(_)) => Err(Broken::new(format!("two columns {name}"))),
             (found, _) => Ok(found),
         }
     };
-    let missing = |name: &str| Broken::new(format!("没有 {name} 列"), format!("no column {name}"));
+    let missing = |name: &str| Broken::new(format!("no column {name}"));
     let mut found = BTreeMap::new();
     if map.columns.is_empty() {
         for ours in columns.known {
@@ -131,11 +130,7 @@ fn sources(header: &csv::StringRecord, map: &Map, columns: &Columns) -> Result<B
     }
     for ours in columns.required {
         if !found.contains_key(*ours) && !map.constants.contains_key(*ours) {
-            let Broken { chinese, english } = missing(ours);
-            return Err(Broken::new(
-                format!("{chinese};请在映射文件中写明(--map)"),
-                format!("{english}; name it in a map (--map)"),
-            ));
+            return Err(Broken::new(format!("{}; name it in a map (--map)", missing(ours).0)));
         }
     }
     Ok(found)
@@ -145,20 +140,16 @@ fn sources(header: &csv::StringRecord, map: &Map, columns: &Columns) -> Result<B
 fn decode(bytes: &[u8], label: Option<&str>) -> Result<String, Broken> {
     let encoding = match label {
         Some(label) => encoding_rs::Encoding::for_label(label.as_bytes())
-            .ok_or_else(|| Broken::new(format!("不认识编码 {label}"), format!("{label} is no known encoding")))?,
+            .ok_or_else(|| Broken::new(format!("{label} is no known encoding")))?,
         None => encoding_rs::UTF_8,
     };
     let (text, used, damaged) = encoding.decode(bytes);
     if damaged {
         let lines = (1..).zip(text.split('\n')).filter(|(_, line)| line.contains(char::REPLACEMENT_CHARACTER));
         let name = used.name();
-        let fault = || Broken::new(format!("有不是 {name} 的字节"), format!("bytes that are not {name}"));
+        let fault = || Broken::new(format!("bytes that are not {name}"));
         let faults: Vec<Broken> = lines.map(|(line, _)| Broken::at(line, fault())).collect();
-        let Broken { chinese, english } = Broken::listed(&faults);
-        return Err(Broken::new(
-            format!("{chinese};请在映射文件中写明编码"),
-            format!("{english}; name the encoding in a map"),
-        ));
+        return Err(Broken::new(format!("{}; name the encoding in a map", Broken::listed(&faults).0)));
     }
     Ok(text.into_owned())
 }
@@ -195,21 +186,20 @@ mod tests {
         let map = map("[columns]\namount=\"金额\"\n[formats]\nencoding=\"gb18030\"");
         let (bytes, _, _) = encoding_rs::GB18030.encode("金额\n5\n");
         assert_eq!(Table::read(&bytes, &map, &COLUMNS).expect("a table").rows[0].get("amount"), "5");
-        let fault = Table::read(&bytes, &Map::default(), &COLUMNS).expect_err("not UTF-8").english;
+        let fault = Table::read(&bytes, &Map::default(), &COLUMNS).expect_err("not UTF-8").0;
         assert!(fault.starts_with("line 1:"), "{fault}");
     }
 
     #[test]
     fn a_broken_file_names_its_line() {
-        let fault = Table::read(b"id,amount\n1,2\n3\n", &Map::default(), &COLUMNS).expect_err("a short row").english;
+        let fault = Table::read(b"id,amount\n1,2\n3\n", &Map::default(), &COLUMNS).expect_err("a short row").0;
         assert!(fault.starts_with("line 3:"), "{fault}");
-        let fault =
-            Table::read(b"id,amount\n1,2\n3\n4,5,6\n", &Map::default(), &COLUMNS).expect_err("two bad rows").english;
+        let fault = Table::read(b"id,amount\n1,2\n3\n4,5,6\n", &Map::default(), &COLUMNS).expect_err("two bad rows").0;
         assert_eq!(fault, "line 3: 1 value(s) for 2 columns; line 4: 3 value(s) for 2 columns");
         let many = format!("id,amount\n{}", "3\n".repeat(12));
-        let fault = Table::read(many.as_bytes(), &Map::default(), &COLUMNS).expect_err("many bad rows").english;
+        let fault = Table::read(many.as_bytes(), &Map::default(), &COLUMNS).expect_err("many bad rows").0;
         assert!(fault.contains("line 11:") && fault.ends_with("and 2 more lines"), "{fault}");
-        let fault = Table::read(b"id,x\n", &Map::default(), &COLUMNS).expect_err("no amount").english;
+        let fault = Table::read(b"id,x\n", &Map::default(), &COLUMNS).expect_err("no amount").0;
         assert!(fault.contains("amount"), "{fault}");
     }
 
@@ -217,8 +207,8 @@ mod tests {
     fn a_quote_that_stays_open_hides_no_rows() {
         let file = b"id,amount,donor\n1,5,\"Foo\n2,6,Bar\n3,7,Baz\n";
         let fault = Table::read(file, &Map::default(), &COLUMNS).expect_err("an open quote");
-        assert!(fault.english.starts_with("line 2: a quote"), "{fault:?}");
-        assert!(fault.chinese.starts_with("第 2 行: 引号"), "{fault:?}");
+        assert!(fault.0.starts_with("line 2: a quote"), "{fault:?}");
+        assert!(mingzhang_ledger::phrases::chinese(&fault.0).starts_with("第 2 行: 引号"), "{fault:?}");
     }
 
     #[test]
@@ -227,14 +217,14 @@ mod tests {
         let table = Table::read(file, &Map::default(), &COLUMNS).expect("a table");
         assert_eq!(table.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 6]);
         let fault = Table::read(b"\nid,x\n", &Map::default(), &COLUMNS).expect_err("no amount");
-        assert!(fault.english.starts_with("line 2: no column amount"), "{fault:?}");
+        assert!(fault.0.starts_with("line 2: no column amount"), "{fault:?}");
     }
 
     #[test]
     fn a_column_that_stands_twice_is_refused_by_name() {
         let twice = b"id,amount,amount,x,x\n1,5,6,,\n";
         let fault = Table::read(twice, &Map::default(), &COLUMNS).expect_err("two amounts");
-        assert_eq!(fault.english, "line 1: two columns amount");
+        assert_eq!(fault.0, "line 1: two columns amount");
         let map = map("[columns]\namount=\"x\"");
         Table::read(twice, &map, &COLUMNS).expect_err("two of theirs");
         Table::read(b"amount,x,x,,\n5,,,,\n", &Map::default(), &COLUMNS).expect("nobody reads them");

@@ -267,7 +267,7 @@ fn map_of(format: Format) -> Map {
 }
 
 fn source(format: Format, path: &std::path::Path, strict: bool) -> Source {
-    read(format, path, (&map_of(format), strict), Language::English).expect("the file is read")
+    read(format, path, (&map_of(format), strict)).expect("the file is read")
 }
 
 fn import(ledger: &mut MemoryLedger, format: Format, strict: bool, source: &Source) -> Result<Outcome, Failure> {

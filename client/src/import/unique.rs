@@ -31,9 +31,7 @@ pub fn keys(text: &[u8]) -> Result<(), Broken> {
                     let key = text.get(at..end).and_then(|text| serde_json::from_slice::<String>(text).ok());
                     let key = key.unwrap_or_default();
                     if !keys.insert(key.clone()) {
-                        let fault =
-                            Broken::new(format!("同一对象中有两个 {key:?}"), format!("{key:?} twice in one object"));
-                        return Err(Broken::at(line, fault));
+                        return Err(Broken::at(line, Broken::new(format!("{key:?} twice in one object"))));
                     }
                 }
                 awaits_key = false;
@@ -70,6 +68,6 @@ mod tests {
         assert_eq!(keys(plain.as_bytes()), Ok(()));
         let escaped = "{\n\"a\": [{\"b\": {},\n\"\\u0062\": 2}]}";
         let fault = keys(escaped.as_bytes()).expect_err("b twice");
-        assert_eq!(fault.english, "line 3: \"b\" twice in one object");
+        assert_eq!(fault.0, "line 3: \"b\" twice in one object");
     }
 }

@@ -36,7 +36,7 @@ pub struct Global {
     /// Answer yes to every question 一律回答「是」
     #[arg(short, long, global = true)]
     yes: bool,
-    /// No colour; there is none to begin with 不用颜色(本来就没有)
+    /// No colour; there is none to begin with 不使用颜色(本程序本无颜色输出)
     #[arg(long, global = true)]
     no_color: bool,
     /// Never ask, fail instead 不提问

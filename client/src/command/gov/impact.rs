@@ -115,11 +115,14 @@ impl Impact {
 
     pub fn words(&self, language: Language) -> String {
         let Self { before, after, by_observer } = self;
-        let survives = |figures: &Figures| match (figures.survives(), by_observer) {
+        let survives = |figures: &Figures, halted: &str| match (figures.survives(), by_observer) {
             (Some(more), _) => more.to_string(),
-            (None, false) => language.pick("已停摆", "halted").to_owned(),
+            (None, false) => halted.to_owned(),
             (None, true) => language.pick("此处不得而知", "not known here").to_owned(),
         };
+        let halted = language.pick("已停摆", "halted");
+        // What is proposed only would be so, unless it is already.
+        let would_halt = if before.survives().is_none() { halted } else { language.pick("将停摆", "would halt") };
         let change = |name: (&str, &str), before: String, after: String| {
             let name = language.pick(name.0, name.1);
             if before == after { format!("  {name} {after}") } else { format!("  {name} {before} → {after}") }
@@ -146,7 +149,7 @@ impl Impact {
                 number(after.tolerates),
             ),
             change(online, number(before.online), number(after.online)),
-            change(more, survives(before), survives(after)),
+            change(more, survives(before, halted), survives(after, would_halt)),
         ]
         .join("\n")
     }
@@ -218,8 +221,11 @@ mod tests {
         assert!(!impact.would_halt(), "three online and two that join are five, the quorum is four");
         let impact = Impact::of(&network(&["a", "b", "c", "d", "e"], &["a", "b", "c", "d"]), &set(&["b", "c", "e"]));
         assert_eq!(impact.after.online, 2);
+        let impact = Impact::of(&network(&["a", "b", "c", "d", "e"], &["a", "b", "c", "d"]), &set(&["d", "e"]));
+        let told = [Language::Chinese, Language::English].map(|language| impact.words(language));
+        assert!(told[0].contains("还能承受的故障 0 → 将停摆") && told[1].contains("0 → would halt"), "{told:?}");
         let impact = Impact::of(&network(&["a", "b", "c", "d", "e"], &["a", "b", "c"]), &set(&["a", "c", "d", "e"]));
-        assert!(impact.would_halt());
+        assert!(impact.would_halt() && impact.words(Language::Chinese).contains("还能承受的故障 已停摆"));
         assert_eq!(impact.refusal().code, Some(Code(1016)));
     }
 }

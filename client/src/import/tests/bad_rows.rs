@@ -7,6 +7,8 @@ use super::*;
 pub(super) struct Told {
     /// The report's lines by line of the file.
     pub(super) rows: BTreeMap<u64, Json>,
+    /// The whole report for a reader of Chinese.
+    chinese: String,
     pub(super) screen: String,
     pub(super) totals: BTreeMap<(Kind, String), i128>,
     pub(super) programmes: usize,
@@ -20,7 +22,7 @@ pub(super) fn told(format: Format, text: &str, strict: bool) -> Told {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("rows.csv");
     std::fs::write(&path, text).expect("a file");
-    let source = read(format, &path, (&Map::default(), strict), Language::English).expect("the file is read");
+    let source = read(format, &path, (&Map::default(), strict)).expect("the file is read");
     let mut ledger = MemoryLedger::found();
     let outcome = import(&mut ledger, format, strict, &source).expect("the import runs");
     let sources = [source];
@@ -29,11 +31,14 @@ pub(super) fn told(format: Format, text: &str, strict: bool) -> Told {
     report.write(&written, Language::English).expect("a report");
     let lines = std::fs::read_to_string(&written).expect("the report");
     let lines = lines.lines().map(|line| serde_json::from_str::<Json>(line).expect("JSON"));
+    let for_chinese = folder.path().join("zh.jsonl");
+    report.write(&for_chinese, Language::Chinese).expect("a report");
     let date = |record: &super::super::plan::Planned| {
         (record.record_type == "income_record").then(|| record.body.get("effective_date")?.as_text().map(str::to_owned))
     };
     Told {
         rows: lines.map(|line| (line["line"].as_u64().expect("a line"), line)).collect(),
+        chinese: std::fs::read_to_string(&for_chinese).expect("the report"),
         screen: report.text(Language::English),
         totals: report.totals.clone(),
         programmes: outcome.plan.programmes.len(),
@@ -112,6 +117,13 @@ fn skipped_rows_say_why_and_where() {
         assert!(told.screen.contains(part), "{part} in {}", told.screen);
     }
     assert!(told.screen.lines().all(|line| line.chars().count() <= 80), "{}", told.screen);
+}
+
+#[test]
+fn what_the_ledger_says_of_a_row_is_told_in_the_readers_language() {
+    let told = told(Format::Donations, "id,date,donor,amount,currency\n1,2099-01-01,A,5.00,CNY\n", true);
+    holds(&told.rows[&2]["detail"], "stated 2099-01-01, released ");
+    assert!(told.chinese.contains("所述日期 2099-01-01,发布日期 "), "{}", told.chinese);
 }
 
 #[test]

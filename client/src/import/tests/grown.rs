@@ -34,8 +34,7 @@ impl Importer {
         };
         let path = self.folder.path().join("rows.csv");
         std::fs::write(&path, format!("{header}{}\n{rows}", self.more)).expect("a file");
-        let mut source = read(self.format, Path::new(&path), (&Map::default(), self.strict), Language::English)
-            .expect("the file is read");
+        let mut source = read(self.format, Path::new(&path), (&Map::default(), self.strict)).expect("the file is read");
         source.name_rows(&self.secret(&self.identity(&source), TODAY));
         source
     }
@@ -318,7 +317,7 @@ fn rows_without_ids_stay_known_by_the_same_columns() {
     let before = importer.ledger.log.len();
     let path = importer.folder.path().join("rows.csv");
     std::fs::write(&path, "date,amount,currency\n2014-05-01,5.00,CNY\n").expect("a file");
-    let source = read(Format::Donations, &path, (&Map::default(), true), Language::English).expect("the file is read");
+    let source = read(Format::Donations, &path, (&Map::default(), true)).expect("the file is read");
     let loads = [importer.load(&source, TODAY)];
     let failure = run(Format::Donations, true, &loads, &mut importer.ledger).err().expect("other columns");
     assert!(failure.detail.contains("date, amount, currency, donor"), "{}", failure.detail);

@@ -9,7 +9,7 @@ fn logged(format: Format, name: &str, text: &str) -> (Vec<String>, usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join(name);
     std::fs::write(&path, text).expect("a file");
-    let source = read(format, &path, (&Map::default(), true), Language::English).expect("the file is read");
+    let source = read(format, &path, (&Map::default(), true)).expect("the file is read");
     let mut ledger = MemoryLedger::found();
     let outcome = import(&mut ledger, format, true, &source).expect("the import runs");
     let sources = [source];
@@ -95,7 +95,7 @@ fn the_digest_of_rows_cannot_be_tried_for_a_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("payments.csv");
     std::fs::write(&path, text).expect("a file");
-    let source = read(Format::Payments, &path, (&Map::default(), true), Language::English).expect("the file is read");
+    let source = read(Format::Payments, &path, (&Map::default(), true)).expect("the file is read");
     assert_eq!(source.claims[0].digest, row, "this is how a row is digested");
     let mut ledger = MemoryLedger::found();
     import(&mut ledger, Format::Payments, true, &source).expect("the import runs");

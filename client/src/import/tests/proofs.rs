@@ -12,7 +12,7 @@ fn rows(text: &str, strict: bool) -> Source {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("rows.csv");
     std::fs::write(&path, text).expect("a file");
-    read(Format::Donations, &path, (&Map::default(), strict), Language::English).expect("the file is read")
+    read(Format::Donations, &path, (&Map::default(), strict)).expect("the file is read")
 }
 
 fn leaves(ledger: &MemoryLedger, outcome: &Outcome) -> Leaves {

@@ -132,7 +132,7 @@ fn a_return_waits_for_the_batch_of_its_payment() {
     let path = folder.path().join("rows.csv");
     let rows = "1,2020-01-01,A,5.00,CNY,b1\n2,2020-01-02,A,4.00,CNY,b2\n3,2020-01-03,A,-3.00,CNY,b3\n4,2020-01-03,B,1.00,CNY,b3\n";
     std::fs::write(&path, format!("id,date,payee,amount,currency,batch\n{rows}")).expect("a file");
-    let source = read(Format::Payments, &path, (&Map::default(), false), Language::English).expect("the file is read");
+    let source = read(Format::Payments, &path, (&Map::default(), false)).expect("the file is read");
     let mut ledger = MemoryLedger::found();
     let identity = Identity::new(ledger.network.chain, "payments", &source.name, false);
     let loads = [Load { source: &source, identity, secret: Secret::new([9; 32], TODAY) }];
@@ -155,7 +155,7 @@ fn returns_are_the_same_records_in_a_second_import() {
     let rows = "1,2020-01-03,A,-3.00,CNY,b1\n2,,A,5.00,CNY,b2\n3,2020-01-02,A,2.00,CNY,b2\n4,2020-01-05,A,-2.00,CNY,b2\n\
                 5,2020-01-06,D,-2.00,CNY,b2\n";
     std::fs::write(&path, format!("id,date,payee,amount,currency,batch\n{rows}")).expect("a file");
-    let source = read(Format::Payments, &path, (&Map::default(), false), Language::English).expect("the file is read");
+    let source = read(Format::Payments, &path, (&Map::default(), false)).expect("the file is read");
     let mut ledger = MemoryLedger::found();
     import(&mut ledger, Format::Payments, false, &source).expect("the import runs");
     let again = import(&mut ledger, Format::Payments, false, &source).expect("the import runs");

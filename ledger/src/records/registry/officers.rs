@@ -28,7 +28,7 @@ pub(super) const OFFICER_REGISTER: RecordType = RecordType {
 
 pub(super) const KEY_REVOKE: RecordType = RecordType {
     name: "key_revoke",
-    zh: "证书吊销",
+    zh: "密钥吊销",
     area: Area::Registry,
     fields: &[Field::need("key", FieldKind::PublicKey), Field::need("reason", FieldKind::Code)],
     submitters: &[Role::Admin, Role::Supervisor],
