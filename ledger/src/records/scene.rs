@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 
 use super::body::Record;
 use super::calendar::Day;
+use super::fund::conservation::Conservation;
 use super::fund::sums::Step;
 use super::object::{Mode, Object, RecordLeaf, Ref, Subject};
 use super::signer::Signer;
@@ -398,7 +399,7 @@ impl<'a> Scene<'a> {
 
     /// Writes what the scene cached and hands everything over.
     pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
-        let mut effects = Vec::new();
+        let (mut effects, mut conservation) = (Vec::new(), Conservation::default());
         for ((id, agency), cached) in &mut self.leaves {
             let Some(leaf) = cached.leaf.take().filter(|_| cached.changed) else { continue };
             if self.shows_effects && leaf.object != cached.before {
@@ -407,8 +408,21 @@ impl<'a> Scene<'a> {
                 let shown = |after| Effect { reference, before, after };
                 effects.extend(leaf.object.clone().map(shown));
             }
+            if let Some(Object::Account(after)) = &leaf.object {
+                // Not written yet, so below the draft it stands as before the record.
+                let before: Option<Arc<RecordLeaf>> = self.draft.shared(&cached.key)?;
+                let before = match before.as_ref().and_then(|leaf| leaf.object.as_ref()) {
+                    Some(Object::Account(before)) => Some(&**before),
+                    _ => None,
+                };
+                conservation.count(before, after, self.mode)?;
+            }
             self.draft.put_shared(cached.key, leaf)?;
         }
+        if let Some(Object::Account(made)) = &self.created {
+            conservation.count(None, made, self.mode)?;
+        }
+        conservation.check()?;
         effects.sort_by(|one: &Effect, other| one.reference.cmp(&other.reference));
         for (currency, totals) in &self.totals {
             if !totals.balances() {

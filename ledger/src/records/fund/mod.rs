@@ -10,6 +10,7 @@ pub mod book;
 pub mod budget;
 pub mod cancel;
 pub mod claim;
+pub mod conservation;
 pub mod day;
 pub mod entitlement;
 pub mod fold;
