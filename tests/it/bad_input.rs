@@ -263,6 +263,17 @@ fn the_node_goes_on(world: &World, forge: &Forge) {
     assert_eq!(replayed["index"], first["index"]);
     let other = forge.anchor_with("kind", Value::text("order"));
     assert_eq!(submit(SUBMIT, &other).1["code"], "MZ-1015");
+    // The first answer is for who signed the same again, for this network, and for nobody else.
+    let signed_again = submit(SUBMIT, &forge.changed(|payload| payload.expires_at += 1));
+    assert_eq!((signed_again.0, signed_again.1["repeated"].as_bool()), (200, Some(true)), "{}", signed_again.1);
+    for (bad, code) in [
+        (flipped(&good, good.len() - 1), "MZ-1006"),
+        (forge.changed(|payload| payload.origin = "elsewhere-0000000000000000".into()), "MZ-1005"),
+        (forge.changed(|payload| payload.expires_at = 1), "MZ-1008"),
+    ] {
+        let (_, answer) = submit(SUBMIT, &bad);
+        assert_eq!(answer["code"], code, "{answer}");
+    }
     // One bad transaction in a batch does not touch its neighbours.
     let neighbour = forge.officer.anchor(&forge.origin, "GOOD-2", 2);
     let (_, answer) = submit(BATCH, &framed(&[b"bad", neighbour.bytes()]));

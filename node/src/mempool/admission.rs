@@ -98,7 +98,7 @@ impl Mempool {
     fn known(&self, transaction: &Transaction) -> Option<Result<Submitted, Refusal>> {
         let state = self.lock();
         if let Some(pending) = state.own.by_record(&record_key(transaction)) {
-            return Some(repeat_of(pending, transaction));
+            return repeat_of(pending, transaction);
         }
         if state.seat.is_none() {
             let text = "this node has no seat in the authority set; submit to a member";
@@ -118,8 +118,9 @@ impl Mempool {
     pub fn would_refuse(&self, transaction: &Transaction) -> Result<Option<Refusal>, StoreFault> {
         let taken = || Refusal::new(TAKEN, "this record is on the log already: nothing would happen");
         Ok(match self.door()?.judge_by(door::check_dry_run, transaction)? {
-            Judged::Passes(key) if transaction.is_signed_by(&key) => None,
-            Judged::Passes(_) => Some(bad_signature()),
+            Judged::Passes(key) | Judged::Repeats(key, _) if !transaction.is_signed_by(&key) => Some(bad_signature()),
+            Judged::Passes(_) => None,
+            Judged::Repeats(..) => Some(taken()),
             Judged::Answer(answer) => Some(answer.map_or_else(|refusal| refusal, |_| taken())),
         })
     }
@@ -148,6 +149,7 @@ impl Mempool {
                 Some(answer) => (None, Some(answer)),
                 None => match door.judge(transaction)? {
                     Judged::Passes(key) => (Some(key), None),
+                    Judged::Repeats(key, first) => (Some(key), Some(Ok(first))),
                     Judged::Answer(answer) => (None, Some(answer)),
                 },
             };
@@ -163,7 +165,9 @@ impl Mempool {
                 *answer = Some(Err(bad_signature()));
                 continue;
             }
-            *answer = Some(self.place(transaction, key, &mut fresh));
+            if answer.is_none() {
+                *answer = Some(self.place(transaction, key, &mut fresh));
+            }
         }
         if !fresh.all.is_empty() {
             self.parts.store.admit(fresh.all.iter().map(admission_of).collect())?;
@@ -183,16 +187,19 @@ impl Mempool {
         Ok(())
     }
 
-    /// Finds room for a sound transaction. Within one group the first of two for one record counts.
+    /// Finds room for a sound transaction. Of two for one record the first counts, within one group too.
     fn place(&self, transaction: Arc<Transaction>, key: PublicKey, fresh: &mut Fresh) -> Result<Submitted, Refusal> {
         let record = record_key(&transaction);
         if let Some(first) = fresh.places.get(&record).and_then(|place| fresh.all.get(*place)) {
-            return repeat_of(first, &transaction);
+            return first_answer(first, &transaction);
         }
         let size = transaction.bytes().len();
         let (taken, bytes) = (fresh.all.len() + 1, fresh.bytes.saturating_add(size));
         {
             let state = self.lock();
+            if let Some(first) = state.own.by_record(&record) {
+                return first_answer(first, &transaction);
+            }
             if !state.has_room((taken, bytes), &self.parts.limits) {
                 return Err(Refusal::new(TOO_MANY, "too many transactions wait here"));
             }
@@ -283,9 +290,18 @@ fn admission_of(pending: &Pending) -> Admission {
 }
 
 /// The same record again is answered like the first time; another one under its id is refused.
-fn repeat_of(pending: &Pending, transaction: &Transaction) -> Result<Submitted, Refusal> {
-    match door::repeat(&pending.transaction, transaction) {
-        None => Ok(Submitted::Admitted(Admitted { repeated: true, ..pending.admitted })),
+/// What is said at once of a transaction whose record waits here. None of the same record in other bytes: whether it is
+/// signed is asked first, at the door.
+fn repeat_of(pending: &Pending, transaction: &Transaction) -> Option<Result<Submitted, Refusal>> {
+    let answer = first_answer(pending, transaction);
+    let same_bytes = pending.transaction.id() == transaction.id();
+    (same_bytes || answer.is_err()).then_some(answer)
+}
+
+/// The answer of the first transaction of a record, to one that says the same.
+fn first_answer(first: &Pending, transaction: &Transaction) -> Result<Submitted, Refusal> {
+    match door::repeat(&first.transaction, transaction) {
+        None => Ok(Submitted::Admitted(Admitted { repeated: true, ..first.admitted })),
         Some(refusal) => Err(refusal),
     }
 }
@@ -294,6 +310,8 @@ fn repeat_of(pending: &Pending, transaction: &Transaction) -> Result<Submitted, 
 pub(super) enum Judged {
     /// It passes if the signature holds under this key.
     Passes(PublicKey),
+    /// The same record is on the log, in other bytes: this is the answer if the signature holds under this key.
+    Repeats(PublicKey, Submitted),
     Answer(Result<Submitted, Refusal>),
 }
 
@@ -323,7 +341,14 @@ impl Door<'_> {
 
     fn judge_by(&self, check: Check, transaction: &Transaction) -> Result<Judged, StoreFault> {
         if let Some(leaf) = self.recorded(transaction)? {
-            return Ok(Judged::Answer(self.answer_of(&leaf, transaction)?));
+            let first = match self.answer_of(&leaf, transaction)? {
+                Ok(first) if leaf.transaction_id != transaction.id() => first,
+                answer => return Ok(Judged::Answer(answer)),
+            };
+            return Ok(match check(&self.view, self.network, self.now_ms, transaction)? {
+                Ok(key) => Judged::Repeats(key, first),
+                Err(refusal) => Judged::Answer(Err(refusal)),
+            });
         }
         Ok(match check(&self.view, self.network, self.now_ms, transaction)? {
             Ok(key) => Judged::Passes(key),

@@ -330,9 +330,10 @@ async fn admissions_are_idempotent_checked_and_survive_a_restart() {
         })
         .collect();
     assert_eq!(repeated, [Some(false), Some(true), None, Some(false)]);
-    let forged = submit_all(&mempool, &mut submissions, vec![forged]).await;
-    // The forged one bears the id of a record that is pending, so nothing of it is looked at.
-    assert!(matches!(&forged[0], Ok(Submitted::Admitted(admitted)) if admitted.transaction_id == good.id()));
+    // Both have the id of a record that is pending: its answer is for who signed it again.
+    let later = submit_all(&mempool, &mut submissions, vec![forged, anchor(&genesis, 1, 1, expires_at + 1)]).await;
+    assert!(matches!(&later[0], Err(refusal) if refusal.code.0 == BAD_SIGNATURE), "{later:?}");
+    assert!(matches!(&later[1], Ok(Submitted::Admitted(first)) if first.repeated && first.transaction_id == good.id()));
     assert!(store.is_admitted(&good.id()));
     let promise = mempool.promise(&good.id()).expect("it waits here");
     let promised = admit_bytes(&genesis.hash, promise.epoch, promise.author, &good.id(), promise.time_ms);
