@@ -72,10 +72,6 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub fn balances(&self) -> bool {
-        self.debits_posted == self.credits_posted && self.debits_pending == self.credits_pending
-    }
-
     /// Takes one step of a posting, both sides of which move together; false where sums cannot hold it. The accounts
     /// hold the amount, so they can: 2⁶⁴ records of 2⁶⁴ minor units each would fit.
     #[must_use]
@@ -422,14 +418,13 @@ impl<'a> Scene<'a> {
         if let Some(Object::Account(made)) = &self.created {
             conservation.count(None, made, self.mode)?;
         }
-        conservation.check()?;
         effects.sort_by(|one: &Effect, other| one.reference.cmp(&other.reference));
         for (currency, totals) in &self.totals {
-            if !totals.balances() {
-                return Err(StateFault::Invariant("debits differ from credits"));
-            }
-            self.draft.put(key::totals(self.mode.name(), currency), totals)?;
+            let key = key::totals(self.mode.name(), currency);
+            conservation.total(&self.draft.get(&key)?.unwrap_or_default(), totals);
+            self.draft.put(key, totals)?;
         }
+        conservation.check()?;
         Ok(Outcome {
             draft: self.draft,
             flags: self.flags,

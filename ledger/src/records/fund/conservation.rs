@@ -5,45 +5,78 @@
 use super::account::Account;
 use super::sums::Sums;
 use crate::records::object::Mode;
+use crate::records::scene::Totals;
 use crate::state::StateFault;
 
-/// Debits less credits of all accounts that one record changed: nothing, once all have been counted.
+/// What all accounts that one record changed gained and lost, and what its currencies' totals did.
 #[derive(Debug, Default)]
 pub struct Conservation {
-    posted: i128,
-    pending: i128,
+    posted: Sides,
+    pending: Sides,
+}
+
+/// Changes of debits and of credits: of the accounts, less those of the totals.
+#[derive(Debug, Default)]
+struct Sides {
+    debits: i128,
+    credits: i128,
+    /// Debits less credits of the accounts alone.
+    balance: i128,
+}
+
+impl Sides {
+    fn account(&mut self, [debits_were, credits_were]: [u64; 2], [debits, credits]: [u64; 2]) {
+        let (debits, credits) =
+            (change(debits_were.into(), debits.into()), change(credits_were.into(), credits.into()));
+        self.debits = self.debits.saturating_add(debits);
+        self.credits = self.credits.saturating_add(credits);
+        self.balance = self.balance.saturating_add(debits).saturating_sub(credits);
+    }
+
+    fn total(&mut self, [debits_were, credits_were]: [u128; 2], [debits, credits]: [u128; 2]) {
+        self.debits = self.debits.saturating_sub(change(debits_were, debits));
+        self.credits = self.credits.saturating_sub(change(credits_were, credits));
+    }
+}
+
+fn change(was: u128, is: u128) -> i128 {
+    let size = i128::try_from(was.abs_diff(is)).unwrap_or(i128::MAX);
+    if is < was { -size } else { size }
 }
 
 impl Conservation {
     /// Counts an account, as it was before the record, if it was, and as it is after it.
     pub fn count(&mut self, before: Option<&Account>, after: &Account, mode: Mode) -> Result<(), StateFault> {
-        let was = before.map_or_else(Sums::default, |account| account.sums);
-        let gave = after.sums.debits() > was.debits();
+        let (was, is) = (before.map_or_else(Sums::default, |account| account.sums), after.sums);
         let may_fall_short = match mode {
             Mode::Live => false,
             // Of a budget that its source does not state nothing can be asked.
             Mode::Strict => after.assumed,
             Mode::Historical => true,
         };
-        if gave && after.kind.is_limited() && !may_fall_short && after.sums.shortfall() > 0 {
+        if is.debits() > was.debits() && after.kind.is_limited() && !may_fall_short && is.shortfall() > 0 {
             return Err(StateFault::Invariant("an account is overspent"));
         }
-        let moved = |was: [u64; 2], is: [u64; 2]| {
-            let balance = |[debits, credits]: [u64; 2]| i128::from(debits) - i128::from(credits);
-            balance(is) - balance(was)
-        };
-        let posted = |sums: Sums| [sums.debits_posted, sums.credits_posted];
-        let pending = |sums: Sums| [sums.debits_pending, sums.credits_pending];
-        self.posted = self.posted.saturating_add(moved(posted(was), posted(after.sums)));
-        self.pending = self.pending.saturating_add(moved(pending(was), pending(after.sums)));
+        self.posted.account([was.debits_posted, was.credits_posted], [is.debits_posted, is.credits_posted]);
+        self.pending.account([was.debits_pending, was.credits_pending], [is.debits_pending, is.credits_pending]);
         Ok(())
     }
 
-    /// That nothing came from nowhere and nothing went there.
+    /// Counts the totals of a currency.
+    pub fn total(&mut self, was: &Totals, is: &Totals) {
+        self.posted.total([was.debits_posted, was.credits_posted], [is.debits_posted, is.credits_posted]);
+        self.pending.total([was.debits_pending, was.credits_pending], [is.debits_pending, is.credits_pending]);
+    }
+
+    /// That nothing came from nowhere and nothing went there, and that the totals say so.
     pub fn check(&self) -> Result<(), StateFault> {
-        match (self.posted, self.pending) {
-            (0, 0) => Ok(()),
-            _ => Err(StateFault::Invariant("debits differ from credits")),
+        let sides = [&self.posted, &self.pending];
+        if sides.iter().any(|sides| sides.balance != 0) {
+            return Err(StateFault::Invariant("debits differ from credits"));
+        }
+        match sides.iter().all(|sides| sides.debits == 0 && sides.credits == 0) {
+            true => Ok(()),
+            false => Err(StateFault::Invariant("totals differ from the accounts")),
         }
     }
 }
@@ -91,6 +124,17 @@ mod tests {
         let mut conservation = Conservation::default();
         for (before, after) in changes {
             conservation.count(before.as_ref(), after, mode)?;
+            let was = before.as_ref().map(|account| account.sums).unwrap_or_default();
+            let debits = |sums: Sums| (u128::from(sums.debits_posted), u128::from(sums.debits_pending));
+            let (was, is) = (debits(was), debits(after.sums));
+            // As the book keeps them, from the debits.
+            let totals = |(posted, pending): (u128, u128)| Totals {
+                debits_posted: posted,
+                credits_posted: posted,
+                debits_pending: pending,
+                credits_pending: pending,
+            };
+            conservation.total(&totals(was), &totals(is));
         }
         conservation.check()
     }
@@ -110,6 +154,9 @@ mod tests {
         let held_too_long = [(Some(before), grant([40, 100, 40, 0])), (Some(paid([0, 0, 0, 40])), paid([0, 40, 0, 0]))];
         assert!(counted(&held_too_long, Mode::Live).is_err());
         assert_eq!(counted(&[], Mode::Live), Ok(()));
+        let mut forgotten = Conservation::default();
+        forgotten.total(&Totals::default(), &Totals { debits_posted: 1, credits_posted: 1, ..Totals::default() });
+        assert_eq!(forgotten.check(), Err(StateFault::Invariant("totals differ from the accounts")));
     }
 
     #[test]
