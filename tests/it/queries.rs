@@ -1,9 +1,11 @@
 //! What `query` answers: each subject by its own command, a record of another kind refused, the registry proven.
 
+use std::sync::atomic::Ordering;
+
 use mingzhang_tests::world::{Told, World, command};
 use serde_json::{Value, json};
 
-use super::liar::{failed, liar, through};
+use super::liar::{failed, liar, stuck, through};
 
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -21,6 +23,7 @@ fn each_subject_is_asked_for_by_name() {
     a_list_that_was_rejected(&world);
     agencies(&world);
     officers(&world);
+    old_seals_hide_no_newer_ones(&world);
     readers_of_chinese_are_answered(&world);
     what_is_not_here_is_said(&world);
 }
@@ -136,6 +139,22 @@ fn officers(world: &World) {
     assert_eq!(query(world, "officer", key_id).data()["roles"], data["roles"]);
     failed(&query(world, "officer", &"0".repeat(32)), 5, "MZ-2005");
     failed(&query(world, "officer", "nobody"), 2, "MZ-2012");
+}
+
+/// A node that shows what was before a revocation, and is asked first, is not the one that answers.
+fn old_seals_hide_no_newer_ones(world: &World) {
+    let ((stale, frozen), fresh) = (stuck(world), world.seats[0].url.clone());
+    let asked = ["query", "officer", "civil-window-1"];
+    let before = through(world, &stale, &asked);
+    assert_eq!(before.exit, Some(0), "{} {}", before.json, before.stderr);
+    frozen.store(true, Ordering::Relaxed);
+    let anchor = world.document("DOC-2");
+    world.sealed(&world.seats[0], &anchor);
+    let told = world.client(&[&["--node", &stale, "--node", &fresh][..], &asked].concat());
+    assert_eq!(told.exit, Some(0), "{} {}", told.json, told.stderr);
+    let size = |told: &Told| told.data()["as_of"]["tree_size"].as_u64().expect("a size");
+    assert!(size(&told) > size(&before), "{} {}", before.json, told.json);
+    failed(&through(world, &stale, &asked), 8, "MZ-4115");
 }
 
 fn readers_of_chinese_are_answered(world: &World) {
