@@ -49,7 +49,7 @@ impl Wanted {
         }
     }
 
-    fn is_shown(self, proof: &Proof) -> bool {
+    fn is_shown<T>(self, proof: &Proof<T>) -> bool {
         match self {
             Self::Entry(index) => proof.header.header.tree_size() > index,
             Self::Past(time_ms) => proof.leaf.is_some() || proof.header.header.time_ms >= time_ms,
@@ -58,23 +58,28 @@ impl Wanted {
     }
 }
 
-/// A record's leaf, or its absence, under a header that a quorum sealed.
+/// A leaf, a record's or another of the state, or its absence, under a header that a quorum sealed.
 #[derive(Debug)]
-pub struct Proof {
+pub struct Proof<T = RecordLeaf> {
     pub header: ProvenHeader,
     pub state: StateProof,
-    pub leaf: Option<RecordLeaf>,
+    pub leaf: Option<T>,
     /// The set that sealed the header.
     pub set: AuthoritySet,
     /// Recovery manifests on the way from genesis to those seals.
     pub warnings: Vec<String>,
 }
 
+/// What stands in a leaf of the state.
+pub trait Leaf: for<'b> minicbor::Decode<'b, ()> {}
+
+impl<T: for<'b> minicbor::Decode<'b, ()>> Leaf for T {}
+
 /// How asking ended.
-pub enum Asked {
-    Shown(Box<Proof>),
+pub enum Asked<T = RecordLeaf> {
+    Shown(Box<Proof<T>>),
     /// The time was over: the newest proof, if any, and why there is no better one.
-    NotYet(Option<Box<Proof>>, Failure),
+    NotYet(Option<Box<Proof<T>>>, Failure),
     /// The time was over, and what was shown is older than what this user has seen, or than was asked for, or not proven to
     /// lead on from there.
     Withheld(Failure),
@@ -101,6 +106,25 @@ pub fn present(
     }
 }
 
+/// What stands under a key, or that nothing does, in a state of a log of so many entries or more.
+pub fn standing<T: Leaf>(
+    place: (&Network, &NodeApi),
+    (key, size): (&Key, u64),
+    language: Language,
+) -> Result<Box<Proof<T>>, Failure> {
+    let wanted = Wanted::Entry(size.saturating_sub(1));
+    match ask_for(place, key, wanted, Instant::now() + PATIENCE, language)? {
+        Asked::Shown(proof) => Ok(proof),
+        Asked::Withheld(failure) => Err(failure.with_exit(exit::INCONCLUSIVE)),
+        Asked::NotYet(_, why) if why.exit == exit::UNREACHABLE => Err(why),
+        // Nor is it for a node to say that there is nothing.
+        Asked::NotYet(_, why) => {
+            let words = language.pick("没有证明", "no proof of it");
+            Err(Failure::coded(PART_MISSING, format!("{words} ({})", why.detail)))
+        }
+    }
+}
+
 /// A failure in one line, with its code.
 pub fn coded(failure: &Failure) -> String {
     failure.code.map_or(failure.detail.clone(), |code| format!("{code} {}", failure.detail))
@@ -108,12 +132,22 @@ pub fn coded(failure: &Failure) -> String {
 
 /// Asks for the leaf of a record until it shows what is wanted. A proof that does not hold is a failure at once.
 pub fn ask(
-    (network, api): (&Network, &NodeApi),
+    place: (&Network, &NodeApi),
     key: &Key,
     wanted: Wanted,
     deadline: Instant,
     language: Language,
 ) -> Result<Asked, Failure> {
+    ask_for(place, key, wanted, deadline, language)
+}
+
+fn ask_for<T: Leaf>(
+    (network, api): (&Network, &NodeApi),
+    key: &Key,
+    wanted: Wanted,
+    deadline: Instant,
+    language: Language,
+) -> Result<Asked<T>, Failure> {
     let (mut newest, mut withheld, mut pause) = (None, None, PAUSE);
     let path = format!("/state/{}{}", hex::encode(key), wanted.query());
     loop {
@@ -162,7 +196,12 @@ impl From<Problem> for Obstacle {
     }
 }
 
-fn attempt((network, api): (&Network, &NodeApi), key: &Key, path: &str, language: Language) -> Result<Proof, Obstacle> {
+fn attempt<T: Leaf>(
+    (network, api): (&Network, &NodeApi),
+    key: &Key,
+    path: &str,
+    language: Language,
+) -> Result<Proof<T>, Obstacle> {
     let answer = api.get_json(path).map_err(Obstacle::Later)?;
     let answer: SealedState = serde_json::from_value(answer)
         .map_err(|error| Obstacle::Later(Failure::coded(PART_MISSING, error.to_string())))?;
@@ -183,16 +222,16 @@ fn attempt((network, api): (&Network, &NodeApi), key: &Key, path: &str, language
     Ok(proof)
 }
 
-/// Verifies a node's answer about a record's key.
-fn checked(authorities: &Authorities, answer: SealedState, key: &Key) -> Result<Proof, Obstacle> {
+/// Verifies a node's answer about a key.
+fn checked<T: Leaf>(authorities: &Authorities, answer: SealedState, key: &Key) -> Result<Proof<T>, Obstacle> {
     let header = sealed_header(authorities, &answer.sealed)?;
     let leaf = leaf_of(&header, &answer.state, key)?;
     let set = authorities.deciding(header.sealed.checkpoint.size).clone();
     Ok(Proof { header, state: answer.state, leaf, set, warnings: Vec::new() })
 }
 
-/// The leaf of a record's key, or None where the proof shows that there is none.
-fn leaf_of(header: &ProvenHeader, state: &StateProof, key: &Key) -> Result<Option<RecordLeaf>, Obstacle> {
+/// The leaf of a key, or None where the proof shows that there is none.
+fn leaf_of<T: Leaf>(header: &ProvenHeader, state: &StateProof, key: &Key) -> Result<Option<T>, Obstacle> {
     match presence(header, state, key) {
         Ok(value) => {
             let leaf = minicbor::decode(&value.current);
@@ -208,9 +247,9 @@ struct Leaves {
     leaves: Vec<StateProof>,
 }
 
-/// The leaves of several records under a header that is proven already. A proof that does not hold fails with a verdict's
+/// Several leaves of one kind under a header that is proven already. A proof that does not hold fails with a verdict's
 /// exit status; a node that gives none, with another.
-pub fn several(api: &NodeApi, header: &ProvenHeader, keys: &[Key]) -> Result<Vec<Option<RecordLeaf>>, Failure> {
+pub fn several<T: Leaf>(api: &NodeApi, header: &ProvenHeader, keys: &[Key]) -> Result<Vec<Option<T>>, Failure> {
     let (size, list): (_, Vec<String>) = (header.header.tree_size(), keys.iter().map(hex::encode).collect());
     let answer: Leaves = serde_json::from_value(api.get_json(&format!("/state?size={size}&keys={}", list.join(",")))?)
         .map_err(|error| Failure::unreachable(format!("the node's leaves: {error}")))?;

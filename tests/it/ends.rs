@@ -276,7 +276,7 @@ fn what_a_file_holds_is_told(world: &World) {
 fn ids_are_no_addresses(world: &World) {
     for id in ["civil/../../status", "civil/DOC-1?proof=1", "a b/c#d", "civil/", "/DOC-1", "../status", "civil/%2e%2e"]
     {
-        for command in ["record", "programme", "account", "case", "tx"] {
+        for command in ["record", "programme", "account", "case", "payment", "licence", "list", "grant", "tx"] {
             let told = world.client(&["query", command, id]);
             assert_eq!((told.exit, told.code()), (Some(2), "MZ-2012"), "{command} {id}: {}", told.json);
         }

@@ -19,6 +19,7 @@ mod liar;
 mod observer;
 mod operator;
 mod processes;
+mod queries;
 mod real_data;
 mod recovery;
 mod returning;

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
+use mingzhang_genesis::Genesis;
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{Passage, SubjectKind, TrailProof};
@@ -13,11 +14,13 @@ use mingzhang_ledger::verify::{ProvenBundle, SealedNote};
 use serde_json::{Value, json};
 
 use super::fetch;
+use crate::command::tx::local_time;
 use crate::context::Network;
 use crate::handoffs;
 use crate::kept::{Order, compare};
 use crate::node_api::NodeApi;
-use crate::output::{Failure, exit};
+use crate::output::{Failure, Language, exit};
+use crate::submit::now_ms;
 use crate::verify::authorities_after;
 
 /// How long a node that follows a little later may take to the proven checkpoint.
@@ -219,8 +222,17 @@ fn judge(proven: Stand, answers: Vec<(String, Result<Said, Failure>)>) -> Agreem
     agreement
 }
 
+/// For a reader of old books: how old they are.
+pub fn old_books((genesis, language): (&Genesis, Language), time_ms: u64, heartbeat_ms: u64) -> Option<String> {
+    let words = language.pick(
+        "账目陈旧:网络空闲时也按心跳出块,而所询问的节点最新封签区块的时间为",
+        "old books: an idle network makes a block at each heartbeat, the newest that was found sealed is of",
+    );
+    is_old(time_ms, heartbeat_ms, now_ms()).then(|| format!("{words} {}", local_time(genesis, time_ms)))
+}
+
 /// Whether a network that lives has sealed a later block since: an idle one closes a block at each heartbeat.
-pub fn is_old(time_ms: u64, heartbeat_ms: u64, now_ms: u64) -> bool {
+fn is_old(time_ms: u64, heartbeat_ms: u64, now_ms: u64) -> bool {
     now_ms > time_ms.saturating_add(heartbeat_ms).saturating_add(GRACE_MS)
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::query::qualified;
-use super::tx::{local_time, time_text};
+use super::tx::time_text;
 use crate::audit::fetch::Found;
 use crate::audit::judge::{
     Judged, beside_kept, figures_json, findings, flagged_indices, founding_json, is_newest, judge, made_something,
@@ -27,7 +27,6 @@ use crate::kept::compare_any;
 use crate::keys;
 use crate::node_api::NodeApi;
 use crate::output::{Answer, Failure, Language, exit};
-use crate::submit::now_ms;
 use crate::verify::{
     authorities_after, decided, discontinuities_json, discontinuity_warnings, keep_evidence, outcome_name,
     read_evidence, steps_json, steps_text,
@@ -193,6 +192,11 @@ fn proven(
     Err(Failure::coded(code, details.join("; ")))
 }
 
+/// The id of an officer's key, which may be named as a key of this context.
+pub(super) fn officer_key(desk: &Desk, id: &str) -> Result<String, Failure> {
+    subject_id(desk, Subject::Officer, id)
+}
+
 /// The id as the ledger has it; one that cannot be of that kind is told what one looks like.
 fn subject_id(desk: &Desk, subject: Subject, id: &str) -> Result<String, Failure> {
     let full = match subject {
@@ -254,15 +258,9 @@ fn with_cautions(
     if let Some(proven) = &judged.proven {
         let genesis = &desk.network()?.genesis;
         let led = authorities_after(genesis, &evidence.handoffs)?;
-        let heartbeat_ms = led.deciding(proven.header.sealed.checkpoint.size).parameters.heartbeat_ms;
         let time_ms = proven.header.header.time_ms;
-        if nodes::is_old(time_ms, heartbeat_ms, now_ms()) {
-            let words = desk.pick(
-                "账目陈旧:网络空闲时也按心跳出块,而所询问的节点最新封签区块的时间为",
-                "old books: an idle network makes a block at each heartbeat, the newest that was found sealed is of",
-            );
-            answer.warnings.push(format!("{words} {}", local_time(genesis, time_ms)));
-        }
+        let heartbeat_ms = led.deciding(proven.header.sealed.checkpoint.size).parameters.heartbeat_ms;
+        answer.warnings.extend(nodes::old_books((genesis, desk.language), time_ms, heartbeat_ms));
     }
     Ok(answer)
 }
@@ -271,7 +269,7 @@ fn as_of(judged: &Judged) -> Value {
     judged.proven.as_ref().map_or(Value::Null, |proven| as_of_header(&proven.header.header))
 }
 
-fn as_of_header(header: &Header) -> Value {
+pub(super) fn as_of_header(header: &Header) -> Value {
     json!({ "height": header.height, "time": time_text(header.time_ms), "tree_size": header.tree_size() })
 }
 

@@ -1,9 +1,13 @@
 //! `mingzhang query`: what a node says about blocks, transactions and records. Claims of one node, shown as such; for
-//! proofs use `receipt` and `audit`.
+//! proofs use `receipt` and `audit`. Only agencies and officers, which no address of a node tells, are proven.
+
+mod registered;
 
 use std::time::Instant;
 
 use clap::Subcommand;
+use mingzhang_ledger::outcome::Code;
+use mingzhang_ledger::proof::SubjectKind;
 use mingzhang_ledger::records::view;
 use mingzhang_ledger::state::key::{self, parse_id};
 use mingzhang_ledger::transaction::RecordId;
@@ -16,6 +20,7 @@ use crate::output::{Answer, Failure, Language, exit, wrap};
 use crate::proven::{self, Asked, Wanted};
 use crate::submit::Outbox;
 
+const NOT_FOUND: Code = Code(2005);
 /// What a line of a terminal holds.
 const LINE_COLUMNS: usize = 80;
 
@@ -44,23 +49,83 @@ enum Action {
     Account { id: String },
     /// A case
     Case { id: String },
+    /// A payment, by the request or the reissue that made it
+    Payment { id: String },
+    /// A licence, by the record that issued it
+    Licence { id: String },
+    /// A list of beneficiaries: its root, count and total, never its lines
+    List { id: String },
+    /// A grant
+    Grant { id: String },
+    /// An agency, or all of them, proven
+    Agency { id: Option<String> },
+    /// An officer's key and the roles of who holds it, proven
+    Officer {
+        /// The key's id of 32 hex digits (key show), or its name in this context
+        key: String,
+    },
+}
+
+/// What is asked for by the id of the record that made it.
+struct Made {
+    name: &'static str,
+    /// Where a node tells of it.
+    address: &'static str,
+    by: &'static [&'static str],
+}
+
+impl Made {
+    const PROGRAMME: Self = Self { name: "programme", address: "programmes", by: SubjectKind::Programme.made_by() };
+    const ACCOUNT: Self = Self { name: "account", address: "accounts", by: SubjectKind::Account.made_by() };
+    const CASE: Self = Self { name: "case", address: "cases", by: SubjectKind::Case.made_by() };
+    const PAYMENT: Self = Self::by("payment", &["payment_request", "payment_reissue"]);
+    const LICENCE: Self = Self::by("licence", &["licence_issue"]);
+    const LIST: Self = Self::by("list", &["list_publish"]);
+    const GRANT: Self = Self::by("grant", &["award_grant"]);
+
+    const fn by(name: &'static str, by: &'static [&'static str]) -> Self {
+        Self { name, address: "records", by }
+    }
 }
 
 pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
-    let (name, path) = match args.action {
-        Action::Status => ("query status", Ok("/status".to_owned())),
-        Action::Block { height: Some(height) } => ("query block", Ok(format!("/blocks/{height}"))),
-        Action::Block { height: None } => ("query block", Ok("/blocks".to_owned())),
-        Action::Tx { tx } => ("query tx", transaction_id(desk, &tx).map(|id| format!("/transactions/{id}"))),
-        Action::Record { id } => ("query record", qualified(desk, &id).map(|id| format!("/records/{id}"))),
-        Action::Programme { id: None } => ("query programme", Ok("/programmes".to_owned())),
-        Action::Programme { id: Some(id) } => {
-            ("query programme", qualified(desk, &id).map(|id| format!("/programmes/{id}")))
+    let (name, answer) = match args.action {
+        Action::Status => ("status", show(desk, "/status")),
+        Action::Block { height: Some(height) } => ("block", show(desk, &format!("/blocks/{height}"))),
+        Action::Block { height: None } => ("block", show(desk, "/blocks")),
+        Action::Tx { tx } => {
+            ("tx", transaction_id(desk, &tx).and_then(|id| show(desk, &format!("/transactions/{id}"))))
         }
-        Action::Account { id } => ("query account", qualified(desk, &id).map(|id| format!("/accounts/{id}"))),
-        Action::Case { id } => ("query case", qualified(desk, &id).map(|id| format!("/cases/{id}"))),
+        Action::Record { id } => ("record", qualified(desk, &id).and_then(|id| show(desk, &format!("/records/{id}")))),
+        Action::Programme { id: None } => ("programme", show(desk, "/programmes")),
+        Action::Programme { id: Some(id) } => made(desk, &id, Made::PROGRAMME),
+        Action::Account { id } => made(desk, &id, Made::ACCOUNT),
+        Action::Case { id } => made(desk, &id, Made::CASE),
+        Action::Payment { id } => made(desk, &id, Made::PAYMENT),
+        Action::Licence { id } => made(desk, &id, Made::LICENCE),
+        Action::List { id } => made(desk, &id, Made::LIST),
+        Action::Grant { id } => made(desk, &id, Made::GRANT),
+        Action::Agency { id: None } => ("agency", registered::agencies(desk)),
+        Action::Agency { id: Some(id) } => ("agency", registered::agency(desk, &id)),
+        Action::Officer { key } => ("officer", registered::officer(desk, &key)),
     };
-    (name.to_owned(), path.and_then(|path| show(desk, &path)))
+    (format!("query {name}"), answer)
+}
+
+/// What a node says of a record that makes what is asked for; of another record, only that it is none.
+fn made(desk: &Desk, id: &str, wanted: Made) -> (&'static str, Result<Answer, Failure>) {
+    let answer = qualified(desk, id).and_then(|id| {
+        let answer = show(desk, &format!("/{}/{id}", wanted.address))?;
+        match answer.data.pointer("/leaf/record_type").and_then(Value::as_str) {
+            Some(told) if wanted.by.contains(&told) => Ok(answer),
+            Some(told) => {
+                let detail = format!("{id} is of type {told}, which makes no {}", wanted.name);
+                Err(Failure::coded(NOT_FOUND, detail))
+            }
+            None => Err(Failure::unreachable(format!("the node does not say of what type {id} is"))),
+        }
+    });
+    (wanted.name, answer)
 }
 
 /// `agency/id`; a bare id is of the own agency. Whatever else stands there would be read as another address of the node.

@@ -40,6 +40,18 @@ impl SubjectKind {
         }
     }
 
+    /// The types of the records that make subjects of this kind, whether they were applied or not; none for subjects that
+    /// stand under no record's id.
+    pub const fn made_by(self) -> &'static [&'static str] {
+        match self {
+            Self::Programme => &["programme_open"],
+            Self::Account => &["account_open"],
+            Self::Case => &["case_submit"],
+            // No record makes the first two yet.
+            Self::Tender | Self::Dataset | Self::Recipient | Self::Officer | Self::Registry | Self::Findings => &[],
+        }
+    }
+
     /// Whether the value under a subject's key is of this kind. Programmes, accounts, cases, tenders and data sets all stand
     /// under the ids of their records: the object that the record made says which it is.
     pub fn is_kind_of(self, value: &[u8]) -> bool {

@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use mingzhang_ledger::proof::{SubjectKind, TrailProof};
 use mingzhang_ledger::records::object::{Object, Ref};
+use mingzhang_ledger::records::registry::{Agency, Roster};
 use mingzhang_ledger::records::view as words;
 use mingzhang_ledger::records::waiting::registered_by;
-use mingzhang_ledger::state::{Snapshot as _, key};
+use mingzhang_ledger::state::{Overlay, Snapshot as _, key};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -59,6 +60,9 @@ pub struct Page {
 
 /// GET /{subjects}: what the registry trail lists, in order of registration.
 pub async fn list(State(node): State<Node>, Path(subjects): Path<String>, Query(page): Query<Page>) -> Answer {
+    if subjects == "agencies" {
+        return agencies(&node, page).await;
+    }
     // Proposals have a registry but no trails of their own.
     if subjects != "proposals" {
         kind_of(&subjects)?;
@@ -95,10 +99,42 @@ pub async fn list(State(node): State<Node>, Path(subjects): Path<String>, Query(
     .await
 }
 
-/// GET /{subjects}/{agency}/{id}
+/// GET /agencies: as the roster names them, which votes change; their registry's trail names votes.
+async fn agencies(node: &Node, page: Page) -> Answer {
+    read(node, move |node, view| {
+        let from = page.cursor.unwrap_or(0);
+        let limit = page.limit.unwrap_or(50).clamp(1, MAX_LIST_ITEMS);
+        let all = Roster::load(&Overlay::new(view))?.agencies;
+        let skipped = usize::try_from(from).unwrap_or(usize::MAX);
+        let (now_ms, offset) = (view.tip().time_ms, node.ledger.utc_offset_minutes);
+        let items = all
+            .iter()
+            .skip(skipped)
+            .take(limit)
+            .map(|id| {
+                let stored = view.read(&key::agency(id))?;
+                let agency: Option<Agency> = stored.and_then(|stored| minicbor::decode(&stored.current).ok());
+                Ok(json!({ "id": id, "object": agency.map(|agency| words::agency(id, &agency, now_ms, offset)) }))
+            })
+            .collect::<Result<Vec<_>, Problem>>()?;
+        let end = skipped.saturating_add(items.len());
+        Ok(Json(json!({ "items": items, "next_cursor": (end < all.len()).then_some(end), "as_of": as_of(view) })))
+    })
+    .await
+}
+
+/// GET /{subjects}/{agency}/{id}: the record that makes one, rejected ones too; of a record that makes another kind of
+/// thing, only that it does.
 pub async fn one(node: State<Node>, Path((subjects, agency, id)): Path<(String, String, String)>) -> Answer {
-    kind_of(&subjects)?;
-    record(node, Path((agency, id))).await
+    let kind = kind_of(&subjects)?;
+    let name = format!("{agency}/{id}");
+    let answer = record(node, Path((agency, id))).await?;
+    match answer.pointer("/leaf/record_type").and_then(Value::as_str) {
+        Some(told) if !kind.made_by().contains(&told) => {
+            Err(Problem::not_found(format!("{name} is of type {told}, which makes no {}", kind.name())))
+        }
+        _ => Ok(answer),
+    }
 }
 
 /// GET /{subjects}/{agency}/{id}/trail
