@@ -7,6 +7,7 @@ use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::certificate::{FinalCert, Signers, confirm_bytes};
 use mingzhang_ledger::codec::{CodecFault, Reader};
 use mingzhang_ledger::crypto::{Hash, sha256};
+use mingzhang_ledger::outcome::{Code, peers};
 use thiserror::Error;
 
 use crate::epoch::{Epoch, Opening};
@@ -75,6 +76,19 @@ pub enum JustFault {
     NoQuorum { have: usize, need: usize },
     #[error("signer {0} is not in the authority set")]
     UnknownSigner(u16),
+}
+
+impl JustFault {
+    /// By which a node refuses it of a peer.
+    pub fn peer_code(&self) -> Code {
+        match self {
+            Self::Epoch { .. } | Self::Turn { .. } | Self::Gap { .. } | Self::Incomplete { .. } | Self::Opening => {
+                peers::OUT_OF_PLACE
+            }
+            Self::NoQuorum { .. } => peers::NOT_SIGNED,
+            Self::UnknownSigner(_) => peers::STRANGER,
+        }
+    }
 }
 
 impl EndorseCert {

@@ -2,6 +2,7 @@
 //! beside its engine, and concludes each; the plain function does it singly. What a message means is not judged here.
 
 use mingzhang_ledger::crypto::{PublicKey, Signature, verify_batch};
+use mingzhang_ledger::outcome::{Code, peers};
 use thiserror::Error;
 
 use crate::epoch::Epoch;
@@ -65,6 +66,18 @@ pub enum Refusal {
     /// The proposer signed a justification that proves nothing: this alone convicts it.
     #[error("proposal under an invalid justification")]
     Convicted(Box<Evidence>),
+}
+
+impl Refusal {
+    /// By which a node refuses it of a peer.
+    pub fn peer_code(&self) -> Code {
+        match self {
+            Self::OtherEpoch { .. } | Self::OtherBlock => peers::OUT_OF_PLACE,
+            Self::UnknownSigner(_) => peers::STRANGER,
+            Self::Just(fault) => fault.peer_code(),
+            Self::Signature | Self::Verdicts { .. } | Self::Convicted(_) => peers::NOT_SIGNED,
+        }
+    }
 }
 
 /// A message whose form is right and whose signatures wait to be checked.

@@ -8,6 +8,7 @@ use crate::codec::{CodecFault, Reader};
 use crate::crypto::{Hash, PublicKey, Signature, verify_batch};
 use crate::header::Header;
 use crate::mutants;
+use crate::outcome::{Code, peers};
 
 /// Role byte in a proof of possession.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,17 @@ pub enum CertificateFault {
     Signature(u16),
     #[error("turn {turn} does not fit header turn {header_turn}")]
     Turn { turn: u64, header_turn: u64 },
+}
+
+impl CertificateFault {
+    /// By which a node refuses it of a peer.
+    pub fn peer_code(&self) -> Code {
+        match self {
+            Self::OtherBlock | Self::OtherSet | Self::Turn { .. } => peers::OUT_OF_PLACE,
+            Self::NoQuorum { .. } | Self::Signature(_) => peers::NOT_SIGNED,
+            Self::UnknownSigner(_) => peers::STRANGER,
+        }
+    }
 }
 
 /// Distinct signers of one statement, in ascending order of their index.

@@ -16,6 +16,21 @@ impl std::fmt::Display for Code {
     }
 }
 
+/// Why a node does not take what another node sent.
+pub mod peers {
+    use super::Code;
+
+    /// The sender, or whom a message names as its signer, is no member.
+    pub const STRANGER: Code = Code(2001);
+    pub const OTHER_NETWORK: Code = Code(2002);
+    pub const MALFORMED: Code = Code(2003);
+    pub const OVER_LIMIT: Code = Code(2004);
+    /// A signature does not hold, or there are too few. What was signed for another network looks the same.
+    pub const NOT_SIGNED: Code = Code(2017);
+    /// Of another epoch, turn or block, sent again, or not what was asked for.
+    pub const OUT_OF_PLACE: Code = Code(2018);
+}
+
 /// A record was executed and a rule rejected it. Deterministic: the code is its outcome on the log.
 /// `detail` names the values that disagree; it is for people and is not hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::authority::{AuthoritySet, MAX_MEMBERS, ParameterFault};
 use crate::codec::{CodecFault, Value};
 use crate::crypto::{Hash, PublicKey, Signature, SigningKey, sha256, verify_batch};
 use crate::header::Header;
+use crate::outcome::{Code, peers};
 
 /// Most bytes of the reason that a manifest states.
 pub const MAX_REASON_BYTES: usize = 1_000;
@@ -114,6 +115,23 @@ pub enum RecoveryFault {
     Signature(u16),
     #[error("signed by {have} recovery keys, {need} are needed")]
     TooFew { have: usize, need: u64 },
+}
+
+impl RecoveryFault {
+    /// By which a node refuses it of a peer.
+    pub fn peer_code(&self) -> Code {
+        match self {
+            Self::OtherNetwork(_) => peers::OTHER_NETWORK,
+            Self::Epoch { .. } | Self::Base { .. } => peers::OUT_OF_PLACE,
+            Self::NoKeys | Self::UnknownKey(_) | Self::Signature(_) | Self::TooFew { .. } => peers::NOT_SIGNED,
+            Self::Form(_)
+            | Self::Reason { .. }
+            | Self::Members { .. }
+            | Self::TwoSeats(_)
+            | Self::KeyTwice(_)
+            | Self::Parameter(_) => peers::MALFORMED,
+        }
+    }
 }
 
 impl RecoveryManifest {

@@ -17,6 +17,7 @@ use crate::codec::{CodecFault, Reader};
 use crate::crypto::{Hash, PublicKey, Signature, SigningKey, sha256, verify_batch};
 use crate::header::Header;
 use crate::merkle::empty_root;
+use crate::outcome::{Code, peers};
 
 /// Signature lines that a note may carry: every member, the log's keys, and witnesses.
 pub const MAX_NOTE_LINES: usize = MAX_MEMBERS + 32;
@@ -49,6 +50,19 @@ pub enum SealFault {
     Signature(String),
     #[error("{have} seals, a quorum is {need}")]
     NoQuorum { have: usize, need: usize },
+}
+
+impl SealFault {
+    /// By which a node refuses it of a peer.
+    pub fn peer_code(&self) -> Code {
+        match self {
+            Self::Format(_) | Self::Extension => peers::MALFORMED,
+            Self::Origin { .. } => peers::OTHER_NETWORK,
+            Self::Epoch { .. } | Self::Repeated(_) => peers::OUT_OF_PLACE,
+            Self::Signer { .. } => peers::STRANGER,
+            Self::Signature(_) | Self::NoQuorum { .. } => peers::NOT_SIGNED,
+        }
+    }
 }
 
 /// What is sealed: the log's origin, size and root. No extension lines.

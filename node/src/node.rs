@@ -13,7 +13,7 @@ mod threads;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
@@ -59,6 +59,9 @@ const MORE_WORK_PAUSE: Duration = Duration::from_millis(10);
 const DUE_INTERVAL: Duration = Duration::from_secs(1);
 /// Fetches that may wait to begin.
 const FETCH_QUEUE_LENGTH: usize = 256;
+
+/// Whether this build speaks QUIC.
+pub(crate) const QUIC: bool = cfg!(feature = "quic");
 
 const NOT_THE_KEY_OF_THE_SEAT: &str = "the set has another consensus key for this agency than the one in the key file; this node follows without a \
      vote until a vote of the agencies gives its key the seat, or until it has caught up with the one that did";
@@ -143,12 +146,8 @@ pub async fn start(start: Start) -> Result<Node, Fault> {
     }
     guard_key(&store, &config, &identity)?;
     let peers = allowed_peers(&epoch, &[], &seeds, &replaced(&store, &epoch)?);
-    let network_config = network::Config {
-        key: identity.peer.clone(),
-        chain: genesis.hash,
-        listen: vec![listen_address(&config)],
-        peers,
-    };
+    let network_config =
+        network::Config { key: identity.peer.clone(), chain: genesis.hash, listen: listen_addresses(&config), peers };
     let (network, inbox) = network::start(network_config).await?;
     let agency = if config.observer { "observer" } else { config.agency.as_str() };
     let height = store.tip().height;
@@ -182,9 +181,12 @@ pub(crate) fn open_store(path: &Path, genesis: &Genesis) -> Result<Store, Fault>
     Ok(Store::open(path, &foundation, &Settings::default())?)
 }
 
-fn listen_address(config: &Config) -> Multiaddr {
-    let address = config.peer_listen;
-    Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
+/// TCP, and in a build with QUIC the same port of UDP.
+fn listen_addresses(config: &Config) -> Vec<Multiaddr> {
+    let (ip, port) = (config.peer_listen.ip(), config.peer_listen.port());
+    let tcp = Multiaddr::from(ip).with(Protocol::Tcp(port));
+    let quic = QUIC.then(|| Multiaddr::from(ip).with(Protocol::Udp(port)).with(Protocol::QuicV1));
+    std::iter::once(tcp).chain(quic).collect()
 }
 
 /// Peer keys that an agency of the set had in an earlier one and has no more: whoever holds one need not be the agency.
@@ -211,7 +213,7 @@ pub(crate) fn allowed_peers(
 ) -> Vec<AllowedPeer> {
     let addresses = |key| {
         let known = seeds.peers.iter().filter(|peer| peer.peer_key == key);
-        known.flat_map(|peer| &peer.addresses).map(multiaddr).collect()
+        known.flat_map(|peer| &peer.addresses).filter(|address| can_dial(address)).map(multiaddr).collect()
     };
     let members: Vec<AllowedPeer> = (0u16..)
         .zip(&epoch.set.members)
@@ -233,6 +235,16 @@ pub(crate) fn allowed_peers(
         }
     }
     peers
+}
+
+/// An address of QUIC says nothing to a build without it, which is said once.
+fn can_dial(address: &Address) -> bool {
+    static TOLD: Once = Once::new();
+    let can = QUIC || !address.quic;
+    if !can {
+        TOLD.call_once(|| tracing::warn!(%address, "addresses of QUIC are not dialled: this build has none"));
+    }
+    can
 }
 
 fn multiaddr(address: &Address) -> Multiaddr {

@@ -17,6 +17,7 @@ use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, PublicKey, SigningKey};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::merkle::{Nodes as _, empty_root, node_hash};
+use mingzhang_ledger::outcome::{Code, peers};
 use mingzhang_ledger::seal::{self, Checkpoint, is_sealed_by_rule};
 use tokio::sync::{mpsc, watch};
 
@@ -253,14 +254,14 @@ impl Sealer {
 
     fn on_frame(&mut self, from: &Remote, body: &[u8]) -> Result<(), StoreFault> {
         let network = self.parts.network.clone();
-        let refuse = |reason: &dyn std::fmt::Display| {
-            tracing::warn!(seat = from.seat, %reason, "peer is disconnected for a bad seal");
+        let refuse = |code: Code, reason: &dyn std::fmt::Display| {
+            tracing::warn!(seat = from.seat, %code, %reason, "peer is disconnected for a bad seal");
             network.disconnect(&from.key);
         };
         let seal = match seal::Seal::decode(body) {
             Ok(seal) => seal,
             Err(error) => {
-                refuse(&error);
+                refuse(peers::MALFORMED, &error);
                 return Ok(());
             }
         };
@@ -272,11 +273,12 @@ impl Sealer {
             return Ok(());
         };
         if seal.time_s > now_s.saturating_add(MAX_AHEAD_S) {
-            tracing::warn!(signer = seal.signer, "a seal from the future was dropped: compare the clocks");
+            let (code, signer) = (peers::OUT_OF_PLACE, seal.signer);
+            tracing::warn!(signer, %code, "a seal from the future was dropped: compare the clocks");
             return Ok(());
         }
         if let Err(error) = seal.verify(&self.parts.origin, &set) {
-            refuse(&error);
+            refuse(error.peer_code(), &error);
             return Ok(());
         }
         self.answer_repeat(&seal, from)?;

@@ -1,5 +1,6 @@
 //! Spoilt messages between nodes and spoilt proofs, given to the decoders and verifiers that nodes and auditors run: all
-//! are refused, proofs by their code. The public interface is in `bad_input`.
+//! are refused by their code. Messages that are whole, and false or out of place, are in `bad_messages`, the public
+//! interface in `bad_input`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use mingzhang_consensus::{Epoch, Opening};
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::batch::Batch;
 use mingzhang_ledger::certificate::{FinalCert, Signers};
-use mingzhang_ledger::codec::put_counted;
+use mingzhang_ledger::codec::{CodecFault, put_counted};
 use mingzhang_ledger::crypto::{Signature, SigningKey};
 use mingzhang_ledger::header::Header;
+use mingzhang_ledger::outcome::{Code, catalogue, peers};
 use mingzhang_ledger::proof::EvidenceBundle;
 use mingzhang_ledger::receipt::Receipt;
 use mingzhang_ledger::seal::Seal;
@@ -29,60 +31,77 @@ const MAX_PAYLOAD: usize = 64 * 1024;
 const INDEX: u64 = 1;
 const HEIGHT: usize = 2;
 
-/// Whether bytes are taken.
-type Accepts<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
+/// Takes bytes, or says by which code they are refused.
+type Accepts<'a> = Box<dyn Fn(&[u8]) -> Result<(), Code> + 'a>;
 
-/// What travels, and how a node takes it: false if it is refused.
+/// What travels, and how a node takes it.
 struct Wire<'a> {
     name: &'static str,
     bytes: Vec<u8>,
     accepts: Accepts<'a>,
     /// Whether a signature covers every bit.
     is_signed: bool,
+    /// What it is refused by when its end is missing.
+    cut: Code,
 }
 
 impl<'a> Wire<'a> {
     fn new(name: &'static str, bytes: Vec<u8>, is_signed: bool, accepts: Accepts<'a>) -> Self {
-        Self { name, bytes, accepts, is_signed }
+        Self { name, bytes, accepts, is_signed, cut: peers::MALFORMED }
     }
 }
 
-struct Nodes<'a> {
-    chain: &'a Chain,
-    epoch: Epoch,
+fn malformed(_: CodecFault) -> Code {
+    peers::MALFORMED
+}
+
+/// A refusal that both languages explain.
+fn is_refusal(code: Code) -> bool {
+    catalogue().get(&code).is_some_and(|entry| entry.family == "refusal")
+}
+
+/// A message as a node takes it that is in this epoch.
+pub fn take(bytes: &[u8], epoch: &Epoch) -> Result<(), Code> {
+    let message = Message::decode(bytes, epoch).map_err(malformed)?;
+    verify(message, epoch).map(drop).map_err(|refusal| refusal.peer_code())
+}
+
+pub struct Nodes<'a> {
+    pub chain: &'a Chain,
+    pub epoch: Epoch,
 }
 
 impl<'a> Nodes<'a> {
-    fn of(chain: &'a Chain) -> Self {
+    pub fn of(chain: &'a Chain) -> Self {
         let set = Arc::new(chain.sets[0].clone());
         let epoch = Epoch { chain: chain.genesis.hash, set, opening: Opening::Genesis { block: chain.log[0] } };
         Self { chain, epoch }
     }
 
-    fn set(&self) -> &AuthoritySet {
+    pub fn set(&self) -> &AuthoritySet {
         &self.epoch.set
     }
 
-    fn key(&self, seat: u16) -> SigningKey {
+    pub fn key(&self, seat: u16) -> SigningKey {
         let agency = &self.set().member(seat).expect("a member").agency;
         secret(&format!("{agency}/consensus"))
     }
 
-    fn sign(&self, seat: u16, statement: &Statement) -> Signature {
+    pub fn sign(&self, seat: u16, statement: &Statement) -> Signature {
         self.key(seat).sign(&statement.signed_bytes(&self.epoch.chain))
     }
 
-    fn confirm(&self, header: &Header) -> Statement {
+    pub fn confirm(&self, header: &Header) -> Statement {
         Statement::Confirm { epoch: 0, turn: header.turn, height: header.height, block: header.id() }
     }
 
-    fn certificate(&self, header: &Header) -> FinalCert {
+    pub fn certificate(&self, header: &Header) -> FinalCert {
         let statement = self.confirm(header);
         let signers = Signers::new([0, 1, 3].map(|seat| (seat, self.sign(seat, &statement))));
         FinalCert { epoch: 0, turn: header.turn, height: header.height, block: header.id(), signers }
     }
 
-    fn batch(&self) -> Batch {
+    pub fn batch(&self) -> Batch {
         let mut payload = Vec::new();
         put_counted(&mut payload, &self.chain.entries[1][3..]);
         let mut batch = Batch { epoch: 0, author: 2, run: 1, seq: 0, payload, signature: Signature([0; 64]) };
@@ -90,7 +109,7 @@ impl<'a> Nodes<'a> {
         batch
     }
 
-    fn proposal(&self) -> Proposal {
+    pub fn proposal(&self) -> Proposal {
         // References are bound by a digest in the header, which the rules of voting check, and by no signature here.
         let mut proposal = Proposal {
             header: self.chain.header(1),
@@ -105,11 +124,8 @@ impl<'a> Nodes<'a> {
     }
 
     fn message(&self, name: &'static str, message: &Message, is_signed: bool) -> Wire<'_> {
-        let accepts = move |bytes: &[u8]| {
-            let decoded = Message::decode(bytes, &self.epoch);
-            decoded.is_ok_and(|message| verify(message, &self.epoch).is_ok())
-        };
-        Wire { name, bytes: message.encode(&self.epoch), accepts: Box::new(accepts), is_signed }
+        let accepts = move |bytes: &[u8]| take(bytes, &self.epoch);
+        Wire::new(name, message.encode(&self.epoch), is_signed, Box::new(accepts))
     }
 
     fn messages(&self) -> Vec<Wire<'_>> {
@@ -151,15 +167,15 @@ impl<'a> Nodes<'a> {
                 "header",
                 header.encode().to_vec(),
                 false,
-                Box::new(move |bytes: &[u8]| Header::decode(bytes).is_ok()),
+                Box::new(move |bytes: &[u8]| Header::decode(bytes).map(drop).map_err(malformed)),
             ),
             Wire::new(
                 "certificate",
                 certificate.encode(4),
                 true,
                 Box::new(move |bytes: &[u8]| {
-                    let decoded = FinalCert::decode(bytes, 4);
-                    decoded.is_ok_and(|found| found.verify(&self.epoch.chain, &header, self.set()).is_ok())
+                    let found = FinalCert::decode(bytes, 4).map_err(malformed)?;
+                    found.verify(&self.epoch.chain, &header, self.set()).map_err(|fault| fault.peer_code())
                 }),
             ),
             Wire::new(
@@ -167,10 +183,10 @@ impl<'a> Nodes<'a> {
                 batch.encode(),
                 true,
                 Box::new(move |bytes: &[u8]| {
-                    let Ok(batch) = Batch::decode(bytes, MAX_PAYLOAD) else { return false };
-                    let key = self.set().member(batch.author).map(|member| member.consensus_key);
+                    let batch = Batch::decode(bytes, MAX_PAYLOAD).map_err(malformed)?;
+                    let key = self.set().member(batch.author).ok_or(peers::STRANGER)?.consensus_key;
                     let signed = batch.signed_bytes(&self.epoch.chain);
-                    key.is_some_and(|key| key.verify(&signed, &batch.signature))
+                    key.verify(&signed, &batch.signature).then_some(()).ok_or(peers::NOT_SIGNED)
                 }),
             ),
             Wire::new(
@@ -178,17 +194,20 @@ impl<'a> Nodes<'a> {
                 seal.encode(),
                 true,
                 Box::new(move |bytes: &[u8]| {
-                    Seal::decode(bytes).is_ok_and(|seal| seal.verify(origin, self.set()).is_ok())
+                    let seal = Seal::decode(bytes).map_err(malformed)?;
+                    seal.verify(origin, self.set()).map_err(|fault| fault.peer_code())
                 }),
             ),
-            Wire::new(
-                "transaction",
-                self.chain.entries[1][3..].to_vec(),
-                true,
-                Box::new(move |bytes: &[u8]| {
-                    Transaction::decode(bytes).is_ok_and(|found| found.is_signed_by(&officer))
+            Wire {
+                name: "transaction",
+                bytes: self.chain.entries[1][3..].to_vec(),
+                accepts: Box::new(move |bytes: &[u8]| {
+                    let found = Transaction::decode(bytes).map_err(|_| Code(1001))?;
+                    found.is_signed_by(&officer).then_some(()).ok_or(Code(1006))
                 }),
-            ),
+                is_signed: true,
+                cut: Code(1001),
+            },
         ]
     }
 }
@@ -199,28 +218,30 @@ fn no_spoilt_message_is_taken() {
     let nodes = Nodes::of(&chain);
     let (mut tried, mut taken) = (0, String::new());
     for wire in nodes.messages().into_iter().chain(nodes.records()) {
-        assert!((wire.accepts)(&wire.bytes), "{} is good before it is spoilt", wire.name);
-        let mut refuse = |what: &str, bytes: &[u8]| {
+        assert_eq!((wire.accepts)(&wire.bytes), Ok(()), "{} is good before it is spoilt", wire.name);
+        let mut refuse = |what: &str, bytes: &[u8], wanted: Option<Code>| {
             tried += 1;
-            if (wire.accepts)(bytes) {
-                writeln!(taken, "{} {what}", wire.name).expect("writing to a string cannot fail");
+            let found = (wire.accepts)(bytes).err();
+            if found.is_none_or(|code| !is_refusal(code)) || (wanted.is_some() && found != wanted) {
+                writeln!(taken, "{} {what}: {found:?}", wire.name).expect("writing to a string cannot fail");
             }
         };
         for end in 0..wire.bytes.len() {
-            refuse(&format!("cut at {end}"), &wire.bytes[..end]);
+            refuse(&format!("cut at {end}"), &wire.bytes[..end], Some(wire.cut));
         }
-        refuse("with a byte too many", &[&wire.bytes[..], &[0]].concat());
-        refuse("twice", &wire.bytes.repeat(2));
+        refuse("with a byte too many", &[&wire.bytes[..], &[0]].concat(), Some(wire.cut));
+        refuse("twice", &wire.bytes.repeat(2), Some(wire.cut));
         for at in (0..wire.bytes.len()).filter(|_| wire.is_signed) {
             let mut bytes = wire.bytes.clone();
             bytes[at] ^= 1 << (at % 8);
-            refuse(&format!("with a flipped bit in byte {at}"), &bytes);
+            refuse(&format!("with a flipped bit in byte {at}"), &bytes, None);
         }
     }
     for (what, bytes) in oversized() {
         tried += 1;
-        if Message::decode(&bytes, &nodes.epoch).is_ok() {
-            writeln!(taken, "{what}").expect("writing to a string cannot fail");
+        let found = take(&bytes, &nodes.epoch);
+        if found != Err(peers::MALFORMED) {
+            writeln!(taken, "{what}: {found:?}").expect("writing to a string cannot fail");
         }
     }
     println!("{tried} spoilt messages, all refused");

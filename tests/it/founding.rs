@@ -87,6 +87,8 @@ fn a_contribution_is_refused_where_it_is_made() {
     };
     changed("--role programme_owner", "--role nonsense", &["no role \"nonsense\"", "programme_owner, finance,"]);
     changed("/dns/civil.example.gov/tcp/8442", "127.0.0.1:19422", &["agency civil", "127.0.0.1:19422", "/ip4/"]);
+    let quic = "/dns/civil.example.gov/udp/8442/quic-v1";
+    changed("/dns/civil.example.gov/tcp/8442", quic, &[quic, "this build of mingzhang-node has none"]);
     changed("--address /dns/civil.example.gov/tcp/8442", "", &["0 addresses"]);
     changed("https://civil.example.gov/", "foo", &["url \"foo\" of agency civil"]);
     changed("--admin-key civil/admins/admin-2.pem", "", &["1 administrators"]);

@@ -3,6 +3,7 @@
 mod api;
 mod bad_bytes;
 mod bad_input;
+mod bad_messages;
 mod chaos;
 mod chinese;
 mod clerk;

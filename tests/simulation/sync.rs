@@ -9,7 +9,7 @@ use mingzhang_node::store::Finality;
 use mingzhang_node::sync::catch_up::{closing, prove};
 use mingzhang_node::sync::fetch::{checked_batches, checked_block};
 use mingzhang_node::sync::wire::{MAX_ASKED_BATCHES, Segment};
-use mingzhang_node::sync::{SyncFault, Trust, serve};
+use mingzhang_node::sync::{Lie, SyncFault, Trust, serve};
 
 use crate::engine::Job;
 use crate::world::{Frame, World};
@@ -87,7 +87,7 @@ impl World {
         }
         let segment = match Segment::decode(&answer, set.members.len()) {
             Ok(segment) => segment,
-            Err(fault) => return self.lied(peer, &SyncFault::Lie(fault.to_string())),
+            Err(fault) => return self.lied(peer, &SyncFault::Lie(fault.into())),
         };
         let epoch = ours.blocks.store.epoch().expect("a store that reads");
         let proven = prove(&segment, (tip.height, tip.id), &epoch, &Trust::of(&self.network.genesis));
@@ -96,7 +96,9 @@ impl World {
                 (header, certificate.clone(), Finality::Certificate(certificate))
             }
             // Nobody writes a manifest in this world.
-            Ok((_, Finality::Recovery(_))) => return self.lied(peer, &SyncFault::Lie("a recovery manifest".into())),
+            Ok((_, Finality::Recovery(_))) => {
+                return self.lied(peer, &SyncFault::Lie(Lie::other("a recovery manifest")));
+            }
             Err(fault) => return self.lied(peer, &fault),
         };
         self.report_own(place, &segment);
@@ -105,7 +107,7 @@ impl World {
             ours.blocks.replay(&segment.blocks, &by).unwrap_or_else(|fault| panic!("oracle replay: {fault}"));
         let committed = match replayed {
             Ok(committed) => committed,
-            Err(reason) => return self.lied(peer, &SyncFault::Lie(reason)),
+            Err(reason) => return self.lied(peer, &SyncFault::Lie(Lie::other(reason))),
         };
         self.oracle.fault("range caught up");
         self.note_final(place, &committed, &certificate);

@@ -284,9 +284,9 @@ impl World {
         let taken = running.blocks.mempool.take_in(arrivals).unwrap_or_else(|fault| panic!("oracle store: {fault}"));
         for taken in taken {
             match taken {
-                Taken::Held | Taken::Ignored => {}
+                Taken::Held | Taken::Ignored(_) => {}
                 Taken::Twice(evidence) => self.oracle.accuse(&running.epoch, *evidence),
-                Taken::Invalid => panic!("oracle door: a batch is invalid"),
+                Taken::Invalid(code) => panic!("oracle door: a batch is invalid, {code}"),
             }
         }
         self.tell_work(place);

@@ -8,6 +8,7 @@ use mingzhang_consensus::known::Known;
 use mingzhang_consensus::message::{Ask, Message, Proposal};
 use mingzhang_consensus::verify::{Check, Refusal, SignedItem};
 use mingzhang_consensus::{Epoch, Input};
+use mingzhang_ledger::outcome::{Code, peers};
 use rayon::ThreadPool;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -128,7 +129,8 @@ impl Reader {
         // Bitmaps have the length that the own epoch gives them, so a frame of another epoch may not even decode.
         let checked = match Message::decode(&frame.body, epoch) {
             Ok(Message::Proposal(proposal)) if !names_what_it_brings(&proposal) => {
-                refuse(&self.parts, &frame.from, &"a proposal brings batches that it does not name");
+                let reason = "a proposal brings batches that it does not name";
+                refuse(&self.parts, &frame.from, peers::OUT_OF_PLACE, &reason);
                 return None;
             }
             Ok(message) => Check::new(unless_stale(message, self.final_turn(epoch)), epoch, &self.known),
@@ -137,18 +139,19 @@ impl Reader {
                 return None;
             }
             Err(error) => {
-                refuse(&self.parts, &frame.from, &error);
+                refuse(&self.parts, &frame.from, peers::MALFORMED, &error);
                 return None;
             }
         };
         match checked {
             Ok(check) => Some(Decoded { seat, check, _room: frame.room }),
-            Err(Refusal::OtherEpoch { .. }) => {
+            Err(refusal @ Refusal::OtherEpoch { .. }) => {
+                tracing::debug!(seat = frame.from.seat, code = %refusal.peer_code(), %refusal, "a message is not taken");
                 pass(&self.outlets.strays, frame);
                 None
             }
             Err(refusal) => {
-                refuse(&self.parts, &frame.from, &refusal);
+                refuse(&self.parts, &frame.from, refusal.peer_code(), &refusal);
                 None
             }
         }
@@ -188,7 +191,8 @@ impl Reader {
                         self.parts.store.put_evidence(evidence, epoch)?;
                     }
                     if let Some(member) = epoch.set.member(from) {
-                        tracing::warn!(seat = from, %reason, "peer is disconnected for a bad message");
+                        let code = reason.peer_code();
+                        tracing::warn!(seat = from, %code, %reason, "peer is disconnected for a bad message");
                         self.parts.network.disconnect(&member.peer_key);
                     }
                 }
@@ -227,8 +231,8 @@ pub fn claimed_epoch(body: &[u8]) -> Option<u64> {
     body.get(at..)?.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-fn refuse(parts: &Parts, from: &Remote, reason: &dyn std::fmt::Display) {
-    tracing::warn!(seat = from.seat, %reason, "peer is disconnected for a bad message");
+fn refuse(parts: &Parts, from: &Remote, code: Code, reason: &dyn std::fmt::Display) {
+    tracing::warn!(seat = from.seat, %code, %reason, "peer is disconnected for a bad message");
     parts.network.disconnect(&from.key);
 }
 
@@ -258,7 +262,7 @@ fn hold_attached(from: u16, proposal: &Proposal, epoch: &Epoch, parts: &Parts) -
     for taken in parts.mempool.take_in(lacking.into_iter().map(arrival).collect())? {
         match taken {
             Taken::Twice(evidence) => drop(parts.store.put_evidence(&evidence, epoch)?),
-            Taken::Held | Taken::Ignored | Taken::Invalid => {}
+            Taken::Held | Taken::Ignored(_) | Taken::Invalid(_) => {}
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mingzhang_consensus::evidence::{Evidence, SignedBatch};
 use mingzhang_ledger::batch::{Batch, Reference, transactions};
 use mingzhang_ledger::crypto::{KeyId, PublicKey};
+use mingzhang_ledger::outcome::{Code, peers};
 use mingzhang_ledger::records::registry::OfficerKey;
 use mingzhang_ledger::state::execute::Candidate;
 use mingzhang_ledger::state::{Overlay, key};
@@ -35,9 +36,9 @@ pub enum Taken {
     /// Held, and it proves that its author signed two batches under one number.
     Twice(Box<Evidence>),
     /// Of no use now: old, far ahead, of another epoch, or beyond its author's quota.
-    Ignored,
+    Ignored(Code),
     /// The author's signature does not hold, or the batch is empty or over its limits: its sender lies.
-    Invalid,
+    Invalid(Code),
 }
 
 /// A transaction, and the registered key under which its signature is to be verified.
@@ -80,7 +81,7 @@ impl<'a> Keys<'a> {
 impl Mempool {
     /// Takes batches in. One answer for each, in order.
     pub fn take_in(&self, arrivals: Vec<Arrival>) -> Result<Vec<Taken>, StoreFault> {
-        let mut answers = vec![Taken::Ignored; arrivals.len()];
+        let mut answers = vec![Taken::Ignored(peers::OUT_OF_PLACE); arrivals.len()];
         let mut refuse = |place: usize, answer| {
             if let Some(slot) = answers.get_mut(place) {
                 *slot = answer;
@@ -97,7 +98,7 @@ impl Mempool {
         let holds = self.authors_hold(&prepared);
         let mut signed = Vec::new();
         for (one, holds) in prepared.into_iter().zip(holds) {
-            if holds { signed.push(one) } else { refuse(one.place, Taken::Invalid) }
+            if holds { signed.push(one) } else { refuse(one.place, Taken::Invalid(peers::NOT_SIGNED)) }
         }
         let held = self.verify(signed)?;
         if held.is_empty() {
@@ -124,9 +125,9 @@ impl Mempool {
             let (batch, reference) = (Arc::clone(&held.batch), held.reference);
             let taken = match state.lanes.hold(held, needed) {
                 Holding::Held | Holding::Known => Taken::Held,
-                Holding::Useless | Holding::LaneFull => {
+                holding @ (Holding::Useless | Holding::LaneFull) => {
                     refused.push((batch.epoch, reference));
-                    Taken::Ignored
+                    ignored(&holding)
                 }
                 Holding::Second { first } => match state.lanes.get(&first) {
                     Some(earlier) => Taken::Twice(Box::new(Evidence::TwoBatches {
@@ -152,22 +153,24 @@ impl Mempool {
             let state = self.lock();
             let max_bytes = usize::try_from(state.parameters.max_batch_bytes).unwrap_or(usize::MAX);
             if batch.epoch != state.lanes.epoch() {
-                return Err(Taken::Ignored);
+                return Err(Taken::Ignored(peers::OUT_OF_PLACE));
             }
-            if batch.payload.is_empty() || batch.payload.len() > max_bytes {
-                return Err(Taken::Invalid);
+            if batch.payload.is_empty() {
+                return Err(Taken::Invalid(peers::MALFORMED));
+            }
+            if batch.payload.len() > max_bytes {
+                return Err(Taken::Invalid(peers::OVER_LIMIT));
             }
             let max_records = usize::try_from(state.parameters.max_batch_records).unwrap_or(usize::MAX);
             (max_records, state.author_key(batch.author))
         };
-        let Some(author_key) = author_key else { return Err(Taken::Invalid) };
+        let Some(author_key) = author_key else { return Err(Taken::Invalid(peers::STRANGER)) };
         let reference = batch.reference(max_records);
         let holding = self.lock().lanes.judge(batch.epoch, &reference, needed);
         match holding {
             // Under another signature it is not what was checked, and nothing to pass on.
             Holding::Known if self.holds_as_signed(&reference, &batch) => return Err(Taken::Held),
-            Holding::Known => return Err(Taken::Ignored),
-            Holding::Useless | Holding::LaneFull => return Err(Taken::Ignored),
+            Holding::Known | Holding::Useless | Holding::LaneFull => return Err(ignored(&holding)),
             Holding::Held | Holding::Second { .. } => {}
         }
         let author = (!author_verified).then(|| (author_key, batch.signed_bytes(&self.parts.network.chain)));
@@ -218,6 +221,10 @@ impl Mempool {
         }
         Ok(held)
     }
+}
+
+fn ignored(holding: &Holding) -> Taken {
+    Taken::Ignored(if matches!(holding, Holding::LaneFull) { peers::OVER_LIMIT } else { peers::OUT_OF_PLACE })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use mingzhang_ledger::batch::{Batch, LanePosition};
 use mingzhang_ledger::certificate::admit_bytes;
 use mingzhang_ledger::crypto::{Hash, Signature};
 use mingzhang_ledger::entry;
+use mingzhang_ledger::outcome::peers;
 use mingzhang_ledger::state::execute::Candidate;
 
 use super::lane::{BATCH_COST_BYTES, Front, Held, Holding, Lanes};
@@ -440,7 +441,7 @@ async fn packed_batches_are_signed_stored_and_wait_for_a_block() {
     let mut changed = batch.clone();
     changed.seq += 1;
     let taken = other.take_in(vec![arrival(batch.clone()), arrival(changed), arrival(batch)]).expect("the store works");
-    assert_eq!(taken, [Taken::Held, Taken::Invalid, Taken::Held]);
+    assert_eq!(taken, [Taken::Held, Taken::Invalid(peers::NOT_SIGNED), Taken::Held]);
     assert!(other.held(&chosen).expect("held")[0].candidates.iter().all(|one| one.verified_with.is_some()));
 }
 
@@ -459,7 +460,8 @@ async fn empty_batches_are_refused_and_what_finds_its_lane_full_leaves_nothing_o
     let mut arrivals: Vec<Arrival> = batches.iter().map(arrival).collect();
     arrivals.push(arrival(&signed(10, 0, Vec::new())));
     let taken = mempool.take_in(arrivals).expect("the store works");
-    assert_eq!(taken, [Taken::Held, Taken::Held, Taken::Ignored, Taken::Ignored, Taken::Invalid]);
+    let full = || Taken::Ignored(peers::OVER_LIMIT);
+    assert_eq!(taken, [Taken::Held, Taken::Held, full(), full(), Taken::Invalid(peers::MALFORMED)]);
     assert_eq!(store.batches(0).expect("the store reads"), batches[..2]);
     let needed = Arrival { needed: true, ..arrival(&batches[2]) };
     assert_eq!(mempool.take_in(vec![needed]).expect("the store works"), [Taken::Held]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::{AsyncRead, AsyncReadExt as _};
 use mingzhang_consensus::message::MAX_MESSAGE_BYTES;
+use mingzhang_ledger::outcome::{Code, peers};
 
 /// Largest frame on a vote stream: a proposal with attached batches and its justification.
 pub const MAX_VOTE_FRAME_BYTES: usize = 1024 * 1024;
@@ -118,6 +119,30 @@ pub struct Head {
     pub bytes: usize,
 }
 
+/// A frame that only a faulty peer sends.
+#[derive(Debug)]
+struct FrameFault {
+    class: Class,
+    channel: u8,
+    length: usize,
+}
+
+impl std::fmt::Display for FrameFault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { channel, length, .. } = self;
+        write!(formatter, "frame of channel {channel} and {length} bytes on a stream that takes none")
+    }
+}
+
+impl std::error::Error for FrameFault {}
+
+/// By which a frame that could not be read is refused of its sender.
+pub fn peer_code(error: &io::Error) -> Code {
+    let fault = error.get_ref().and_then(|source| source.downcast_ref::<FrameFault>());
+    let is_long = fault.is_some_and(|fault| fault.length > fault.class.max_frame_bytes());
+    if is_long { peers::OVER_LIMIT } else { peers::MALFORMED }
+}
+
 /// Reads the beginning of a frame; None at a clean end of the stream. A frame of another class, an unknown channel or too
 /// long a frame is `InvalidData`: only a faulty peer sends it.
 pub async fn read_head<R: AsyncRead + Unpin>(reader: &mut R, class: Class) -> io::Result<Option<Head>> {
@@ -131,8 +156,7 @@ pub async fn read_head<R: AsyncRead + Unpin>(reader: &mut R, class: Class) -> io
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     let channel = Channel::from_code(code).filter(|channel| length > 0 && class.takes(*channel, length));
     let Some(channel) = channel else {
-        let text = format!("frame of channel {code} and {length} bytes on a stream that takes none");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, FrameFault { class, channel: code, length }));
     };
     Ok(Some(Head { channel, bytes: length - 1 }))
 }
@@ -182,7 +206,8 @@ mod tests {
             assert!(read_all(largest.bytes(), class).is_ok());
             let mut announced = u32::try_from(most + 1).expect("fits").to_be_bytes().to_vec();
             announced.push(channel.code());
-            assert_eq!(read_all(&announced, class).expect_err("too long").kind(), io::ErrorKind::InvalidData);
+            let error = read_all(&announced, class).expect_err("too long");
+            assert_eq!((error.kind(), peer_code(&error)), (io::ErrorKind::InvalidData, peers::OVER_LIMIT));
         }
     }
 
@@ -199,7 +224,8 @@ mod tests {
     #[test]
     fn wrong_stream_unknown_channel_and_truncation_are_refused() {
         let bulk = Frame::new(Channel::Request, &[b"x"]).expect("small");
-        assert!(read_all(bulk.bytes(), Class::Votes).is_err());
+        let error = read_all(bulk.bytes(), Class::Votes).expect_err("another stream's");
+        assert_eq!(peer_code(&error), peers::MALFORMED);
         assert!(read_all(b"\0\0\0\x02\x09a", Class::Votes).is_err());
         assert!(read_all(b"\0\0\0\0\x01", Class::Votes).is_err());
         assert!(read_all(&bulk.bytes()[..5], Class::Bulk).is_err());

@@ -37,6 +37,13 @@ pub fn protocol(chain: &Hash, class: Class) -> StreamProtocol {
         .expect("a protocol name that starts with a slash")
 }
 
+/// Whether a peer speaks the protocols of networks, and none of this one.
+pub fn is_of_another_network(protocols: &[StreamProtocol], chain: &Hash) -> bool {
+    let own = format!("/mingzhang/{}/", hex::encode(chain));
+    let mut of_networks = protocols.iter().filter(|protocol| protocol.as_ref().starts_with("/mingzhang/")).peekable();
+    of_networks.peek().is_some() && !of_networks.any(|protocol| protocol.as_ref().starts_with(&own))
+}
+
 /// Starts the writers of a peer that has just connected.
 pub fn open(control: &Control, peer: PeerId, chain: &Hash) -> Queues {
     let start = |class: Class, capacity: usize| {
@@ -131,7 +138,8 @@ async fn read_all(peer: PeerId, mut stream: Stream, class: Class, sinks: Sinks) 
             Ok(true) => {}
             Ok(false) => return,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                tracing::warn!(%peer, %error, "peer is disconnected for a malformed frame");
+                let code = frame::peer_code(&error);
+                tracing::warn!(%peer, %code, %error, "peer is disconnected for a malformed frame");
                 if let Some(commands) = sinks.commands.upgrade()
                     && commands.send(SwarmCommand::Disconnect(peer)).await.is_err()
                 {

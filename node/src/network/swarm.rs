@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use libp2p::allow_block_list::{self, AllowedPeers};
+use libp2p::allow_block_list::{self, AllowedPeers, NotAllowed};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError, ValidationMode};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{ListenError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identify, memory_connection_limits, noise, ping, tcp, yamux};
 use libp2p_stream::Control;
 use mingzhang_ledger::crypto::{Hash, sha256};
+use mingzhang_ledger::outcome::peers;
 use tokio::sync::{mpsc, watch};
 
 use super::directory::{AllowedPeer, Directory};
@@ -44,6 +45,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
 pub const DIAL_TICK: Duration = Duration::from_millis(250);
 /// Addresses of one name that are dialled.
 const MAX_RESOLVED: usize = 4;
+/// Pause between two warnings of strangers: a minute.
+const STRANGER_PAUSE_TICKS: u64 = 240;
 /// Longest pause between two dials of one peer, in ticks.
 const MAX_DIAL_PAUSE_TICKS: u64 = 40;
 
@@ -167,6 +170,8 @@ pub struct Driver {
     banned: BTreeMap<PeerId, u64>,
     twins: Twins,
     ticks: u64,
+    /// Until which tick another stranger is not worth a warning.
+    quiet_until: u64,
     topics: [(Topic, gossipsub::TopicHash); 2],
 }
 
@@ -180,8 +185,9 @@ impl Driver {
     ) -> Self {
         let control = swarm.behaviour().streams.new_control();
         let topics = [Topic::Batches, Topic::Finals].map(|topic| (topic, topic_name(&chain, topic).hash()));
-        let (backoffs, banned, twins, ticks) = (BTreeMap::new(), BTreeMap::new(), Twins::default(), 0);
-        Self { swarm, chain, control, directory, pending, queues, backoffs, banned, twins, ticks, topics }
+        let (backoffs, banned, twins) = (BTreeMap::new(), BTreeMap::new(), Twins::default());
+        let (ticks, quiet_until) = (0, 0);
+        Self { swarm, chain, control, directory, pending, queues, backoffs, banned, twins, ticks, quiet_until, topics }
     }
 
     /// Runs until every handle is gone.
@@ -279,7 +285,7 @@ impl Driver {
                 tracing::debug!(%peer, %error, "dial failed");
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
-                tracing::debug!(address = %send_back_addr, %error, "incoming connection refused");
+                self.on_refused(&send_back_addr, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening for peers"),
             _ => {}
@@ -304,9 +310,33 @@ impl Driver {
                 }
             },
             BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
+                if link::is_of_another_network(&info.protocols, &self.chain) {
+                    let code = peers::OTHER_NETWORK;
+                    tracing::warn!(peer = %peer_id, %code, "peer is disconnected: it is of another network");
+                    self.on_command(SwarmCommand::Disconnect(peer_id));
+                }
                 self.twins.known(peer_id, connection_id, &info.agent_version);
             }
             _ => {}
+        }
+    }
+
+    /// Of strangers, who may come as often as they like, one is told of in a while.
+    fn on_refused(&mut self, address: &Multiaddr, error: &ListenError) {
+        let stranger = match error {
+            ListenError::Denied { cause } => cause.downcast_ref::<NotAllowed>(),
+            _ => None,
+        };
+        match stranger {
+            Some(stranger) if self.quiet_until <= self.ticks => {
+                self.quiet_until = self.ticks + STRANGER_PAUSE_TICKS;
+                let code = peers::STRANGER;
+                tracing::warn!(%address, %code, reason = %stranger, "incoming connection refused");
+            }
+            Some(stranger) => {
+                tracing::debug!(%address, code = %peers::STRANGER, reason = %stranger, "incoming connection refused");
+            }
+            None => tracing::debug!(%address, %error, "incoming connection refused"),
         }
     }
 

@@ -302,13 +302,20 @@ async fn unregistered_peer_is_refused_until_it_is_registered() {
 }
 
 #[tokio::test]
-async fn nodes_of_another_network_exchange_nothing() {
+async fn nodes_of_another_network_exchange_nothing_and_are_disconnected() {
     let (host, mut host_inbox) = node(0, vec![peer(1, &[])]).await;
+    let mut swarm = swarm::build(keypair(&key(1)).expect("a key"), &[8; 32]).expect("builds");
+    let mut control = swarm.behaviour().streams.new_control();
+    let _votes = control.accept(link::protocol(&[8; 32], Class::Votes)).expect("the first");
+    swarm.behaviour_mut().allowed.allow_peer(directory::peer_id(&key(0).public()).expect("a key"));
+    swarm.dial(host.addresses()[0].clone()).expect("dials");
+    let is_closed = |event: &SwarmEvent<_>| matches!(event, SwarmEvent::ConnectionClosed { .. });
+    within(async { while !is_closed(&swarm.select_next_some().await) {} }).await;
+    drop(swarm);
     let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
     let peers = vec![peer(0, host.addresses())];
     let other = Config { key: key(1), chain: [8; 32], listen, peers };
     let (other, _other_inbox) = start(other).await.expect("starts");
-    within(host_inbox.connected.wait_for(|seats| seats.contains(&1))).await.expect("the identity is registered");
     let to: PublicKey = key(0).public();
     let (answer, request) = within(async {
         tokio::join!(other.ask(&to, b"hello"), tokio::time::timeout(PATIENCE / 3, host_inbox.requests.recv()))
@@ -344,4 +351,15 @@ async fn two_processes_with_one_identity_are_noticed_by_the_peer_and_a_restart_i
         }
     };
     within(over).await;
+}
+
+#[cfg(feature = "quic")]
+#[tokio::test]
+async fn nodes_that_know_an_address_of_quic_only_connect_by_it() {
+    let listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"].map(|text| text.parse().expect("an address"));
+    let host = Config { key: key(0), chain: CHAIN, listen: listen.to_vec(), peers: vec![peer(1, &[])] };
+    let (host, mut host_inbox) = start(host).await.expect("starts");
+    let (_other, mut other_inbox) = node(1, vec![peer(0, &host.addresses()[1..])]).await;
+    within(other_inbox.connected.wait_for(|seats| seats.contains(&0))).await.expect("connects");
+    within(host_inbox.connected.wait_for(|seats| seats.contains(&1))).await.expect("connects");
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use mingzhang_consensus::message::Message;
 use mingzhang_consensus::{Input, verify};
 use mingzhang_ledger::batch::Batch;
+use mingzhang_ledger::outcome::{Code, peers};
 use tokio::sync::mpsc;
 
 use crate::engine::EpochWatch;
+use crate::engine::inbound::claimed_epoch;
 use crate::mempool::{Arrival, Mempool, Taken};
 use crate::network::MAX_GOSSIP_BYTES;
-use crate::network::{self, Gossip, GossipTicket, Topic, Worth};
+use crate::network::{self, Gossip, GossipTicket, Remote, Topic, Worth};
 use crate::signer::Identity;
 use crate::store::{Store, StoreFault};
 
@@ -42,14 +44,10 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
                         arrivals.push(Arrival { batch, needed: false, author_verified: false });
                         tickets.push((ticket, from, told_all));
                     }
-                    Err(error) => {
-                        tracing::warn!(seat = from.seat, %error, "peer is disconnected for gossip that is no batch");
-                        parts.network.disconnect(&from.key);
-                        parts.network.judge(ticket, Worth::False);
-                    }
+                    Err(error) => refuse(&parts, &from, ticket, peers::MALFORMED, &error),
                 },
                 Topic::Finals => {
-                    if let Some(input) = take_final(&body, from.seat, ticket, &parts)
+                    if let Some(input) = take_final(&body, &from, ticket, &parts)
                         && parts.inputs.send(input).await.is_err()
                     {
                         return Ok(());
@@ -64,7 +62,10 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
         for ((ticket, from, told_all), taken) in tickets.into_iter().zip(taken) {
             let worth = match taken {
                 // What was not checked is not passed on: whoever passes something on answers for it.
-                Taken::Ignored => Worth::Known,
+                Taken::Ignored(code) => {
+                    tracing::debug!(seat = from.seat, %code, "a batch is not taken");
+                    Worth::Known
+                }
                 Taken::Held if told_all => Worth::Known,
                 Taken::Held => Worth::Spread,
                 Taken::Twice(evidence) => {
@@ -72,10 +73,9 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
                     parts.store.put_evidence(&evidence, &epoch)?;
                     Worth::Spread
                 }
-                Taken::Invalid => {
-                    tracing::warn!(seat = from.seat, "peer is disconnected for a batch that its author did not sign");
-                    parts.network.disconnect(&from.key);
-                    Worth::False
+                Taken::Invalid(code) => {
+                    refuse(&parts, &from, ticket, code, &"a batch that its author did not sign, or not like this");
+                    continue;
                 }
             };
             parts.network.judge(ticket, worth);
@@ -84,17 +84,34 @@ pub async fn take_in(mut gossip: mpsc::Receiver<Gossip>, parts: Parts) -> Result
     Ok(())
 }
 
+/// Whoever passes something on answers for it.
+fn refuse(parts: &Parts, from: &Remote, ticket: GossipTicket, code: Code, reason: &dyn std::fmt::Display) {
+    tracing::warn!(seat = from.seat, %code, %reason, "peer is disconnected for bad gossip");
+    parts.network.disconnect(&from.key);
+    parts.network.judge(ticket, Worth::False);
+}
+
 /// A final header with its certificate. One that this node has, or that speaks of another epoch, changes nothing here.
-fn take_final(body: &[u8], seat: Option<u16>, ticket: GossipTicket, parts: &Parts) -> Option<Input> {
+fn take_final(body: &[u8], from: &Remote, ticket: GossipTicket, parts: &Parts) -> Option<Input> {
     let epoch = parts.epoch.borrow().clone();
     // Members learn of finality by votes; a header is passed on for observers, and around a broken connection.
     let settled = parts.network.sees_all_members() && !parts.network.has_observers();
     let worth = if settled { Worth::Known } else { Worth::Spread };
-    let message = Message::decode(body, &epoch).ok();
-    let Some(Message::Final { header, certificate }) = message.filter(|message| message.epoch() == epoch.number())
-    else {
+    // Bitmaps have the length that the own epoch gives them, so what is of another epoch may not even decode.
+    if claimed_epoch(body).is_some_and(|claimed| claimed != epoch.number()) {
         parts.network.judge(ticket, worth);
         return None;
+    }
+    let (header, certificate) = match Message::decode(body, &epoch) {
+        Ok(Message::Final { header, certificate }) => (header, certificate),
+        Ok(_) => {
+            refuse(parts, from, ticket, peers::MALFORMED, &"no final header where one is due");
+            return None;
+        }
+        Err(error) => {
+            refuse(parts, from, ticket, peers::MALFORMED, &error);
+            return None;
+        }
     };
     if header.height <= parts.store.tip().height {
         parts.network.judge(ticket, worth);
@@ -110,7 +127,7 @@ fn take_final(body: &[u8], seat: Option<u16>, ticket: GossipTicket, parts: &Part
             Some(Input::Message { from, message })
         }
         Err(error) => {
-            tracing::warn!(seat, %error, "a false final header was dropped");
+            tracing::warn!(seat = from.seat, code = %error.peer_code(), %error, "a false final header was dropped");
             parts.network.judge(ticket, Worth::False);
             None
         }

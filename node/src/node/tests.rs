@@ -371,6 +371,35 @@ async fn a_peer_is_disconnected_for_what_is_verifiably_bad_and_the_others_go_on(
     stop_all(nodes).await;
 }
 
+/// What does not decode as a final header is passed on by nobody, and costs its sender the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn rubbish_among_the_final_headers_is_refused_of_its_sender() {
+    let world = World::new();
+    let node = world.start(0).await;
+    let epoch = node.handle().store.epoch().expect("the store reads");
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
+    let peers = allowed_peers(&epoch, &[], &world.seeds, &BTreeSet::new());
+    let liar = network::Config { key: key(3, KeyOf::Peer), chain: world.genesis.hash, listen, peers };
+    let (liar, mut inbox) = network::start(liar).await.expect("starts");
+    let connected = inbox.connected.wait_for(|seats| seats.contains(&0));
+    tokio::time::timeout(PATIENCE, connected).await.expect("in time").expect("connects");
+    // Each other bytes: what was gossiped once is not gossiped again.
+    let dropped = async {
+        let (mut again, mut number) = (tokio::time::interval(Duration::from_millis(200)), 0u64);
+        while inbox.connected.borrow_and_update().contains(&0) {
+            tokio::select! {
+                _ = again.tick() => {
+                    number += 1;
+                    liar.publish(Topic::Finals, [&[4][..], &[0; 40], &number.to_be_bytes()].concat());
+                }
+                changed = inbox.connected.changed() => changed.expect("the network runs"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, dropped).await.expect("disconnected, in time");
+    stop_all(vec![node]).await;
+}
+
 /// Registers one observer more in the world's seeds, and says how it starts.
 fn add_observer(world: &mut World) -> Start {
     let observer_key = mingzhang_ledger::crypto::SigningKey::from_seed(&[77; 32]);
@@ -393,6 +422,19 @@ fn add_observer(world: &mut World) -> Start {
         lost_at_ms: None,
         clock_offset_ms: 0,
     }
+}
+
+/// With `--features quic` also on the same port of UDP; the addresses of others are read by every build.
+#[test]
+fn a_node_listens_and_dials_by_what_its_build_speaks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listened: Vec<String> =
+        listen_addresses(&config("", folder.path(), 8442)).iter().map(ToString::to_string).collect();
+    let both = ["/ip4/127.0.0.1/tcp/8442", "/ip4/127.0.0.1/udp/8442/quic-v1"];
+    assert_eq!(listened, both[..1 + usize::from(QUIC)]);
+    let [tcp, quic] = both.map(|text| text.parse().expect("an address"));
+    assert!(can_dial(&tcp));
+    assert_eq!(can_dial(&quic), QUIC);
 }
 
 /// Fewer than a quorum know the observer, and nothing happens any more when it comes.

@@ -12,7 +12,7 @@ use mingzhang_consensus::{Epoch, Found, Input, Peer};
 use mingzhang_ledger::authority::AuthoritySet;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
 use mingzhang_ledger::header::Header;
-use mingzhang_ledger::recovery::{EndedEpoch, SignedManifest};
+use mingzhang_ledger::recovery::{EndedEpoch, RecoveryFault, SignedManifest};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fetch::checked_block;
@@ -21,7 +21,7 @@ use super::join::{Ask, Begun, Joiner, Measure, PACE};
 use super::snapshot::Manifest;
 use super::turns::Turns;
 use super::wire::{MAX_SEGMENT_BLOCKS, Proof, Question, Segment};
-use super::{Parts, SyncFault, Trust};
+use super::{Lie, Parts, SyncFault, Trust};
 use crate::clock::Started;
 use crate::engine::inbound::OtherFrame;
 use crate::engine::worker::Job;
@@ -151,8 +151,8 @@ impl CatchUp {
             }
             match answer {
                 Ok(()) => vain = 0,
-                Err(SyncFault::Lie(reason)) => {
-                    tracing::warn!(reason, "peer is disconnected for a false answer");
+                Err(SyncFault::Lie(Lie { code, reason })) => {
+                    tracing::warn!(%code, reason, "peer is disconnected for a false answer");
                     self.parts.network.disconnect(&peer);
                     vain += 1;
                 }
@@ -189,8 +189,8 @@ impl CatchUp {
                     }
                 }
                 Ok(_) => {}
-                Err(SyncFault::Lie(reason)) => {
-                    tracing::warn!(reason, "peer is disconnected for a false answer");
+                Err(SyncFault::Lie(Lie { code, reason })) => {
+                    tracing::warn!(%code, reason, "peer is disconnected for a false answer");
                     self.parts.network.disconnect(peer);
                 }
                 Err(error) => tracing::debug!(%error, "peer gave no lanes"),
@@ -266,8 +266,7 @@ impl CatchUp {
             self.confirm(peer, &tip).await?;
             return Err(SyncFault::NotThere);
         }
-        let lie = |error: &dyn std::fmt::Display| SyncFault::Lie(error.to_string());
-        let segment = Segment::decode(&answer, set.members.len()).map_err(|error| lie(&error))?;
+        let segment = Segment::decode(&answer, set.members.len()).map_err(|fault| SyncFault::Lie(fault.into()))?;
         let (certified, by) = prove(&segment, (tip.height, tip.id), &epoch, &self.parts.trust)?;
         self.report_own(&segment, set).await?;
         let (count, blocks) = (segment.blocks.len(), segment.blocks);
@@ -277,7 +276,7 @@ impl CatchUp {
         let (reply, done) = oneshot::channel();
         let job = Job::Replay { blocks, by: by.clone(), reply };
         self.parts.jobs.send(job).await.map_err(|_| SyncFault::Stopping)?;
-        done.await.map_err(|_| SyncFault::Stopping)?.map_err(|reason| lie(&reason))?;
+        done.await.map_err(|_| SyncFault::Stopping)?.map_err(|reason| SyncFault::Lie(Lie::other(reason)))?;
         tracing::info!(blocks = count, height = self.parts.store.tip().height, "caught up");
         let found = match by {
             // Consensus moves on only when everything up to the certified block is applied.
@@ -309,8 +308,8 @@ impl Ask for Handle {
         Ok(Handle::ask(self, peer, &question.encode()).await?)
     }
 
-    fn refuse(&self, peer: &PublicKey, reason: &str) {
-        tracing::warn!(peer = self.name_of(peer), reason, "peer is disconnected for a false part of the state");
+    fn refuse(&self, peer: &PublicKey, Lie { code, reason }: &Lie) {
+        tracing::warn!(peer = self.name_of(peer), %code, reason, "peer is disconnected for a false part of the state");
         self.disconnect(peer);
     }
 }
@@ -334,24 +333,26 @@ pub fn prove(
             && header.set_hash == set_hash
             && last.is_none_or(|last| !last.is_boundary());
         if !continues {
-            return Err(SyncFault::Lie(format!("a header of height {} that does not continue", header.height)));
+            let reason = format!("a header of height {} that does not continue", header.height);
+            return Err(SyncFault::Lie(Lie::other(reason)));
         }
         (height, parent, last) = (header.height, header.id(), Some(*header));
     }
-    let lie = |error: &dyn std::fmt::Display| SyncFault::Lie(error.to_string());
     match &segment.proof {
         Proof::Certificate(certificate) => {
             let last = last.filter(|_| !segment.blocks.is_empty()).ok_or(SyncFault::NotThere)?;
-            certificate.verify(&trust.chain, &last, set).map_err(|error| lie(&error))?;
+            certificate.verify(&trust.chain, &last, set).map_err(|fault| SyncFault::Lie(fault.into()))?;
             Ok((last, Finality::Certificate(certificate.clone())))
         }
         Proof::Recovery(bytes) => {
-            let signed = SignedManifest::decode(bytes).map_err(|error| lie(&error))?;
+            let lie = |fault: RecoveryFault| SyncFault::Lie(fault.into());
+            let signed = SignedManifest::decode(bytes).map_err(|fault| SyncFault::Lie(fault.into()))?;
             let ended = EndedEpoch { set, opened_by: &epoch.opening_block() };
-            let recovered = signed.verify(&trust.recovery, &trust.chain, &ended).map_err(|error| lie(&error))?;
+            let recovered = signed.verify(&trust.recovery, &trust.chain, &ended).map_err(lie)?;
             let base = *recovered.base();
             if base.id() != parent {
-                return Err(SyncFault::Lie(format!("a recovery manifest with another base of height {}", base.height)));
+                let reason = format!("a recovery manifest with another base of height {}", base.height);
+                return Err(SyncFault::Lie(Lie::other(reason)));
             }
             Ok((base, Finality::Recovery(Arc::new(recovered))))
         }

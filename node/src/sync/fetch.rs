@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::catch_up::CatchUp;
 use super::wire::{MAX_ASKED_BATCHES, Question, decode_batches, decode_block};
-use super::{Parts, SyncFault};
+use super::{Lie, Parts, SyncFault};
 use crate::clock::Started;
 use crate::engine::Fetch;
 use crate::mempool::{Arrival, Taken};
@@ -119,10 +119,10 @@ async fn ask_each<T>(
         };
         match answer {
             Ok(found) => return Ok(found),
-            Err(SyncFault::Lie(reason)) => {
-                tracing::warn!(agency = %member.agency, reason, "peer is disconnected for a false answer");
+            Err(SyncFault::Lie(Lie { code, reason })) => {
+                tracing::warn!(agency = %member.agency, %code, reason, "peer is disconnected for a false answer");
                 parts.network.disconnect(&member.peer_key);
-                last = SyncFault::Lie(reason);
+                last = SyncFault::Lie(Lie { code, reason });
             }
             Err(error) => last = error,
         }
@@ -130,8 +130,8 @@ async fn ask_each<T>(
     Err(last)
 }
 
-fn lie(error: impl std::fmt::Display) -> SyncFault {
-    SyncFault::Lie(error.to_string())
+fn lie(error: impl Into<Lie>) -> SyncFault {
+    SyncFault::Lie(error.into())
 }
 
 /// The block that was asked for, by its id.
@@ -139,7 +139,7 @@ pub fn checked_block(id: &Hash, body: &[u8]) -> Result<Found, SyncFault> {
     let (header, preimage) = decode_block(body).map_err(lie)?;
     let (positions, references) = decode_batches_preimage(preimage).map_err(lie)?;
     if header.id() != *id || batches_digest(&positions, &references) != header.batches {
-        return Err(lie("another block than the one asked for"));
+        return Err(lie(Lie::other("another block than the one asked for")));
     }
     Ok(Found::Block { header, positions, references })
 }
@@ -191,7 +191,7 @@ pub fn checked_batches(asked: &[Reference], body: &[u8]) -> Result<Vec<mingzhang
         asked.iter().map(|reference| (reference.author, reference.run, reference.seq, reference.hash)).collect();
     for batch in &batches {
         if !wanted.contains(&(batch.author, batch.run, batch.seq, batch.hash())) {
-            return Err(lie("a batch that was not asked for"));
+            return Err(lie(Lie::other("a batch that was not asked for")));
         }
     }
     Ok(batches)

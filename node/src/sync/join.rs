@@ -12,7 +12,7 @@ use mingzhang_ledger::state::tree::SENTINEL;
 use super::snapshot::{Manifest, check_leaves, next_of};
 use super::turns::Turns;
 use super::wire::Question;
-use super::{SyncFault, Trust};
+use super::{Lie, SyncFault, Trust};
 use crate::clock::Started;
 use crate::store::{ExpectedLeaves, Progress, Store};
 
@@ -39,7 +39,7 @@ pub trait Ask {
     fn ask(&self, peer: &PublicKey, question: &Question) -> impl Future<Output = Result<Vec<u8>, SyncFault>> + Send;
 
     /// Leaves a peer that answered what cannot be true.
-    fn refuse(&self, peer: &PublicKey, reason: &str);
+    fn refuse(&self, peer: &PublicKey, lie: &Lie);
 }
 
 /// The least that a peer must bring in so much time of waiting for it.
@@ -131,7 +131,7 @@ impl<A: Ask> Joiner<'_, A> {
                     Err(error) => {
                         self.turns().failed(*peer);
                         match error {
-                            SyncFault::Lie(reason) => self.asked.refuse(peer, &reason),
+                            SyncFault::Lie(lie) => self.asked.refuse(peer, &lie),
                             error => tracing::debug!(%error, "peer gave no state"),
                         }
                     }

@@ -17,8 +17,11 @@ use std::sync::Arc;
 use mingzhang_consensus::Input;
 use mingzhang_genesis::Genesis;
 use mingzhang_ledger::authority::AuthoritySet;
+use mingzhang_ledger::certificate::CertificateFault;
+use mingzhang_ledger::codec::CodecFault;
 use mingzhang_ledger::crypto::{Hash, PublicKey};
-use mingzhang_ledger::recovery::RecoveryKeys;
+use mingzhang_ledger::outcome::{Code, peers};
+use mingzhang_ledger::recovery::{RecoveryFault, RecoveryKeys};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -66,6 +69,48 @@ impl Trust {
     }
 }
 
+/// What cannot be true in an answer, and the code of its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lie {
+    pub code: Code,
+    pub reason: String,
+}
+
+impl Lie {
+    pub fn new(code: Code, reason: impl ToString) -> Self {
+        Self { code, reason: reason.to_string() }
+    }
+
+    /// Well formed, and not what was asked for.
+    pub fn other(reason: impl ToString) -> Self {
+        Self::new(peers::OUT_OF_PLACE, reason)
+    }
+}
+
+impl std::fmt::Display for Lie {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.reason, self.code)
+    }
+}
+
+impl From<CodecFault> for Lie {
+    fn from(fault: CodecFault) -> Self {
+        Self::new(peers::MALFORMED, fault)
+    }
+}
+
+impl From<RecoveryFault> for Lie {
+    fn from(fault: RecoveryFault) -> Self {
+        Self::new(fault.peer_code(), fault)
+    }
+}
+
+impl From<CertificateFault> for Lie {
+    fn from(fault: CertificateFault) -> Self {
+        Self::new(fault.peer_code(), fault)
+    }
+}
+
 /// Why a fetch brought nothing.
 #[derive(Debug, Error)]
 pub enum SyncFault {
@@ -75,7 +120,7 @@ pub enum SyncFault {
     Store(#[from] StoreFault),
     /// The peer sent what cannot be true: it loses the task and its connection.
     #[error("peer answered with {0}")]
-    Lie(String),
+    Lie(Lie),
     #[error("peer does not have it")]
     NotThere,
     #[error("peer gives too little at a time")]

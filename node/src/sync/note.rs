@@ -9,7 +9,7 @@ use mingzhang_ledger::codec::{CodecFault, Reader, put_counted};
 use tokio::sync::mpsc;
 
 use super::wire::Question;
-use super::{Parts, SyncFault};
+use super::{Lie, Parts, SyncFault};
 use crate::engine::inbound::OtherFrame;
 use crate::network::{PeerStatus, Remote};
 use crate::store::{Store, StoreFault};
@@ -46,9 +46,10 @@ async fn ask(parts: &Parts, peer: &PeerStatus, above: u64, seals: &mpsc::Sender<
     let lines = match decode(&answer) {
         Ok(lines) => lines,
         Err(error) => {
-            tracing::warn!(%error, peer = %peer.name, "peer is disconnected for a false answer");
+            let lie = Lie::from(error);
+            tracing::warn!(peer = %peer.name, code = %lie.code, lie.reason, "peer is disconnected for a false answer");
             parts.network.disconnect(&peer.key);
-            return Err(SyncFault::Lie(error.to_string()));
+            return Err(SyncFault::Lie(lie));
         }
     };
     for line in lines {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mingzhang_ledger::batch::{Reference, batches_preimage};
 use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::header::Header;
+use mingzhang_ledger::outcome::peers;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::snapshot::Part;
@@ -88,7 +89,7 @@ pub async fn serve(mut requests: mpsc::Receiver<Request>, parts: Arc<Parts>) {
 }
 
 fn refuse(parts: &Parts, request: &Request, error: &dyn std::fmt::Display) {
-    tracing::warn!(%error, "peer is disconnected for a malformed question");
+    tracing::warn!(code = %peers::MALFORMED, %error, "peer is disconnected for a malformed question");
     parts.network.disconnect(&request.from.key);
 }
 

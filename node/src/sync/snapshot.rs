@@ -19,7 +19,7 @@ use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::SENTINEL;
 use rayon::prelude::*;
 
-use super::Trust;
+use super::{Lie, Trust};
 use crate::network::frame::MAX_BULK_FRAME_BYTES;
 use crate::store::{
     ExpectedLeaves, Finality, Leaf, PastEpoch, Store, StoreFault, Taken, View, edge_frontier, received, sent,
@@ -61,8 +61,8 @@ impl Manifest {
 
     /// Reads a manifest and checks that it leads from the founding set to a header that a quorum confirmed, and that the
     /// log's edge and the parts are that header's.
-    pub fn check(bytes: &[u8], trust: &Trust) -> Result<Self, String> {
-        let text = |fault: CodecFault| fault.to_string();
+    pub fn check(bytes: &[u8], trust: &Trust) -> Result<Self, Lie> {
+        let text = |fault: CodecFault| Lie::from(fault);
         let mut reader = Reader::new(bytes);
         let (set, past) = past_epochs(&mut reader, trust)?;
         let (header, certificate) = certified(&mut reader, &trust.chain, &set)?;
@@ -75,39 +75,39 @@ impl Manifest {
         reader.finish().map_err(text)?;
         let digest = preimage.as_ref().map(|(positions, references)| batches_digest(positions, references));
         if digest.is_some_and(|digest| digest != header.batches) {
-            return Err("the preimage of batches does not hash to the header's".into());
+            return Err(Lie::other("the preimage of batches does not hash to the header's"));
         }
         if edge_frontier(header.own_index(), &tiles).map(|edge| edge.root()) != Some(header.log_root) {
-            return Err("the edge of the log does not lead to the header's log root".into());
+            return Err(Lie::other("the edge of the log does not lead to the header's log root"));
         }
         if parts_root(&parts) != Some(header.state_root) {
-            return Err("the parts do not lead to the header's state root".into());
+            return Err(Lie::other("the parts do not lead to the header's state root"));
         }
         if header.state_size.div_ceil(PART_HASHES) != u64::try_from(parts.len()).unwrap_or(u64::MAX) {
-            return Err("another number of parts than the state's size".into());
+            return Err(Lie::other("another number of parts than the state's size"));
         }
         Ok(Self { taken: Taken { header, certificate, set, past, preimage, tiles }, parts })
     }
 
     /// The hashes of a part, if they are those that the state root commits to.
-    pub fn check_part(&self, part: u64, bytes: &[u8]) -> Result<Vec<Hash>, String> {
+    pub fn check_part(&self, part: u64, bytes: &[u8]) -> Result<Vec<Hash>, Lie> {
         let (hashes, rest) = bytes.as_chunks::<32>();
         let wanted = usize::try_from(part).ok().and_then(|part| self.parts.get(part));
         if !rest.is_empty() || Some(&Frontier::of(hashes.iter().copied()).root()) != wanted {
-            return Err(format!("part {part} of the leaf hashes is not the one under the state root"));
+            return Err(Lie::other(format!("part {part} of the leaf hashes is not the one under the state root")));
         }
         let before = part.saturating_mul(PART_HASHES);
         let expected = self.taken.header.state_size.saturating_sub(before).min(PART_HASHES);
         if u64::try_from(hashes.len()) != Ok(expected) {
-            return Err(format!("part {part} of the leaf hashes has {} of {expected}", hashes.len()));
+            return Err(Lie::other(format!("part {part} of the leaf hashes has {} of {expected}", hashes.len())));
         }
         Ok(hashes.to_vec())
     }
 }
 
 /// The sets from genesis on, each handed on by a boundary that a quorum confirmed, or named by a recovery manifest.
-fn past_epochs(reader: &mut Reader<'_>, trust: &Trust) -> Result<(Arc<AuthoritySet>, Vec<PastEpoch>), String> {
-    let text = |fault: CodecFault| fault.to_string();
+fn past_epochs(reader: &mut Reader<'_>, trust: &Trust) -> Result<(Arc<AuthoritySet>, Vec<PastEpoch>), Lie> {
+    let text = |fault: CodecFault| Lie::from(fault);
     let count = read_count(reader, MAX_EPOCHS).map_err(text)?;
     let (mut set, mut past) = (Arc::clone(&trust.founding), Vec::new());
     let mut opened_by = genesis_id(&trust.chain);
@@ -119,10 +119,9 @@ fn past_epochs(reader: &mut Reader<'_>, trust: &Trust) -> Result<(Arc<AuthorityS
             [] => {
                 let signed = SignedManifest::decode(last).map_err(text)?;
                 let ended = EndedEpoch { set: &set, opened_by: &opened_by };
-                let recovered =
-                    signed.verify(&trust.recovery, &trust.chain, &ended).map_err(|fault| fault.to_string())?;
+                let recovered = signed.verify(&trust.recovery, &trust.chain, &ended).map_err(Lie::from)?;
                 if *recovered.base() != header {
-                    return Err("another base than the recovery manifest's".into());
+                    return Err(Lie::other("another base than the recovery manifest's"));
                 }
                 let next = recovered.set().clone();
                 (Finality::Recovery(Arc::new(recovered)), next)
@@ -140,11 +139,11 @@ fn past_epochs(reader: &mut Reader<'_>, trust: &Trust) -> Result<(Arc<AuthorityS
 }
 
 /// The set that a boundary block names.
-fn handed_over(header: &Header, document: &[u8], set: &AuthoritySet) -> Result<AuthoritySet, String> {
-    let next = AuthoritySet::decode(document).map_err(|fault| fault.to_string())?;
+fn handed_over(header: &Header, document: &[u8], set: &AuthoritySet) -> Result<AuthoritySet, Lie> {
+    let next = AuthoritySet::decode(document).map_err(Lie::from)?;
     let follows =
         header.is_boundary() && header.next_set_hash == next.hash() && Some(next.epoch) == set.epoch.checked_add(1);
-    if follows { Ok(next) } else { Err(format!("no boundary from epoch {}", set.epoch)) }
+    if follows { Ok(next) } else { Err(Lie::other(format!("no boundary from epoch {}", set.epoch))) }
 }
 
 /// Leaves of an answer as they lie on disk, and the key that must come after them.
@@ -152,13 +151,13 @@ type Leaves = (Vec<(Key, Vec<u8>)>, Option<Key>);
 
 /// The leaves of an answer from `from` on, each under the next, each the one whose hash is known; and the key that must
 /// come after them, none after the last.
-pub fn check_leaves(known: &ExpectedLeaves, from: &Key, bytes: &[u8]) -> Result<Result<Leaves, String>, StoreFault> {
+pub fn check_leaves(known: &ExpectedLeaves, from: &Key, bytes: &[u8]) -> Result<Result<Leaves, Lie>, StoreFault> {
     let leaves = match raw_leaves(bytes) {
-        Ok(leaves) if leaves.is_empty() => return Ok(Err("no leaves".into())),
+        Ok(leaves) if leaves.is_empty() => return Ok(Err(Lie::other("no leaves"))),
         Ok(leaves) => leaves,
-        Err(fault) => return Ok(Err(fault.to_string())),
+        Err(fault) => return Ok(Err(fault.into())),
     };
-    let parts: Vec<Result<Vec<Checked>, String>> =
+    let parts: Vec<Result<Vec<Checked>, Lie>> =
         leaves.par_chunks(LEAVES_AT_ONCE).map(|part| check_part_of(known, part)).collect::<Result<_, _>>()?;
     let (mut expected, mut kept) = (Some(*from), Vec::with_capacity(leaves.len()));
     for part in parts {
@@ -168,7 +167,7 @@ pub fn check_leaves(known: &ExpectedLeaves, from: &Key, bytes: &[u8]) -> Result<
         };
         for Checked { key, stored, next } in part {
             if expected != Some(key) {
-                return Ok(Err(format!("leaf {} where another one follows", hex::encode(key))));
+                return Ok(Err(Lie::other(format!("leaf {} where another one follows", hex::encode(key)))));
             }
             expected = Some(next).filter(|next| *next != SENTINEL);
             kept.push((key, stored));
@@ -193,7 +192,7 @@ struct Checked {
 }
 
 /// The leaves of a part, if all have the hashes that are known of them.
-fn check_part_of(known: &ExpectedLeaves, leaves: &[(Key, &[u8])]) -> Result<Result<Vec<Checked>, String>, StoreFault> {
+fn check_part_of(known: &ExpectedLeaves, leaves: &[(Key, &[u8])]) -> Result<Result<Vec<Checked>, Lie>, StoreFault> {
     let decoded: Result<Vec<(Leaf, Vec<u8>)>, CodecFault> = leaves
         .iter()
         .map(|(key, bytes)| {
@@ -203,13 +202,13 @@ fn check_part_of(known: &ExpectedLeaves, leaves: &[(Key, &[u8])]) -> Result<Resu
         .collect();
     let decoded = match decoded {
         Ok(decoded) => decoded,
-        Err(fault) => return Ok(Err(fault.to_string())),
+        Err(fault) => return Ok(Err(fault.into())),
     };
     let indices: Vec<u64> = decoded.iter().map(|(leaf, _)| leaf.index).collect();
     let mut checked = Vec::with_capacity(leaves.len());
     for ((leaf, stored), hash) in decoded.into_iter().zip(known.of(&indices)?) {
         if hash != Some(leaf.hash()) {
-            return Ok(Err(format!("leaf {} is not the one under the state root", hex::encode(leaf.key))));
+            return Ok(Err(Lie::other(format!("leaf {} is not the one under the state root", hex::encode(leaf.key)))));
         }
         checked.push(Checked { key: leaf.key, stored, next: leaf.next });
     }
@@ -227,20 +226,20 @@ pub fn next_of(bytes: &[u8]) -> Option<Key> {
     received(last?).ok().map(|(_, next)| next).filter(|next| *next != SENTINEL)
 }
 
-fn certified(reader: &mut Reader<'_>, chain: &Hash, set: &AuthoritySet) -> Result<(Header, FinalCert), String> {
-    let text = |fault: CodecFault| fault.to_string();
+fn certified(reader: &mut Reader<'_>, chain: &Hash, set: &AuthoritySet) -> Result<(Header, FinalCert), Lie> {
+    let text = |fault: CodecFault| Lie::from(fault);
     let header = Header::decode(reader.take(HEADER_BYTES).map_err(text)?).map_err(text)?;
     let certificate = reader.counted(MAX_BULK_FRAME_BYTES).map_err(text)?;
     let certificate = checked(&header, certificate, chain, set)?;
     Ok((header, certificate))
 }
 
-fn checked(header: &Header, certificate: &[u8], chain: &Hash, set: &AuthoritySet) -> Result<FinalCert, String> {
-    let certificate = FinalCert::decode(certificate, set.members.len()).map_err(|fault| fault.to_string())?;
+fn checked(header: &Header, certificate: &[u8], chain: &Hash, set: &AuthoritySet) -> Result<FinalCert, Lie> {
+    let certificate = FinalCert::decode(certificate, set.members.len()).map_err(Lie::from)?;
     if header.epoch != set.epoch {
-        return Err(format!("a header of epoch {} under the set of epoch {}", header.epoch, set.epoch));
+        return Err(Lie::other(format!("a header of epoch {} under the set of epoch {}", header.epoch, set.epoch)));
     }
-    certificate.verify(chain, header, set).map_err(|fault| fault.to_string())?;
+    certificate.verify(chain, header, set).map_err(Lie::from)?;
     Ok(certificate)
 }
 

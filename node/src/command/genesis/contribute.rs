@@ -14,6 +14,7 @@ use crate::command::answer::{Answer, Failure, Words};
 use crate::command::session::Session;
 use crate::config::Config;
 use crate::keys::{self, Purpose};
+use crate::node::QUIC;
 
 #[derive(Debug, clap::Args)]
 pub struct Contribute {
@@ -96,7 +97,12 @@ pub fn contribute(session: &Session, arguments: Contribute) -> Result<Answer, Fa
         proofs,
     };
     contribution.check_form()?;
-    super::addresses(&contribution)?;
+    if let Some(quic) = super::addresses(&contribution)?.into_iter().find(|address| address.quic && !QUIC) {
+        return Err(Failure::new(
+            5032,
+            format!("{quic} is an address of QUIC, and this build of mingzhang-node has none"),
+        ));
+    }
     let bytes = contribution.to_bytes().map_err(|error| Failure::not_written(&arguments.out, error))?;
     write(&arguments.out, &bytes)?;
     let fingerprint = ceremony::fingerprint(&bytes);

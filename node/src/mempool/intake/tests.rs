@@ -41,8 +41,9 @@ async fn what_is_held_under_another_signature_is_not_passed_on() {
     let mut forged = batch.clone();
     forged.signature = Signature([7; 64]);
     let take = |batch: &Batch| mempool.take_in(vec![arrival(batch.clone())]).expect("the store works").remove(0);
-    assert_eq!(take(&forged), Taken::Invalid);
-    assert_eq!([take(&batch), take(&batch), take(&forged)], [Taken::Held, Taken::Held, Taken::Ignored]);
+    assert_eq!(take(&forged), Taken::Invalid(peers::NOT_SIGNED));
+    let ignored = Taken::Ignored(peers::OUT_OF_PLACE);
+    assert_eq!([take(&batch), take(&batch), take(&forged)], [Taken::Held, Taken::Held, ignored]);
 }
 
 #[tokio::test]

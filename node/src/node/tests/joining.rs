@@ -10,11 +10,11 @@ use mingzhang_ledger::merkle::subtree_root;
 use super::*;
 use crate::network::RequestFault;
 use crate::store::Progress;
-use crate::sync::SyncFault;
 use crate::sync::join::{Ask, Begun, Joined, Joiner, PACE, Pace};
 use crate::sync::snapshot::{Giver, HELD, Limits, Manifest, Part, next_of};
 use crate::sync::turns::Turns;
 use crate::sync::wire::Question;
+use crate::sync::{Lie, SyncFault};
 
 /// So small that even a small state comes in several answers.
 const LEAVES_BYTES: usize = 2_048;
@@ -96,8 +96,8 @@ impl Ask for Table {
         Ok(answer)
     }
 
-    fn refuse(&self, peer: &PublicKey, reason: &str) {
-        panic!("{} is honest: {reason}", hex::encode(peer.0));
+    fn refuse(&self, peer: &PublicKey, lie: &Lie) {
+        panic!("{} is honest: {lie}", hex::encode(peer.0));
     }
 }
 
