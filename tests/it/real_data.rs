@@ -5,6 +5,8 @@
 //! The files are not part of the repository; without them each test says that it was skipped. With MINGZHANG_DATA_FULL=1
 //! the largest files are imported in both modes, which takes minutes more.
 
+mod hubei;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -49,6 +51,12 @@ impl Source {
 
     fn import(&self, world: &World, mode: &str) -> Told {
         let arguments = self.arguments(mode);
+        world.client(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn import_with_report(&self, world: &World, mode: &str, report: &Path) -> Told {
+        let report = report.display().to_string();
+        let arguments = [self.arguments(mode), vec!["--report".into(), report]].concat();
         world.client(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
@@ -244,7 +252,8 @@ fn hubei_donations_to_the_fen() {
     };
     for mode in if is_full() { &["historical", "strict"][..] } else { &["historical"] } {
         let world = World::start(4);
-        let told = file.import(&world, mode);
+        let report = world.home().join("hubei.jsonl");
+        let told = file.import_with_report(&world, mode, &report);
         assert_eq!(told.exit, Some(10), "one published file repeats another: {} {}", told.json, told.stderr);
         assert_holds(
             &told,
@@ -254,6 +263,11 @@ fn hubei_donations_to_the_fen() {
         );
         let books = audits(&world, &told);
         assert_eq!((books.len(), sum(&books, "income")), (1, 70_140_126_391));
+        if *mode == "historical" {
+            let programme = told.data()["programmes"][0]["programme_id"].as_str().expect("an id");
+            hubei::donors(&world, programme, (&file.file, &report));
+            hubei::published(&world, programme, &file.file.with_file_name("hubei-donation.csv"));
+        }
         if is_full() {
             again_changes_nothing(&world, &file, mode, (35_246, 1_995));
         }
