@@ -23,6 +23,9 @@ use crate::proven::{Asked, Wanted, ask, coded, several};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most leaves of one request.
 const LEAVES_PER_REQUEST: usize = 100;
+/// Most leaves under one header: a node holds the states of its last blocks only, which go by in seconds where it is busy.
+/// What a record became does not change, so a later header shows it as well.
+const LEAVES_PER_HEADER: usize = 10_000;
 /// The id is taken.
 const TAKEN: u16 = 1015;
 /// What the node said is not what the ledger holds.
@@ -53,15 +56,7 @@ pub fn prove(
     let keys: Vec<Key> = told_of.into_iter().chain(earlier.iter().map(Ref::key)).collect();
     let Some(first) = keys.first() else { return Finding::Proven(None, Vec::new()) };
     let last = told(outcome).filter_map(|standing| standing.index).max().unwrap_or(0);
-    let asked = match ledger.apis() {
-        [api, ..] => ask((network, api), first, Wanted::Entry(last), Instant::now() + PATIENCE, language),
-        [] => Err(Failure::bug("no request can be in flight")),
-    };
-    let found = asked.and_then(|asked| match asked {
-        Asked::Shown(proof) => Ok((fetch(ledger.apis(), &proof.header, &keys)?, proof.header.header.height)),
-        Asked::NotYet(_, why) => Err(Failure::unreachable(why.detail)),
-        Asked::Withheld(failure) => Err(Failure::unreachable(coded(&failure))),
-    });
+    let found = shown(network, ledger, (&keys, first, last), language);
     match found {
         Ok((leaves, height)) => match judge(outcome, &leaves) {
             Ok(()) => Finding::Proven(Some(height), open_among(earlier, &leaves)),
@@ -70,6 +65,30 @@ pub fn prove(
         Err(Failure { exit: exit::FAILED, code: Some(code), detail, .. }) => Finding::Contradicted(code, detail),
         Err(failure) => Finding::Unproven(failure.detail),
     }
+}
+
+/// The leaves of all keys, and the height of the newest header that showed some of them.
+fn shown(
+    network: &Network,
+    ledger: &mut NodeLedger<'_>,
+    (keys, first, last): (&[Key], &Key, u64),
+    language: Language,
+) -> Result<(Leaves, u64), Failure> {
+    let (mut leaves, mut height) = (Leaves::new(), 0);
+    for part in keys.chunks(LEAVES_PER_HEADER) {
+        let asked = match ledger.apis() {
+            [api, ..] => ask((network, api), first, Wanted::Entry(last), Instant::now() + PATIENCE, language)?,
+            [] => return Err(Failure::bug("no request can be in flight")),
+        };
+        let proof = match asked {
+            Asked::Shown(proof) => proof,
+            Asked::NotYet(_, why) => return Err(Failure::unreachable(why.detail)),
+            Asked::Withheld(failure) => return Err(Failure::unreachable(coded(&failure))),
+        };
+        leaves.extend(fetch(ledger.apis(), &proof.header, part)?);
+        height = proof.header.header.height;
+    }
+    Ok((leaves, height))
 }
 
 /// Those of the imports that took effect and were never closed.
