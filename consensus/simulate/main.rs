@@ -4,6 +4,9 @@
 //! `simulate seeds COUNT [FIRST]` · `simulate seed SEED` · `simulate shrink SEED` · `simulate hunt COUNT` · `simulate traffic ROUNDS` ·
 //! `simulate assurance`; `--json FILE` writes the numbers too.
 
+// This program is no part of the pure crate: it reads and writes files.
+#![allow(clippy::disallowed_methods)]
+
 mod assurance;
 mod fleet;
 

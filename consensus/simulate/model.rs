@@ -1,6 +1,8 @@
 //! Explores the model of consensus completely and prints how many states that took, and how long. `model small` or
 //! `model all`; `--json FILE` writes the numbers too. Fails where a property does not hold.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 // This program is no part of the pure crate: it measures its own speed.

@@ -1,6 +1,9 @@
 //! A vector for every wire type of this crate: fixed inputs, and the bytes that were decided once. Changing one is a
 //! decision: MINGZHANG_WRITE_VECTORS=1 writes the file anew.
 
+// Tests read and write files; the crate does not.
+#![allow(clippy::disallowed_methods)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,6 +15,7 @@ use mingzhang_ledger::crypto::{Hash, Signature, SigningKey};
 use mingzhang_ledger::entry::{genesis_entry, genesis_id, record_entry};
 use mingzhang_ledger::header::Header;
 use mingzhang_ledger::merkle::{Frontier, empty_root, leaf_hash};
+use mingzhang_ledger::proof::{Consistency, Passage, RecoveryProof};
 use mingzhang_ledger::recovery::{EndedEpoch, RecoveryKeys, RecoveryManifest, SignedManifest};
 use mingzhang_ledger::seal::{Checkpoint, Note, Seal, log_key_text, log_line, policy, prove_possession, seal_key_text};
 use mingzhang_ledger::state::memory::MemoryState;
@@ -148,6 +152,8 @@ fn recovery(vectors: &mut Vectors, chain: &Hash) {
     let ended = EndedEpoch { set: &before, opened_by: &[0; 32] };
     assert!(signed.verify(&keys, chain, &ended).is_ok());
     put(vectors, "recovery", signed.encode());
+    let passage = Passage::Recovery(RecoveryProof { recovery: signed.encode() });
+    put(vectors, "recovery.proof", serde_json::to_vec(&passage).expect("JSON"));
 }
 
 fn trees(vectors: &mut Vectors) {
@@ -173,6 +179,8 @@ fn trees(vectors: &mut Vectors) {
     let more = more.map(|key| (key, Stored { current: current.clone().into(), trail: None }));
     state.apply(&BTreeMap::from(more)).expect("three keys");
     put(vectors, "state.root.four", state.root());
+    let consistency = Consistency { from: 5, from_root: [1; 32], to: 9, path: vec![[2; 32], [3; 32]] };
+    put(vectors, "consistency", serde_json::to_vec(&consistency).expect("JSON"));
 }
 
 fn seals(vectors: &mut Vectors) {

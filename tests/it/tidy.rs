@@ -1,6 +1,9 @@
 //! Rules of the repository that no lint checks: sizes of files, their opening line, the arrows between crates, marks of
 //! unfinished work, paths of one machine, and that every code is explained. What the code does is tested elsewhere.
 
+mod modules;
+mod vectors;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What the seals prove of an import, whatever the node said: under one checkpoint each batch's `import_open` holds as many
-//! records and as much money as the client counted, and every record that was not applied stands, or is absent, as it was
-//! told. As all records are known, those that were applied are then the others. Flags stay the node's word.
+//! records and as much money as the client counted, so that nothing else is in it, and every record stands with its flags,
+//! or is absent, as it was told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -23,6 +23,9 @@ use crate::proven::{Asked, Wanted, ask, coded, several};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most leaves of one request.
 const LEAVES_PER_REQUEST: usize = 100;
+/// Most leaves under one header: a node holds the states of its last blocks only, which go by in seconds where it is busy.
+/// What a record became does not change, so a later header shows it as well.
+const LEAVES_PER_HEADER: usize = 10_000;
 /// The id is taken.
 const TAKEN: u16 = 1015;
 /// What the node said is not what the ledger holds.
@@ -53,15 +56,7 @@ pub fn prove(
     let keys: Vec<Key> = told_of.into_iter().chain(earlier.iter().map(Ref::key)).collect();
     let Some(first) = keys.first() else { return Finding::Proven(None, Vec::new()) };
     let last = told(outcome).filter_map(|standing| standing.index).max().unwrap_or(0);
-    let asked = match ledger.apis() {
-        [api, ..] => ask((network, api), first, Wanted::Entry(last), Instant::now() + PATIENCE, language),
-        [] => Err(Failure::bug("no request can be in flight")),
-    };
-    let found = asked.and_then(|asked| match asked {
-        Asked::Shown(proof) => Ok((fetch(ledger.apis(), &proof.header, &keys)?, proof.header.header.height)),
-        Asked::NotYet(_, why) => Err(Failure::unreachable(why.detail)),
-        Asked::Withheld(failure) => Err(Failure::unreachable(coded(&failure))),
-    });
+    let found = shown(network, ledger, (&keys, first, last), language);
     match found {
         Ok((leaves, height)) => match judge(outcome, &leaves) {
             Ok(()) => Finding::Proven(Some(height), open_among(earlier, &leaves)),
@@ -70,6 +65,30 @@ pub fn prove(
         Err(Failure { exit: exit::FAILED, code: Some(code), detail, .. }) => Finding::Contradicted(code, detail),
         Err(failure) => Finding::Unproven(failure.detail),
     }
+}
+
+/// The leaves of all keys, and the height of the newest header that showed some of them.
+fn shown(
+    network: &Network,
+    ledger: &mut NodeLedger<'_>,
+    (keys, first, last): (&[Key], &Key, u64),
+    language: Language,
+) -> Result<(Leaves, u64), Failure> {
+    let (mut leaves, mut height) = (Leaves::new(), 0);
+    for part in keys.chunks(LEAVES_PER_HEADER) {
+        let asked = match ledger.apis() {
+            [api, ..] => ask((network, api), first, Wanted::Entry(last), Instant::now() + PATIENCE, language)?,
+            [] => return Err(Failure::bug("no request can be in flight")),
+        };
+        let proof = match asked {
+            Asked::Shown(proof) => proof,
+            Asked::NotYet(_, why) => return Err(Failure::unreachable(why.detail)),
+            Asked::Withheld(failure) => return Err(Failure::unreachable(coded(&failure))),
+        };
+        leaves.extend(fetch(ledger.apis(), &proof.header, part)?);
+        height = proof.header.header.height;
+    }
+    Ok((leaves, height))
 }
 
 /// Those of the imports that took effect and were never closed.
@@ -109,13 +128,14 @@ enum Shows {
     Absent,
     /// Another record under this id; the place of a record in the plan.
     Taken(Option<usize>),
-    /// What the records of a batch add up to, unless each is shown by itself, and whether it is closed.
+    /// What the records of a batch add up to, if that is known, and whether it is closed.
     Sums(Option<Sums>, bool),
 }
 
 struct Claim<'a> {
     record: &'a Ref,
     shows: Shows,
+    flags: &'a [u16],
 }
 
 fn claim(standing: &Standing, place: Option<usize>) -> Option<Claim<'_>> {
@@ -126,7 +146,7 @@ fn claim(standing: &Standing, place: Option<usize>) -> Option<Claim<'_>> {
         Verdict::Refused(_) => Shows::Absent,
         Verdict::Unknown => return None,
     };
-    Some(Claim { record: &standing.record, shows })
+    Some(Claim { record: &standing.record, shows, flags: &standing.flags })
 }
 
 fn of_opening(opening: &Opening) -> &[Standing] {
@@ -146,7 +166,6 @@ fn claims(outcome: &Outcome) -> Vec<Claim<'_>> {
     let mut claims: Vec<Claim<'_>> = Vec::new();
     let closings: BTreeMap<usize, Verdict> =
         outcome.closed.iter().copied().zip(outcome.closings.iter().map(|standing| standing.verdict)).collect();
-    let mut one_by_one = BTreeSet::new();
     for (place, batch) in outcome.batches.iter().enumerate() {
         claims.extend(of_opening(&batch.opening).iter().filter_map(|standing| claim(standing, None)));
         let Opening::Open { transactions } = &batch.opening else { continue };
@@ -155,17 +174,11 @@ fn claims(outcome: &Outcome) -> Vec<Claim<'_>> {
         let sums = Sums::of(place, &outcome.plan, &outcome.standings);
         // Sums that the client does not know, or that the ledger itself said to differ, show nothing.
         let shown = sums.unknown == 0 && closing.is_none_or(|verdict| !matches!(verdict, Verdict::Rejected(_)));
-        if !shown {
-            one_by_one.insert(place);
-        }
         let shows = Shows::Sums(shown.then_some(sums), closing == Some(&Verdict::Applied));
-        claims.push(Claim { record: &opened.record, shows });
+        claims.push(Claim { record: &opened.record, shows, flags: &[] });
     }
-    for (place, (record, standing)) in outcome.plan.records.iter().zip(&outcome.standings).enumerate() {
-        let Some(standing) = standing else { continue };
-        if standing.verdict != Verdict::Applied || one_by_one.contains(&record.batch) {
-            claims.extend(claim(standing, Some(place)));
-        }
+    for (place, standing) in outcome.standings.iter().enumerate() {
+        claims.extend(standing.as_ref().and_then(|standing| claim(standing, Some(place))));
     }
     claims.extend(outcome.closings.iter().filter_map(|standing| claim(standing, None)));
     claims
@@ -187,7 +200,12 @@ pub fn judge(outcome: &mut Outcome, leaves: &Leaves) -> Result<(), String> {
                 let name = |outcome: u16| if outcome == 0 { "applied".to_owned() } else { Code(outcome).to_string() };
                 return differs(format!("is called {}; the sealed ledger says {}", name(outcome), name(leaf.outcome)));
             }
-            (Shows::Outcome(_), Some(_)) => {}
+            (Shows::Outcome(_), Some(leaf)) => {
+                let (told, shown) = (flag_names(claim.flags), flag_names(&leaf.flags));
+                if told != shown {
+                    return differs(format!("is called flagged with {told}; the sealed ledger says {shown}"));
+                }
+            }
             (Shows::Taken(place), Some(leaf)) => earlier.extend(place.map(|place| (place, leaf))),
             (Shows::Sums(sums, closed), Some(leaf)) => match &leaf.object {
                 Some(Object::Import(import)) => {
@@ -205,6 +223,12 @@ pub fn judge(outcome: &mut Outcome, leaves: &Leaves) -> Result<(), String> {
     Ok(())
 }
 
+/// Flags in order, for people.
+fn flag_names(flags: &[u16]) -> String {
+    let names: BTreeSet<String> = flags.iter().map(|flag| Code(*flag).to_string()).collect();
+    if names.is_empty() { "nothing".to_owned() } else { Vec::from_iter(names).join(", ") }
+}
+
 fn difference(import: &Import, sums: Option<&Sums>, closed: bool) -> Option<String> {
     if closed && !import.closed {
         return Some("is called closed; on the sealed ledger it is open".to_owned());
@@ -219,10 +243,11 @@ fn difference(import: &Import, sums: Option<&Sums>, closed: bool) -> Option<Stri
     Some(format!("{told}; the sealed ledger holds {} {:?}", import.records, import.posted))
 }
 
-/// What an earlier import of the source recorded under the same id: a rejection stays one, and the same row is the same
+/// What an earlier import of the source recorded under the same id: its flags and a rejection stay, and the same row is the same
 /// where only the day differs that follows from the period of its batch.
 fn take_over(outcome: &mut Outcome, place: usize, leaf: &RecordLeaf) {
     let Some(Some(standing)) = outcome.standings.get_mut(place) else { return };
+    standing.flags.clone_from(&leaf.flags);
     if leaf.outcome != 0 {
         standing.verdict = Verdict::Rejected(leaf.outcome);
         return;

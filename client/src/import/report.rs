@@ -15,9 +15,6 @@ use super::plan::Item;
 use super::reason::{self, Reason};
 use crate::output::{Failure, Language, decimal_text, explain, exponent_of};
 
-/// The seals bear out what was applied, and how much; of those records no leaf is fetched, so flags stay the node's word.
-const FLAGS_PROVEN: bool = false;
-
 /// What became of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -273,7 +270,7 @@ impl Report<'_> {
         data["transactions"] = json!(self.transactions);
         data["as_of"] = as_of;
         data["proven"] = json!(self.proven);
-        data["flags_proven"] = json!(FLAGS_PROVEN);
+        data["flags_proven"] = json!(self.proven);
         data
     }
 
@@ -284,7 +281,7 @@ impl Report<'_> {
         for line in &self.lines {
             let mut line = line.json(language);
             line["proven"] = json!(self.proven);
-            line["flags_proven"] = json!(FLAGS_PROVEN);
+            line["flags_proven"] = json!(self.proven);
             writeln!(file, "{line}").map_err(broken)?;
         }
         file.flush().map_err(broken)
@@ -323,9 +320,13 @@ impl Report<'_> {
             let title = entry.map_or("", |entry| language.pick(&entry.zh.title, &entry.en.title));
             lines.push(format!("  {}  {count}  {title}", Code(*code)));
         }
-        if counters.flagged > 0 && !FLAGS_PROVEN {
-            let words =
-                language.pick("项带标记;标记为节点所述,未经证明", "flagged; flags are the node's word, not proven");
+        if counters.flagged > 0 {
+            let words = match self.proven {
+                true => language.pick("项带标记,均已证明", "flagged, as the seals prove"),
+                false => {
+                    language.pick("项带标记;标记为节点所述,未经证明", "flagged; flags are the node's word, not proven")
+                }
+            };
             lines.push(format!("  {}  {words}", counters.flagged));
         }
         lines.extend(self.left_out(language));

@@ -9,8 +9,8 @@ pub mod tree;
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
@@ -20,6 +20,11 @@ use crate::crypto::{Hash, sha256};
 use crate::merkle::{Frontier, leaf_hash};
 pub use current::Current;
 use key::{Key, KeyHashing};
+
+/// A map in memory of what one block touches. Its order reaches nothing: what leaves an overlay is sorted first
+/// ([`Parts::sorted`]), and whoever looks at all changes before that asks of each the same.
+#[expect(clippy::disallowed_types, reason = "its hashing is fixed and its order decides nothing")]
+type ByKey<T> = std::collections::HashMap<Key, T, KeyHashing>;
 
 /// A local failure to read the state: never a verdict on a record or block.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -109,7 +114,7 @@ impl Snapshot for Nothing {
 /// officers read the store once. It lives as long as one execution and is as small as what a block touches.
 pub struct Remembered<'a> {
     below: &'a dyn Snapshot,
-    answers: RefCell<HashMap<Key, Option<Stored>, KeyHashing>>,
+    answers: RefCell<ByKey<Option<Stored>>>,
 }
 
 impl<'a> Remembered<'a> {
@@ -140,7 +145,7 @@ pub struct TrailAppend {
 /// Changes gathered above a snapshot. Overlays stack: a record's above its block's, a block's above its parent's.
 pub struct Overlay<'a> {
     base: &'a dyn Snapshot,
-    changes: HashMap<Key, Stored, KeyHashing>,
+    changes: ByKey<Stored>,
     appends: Vec<TrailAppend>,
     joins: Vec<Join>,
 }
@@ -165,12 +170,12 @@ impl Snapshot for Overlay<'_> {
 
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a dyn Snapshot) -> Self {
-        Self { base, changes: HashMap::default(), appends: Vec::new(), joins: Vec::new() }
+        Self { base, changes: ByKey::default(), appends: Vec::new(), joins: Vec::new() }
     }
 
     /// With room for so many changes.
     pub fn with_room(base: &'a dyn Snapshot, changes: usize) -> Self {
-        let changes = HashMap::with_capacity_and_hasher(changes, KeyHashing);
+        let changes = ByKey::with_capacity_and_hasher(changes, KeyHashing);
         Self { base, changes, appends: Vec::new(), joins: Vec::new() }
     }
 
@@ -245,7 +250,7 @@ impl<'a> Overlay<'a> {
 /// What an overlay gathered.
 #[derive(Debug, Default)]
 pub struct Parts {
-    changes: HashMap<Key, Stored, KeyHashing>,
+    changes: ByKey<Stored>,
     appends: Vec<TrailAppend>,
     joins: Vec<Join>,
 }
@@ -261,11 +266,7 @@ impl Parts {
     }
 }
 
-fn join(
-    changes: &mut HashMap<Key, Stored, KeyHashing>,
-    appends: &mut Vec<TrailAppend>,
-    joins: Vec<Join>,
-) -> Result<(), StateFault> {
+fn join(changes: &mut ByKey<Stored>, appends: &mut Vec<TrailAppend>, joins: Vec<Join>) -> Result<(), StateFault> {
     for Join { trail, index, entry_hash } in joins {
         let stored = changes.get_mut(&trail).ok_or(StateFault::Invariant("a trail is joined that is not changed"))?;
         let frontier = Arc::make_mut(stored.trail.get_or_insert_default());

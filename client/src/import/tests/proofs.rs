@@ -86,6 +86,16 @@ fn no_lie_about_an_import_is_borne_out() {
         outcome.standings[other].as_mut().expect("a standing").verdict = applied;
     })
     .expect_err("a lie");
+    // A flag that is not there, and one that is, kept back.
+    let flagged = |flags: &[u16]| {
+        tell(&|outcome| {
+            let at = place(outcome, applied);
+            outcome.standings[at].as_mut().expect("a standing").flags = flags.to_vec();
+        })
+    };
+    flagged(&[3707]).expect("the truth: no row names a channel");
+    flagged(&[3707, 3911]).expect_err("a lie");
+    flagged(&[]).expect_err("a lie");
     // An answer that is not known is no claim.
     tell(&|outcome| {
         set(outcome, applied, Verdict::Unknown);
