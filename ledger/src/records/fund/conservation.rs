@@ -41,7 +41,7 @@ impl Sides {
 
 fn change(was: u128, is: u128) -> i128 {
     let size = i128::try_from(was.abs_diff(is)).unwrap_or(i128::MAX);
-    if is < was { -size } else { size }
+    if is < was { size.saturating_neg() } else { size }
 }
 
 impl Conservation {
