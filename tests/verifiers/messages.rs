@@ -39,7 +39,7 @@ fn reference() -> Reference {
     Reference { author: 1, run: 2, seq: 5, records: 1, bytes: 9, hash: [7; 32] }
 }
 
-fn questions() -> [(&'static str, Question); 6] {
+fn questions() -> [(&'static str, Question); 7] {
     [
         ("question.segment", Question::Segment { after: 18_203, epoch: 3 }),
         ("question.block", Question::Block { id: [8; 32] }),
@@ -47,6 +47,7 @@ fn questions() -> [(&'static str, Question); 6] {
         ("question.manifest", Question::Manifest),
         ("question.leaf_hashes", Question::LeafHashes { height: 18_204, part: 1 }),
         ("question.leaves", Question::Leaves { height: 18_204, from: [9; 32] }),
+        ("question.note", Question::Note { above: 18_204 }),
     ]
 }
 
