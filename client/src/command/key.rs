@@ -99,7 +99,8 @@ fn new(desk: &Desk, name: &str, plain: bool, person: Option<String>) -> Result<A
     let sidecar = toml::to_string(&facts).map_err(|error| Failure::bug(error.to_string()))?;
     std::fs::write(path.with_extension("toml"), sidecar)?;
     let data = json!({ "name": name, "file": path, "public_key": public, "key_id": key_id, "encrypted": !plain });
-    Ok(Answer::done(data, format!("{name}  {public}")))
+    let told = format!("{name}  {public}\n  {}  {key_id}", desk.pick("密钥编号", "key id"));
+    Ok(Answer::done(data, told))
 }
 
 fn list(desk: &Desk) -> Result<Answer, Failure> {
