@@ -119,7 +119,9 @@ impl World {
             Act::Damage(place, damage) => self.damage_disk(place, damage),
             Act::Pause(place, span_ms) => {
                 self.oracle.fault("pause");
-                self.places[place].paused_until = self.now + span_ms;
+                let until = self.now + span_ms;
+                // A pause within a pause: what the longer one holds back is not overtaken.
+                self.places[place].paused_until = self.places[place].paused_until.max(until);
             }
             Act::ClockJump(place, by_ms) => {
                 self.oracle.fault("clock jump");

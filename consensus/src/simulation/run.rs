@@ -167,7 +167,9 @@ impl World {
             Act::CutOff { .. } | Act::CutOneWay { .. } | Act::Split { .. } | Act::Heal => self.act_on_links(act),
             Act::Pause { node, span_ms } => {
                 self.oracle.fault("pause");
-                self.node_mut(node).paused_until = self.now + span_ms;
+                let until = self.now + span_ms;
+                let place = self.node_mut(node);
+                place.paused_until = place.paused_until.max(until);
             }
             Act::ClockJump { node, by_ms } => {
                 self.oracle.fault("clock jump");

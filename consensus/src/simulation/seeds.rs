@@ -43,6 +43,12 @@ fn the_same_seed_gives_the_same_history_and_another_another() {
     }
 }
 
+/// The second of two pauses ended first, and what the first held back was overtaken: a disk that writes out of order.
+#[test]
+fn a_pause_within_a_pause_lets_nothing_overtake() {
+    run(&Plan::of(6_107_387));
+}
+
 #[test]
 fn a_failing_plan_shrinks_to_what_makes_it_fail() {
     use super::plan::{Act, Step};
