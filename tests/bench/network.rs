@@ -19,10 +19,14 @@ use serde_json::Value;
 use crate::parts::{self, Parts};
 use mingzhang_tests::work::{BENCH, Officers, Signed};
 
+/// Up to this rate latency is measured and not throughput.
+pub const LATENCY_RATE: f64 = 100.0;
 /// How often the generator hands in what is due, per node.
 const BEAT: Duration = Duration::from_millis(25);
 /// Pauses between looking for new blocks: each look costs a node as much as a record or two.
 const LOOK: Duration = Duration::from_millis(10);
+/// The same where a wait is measured and not a throughput: looking adds half of it.
+const LOOK_CLOSELY: Duration = Duration::from_millis(2);
 /// Longest wait for the tail of a run.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long approvals follow requests, and confirmations approvals.
@@ -65,10 +69,12 @@ pub struct Run {
 }
 
 impl Network {
-    pub fn start(binary: &Path, dir: &Path) -> Result<Self, String> {
+    /// A devnet with these parameters, `NAME=VALUE`, besides its usual ones.
+    pub fn start(binary: &Path, dir: &Path, parameters: &[&str]) -> Result<Self, String> {
         let output = Command::new(binary)
             .args(["devnet", "up", "--json", "--dir"])
             .arg(dir)
+            .args(parameters.iter().flat_map(|parameter| ["--set", parameter]))
             .output()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
         let answer: Value = serde_json::from_slice(&output.stdout)
@@ -133,7 +139,8 @@ impl Network {
         let before = (self.cpu_s(), own_cpu_s(), self.disk_bytes(), self.cpu_by_part());
         let verified = self.signatures(client).await?;
         let watch = Arc::new(Watch::default());
-        let follower = tokio::spawn(follow(client.clone(), self.nodes[0].clone(), Arc::clone(&watch)));
+        let look = if rate > LATENCY_RATE { LOOK } else { LOOK_CLOSELY };
+        let follower = tokio::spawn(follow(client.clone(), self.nodes[0].clone(), Arc::clone(&watch), look));
         let total = due.len();
         let start = Instant::now();
         let submitted = self.offer(client, due, start, &watch).await;
@@ -406,13 +413,13 @@ async fn hand_in(client: reqwest::Client, url: String, chunk: Vec<Signed>, watch
 }
 
 /// Reads each new block of a node once and marks what it holds.
-async fn follow(client: reqwest::Client, node: String, watch: Arc<Watch>) -> Result<(), String> {
+async fn follow(client: reqwest::Client, node: String, watch: Arc<Watch>, look: Duration) -> Result<(), String> {
     let mut next = height_of(&client, &node).await? + 1;
     while !watch.stop.load(Ordering::Relaxed) {
         let response = client.get(format!("{node}/api/v1/blocks/{next}/raw")).send().await;
         let response = response.map_err(|error| error.to_string())?;
         if !response.status().is_success() {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(look).await;
             continue;
         }
         let bytes = response.bytes().await.map_err(|error| error.to_string())?;

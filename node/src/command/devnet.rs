@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::answer::{Answer, Failure, Words};
 use super::genesis::hash_text;
+use super::parameters;
 use super::session::Session;
 use crate::devnet::{self, Devnet, DevnetFault, Plan, SeatStatus};
 
@@ -26,6 +27,8 @@ pub enum Command {
         /// Start only the node of this agency again 只启动该单位的节点
         #[arg(long, value_name = "AGENCY")]
         only: Option<String>,
+        #[arg(long = "set", value_name = "NAME=VALUE", help = parameters::help())]
+        parameters: Vec<String>,
     },
     /// Make a node for a registered agency that has none; start it with up --only 增加节点
     Add {
@@ -78,8 +81,9 @@ impl From<DevnetFault> for Failure {
 
 pub fn run(session: &Session, command: Command) -> Result<Answer, Failure> {
     match command {
-        Command::Up { dir, agencies, base_port, only } => {
-            up(session, &dir, &Plan { agencies, base_port, only: only.as_deref() })
+        Command::Up { dir, agencies, base_port, only, parameters } => {
+            let (consensus, rules) = parameters::parse(&parameters)?;
+            up(session, &dir, &Plan { agencies, base_port, only: only.as_deref(), consensus, rules })
         }
         Command::Add { dir, agency } => add(&dir, &agency),
         Command::Down { dir, delete } => down(&dir, delete),

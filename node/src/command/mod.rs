@@ -8,6 +8,7 @@ mod devnet;
 mod genesis;
 mod init;
 mod key;
+mod parameters;
 pub mod probe;
 mod recovery;
 mod run;

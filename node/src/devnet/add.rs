@@ -54,7 +54,7 @@ mod tests {
     fn an_added_node_can_be_started_and_the_others_still_can() {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = folder.path().join("net");
-        found::found(&dir, &Plan { agencies: Some(4), base_port: None, only: None }).expect("founded");
+        found::found(&dir, &Plan { agencies: Some(4), ..Plan::default() }).expect("founded");
         let devnet = add(&dir, "audit").expect("added");
         assert_eq!(devnet.record.seats.len(), 5);
         for seat in &devnet.record.seats {

@@ -101,15 +101,16 @@ pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
     for seat in draft.seats.iter().filter(|_| plan.base_port.is_some()) {
         claims.add(seat)?;
     }
-    let bytes = document(&draft.agencies, &draft.recovery)
-        .to_bytes()
-        .map_err(|error| DevnetFault::Genesis(error.to_string()))?;
+    let bytes = document(&draft, plan).to_bytes().map_err(|error| DevnetFault::Genesis(error.to_string()))?;
     let genesis = Genesis::parse(&bytes).map_err(|fault| DevnetFault::Genesis(fault.to_string()))?;
     let devnet = draft.write(genesis)?;
     Ok(Devnet { claims, ..devnet })
 }
 
-fn document(agencies: &[Agency], recovery: &Recovery) -> Document {
+fn document(draft: &Draft, plan: &Plan<'_>) -> Document {
+    let shortened = roster::SHORTENED.iter().map(|(name, value)| ((*name).to_owned(), *value));
+    let mut rules: BTreeMap<String, u64> = shortened.collect();
+    rules.extend(plan.rules.0.clone());
     Document {
         format: GENESIS_FORMAT.to_owned(),
         name: NAME.to_owned(),
@@ -118,10 +119,10 @@ fn document(agencies: &[Agency], recovery: &Recovery) -> Document {
         test_keys: true,
         utc_offset_minutes: 480,
         currencies: ["CNY", "USD", "EUR", "GBP", "MXN", "AMD", "PYG", "ALL"].map(str::to_owned).to_vec(),
-        consensus: Numbers::default(),
-        rules: Numbers(roster::SHORTENED.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()),
-        agencies: agencies.to_vec(),
-        recovery: recovery.clone(),
+        consensus: plan.consensus.clone(),
+        rules: Numbers(rules),
+        agencies: draft.agencies.clone(),
+        recovery: draft.recovery.clone(),
         log_keys: Vec::new(),
     }
 }
@@ -320,13 +321,15 @@ mod tests {
     use crate::keys::Passphrase;
     use crate::setup::{self, SetupFault};
 
-    const FOUR: Plan<'static> = Plan { agencies: Some(4), base_port: None, only: None };
+    fn four() -> Plan<'static> {
+        Plan { agencies: Some(4), ..Plan::default() }
+    }
 
     #[test]
     fn a_founded_folder_starts_every_node_and_can_be_opened_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().join("net");
-        let devnet = found(&dir, &FOUR).expect("founded");
+        let devnet = found(&dir, &four()).expect("founded");
         assert_eq!(devnet.record.seats.len(), 4);
         assert_eq!(devnet.genesis.set.members.len(), 4);
         assert_eq!(devnet.genesis.document.agencies.len(), 11);
@@ -355,7 +358,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().join("net");
         for gone in [&["context.toml"][..], &["genesis-proofs.json", "seeds.toml", "context.toml", "genesis.json"]] {
-            found(&dir, &FOUR).expect("founded");
+            found(&dir, &four()).expect("founded");
             gone.iter().for_each(|file| std::fs::remove_file(dir.join(file)).expect("removed"));
             down(&dir, true).expect("deleted");
             assert!(!dir.exists());
@@ -367,7 +370,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().join("net");
         let interrupted = || {
-            found(&dir, &FOUR).expect("founded");
+            found(&dir, &four()).expect("founded");
             std::fs::write(dir.join(BEGUN_FILE), "").expect("written");
             for file in ["devnet.json", "genesis.json"] {
                 std::fs::remove_file(dir.join(file)).expect("removed");
@@ -377,11 +380,11 @@ mod tests {
         assert_eq!(down(&dir, true).expect("deleted"), 0);
         assert!(!dir.exists());
         interrupted();
-        open_or_found(&dir, &FOUR).expect("founded anew");
+        open_or_found(&dir, &four()).expect("founded anew");
         assert_eq!(Devnet::open(&dir).expect("whole").record.seats.len(), 4);
         assert!(!dir.join(BEGUN_FILE).exists());
         // Nobody of that name: refused once the folder is whole.
-        let nobody = Plan { only: Some("nobody"), ..FOUR };
+        let nobody = Plan { only: Some("nobody"), ..four() };
         assert!(matches!(up(&dir, &nobody), Err(DevnetFault::NoSeat(_))));
     }
 
@@ -389,7 +392,7 @@ mod tests {
     fn one_node_is_started_only_of_a_devnet_that_is_there() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().join("net");
-        let one = Plan { only: Some("finance"), ..FOUR };
+        let one = Plan { only: Some("finance"), ..four() };
         let fault = up(&dir, &one).expect_err("there is none");
         assert!(matches!(fault, DevnetFault::NoDevnet(_)), "{fault}");
         assert!(!dir.exists(), "nothing was made");
@@ -403,14 +406,14 @@ mod tests {
         std::os::unix::fs::symlink(folder.path(), &linked).expect("linked");
         let founding = ports::claim_folder(&dir).expect("the first");
         for same in [&dir, &linked.join("net")] {
-            let fault = open_or_found(same, &FOUR).expect_err("another is at it");
+            let fault = open_or_found(same, &four()).expect_err("another is at it");
             assert!(matches!(fault, DevnetFault::BeingMade(_)), "{fault}");
         }
         assert!(!dir.exists(), "nothing was made");
         drop(founding);
-        open_or_found(&dir, &FOUR).expect("founded");
+        open_or_found(&dir, &four()).expect("founded");
         let again = ports::claim_folder(&dir).expect("nobody founds any more");
-        open_or_found(&dir, &FOUR).expect("what is there is opened beside");
+        open_or_found(&dir, &four()).expect("what is there is opened beside");
         drop(again);
     }
 
@@ -418,26 +421,44 @@ mod tests {
     fn what_is_there_is_not_made_otherwise() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().join("net");
-        let devnet = found(&dir, &FOUR).expect("founded");
+        let devnet = found(&dir, &four()).expect("founded");
         let base = devnet.record.seats[0].api.port();
-        let nobody = Plan { agencies: None, base_port: None, only: Some("nobody") };
+        let nobody = Plan { only: Some("nobody"), ..Plan::default() };
         for (agencies, base_port, differs) in
             [(None, None, false), (Some(4), Some(base), false), (Some(7), None, true), (None, Some(base + 1), true)]
         {
-            let fault = up(&dir, &Plan { agencies, base_port, ..nobody }).expect_err("nobody is started");
+            let fault = up(&dir, &Plan { agencies, base_port, ..nobody.clone() }).expect_err("nobody is started");
             assert_eq!(matches!(fault, DevnetFault::Differs { .. }), differs, "{fault}");
             assert_eq!(fault.code().0, 2012);
         }
     }
 
     #[test]
+    fn parameters_that_were_asked_for_stand_in_the_genesis_and_stay() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("net");
+        let one = |name: &str, value| Numbers([(name.to_owned(), value)].into());
+        let plan = Plan { consensus: one("min_block_interval", 50), rules: one("quiet_days", 3), ..four() };
+        let devnet = found(&dir, &plan).expect("founded");
+        assert_eq!(devnet.genesis.set.parameters.min_block_interval_ms, 50);
+        let rules = &devnet.genesis.document.rules.0;
+        assert_eq!((rules.get("quiet_days"), rules.get("publicity_days")), (Some(&3), Some(&0)));
+        devnet.require(&plan).expect("as it is");
+        let other = Plan { consensus: one("min_block_interval", 60), ..four() };
+        assert_eq!(devnet.require(&other).expect_err("another").code().0, 2012);
+        let unknown = Plan { rules: one("speed", 1), ..four() };
+        let fault = found(&folder.path().join("other"), &unknown).expect_err("no such parameter");
+        assert_eq!(fault.code().0, 5024, "{fault}");
+    }
+
+    #[test]
     fn two_that_are_founded_at_the_same_time_have_ports_of_their_own() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = |devnet: &Devnet| devnet.record.seats[0].api.port();
-        let one = found(&folder.path().join("one"), &FOUR).expect("founded");
-        let other = found(&folder.path().join("other"), &FOUR).expect("founded");
+        let one = found(&folder.path().join("one"), &four()).expect("founded");
+        let other = found(&folder.path().join("other"), &four()).expect("founded");
         assert!(base(&one).abs_diff(base(&other)) >= 40, "{} {}", base(&one), base(&other));
-        let third = Plan { base_port: Some(base(&one)), ..FOUR };
+        let third = Plan { base_port: Some(base(&one)), ..four() };
         let refused = found(&folder.path().join("third"), &third).expect_err("claimed");
         assert_eq!(refused.code().0, 5007, "{refused}");
     }
@@ -446,9 +467,9 @@ mod tests {
     fn a_used_folder_is_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("x"), "x").expect("written");
-        assert!(matches!(found(folder.path(), &FOUR), Err(DevnetFault::NotEmpty(_))));
+        assert!(matches!(found(folder.path(), &four()), Err(DevnetFault::NotEmpty(_))));
         assert!(matches!(Devnet::open(folder.path()), Err(DevnetFault::NoDevnet(_))));
-        let none = Plan { agencies: Some(0), base_port: None, only: None };
+        let none = Plan { agencies: Some(0), ..Plan::default() };
         assert!(matches!(found(folder.path(), &none), Err(DevnetFault::Agencies { have: 0 })));
     }
 }

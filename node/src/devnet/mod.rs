@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mingzhang_genesis::Genesis;
+use mingzhang_genesis::document::Numbers;
 use mingzhang_ledger::outcome::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -95,7 +96,7 @@ pub struct SeatStatus {
 }
 
 /// What is asked of `up`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan<'a> {
     /// None makes the usual number, and takes what is there.
     pub agencies: Option<usize>,
@@ -103,6 +104,9 @@ pub struct Plan<'a> {
     pub base_port: Option<u16>,
     /// Start only this agency's node.
     pub only: Option<&'a str>,
+    /// Parameters of its genesis that shall differ from a devnet's usual ones.
+    pub consensus: Numbers,
+    pub rules: Numbers,
 }
 
 /// Why a devnet does not do what was asked.
@@ -127,7 +131,7 @@ pub enum DevnetFault {
     #[error("the ports from {base} on pass 65535")]
     PortRange { base: u16 },
     #[error("{dir} holds a devnet with {have}; --{flag} {wanted} was asked for. Nothing was started")]
-    Differs { dir: PathBuf, have: String, flag: &'static str, wanted: usize },
+    Differs { dir: PathBuf, have: String, flag: &'static str, wanted: String },
     #[error("no agency {0} runs a node here")]
     NoSeat(String),
     #[error("agency {0} runs a node here already")]
@@ -260,12 +264,21 @@ impl Devnet {
         let founders = self.genesis.set.members.len();
         let base = self.record.seats.first().map_or(0, |seat| seat.api.port());
         match (plan.agencies, plan.base_port) {
-            (Some(wanted), _) if wanted != founders => Err(differs(format!("{founders} agencies"), "agencies", wanted)),
-            (_, Some(wanted)) if wanted != base => {
-                Err(differs(format!("base port {base}"), "base-port", usize::from(wanted)))
+            (Some(wanted), _) if wanted != founders => {
+                return Err(differs(format!("{founders} agencies"), "agencies", wanted.to_string()));
             }
-            _ => Ok(()),
+            (_, Some(wanted)) if wanted != base => {
+                return Err(differs(format!("base port {base}"), "base-port", wanted.to_string()));
+            }
+            _ => {}
         }
+        let document = &self.genesis.document;
+        for (wanted, have) in [(&plan.consensus, &document.consensus), (&plan.rules, &document.rules)] {
+            if let Some((name, value)) = wanted.0.iter().find(|(name, value)| have.0.get(*name) != Some(value)) {
+                return Err(differs(format!("another {name}"), "set", format!("{name}={value}")));
+            }
+        }
+        Ok(())
     }
 
     pub fn genesis_file(&self) -> PathBuf {

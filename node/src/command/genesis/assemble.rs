@@ -5,14 +5,13 @@ use std::path::PathBuf;
 
 use mingzhang_genesis::Genesis;
 use mingzhang_genesis::ceremony::{self, CeremonyFault, Contribution};
-use mingzhang_genesis::document::{self, Document, Numbers, Recovery};
-use mingzhang_ledger::authority::Parameters;
-use mingzhang_ledger::rules;
+use mingzhang_genesis::document::{self, Document, Recovery};
 use mingzhang_seeds::{Peer, Seeds};
 use serde_json::json;
 
 use super::{EXISTS, hash_text, take_back, write};
 use crate::command::answer::{Answer, Failure, Words};
+use crate::command::parameters;
 use crate::setup::read_limited;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +25,7 @@ pub struct Assemble {
     /// ISO 4217 code (repeat) 货币
     #[arg(long = "currency", default_value = "CNY")]
     currencies: Vec<String>,
-    #[arg(long = "set", value_name = "NAME=VALUE", help = parameters_help())]
+    #[arg(long = "set", value_name = "NAME=VALUE", help = parameters::help())]
     parameters: Vec<String>,
     /// How many recovery keys sign a recovery 恢复所需密钥数
     #[arg(long, default_value_t = 0)]
@@ -86,17 +85,7 @@ pub fn assemble(arguments: &Assemble) -> Result<Answer, Failure> {
 }
 
 fn template(arguments: &Assemble) -> Result<Document, Failure> {
-    let (mut consensus, mut rules) = (Numbers::default(), Numbers::default());
-    for text in &arguments.parameters {
-        let wrong = || Failure::usage(format!("--set {text} is not NAME=VALUE with a whole number"));
-        let (name, value) = text.split_once('=').ok_or_else(wrong)?;
-        let value: u64 = value.parse().map_err(|_| wrong())?;
-        let known = Parameters::default().set(name, value);
-        let numbers = if known { &mut consensus } else { &mut rules };
-        if numbers.0.insert(name.to_owned(), value).is_some() {
-            return Err(Failure::usage(format!("--set {name} is given twice")));
-        }
-    }
+    let (consensus, rules) = parameters::parse(&arguments.parameters)?;
     Ok(Document {
         format: document::FORMAT.to_owned(),
         name: arguments.network.clone(),
@@ -131,14 +120,4 @@ fn seeds(genesis: &Genesis, contributions: &[Contribution]) -> Result<Seeds, Fai
 /// The contributions, alone or together, found no network.
 fn refused(detail: String) -> Failure {
     Failure::new(5032, detail)
-}
-
-fn parameters_help() -> String {
-    let consensus = Parameters::default().named().map(|(name, _)| name).join(", ");
-    let rules: Vec<&str> = rules::PARAMETERS.iter().map(|parameter| parameter.name).collect();
-    let rules = rules.join(", ");
-    format!(
-        "A parameter that shall differ from its default (repeat). Consensus: {consensus}. Rules: {rules} \
-         与默认值不同的参数(可重复)。共识: {consensus}。规则: {rules}"
-    )
 }
