@@ -186,6 +186,10 @@ fn a_node_that_hides_one_does_not_hide_it(world: &World, cited: &Cited) {
     let true_one = world.seats[1].url.clone();
     let told = world.client(&["--node", &hiding, "--node", &true_one, "query", "document", &cited.digest]);
     assert_eq!((told.exit, ids(told.data()).len()), (Some(0), 2), "{} {}", told.json, told.stderr);
+    let gone = "http://127.0.0.1:9";
+    let fewer = world.client(&["--node", gone, "--node", &world.seats[1].url, "query", "document", &cited.digest]);
+    assert_eq!((fewer.exit, &fewer.data()["silent"]), (Some(0), &json!([gone])), "{} {}", fewer.json, fewer.stderr);
+    assert!(fewer.json["warnings"].to_string().contains("gave no answer"), "{}", fewer.json);
     let warnings = told.json["warnings"].to_string();
     assert!(warnings.contains(&format!("{hiding} does not name 1 of these")), "{warnings}");
 }

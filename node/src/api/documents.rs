@@ -20,8 +20,8 @@ use crate::store::View;
 pub const MAX_DIGESTS: usize = 500;
 /// Records shown for each digest of a lookup; the rest is asked for digest by digest.
 const SHOWN_OF_EACH: usize = 20;
-/// Records shown in one lookup, over all its digests.
-const SHOWN_OF_ALL: usize = 1_000;
+/// Records shown in one lookup, over all its digests, beside one of each.
+const SHOWN_OF_ALL: usize = MAX_LIST_ITEMS;
 
 #[derive(Debug, Deserialize)]
 pub struct Page {

@@ -44,7 +44,9 @@ impl Store {
 
     /// Brings a store of the layout before up to this one.
     pub(super) fn build_documents(&self) -> Result<(), StoreFault> {
+        tracing::info!(version = WITHOUT_INDEX, "data of an earlier version: indexing the documents of the log");
         while self.build_piece(PIECE_ENTRIES)? {}
+        tracing::info!(version = schema::VERSION, "the documents of the log are indexed");
         let mut batch = WriteBatch::default();
         let meta = self.column(Column::Meta);
         batch.put_cf(meta, meta::VERSION, schema::VERSION.to_be_bytes());

@@ -18,7 +18,7 @@ use crate::command::tx::time_text;
 use crate::command::verify::salted;
 use crate::command::{Desk, receipt};
 use crate::node_api::NodeApi;
-use crate::output::{Answer, Failure, exit};
+use crate::output::{Answer, Failure, Language, exit};
 use crate::verify::{discontinuity_warnings, outcome_name};
 
 /// Citations that one command proves.
@@ -192,13 +192,7 @@ fn answer(
         failure.data["proven"] = json!(false);
         return Err(failure);
     }
-    warnings.push(complete_warning(desk, told.len(), since.unwrap_or(0)));
-    for (told, view) in told.iter().zip(&nodes).filter(|(_, view)| view["lacks"] != json!(0)) {
-        warnings.push(match desk.language {
-            crate::output::Language::Chinese => format!("节点 {} 未列出其中 {} 条", told.node, view["lacks"]),
-            crate::output::Language::English => format!("{} does not name {} of these", told.node, view["lacks"]),
-        });
-    }
+    warnings.extend(word_of_nodes(desk, (&told, &nodes), &silent, since.unwrap_or(0)));
     let offset = desk.network()?.genesis.founding.network.utc_offset_minutes;
     let mut shown = data.clone();
     for name in ["nodes", "claimed", "silent", "complete_proven"] {
@@ -208,16 +202,33 @@ fn answer(
     Ok(Answer { warnings, ..Answer::done(data, text) })
 }
 
-/// Who says that there is no other.
-fn complete_warning(desk: &Desk, nodes: usize, since: u64) -> String {
-    match desk.language {
-        crate::output::Language::Chinese => {
-            format!("以上各条均已证明;此外再无引用,只是所问 {nodes} 个节点的说法(自日志第 {since} 条起),并无证明")
+/// Who says that there is no other, who left one out, and who said nothing.
+fn word_of_nodes(
+    desk: &Desk,
+    (told, nodes): (&[Told], &[Value]),
+    silent: &[(String, Failure)],
+    since: u64,
+) -> Vec<String> {
+    let count = told.len();
+    let mut warnings = vec![match desk.language {
+        Language::Chinese => {
+            format!("以上各条均已证明;此外再无引用,只是所问 {count} 个节点的说法(自日志第 {since} 条起),并无证明")
         }
-        crate::output::Language::English => format!(
-            "each of these is proven; that there is no other is the word of {nodes} nodes, from log entry {since} on"
+        Language::English => format!(
+            "each of these is proven; that there is no other is the word of {count} nodes, from log entry {since} on"
         ),
+    }];
+    for (told, view) in told.iter().zip(nodes).filter(|(_, view)| view["lacks"] != json!(0)) {
+        warnings.push(match desk.language {
+            Language::Chinese => format!("节点 {} 未列出其中 {} 条", told.node, view["lacks"]),
+            Language::English => format!("{} does not name {} of these", told.node, view["lacks"]),
+        });
     }
+    warnings.extend(silent.iter().map(|(node, failure)| match desk.language {
+        Language::Chinese => format!("节点 {node} 未作答:{}", desk.language.detail(&failure.detail)),
+        Language::English => format!("{node} gave no answer: {}", failure.detail),
+    }));
+    warnings
 }
 
 /// What a node said beside what is proven: of the log that it holds and has reached, how many it did not name.
