@@ -82,6 +82,7 @@ fn commit(store: &Store, set_hash: Hash, height: u64, changes: BTreeMap<Key, Sto
         entries: Vec::new(),
         entry_hashes: Vec::new(),
         transactions: Vec::new(),
+        documents: Vec::new(),
         changes,
         appends: Vec::new(),
         tree,

@@ -8,6 +8,7 @@ mod chaos;
 mod chinese;
 mod clerk;
 mod client;
+mod documents;
 mod ends;
 mod epochs;
 mod faults;

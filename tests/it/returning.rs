@@ -226,6 +226,15 @@ fn a_new_node_joins_from_a_state_and_follows() {
     let id =
         |agency: &str| world.get(world.seat(agency), &format!("/blocks/{height}")).expect("answers").1["id"].clone();
     assert_eq!(id("audit"), id("civil"));
+    let cited = |names: &[&str]| {
+        let (_, told) = world.get(world.seat("audit"), &format!("/documents/{}", "a".repeat(64))).expect("answers");
+        let items = told["items"].as_array().expect("a list");
+        let found: Vec<&str> = items.iter().filter_map(|item| item["record_id"].as_str()).collect();
+        assert_eq!(found, names, "{told}");
+        let since = told["since_index"].as_u64().expect("an index");
+        assert!(since > 0 && items.iter().all(|item| item["index"].as_u64() > Some(since)), "{told}");
+    };
+    cited(&["DOC-6"]);
     // The state knows what the log here does not hold.
     assert_eq!(world.get(world.seat("audit"), "/blocks/1").expect("answers").0, 404);
     let (code, _) = world
@@ -236,4 +245,5 @@ fn a_new_node_joins_from_a_state_and_follows() {
     world.resume("audit");
     let again = world.document("DOC-7");
     world.place(world.seat("audit"), &again);
+    cited(&["DOC-6", "DOC-7"]);
 }

@@ -117,7 +117,7 @@ fn none(others: Vec<(String, Failure)>) -> Failure {
 }
 
 /// Asks nodes at the same time, so that silent ones do not add up.
-fn of_each<T: Send>(
+pub fn of_each<T: Send>(
     api: &NodeApi,
     nodes: &[String],
     ask: impl Fn(&NodeApi) -> Result<T, Failure> + Sync,

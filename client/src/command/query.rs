@@ -1,7 +1,10 @@
 //! `mingzhang query`: what a node says about blocks, transactions and records. Claims of one node, shown as such; for
-//! proofs use `receipt` and `audit`. Only agencies and officers, which no address of a node tells, are proven.
+//! proofs use `receipt` and `audit`. Only agencies and officers, which no address of a node tells, and citations of
+//! documents are proven.
 
+mod document;
 mod registered;
+mod search;
 
 use std::time::Instant;
 
@@ -57,6 +60,20 @@ enum Action {
     List { id: String },
     /// A grant
     Grant { id: String },
+    /// The records that cite a document, each proven
+    Document {
+        /// The document's salted digest (64 hex digits), or the file: it is hashed here
+        #[arg(value_name = "DIGEST|FILE")]
+        document: String,
+        /// The file's salt: file or 64 hex digits; if not given, FILE.salt
+        #[arg(long)]
+        salt: Option<String>,
+        /// Log index from which on: the `next_cursor` of the page before
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
+    /// What is called exactly this: an id, a hash, a height, an agency, an officer's key, a licence or party number
+    Search { text: String },
     /// An agency, or all of them, proven
     Agency { id: Option<String> },
     /// An officer's key and the roles of who holds it, proven
@@ -105,6 +122,10 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Action::Licence { id } => made(desk, &id, Made::LICENCE),
         Action::List { id } => made(desk, &id, Made::LIST),
         Action::Grant { id } => made(desk, &id, Made::GRANT),
+        Action::Document { document, salt, from } => {
+            ("document", document::document(desk, &document, salt.as_deref(), from))
+        }
+        Action::Search { text } => ("search", search::search(desk, &text)),
         Action::Agency { id: None } => ("agency", registered::agencies(desk)),
         Action::Agency { id: Some(id) } => ("agency", registered::agency(desk, &id)),
         Action::Officer { key } => ("officer", registered::officer(desk, &key)),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Subcommand};
 use mingzhang_genesis::Genesis;
+use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::outcome::Code;
 use mingzhang_ledger::proof::{EvidenceBundle, Passage};
 use mingzhang_ledger::receipt::Receipt;
@@ -231,18 +232,14 @@ fn judge_document(
     transaction: &Transaction,
     (path, salt): (&Path, Option<&str>),
 ) -> Result<(), Failure> {
-    let content = std::fs::read(path).map_err(|error| Failure::unreadable(path, error))?;
-    let beside = format!("{}.salt", path.display());
-    if salt.is_none() && !Path::new(&beside).exists() {
-        report.verdict = Verdict::Inconclusive { code: Code(4123), missing: vec![beside.clone()] };
-        report.steps.push(Step { name: StepName::Document, result: StepResult::Missing, detail: beside });
-        return Ok(());
-    }
-    let salt = match salt {
-        Some(named) => read_salt(named)?,
-        None => salt_of(&beside, &read_source(&beside)?)?,
+    let digest = match salted((path, salt))? {
+        Ok(digest) => digest,
+        Err(beside) => {
+            report.verdict = Verdict::Inconclusive { code: Code(4123), missing: vec![beside.clone()] };
+            report.steps.push(Step { name: StepName::Document, result: StepResult::Missing, detail: beside });
+            return Ok(());
+        }
     };
-    let digest = document_digest(&salt, &content);
     let (result, detail) = match document(transaction, &digest) {
         Ok(()) => (StepResult::Passed, hex::encode(digest)),
         Err(problem) => {
@@ -252,6 +249,18 @@ fn judge_document(
     };
     report.steps.push(Step { name: StepName::Document, result, detail });
     Ok(())
+}
+
+/// The digest of a file with its salt, which lies beside it if none is given; else the name of what is missing.
+pub(super) fn salted((path, salt): (&Path, Option<&str>)) -> Result<Result<Hash, String>, Failure> {
+    let content = std::fs::read(path).map_err(|error| Failure::unreadable(path, error))?;
+    let beside = format!("{}.salt", path.display());
+    let salt = match salt {
+        Some(named) => read_salt(named)?,
+        None if !Path::new(&beside).exists() => return Ok(Err(beside)),
+        None => salt_of(&beside, &read_source(&beside)?)?,
+    };
+    Ok(Ok(document_digest(&salt, &content)))
 }
 
 fn read_salt(salt: &str) -> Result<[u8; 32], Failure> {

@@ -29,6 +29,7 @@
 pub mod body;
 pub mod calendar;
 pub mod case;
+pub mod citation;
 pub mod disclosure;
 pub mod document;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub mod fund;
 pub mod governance;
 pub mod import;
 pub mod judge;
+pub mod lookup;
 pub mod object;
 pub mod registry;
 pub mod role;

@@ -113,6 +113,28 @@ pub const COMMON: &[Field] = &[
     Field::may("conflicts", FieldKind::List(&FieldKind::Code)),
 ];
 
+/// The common field whose items hold digests of documents, and the name of the digest in each.
+pub const CITED: (&str, &str) = ("evidence", "hash");
+
+/// The own fields of a record type that hold the digest of a document, SHA-256(salt ‖ file): by these, and by
+/// [`CITED`], a record is found by who has the file. No other hash is such a field: those of accounts and of lines with
+/// persons in them, which nobody may look for, nor salts, paths, roots over many rows and ids of transactions.
+pub fn document_fields(record_type: &str) -> &'static [&'static str] {
+    match record_type {
+        "document_anchor" | "shred" => &["root"],
+        "correct" => &["fields"],
+        "case_submit" | "case_supply" => &["form"],
+        "case_return" => &["items"],
+        "case_opinion" | "finding" => &["report"],
+        "case_decide" | "recovery_order" => &["decision"],
+        "licence_issue" => &["licence"],
+        "list_objection" => &["reason"],
+        "payment_confirm" | "income_confirm" => &["statement"],
+        "finding_answer" => &["answer"],
+        _ => &[],
+    }
+}
+
 /// Which part of the design a record type belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {

@@ -5,11 +5,13 @@ mod answer;
 mod blocks;
 mod body;
 mod catalogue;
+mod documents;
 mod evidence;
 mod openapi;
 mod pace;
 mod problem;
 mod proofs;
+mod search;
 mod status;
 mod subjects;
 mod submit;
@@ -73,6 +75,9 @@ fn router(node: Node) -> Router {
         .route("/state/{key}", get(proofs::state))
         .route("/state", get(proofs::states))
         .route("/records/{agency}/{id}", get(subjects::record))
+        .route("/documents/lookup", post(documents::lookup))
+        .route("/documents/{digest}", get(documents::one))
+        .route("/search", get(search::search))
         .route("/trails/{kind}/{*id}", get(proofs::trail))
         .route("/{subjects}", get(subjects::list))
         .route("/{subjects}/{agency}/{id}", get(subjects::one))

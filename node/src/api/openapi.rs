@@ -11,7 +11,7 @@ struct Route {
     method: &'static str,
     path: &'static str,
     summary: &'static str,
-    /// Names of query parameters, `!` behind the required ones; `cose` for a signed body, `waits` where the outcome may be
+    /// Names of query parameters, `!` behind the required ones; `cose` for a signed body, `json` for one in JSON, `waits` where the outcome may be
     /// waited for; `text`, `signed` or `octets` for an answer that is no JSON.
     takes: &'static str,
 }
@@ -45,6 +45,9 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/state/{key}", summary: "Presence or absence of a state key under the newest sealed header; waits until it covers an entry, or its time is past one", takes: "wait entry past" },
     Route { method: "get", path: "/state", summary: "Several state keys under one sealed header", takes: "keys! size" },
     Route { method: "get", path: "/records/{agency}/{id}", summary: "A record and where it stands", takes: "" },
+    Route { method: "post", path: "/documents/lookup", summary: "Records that cite documents: {\"digests\": [up to 500]}", takes: "json" },
+    Route { method: "get", path: "/documents/{digest}", summary: "Records that cite a document, by its salted digest, as this node's log has them from `since_index` on", takes: "cursor limit" },
+    Route { method: "get", path: "/search", summary: "What is called exactly this: ids, hashes, heights, agencies, officers' keys, unique codes", takes: "q!" },
     Route { method: "get", path: "/trails/{kind}/{id}", summary: "A complete trail with its proof, in pages", takes: "after limit size" },
     Route { method: "get", path: "/{subjects}", summary: "Subjects of a kind: programmes, accounts, cases, agencies, proposals", takes: "cursor limit" },
     Route { method: "get", path: "/{subjects}/{agency}/{id}", summary: "One programme, account or case", takes: "" },
@@ -97,7 +100,7 @@ fn operation(route: &Route) -> Value {
     let words = || route.takes.split_whitespace();
     let signed = words().any(|word| word == "cose");
     let mut parameters: Vec<Value> = parts(route.path).map(|name| parameter(name, "path", true)).collect();
-    let query = words().filter(|word| !matches!(*word, "cose" | "waits" | "text" | "signed" | "octets"));
+    let query = words().filter(|word| !matches!(*word, "cose" | "json" | "waits" | "text" | "signed" | "octets"));
     parameters.extend(query.map(|word| parameter(word.trim_end_matches('!'), "query", word.ends_with('!'))));
     if words().any(|word| word == "waits") {
         let about = format!("`wait=SECONDS`, at most {MAX_WAIT_S}: answer once the outcome is final");
@@ -118,6 +121,10 @@ fn operation(route: &Route) -> Value {
     });
     if signed {
         operation["requestBody"] = json!({ "required": true, "content": { "application/cose": {} } });
+    }
+    if words().any(|word| word == "json") {
+        let schema = json!({ "$ref": "#/components/schemas/Object" });
+        operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
     }
     if route.path == "/transactions" {
         operation["responses"]["202"] = operation["responses"]["200"].clone();

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, hash_text, read, time_text};
+use super::documents::MAX_DIGESTS;
 use super::{MAX_BATCH_BYTES, MAX_BATCH_TRANSACTIONS, MAX_LIST_ITEMS, MAX_WAIT_S, Node, Problem, proofs};
 
 pub async fn status(State(node): State<Node>) -> Answer {
@@ -78,6 +79,7 @@ pub async fn limits(State(node): State<Node>) -> Answer {
         "batch_transactions": MAX_BATCH_TRANSACTIONS,
         "batch_bytes": MAX_BATCH_BYTES,
         "list_items": MAX_LIST_ITEMS,
+        "lookup_digests": MAX_DIGESTS,
         "wait_seconds": MAX_WAIT_S,
         "lane_bytes": node.config.lane_quota_bytes,
         "reads_per_second": node.config.api_reads_per_s,

@@ -30,6 +30,7 @@ pub fn check(config: &Path) -> Result<Answer, Failure> {
     let data = json!({
         "height": checked.height, "entries": checked.entries, "leaves": checked.leaves,
         "trails": checked.trails, "trail_entries": checked.trail_entries,
+        "citations": checked.citations,
     });
     let text = Words::new(
         format!(

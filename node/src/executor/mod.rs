@@ -25,7 +25,9 @@ use mingzhang_ledger::state::{StateFault, Stored};
 use thiserror::Error;
 
 use crate::mutants;
-use crate::store::{Committed, ExecutedBlock, FinalBlock, Finality, Store, StoreFault, Tip, View, Written};
+use crate::store::{
+    Cited, Committed, ExecutedBlock, FinalBlock, Finality, Store, StoreFault, Tip, View, Written, cited,
+};
 pub use layered::Layered;
 pub use replay::LoggedBlock;
 
@@ -397,6 +399,7 @@ impl Executor {
             next_set_hash: next_set.as_ref().map_or(set_hash, |set| set.hash()),
         };
         let (header, log) = block::header(&frame, &execution, &parent.log, &tree);
+        let documents = documents(&execution, candidates, first_index);
         let left_out = left_out(&mut execution, candidates);
         let transactions = execution.records.iter().map(|record| record.transaction_id).collect();
         let executed = ExecutedBlock {
@@ -406,6 +409,7 @@ impl Executor {
             entries: execution.entries,
             entry_hashes: execution.entry_hashes,
             transactions,
+            documents,
             changes: execution.changes,
             appends: execution.appends,
             tree,
@@ -432,6 +436,13 @@ fn next_set(changes: &BTreeMap<Key, Stored>, current: &Hash) -> Result<Option<Ar
     let Some(stored) = changes.get(&key::set_current()) else { return Ok(None) };
     let set = AuthoritySet::decode(&stored.current).map_err(|error| StateFault::Value(error.to_string()))?;
     Ok((set.hash() != *current).then(|| Arc::new(set)))
+}
+
+/// What the records cite that were logged from this index on: all candidates but those that the door refused.
+fn documents(execution: &Execution, candidates: &[Candidate], first_index: u64) -> Vec<Cited> {
+    let mut refused = execution.left_out.iter().map(|(position, _)| *position).peekable();
+    let logged = (0..).zip(candidates).filter(|(position, _)| refused.next_if_eq(position).is_none());
+    logged.zip(first_index..).flat_map(|((_, candidate), index)| cited(&candidate.transaction, index)).collect()
 }
 
 fn left_out(execution: &mut Execution, candidates: &[Candidate]) -> Vec<(Hash, Refusal)> {

@@ -9,6 +9,7 @@ use mingzhang_ledger::state::trail_entry;
 use mingzhang_ledger::state::tree::SENTINEL;
 
 use super::Store;
+use super::documents::cited;
 use super::fault::StoreFault;
 use super::schema::Column;
 use super::view::{View, decode, in_order};
@@ -24,6 +25,8 @@ pub struct Checked {
     pub leaves: u64,
     pub trails: u64,
     pub trail_entries: u64,
+    /// Citations in the index of documents.
+    pub citations: u64,
 }
 
 impl Store {
@@ -34,6 +37,11 @@ impl Store {
         // A node that took over a state holds the log from there on only; that edge was checked when it was opened.
         if self.base() == 0 {
             check_log(&view, &mut checked)?;
+        }
+        let indexed = view.check_documents()?;
+        if self.base() == 0 && indexed != checked.citations {
+            let reason = format!("{indexed} of {} citations are there", checked.citations);
+            return Err(StoreFault::corrupt("the index of documents", reason));
         }
         check_state(&view, &mut checked)?;
         Ok(checked)
@@ -59,7 +67,10 @@ fn check_log(view: &View<'_>, checked: &mut Checked) -> Result<(), StoreFault> {
             Entry::decode(&bytes).map_err(|error| StoreFault::corrupt(format!("log entry {index}"), error))?;
         match decoded {
             Entry::Genesis { .. } => {}
-            Entry::Record { transaction, .. } => check_location(view, index, next_height, &transaction.id())?,
+            Entry::Record { transaction, .. } => {
+                check_location(view, index, next_height, &transaction.id())?;
+                checked.citations += u64::try_from(cited(&transaction, index).len()).unwrap_or(0);
+            }
             Entry::Header(header) => {
                 let agrees = header.height == next_height
                     && header.log_root == log.root()

@@ -18,6 +18,7 @@ use mingzhang_ledger::state::{Stored, TrailAppend};
 use rocksdb::WriteBatch;
 
 use super::Store;
+use super::documents::Cited;
 use super::fault::StoreFault;
 use super::leaf::Leaf;
 use super::leaf_hashes;
@@ -42,6 +43,8 @@ pub struct ExecutedBlock {
     pub entry_hashes: Vec<Hash>,
     /// Transaction ids, one per entry.
     pub transactions: Vec<Hash>,
+    /// The documents that the entries cite.
+    pub documents: Vec<Cited>,
     pub changes: BTreeMap<Key, Stored>,
     pub appends: Vec<TrailAppend>,
     pub tree: TreeUpdate,
@@ -108,6 +111,7 @@ impl Store {
 
         let mut batch = WriteBatch::with_capacity_bytes(likely_bytes(executed));
         self.write_log(executed, &mut batch)?;
+        self.write_documents(executed, &mut batch);
         let undo = self.write_state(header.height, &executed.changes, &executed.tree, &mut batch)?;
         self.write_trails(&executed.appends, &mut batch);
         self.write_block(block, &tip, &mut batch);

@@ -23,6 +23,7 @@ use rocksdb::{DB, IteratorMode, WriteBatch};
 use tokio::sync::watch;
 
 use super::Store;
+use super::documents;
 use super::fault::StoreFault;
 use super::leaf::LeafCache;
 use super::leaf_hashes;
@@ -89,6 +90,9 @@ impl Store {
         }
         store.restore_votes(&findings)?;
         store.start_numbers()?;
+        if store.version()? == documents::WITHOUT_INDEX {
+            store.build_documents()?;
+        }
         store.load()
     }
 
@@ -107,7 +111,7 @@ impl Store {
         }
     }
 
-    fn empty((db, lock): (DB, File), path: &Path, foundation: &Foundation, findings: &Findings) -> Self {
+    pub(super) fn empty((db, lock): (DB, File), path: &Path, foundation: &Foundation, findings: &Findings) -> Self {
         let tip = genesis_tip(foundation, 0, [0; 32]);
         Self {
             db,
@@ -157,10 +161,14 @@ impl Store {
         self.write_synced(batch)
     }
 
-    fn check_identity(&self, genesis: &[u8], foundation: &Foundation) -> Result<(), StoreFault> {
+    fn version(&self) -> Result<u32, StoreFault> {
         let version = self.get(Column::Meta, meta::VERSION)?.unwrap_or_default();
-        let version = version.try_into().map_or(0, u32::from_be_bytes);
-        if version != schema::VERSION {
+        Ok(version.try_into().map_or(0, u32::from_be_bytes))
+    }
+
+    fn check_identity(&self, genesis: &[u8], foundation: &Foundation) -> Result<(), StoreFault> {
+        let version = self.version()?;
+        if !matches!(version, schema::VERSION | documents::WITHOUT_INDEX) {
             return Err(StoreFault::Version { version, supported: schema::VERSION });
         }
         let stored: Hash =

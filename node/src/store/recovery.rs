@@ -65,7 +65,10 @@ pub(super) fn inspect(path: &Path, memory: &Memory) -> Result<Findings, StoreFau
     options.create_if_missing(false);
     options.create_missing_column_families(false);
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
-    let db = DB::open_cf_descriptors_read_only(&options, path, schema::columns(memory), false);
+    // A store of the layout before has not every column yet.
+    let there = DB::list_cf(&options, path).map_err(|error| open_fault(path, &error))?;
+    let columns = schema::columns(memory).into_iter().filter(|column| there.iter().any(|name| name == column.name()));
+    let db = DB::open_cf_descriptors_read_only(&options, path, columns, false);
     let db = db.map_err(|error| open_fault(path, &error))?;
     let column = |column: Column| {
         db.cf_handle(column.name()).ok_or_else(|| StoreFault::corrupt(format!("column {}", column.name()), "missing"))

@@ -3,6 +3,7 @@
 //! said beside each column; who writes them is in `commit`, `votes`, `pool` and `seals`.
 
 use mingzhang_ledger::batch::Reference;
+use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::state::key::Key;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options as RocksOptions,
@@ -11,8 +12,8 @@ use rocksdb::{
 use super::evidence::Offence;
 use super::leaf_hashes;
 
-/// Version of the layout below; a database of another version is refused.
-pub const VERSION: u32 = 3;
+/// Version of the layout below; a database of the one before is brought up (`documents`), of any other refused.
+pub const VERSION: u32 = 4;
 /// Hashes that lie together in one record of [`Column::LogHashes`] and [`Column::LeafHashes`].
 pub const GROUP: u64 = 16;
 /// Into so many pieces the memory of writes is divided.
@@ -43,6 +44,8 @@ pub enum Column {
     Epochs,
     /// transaction id → log index u64 ‖ height u64.
     Transactions,
+    /// digest of a document ‖ log index u64 of a record that cites it → nothing.
+    Documents,
     /// state key → leaf: index u64 ‖ trail frontier ‖ current value. The next key is that of the record behind it, the
     /// predecessor a reverse seek.
     Leaves,
@@ -94,6 +97,8 @@ pub mod meta {
     /// How far the taking of a peer's state is, and under which manifest; absent otherwise.
     pub const JOINING: &[u8] = b"joining";
     pub const MANIFEST: &[u8] = b"manifest";
+    /// Log index u64 of the next entry for the index of documents, while it is built from the log; absent otherwise.
+    pub const INDEXED: &[u8] = b"indexed";
     /// Prefix ‖ sealing public key → last sealed size u64 ‖ root.
     pub const SEALING: &[u8] = b"sealing/";
     /// Prefix ‖ epoch u64 → the signed manifest that opened it.
@@ -101,7 +106,7 @@ pub mod meta {
 }
 
 impl Column {
-    pub const ALL: [Column; 19] = [
+    pub const ALL: [Column; 20] = [
         Self::Meta,
         Self::Headers,
         Self::HeaderAt,
@@ -111,6 +116,7 @@ impl Column {
         Self::Preimages,
         Self::Epochs,
         Self::Transactions,
+        Self::Documents,
         Self::Leaves,
         Self::LeafHashes,
         Self::Trails,
@@ -135,6 +141,7 @@ impl Column {
             Self::Preimages => "preimages",
             Self::Epochs => "epochs",
             Self::Transactions => "transactions",
+            Self::Documents => "documents",
             Self::Leaves => "leaves",
             Self::LeafHashes => "leaf_hashes",
             Self::Trails => "trails",
@@ -150,7 +157,7 @@ impl Column {
 
     /// Hashes and random keys do not compress.
     fn compresses(self) -> bool {
-        !matches!(self, Self::LogHashes | Self::LeafHashes | Self::Transactions | Self::Counters)
+        !matches!(self, Self::LogHashes | Self::LeafHashes | Self::Transactions | Self::Documents | Self::Counters)
     }
 
     /// Columns that are asked for keys which may be absent or lie anywhere.
@@ -163,6 +170,10 @@ pub fn log_group(level: u8, group: u64) -> [u8; 9] {
     let mut key = [level; 9];
     key[1..].copy_from_slice(&group.to_be_bytes());
     key
+}
+
+pub fn document(digest: &Hash, index: u64) -> [u8; 40] {
+    trail(digest, index)
 }
 
 pub fn trail(subject: &Key, position: u64) -> [u8; 40] {

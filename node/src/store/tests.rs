@@ -26,6 +26,7 @@ use super::*;
 
 mod crash;
 mod discontinuity;
+mod documents;
 
 fn member(name: &str, byte: u8) -> Member {
     let key = |offset| PublicKey([byte + offset; 32]);
@@ -77,7 +78,7 @@ fn transaction(number: u64) -> Transaction {
         record_id: u128::from(number).to_be_bytes(),
         agency: "civil".into(),
         expires_at: 1,
-        body: Value::Map(Vec::new()),
+        body: Value::Map(vec![(Value::text("root"), Value::bytes(&key_of(number % 3)))]),
     };
     Transaction::sign(&payload, &SigningKey::from_seed(&[1; 32])).expect("signs")
 }
@@ -120,6 +121,7 @@ fn executed(store: &Store, height: u64) -> ExecutedBlock {
     };
     log.append(header.id());
     let transactions = signed.iter().map(Transaction::id).collect();
+    let documents = (header.first_index..).zip(&signed).flat_map(|(index, one)| cited(one, index)).collect();
     ExecutedBlock {
         header,
         positions,
@@ -127,6 +129,7 @@ fn executed(store: &Store, height: u64) -> ExecutedBlock {
         entries,
         entry_hashes,
         transactions,
+        documents,
         changes,
         appends,
         tree,
