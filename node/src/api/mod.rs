@@ -5,6 +5,7 @@ mod answer;
 mod blocks;
 mod body;
 mod catalogue;
+mod events;
 mod evidence;
 mod openapi;
 mod pace;
@@ -43,7 +44,7 @@ pub const MAX_LIST_ITEMS: usize = 200;
 pub type Node = Arc<NodeHandle>;
 
 /// All routes of the public listener.
-fn router(node: Node) -> Router {
+pub(crate) fn router(node: Node) -> Router {
     let pace = Arc::new(pace::Pace::new(node.config.api_reads_per_s));
     let v1 = Router::new()
         .route("/status", get(trust::status))
@@ -74,6 +75,8 @@ fn router(node: Node) -> Router {
         .route("/state", get(proofs::states))
         .route("/records/{agency}/{id}", get(subjects::record))
         .route("/trails/{kind}/{*id}", get(proofs::trail))
+        .route("/events", get(events::stream))
+        .route("/events/poll", get(events::poll))
         .route("/{subjects}", get(subjects::list))
         .route("/{subjects}/{agency}/{id}", get(subjects::one))
         .route("/{subjects}/{agency}/{id}/trail", get(subjects::trail))

@@ -12,7 +12,8 @@ struct Route {
     path: &'static str,
     summary: &'static str,
     /// Names of query parameters, `!` behind the required ones; `cose` for a signed body, `waits` where the outcome may be
-    /// waited for; `text`, `signed` or `octets` for an answer that is no JSON.
+    /// waited for; `text`, `signed`, `octets` or `stream` for an answer that is no JSON;
+    /// `after_id` where `after` is an id and no number.
     takes: &'static str,
 }
 
@@ -46,6 +47,8 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/state", summary: "Several state keys under one sealed header", takes: "keys! size" },
     Route { method: "get", path: "/records/{agency}/{id}", summary: "A record and where it stands", takes: "" },
     Route { method: "get", path: "/trails/{kind}/{id}", summary: "A complete trail with its proof, in pages", takes: "after limit size" },
+    Route { method: "get", path: "/events", summary: "Final records as server-sent events, behind an id (or `Last-Event-ID`), else from now on; what is gone is a `gap`", takes: "types subject after_id stream" },
+    Route { method: "get", path: "/events/poll", summary: "Final records behind an id, at once or within `wait` seconds", takes: "types subject after_id wait limit" },
     Route { method: "get", path: "/{subjects}", summary: "Subjects of a kind: programmes, accounts, cases, agencies, proposals", takes: "cursor limit" },
     Route { method: "get", path: "/{subjects}/{agency}/{id}", summary: "One programme, account or case", takes: "" },
     Route { method: "get", path: "/{subjects}/{agency}/{id}/trail", summary: "The trail of a subject with its proof, in pages", takes: "after limit size" },
@@ -97,7 +100,7 @@ fn operation(route: &Route) -> Value {
     let words = || route.takes.split_whitespace();
     let signed = words().any(|word| word == "cose");
     let mut parameters: Vec<Value> = parts(route.path).map(|name| parameter(name, "path", true)).collect();
-    let query = words().filter(|word| !matches!(*word, "cose" | "waits" | "text" | "signed" | "octets"));
+    let query = words().filter(|word| !matches!(*word, "cose" | "waits" | "text" | "signed" | "octets" | "stream"));
     parameters.extend(query.map(|word| parameter(word.trim_end_matches('!'), "query", word.ends_with('!'))));
     if words().any(|word| word == "waits") {
         let about = format!("`wait=SECONDS`, at most {MAX_WAIT_S}: answer once the outcome is final");
@@ -107,6 +110,9 @@ fn operation(route: &Route) -> Value {
     let content = match () {
         () if words().any(|word| word == "text") => json!({ "text/plain": { "schema": { "type": "string" } } }),
         () if words().any(|word| word == "signed") => json!({ "application/cose": {} }),
+        () if words().any(|word| word == "stream") => {
+            json!({ "text/event-stream": { "schema": { "type": "string" } } })
+        }
         () if words().any(|word| word == "octets") => json!({ "application/octet-stream": {} }),
         () => json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Object" } } }),
     };
@@ -134,6 +140,7 @@ fn parameter(name: &str, place: &str, required: bool) -> Value {
     let counts =
         matches!(name, "height" | "epoch" | "size" | "from" | "to" | "after" | "limit" | "wait" | "entry" | "past")
             || (name == "cursor" && place == "query");
+    let name = if name == "after_id" { "after" } else { name };
     let schema = if counts { json!({ "type": "integer", "minimum": 0 }) } else { json!({ "type": "string" }) };
     json!({ "name": name, "in": place, "required": required, "schema": schema })
 }
