@@ -1,6 +1,7 @@
 //! `mingzhang query`: what a node says about blocks, transactions and records. Claims of one node, shown as such; for
 //! proofs use `receipt` and `audit`. Only agencies and officers, which no address of a node tells, are proven.
 
+mod events;
 mod registered;
 
 use std::time::Instant;
@@ -57,6 +58,8 @@ enum Action {
     List { id: String },
     /// A grant
     Grant { id: String },
+    /// Final records as they come, from every node of the context in turn
+    Events(events::Args),
     /// An agency, or all of them, proven
     Agency { id: Option<String> },
     /// An officer's key and the roles of who holds it, proven
@@ -105,6 +108,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
         Action::Licence { id } => made(desk, &id, Made::LICENCE),
         Action::List { id } => made(desk, &id, Made::LIST),
         Action::Grant { id } => made(desk, &id, Made::GRANT),
+        Action::Events(args) => ("events", events::run(desk, &args)),
         Action::Agency { id: None } => ("agency", registered::agencies(desk)),
         Action::Agency { id: Some(id) } => ("agency", registered::agency(desk, &id)),
         Action::Officer { key } => ("officer", registered::officer(desk, &key)),
