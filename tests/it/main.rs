@@ -10,6 +10,7 @@ mod clerk;
 mod client;
 mod ends;
 mod epochs;
+mod events;
 mod faults;
 mod founding;
 mod full_disk;
