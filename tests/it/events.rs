@@ -271,6 +271,11 @@ fn a_node_that_tells_in_disorder_is_not_followed(world: &World) {
         let told: Told = client(world, &["--json", "--node", &node, "query", "events", "--no-follow"]).into();
         assert_eq!((told.exit, told.code()), (Some(7), "MZ-2007"), "{}", told.json);
     }
+    // One that promises more for ever holds nobody up.
+    let promise = json!({ "items": [], "next_cursor": "5-20", "more": true });
+    let node = liar(world, move |_, path| path.contains("/events/").then(|| (200, promise.clone())));
+    let told = client(world, &["--json", "--node", &node, "query", "events", "--no-follow"]);
+    assert_eq!(told.status.code(), Some(0), "{}", String::from_utf8_lossy(&told.stderr));
 }
 
 /// One that reads a stream of a node that is told to stop sees its end, and the node stops at once.

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mingzhang_ledger::records::record_type;
 use serde_json::{Value, json};
@@ -172,10 +172,12 @@ impl Following<'_> {
         let mut more = self.take(first)?;
         while self.left() > 0 && (more || !self.args.no_follow) {
             let wait = if self.args.no_follow { Duration::ZERO } else { self.patience() };
+            let asked = Instant::now();
             let answer = self.ask_until_told(wait)?;
             more = self.take(&answer)?;
             let is_empty = answer["items"].as_array().is_none_or(Vec::is_empty);
-            if is_empty && !more && wait.is_zero() && !self.args.no_follow {
+            // Also where a node does not wait as it was asked to.
+            if is_empty && !more && !self.args.no_follow && asked.elapsed() < FIRST_PAUSE {
                 sleep(FIRST_PAUSE);
             }
         }
@@ -273,8 +275,10 @@ impl Following<'_> {
         if told.last_id.is_empty() {
             told.last_id.clone_from(&next);
         }
+        // More that is nowhere further on is none.
+        let goes_on = self.after.as_ref() != Some(&next);
         self.after = Some(next);
-        Ok(answer.get("more") == Some(&Value::Bool(true)))
+        Ok(goes_on && answer.get("more") == Some(&Value::Bool(true)))
     }
 
     /// One line on stdout, and that it was printed.
