@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mingzhang_ledger::state::key::id_text;
 use mingzhang_ledger::transaction::Transaction;
@@ -12,6 +13,10 @@ use crate::output::{Answer, Language, Printer, exit};
 
 /// The command that runs, as its envelope names it.
 static COMMAND: OnceLock<String> = OnceLock::new();
+
+/// How long a line that is being printed is waited for.
+const PRINTING_TRIES: usize = 40;
+const PRINTING_PAUSE: Duration = Duration::from_millis(25);
 
 /// Tells which command runs; the first word counts.
 pub fn name(command: String) {
@@ -61,6 +66,24 @@ pub fn watch_import(printer: Printer, format: &'static str) {
             ),
         };
         Answer::done(json!({ "format": format, "status": "pending", "records_answered": done }), text)
+    });
+}
+
+/// From now on Ctrl-C says how far a stream came, in JSON and in words, and ends the program. While a line is being printed
+/// that is not known yet.
+pub fn watch_stream(printer: Printer, known: impl Fn() -> Option<(Value, String)> + Send + 'static) {
+    end_with(printer, move || {
+        for _ in 0..PRINTING_TRIES {
+            if let Some((data, words)) = known() {
+                if !printer.json {
+                    printer.note(&words);
+                }
+                return Answer::done(data, "");
+            }
+            std::thread::sleep(PRINTING_PAUSE);
+        }
+        // Whoever reads stdout takes nothing: nothing more can be printed either.
+        std::process::exit(i32::from(exit::INTERRUPTED));
     });
 }
 

@@ -291,6 +291,11 @@ impl Printer {
         write_line(&plain_text(text))
     }
 
+    /// One of many results that come one after the other, each on a line of its own.
+    pub fn line(self, json: &Value, text: &str) -> io::Result<()> {
+        if self.json { write_line(&json.to_string()) } else { write_line(&plain_text(text)) }
+    }
+
     /// Prose for people, on stderr.
     pub fn note(self, text: &str) {
         if !self.quiet {

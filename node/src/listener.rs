@@ -83,12 +83,14 @@ pub fn connections(open_files: u64) -> usize {
 pub struct Limits {
     pub all: usize,
     pub of_one: usize,
+    /// How long an answer waits for a reader that takes nothing of it.
+    patience: Duration,
 }
 
 impl Limits {
     /// Half of all places at most are one reader's.
     pub fn of(all: usize) -> Self {
-        Self { all, of_one: all.div_ceil(2) }
+        Self { all, of_one: all.div_ceil(2), patience: WRITE_TIME }
     }
 
     /// Where the operator knows that many readers come by one address; 0 leaves it.
@@ -155,14 +157,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits) {
             }
         };
         match door.enter(address.ip()) {
-            Some(place) => drop(tokio::spawn(converse(stream, address, router.clone(), place))),
+            Some(place) => drop(tokio::spawn(converse((stream, address), router.clone(), place))),
             // Closed at once: to answer would need the place that is not there.
             None => tracing::debug!(%address, "too many connections"),
         }
     }
 }
 
-async fn converse(stream: TcpStream, address: SocketAddr, router: Router, _place: Place) {
+async fn converse((stream, address): (TcpStream, SocketAddr), router: Router, place: Place) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::trace!(%address, %error, "small answers may wait");
     }
@@ -170,7 +172,7 @@ async fn converse(stream: TcpStream, address: SocketAddr, router: Router, _place
     let outcome = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIME)), service)
+        .serve_connection(TokioIo::new(Patient::new(stream, place.door.limits.patience)), service)
         .await;
     if let Err(error) = outcome {
         tracing::debug!(%address, %error, "a connection ended");
@@ -318,6 +320,38 @@ mod tests {
         let fault = tokio::time::timeout(Duration::from_secs(60), fault).await.expect("it ends");
         assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
         assert_eq!(reader.read_u8().await.expect("what was sent is there"), 7);
+    }
+
+    #[tokio::test]
+    async fn a_stream_waits_for_its_reader_and_ends_with_one_that_takes_nothing() {
+        const PART: usize = 1 << 16;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let parts = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (made, held) = (Arc::clone(&parts), Arc::downgrade(&parts));
+        let endless = get(move || {
+            let made = Arc::clone(&made);
+            async move {
+                Body::from_stream(futures::stream::repeat_with(move || {
+                    made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    Ok::<_, Infallible>(vec![7; PART])
+                }))
+            }
+        });
+        let limits = Limits { patience: Duration::from_millis(300), ..Limits::of(4) };
+        tokio::spawn(serve(listener, Router::new().route("/", endless), limits));
+        let idle = held.strong_count();
+        let mut reader = TcpStream::connect(address).await.expect("connects");
+        reader.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("asked");
+        assert_eq!(reader.read_u8().await.expect("it begins"), b'H');
+        let given_up = async {
+            while held.strong_count() > idle {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), given_up).await.expect("given up");
+        let made = parts.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(made * PART < 64 << 20, "no more is made than the system takes: {made} parts");
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, watch};
 use addresses::Addresses;
 pub use clocks::Clocks;
 use handle::Watched;
-pub use handle::{MemberStatus, NodeHandle, NodeState, NodeStatus};
+pub use handle::{EVENT_STREAMS, MemberStatus, NodeHandle, NodeState, NodeStatus};
 use threads::Threads;
 
 use crate::clock::Clock;
@@ -126,6 +126,7 @@ impl Node {
     /// Stops every part, and closes the store in good order once nothing writes any more.
     pub async fn stop(self) -> Result<(), Fault> {
         let store = Arc::clone(&self.handle.store);
+        self.handle.end_streams();
         drop(self.handle);
         self.threads.stop().await;
         tokio::task::spawn_blocking(move || store.close()).await.map_err(|_| Fault::Ended { part: "closing" })??;

@@ -11,6 +11,7 @@ mod client;
 mod documents;
 mod ends;
 mod epochs;
+mod events;
 mod faults;
 mod founding;
 mod full_disk;

@@ -3,6 +3,7 @@
 //! documents are proven.
 
 mod document;
+mod events;
 mod registered;
 mod search;
 
@@ -74,6 +75,8 @@ enum Action {
     },
     /// What is called exactly this: an id, a hash, a height, an agency, an officer's key, a licence or party number
     Search { text: String },
+    /// Final records as they come, from every node of the context in turn
+    Events(events::Args),
     /// An agency, or all of them, proven
     Agency { id: Option<String> },
     /// An officer's key and the roles of who holds it, proven
@@ -126,6 +129,7 @@ pub fn run(desk: &Desk, args: Args) -> (String, Result<Answer, Failure>) {
             ("document", document::document(desk, &document, salt.as_deref(), from))
         }
         Action::Search { text } => ("search", search::search(desk, &text)),
+        Action::Events(args) => ("events", events::run(desk, &args)),
         Action::Agency { id: None } => ("agency", registered::agencies(desk)),
         Action::Agency { id: Some(id) } => ("agency", registered::agency(desk, &id)),
         Action::Officer { key } => ("officer", registered::officer(desk, &key)),

@@ -6,6 +6,7 @@ mod blocks;
 mod body;
 mod catalogue;
 mod documents;
+mod events;
 mod evidence;
 mod openapi;
 mod pace;
@@ -45,7 +46,7 @@ pub const MAX_LIST_ITEMS: usize = 200;
 pub type Node = Arc<NodeHandle>;
 
 /// All routes of the public listener.
-fn router(node: Node) -> Router {
+pub(crate) fn router(node: Node) -> Router {
     let pace = Arc::new(pace::Pace::new(node.config.api_reads_per_s));
     let v1 = Router::new()
         .route("/status", get(trust::status))
@@ -79,6 +80,8 @@ fn router(node: Node) -> Router {
         .route("/documents/{digest}", get(documents::one))
         .route("/search", get(search::search))
         .route("/trails/{kind}/{*id}", get(proofs::trail))
+        .route("/events", get(events::stream))
+        .route("/events/poll", get(events::poll))
         .route("/{subjects}", get(subjects::list))
         .route("/{subjects}/{agency}/{id}", get(subjects::one))
         .route("/{subjects}/{agency}/{id}/trail", get(subjects::trail))

@@ -11,8 +11,9 @@ struct Route {
     method: &'static str,
     path: &'static str,
     summary: &'static str,
-    /// Names of query parameters, `!` behind the required ones; `cose` for a signed body, `json` for one in JSON, `waits` where the outcome may be
-    /// waited for; `text`, `signed` or `octets` for an answer that is no JSON.
+    /// Names of query parameters, `!` behind the required ones; `cose` for a signed body, `json` for one in JSON, `waits` where
+    /// the outcome may be waited for; `text`, `signed`, `octets` or `stream` for an answer that is no JSON;
+    /// `after_id` where `after` is an id and no number.
     takes: &'static str,
 }
 
@@ -49,6 +50,8 @@ const ROUTES: &[Route] = &[
     Route { method: "get", path: "/documents/{digest}", summary: "Records that cite a document, by its salted digest, as this node's log has them from `since_index` on", takes: "cursor limit" },
     Route { method: "get", path: "/search", summary: "What is called exactly this: ids, hashes, heights, agencies, officers' keys, unique codes", takes: "q!" },
     Route { method: "get", path: "/trails/{kind}/{id}", summary: "A complete trail with its proof, in pages", takes: "after limit size" },
+    Route { method: "get", path: "/events", summary: "Final records as server-sent events, behind an id (or `Last-Event-ID`), else from now on; what is gone is a `gap`", takes: "types subject after_id stream" },
+    Route { method: "get", path: "/events/poll", summary: "Final records behind an id, at once or within `wait` seconds", takes: "types subject after_id wait limit" },
     Route { method: "get", path: "/{subjects}", summary: "Subjects of a kind: programmes, accounts, cases, agencies, proposals", takes: "cursor limit" },
     Route { method: "get", path: "/{subjects}/{agency}/{id}", summary: "One programme, account or case", takes: "" },
     Route { method: "get", path: "/{subjects}/{agency}/{id}/trail", summary: "The trail of a subject with its proof, in pages", takes: "after limit size" },
@@ -100,7 +103,8 @@ fn operation(route: &Route) -> Value {
     let words = || route.takes.split_whitespace();
     let signed = words().any(|word| word == "cose");
     let mut parameters: Vec<Value> = parts(route.path).map(|name| parameter(name, "path", true)).collect();
-    let query = words().filter(|word| !matches!(*word, "cose" | "json" | "waits" | "text" | "signed" | "octets"));
+    let query =
+        words().filter(|word| !matches!(*word, "cose" | "json" | "waits" | "text" | "signed" | "octets" | "stream"));
     parameters.extend(query.map(|word| parameter(word.trim_end_matches('!'), "query", word.ends_with('!'))));
     if words().any(|word| word == "waits") {
         let about = format!("`wait=SECONDS`, at most {MAX_WAIT_S}: answer once the outcome is final");
@@ -110,6 +114,9 @@ fn operation(route: &Route) -> Value {
     let content = match () {
         () if words().any(|word| word == "text") => json!({ "text/plain": { "schema": { "type": "string" } } }),
         () if words().any(|word| word == "signed") => json!({ "application/cose": {} }),
+        () if words().any(|word| word == "stream") => {
+            json!({ "text/event-stream": { "schema": { "type": "string" } } })
+        }
         () if words().any(|word| word == "octets") => json!({ "application/octet-stream": {} }),
         () => json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Object" } } }),
     };
@@ -141,6 +148,7 @@ fn parameter(name: &str, place: &str, required: bool) -> Value {
     let counts =
         matches!(name, "height" | "epoch" | "size" | "from" | "to" | "after" | "limit" | "wait" | "entry" | "past")
             || (name == "cursor" && place == "query");
+    let name = if name == "after_id" { "after" } else { name };
     let schema = if counts { json!({ "type": "integer", "minimum": 0 }) } else { json!({ "type": "string" }) };
     json!({ "name": name, "in": place, "required": required, "schema": schema })
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, hash_text, read, time_text};
 use super::documents::MAX_DIGESTS;
 use super::{MAX_BATCH_BYTES, MAX_BATCH_TRANSACTIONS, MAX_LIST_ITEMS, MAX_WAIT_S, Node, Problem, proofs};
+use crate::node::EVENT_STREAMS;
 
 pub async fn status(State(node): State<Node>) -> Answer {
     let status = node.status();
@@ -81,6 +82,7 @@ pub async fn limits(State(node): State<Node>) -> Answer {
         "list_items": MAX_LIST_ITEMS,
         "lookup_digests": MAX_DIGESTS,
         "wait_seconds": MAX_WAIT_S,
+        "event_streams": EVENT_STREAMS,
         "lane_bytes": node.config.lane_quota_bytes,
         "reads_per_second": node.config.api_reads_per_s,
         "authority_members": authority::MAX_MEMBERS,

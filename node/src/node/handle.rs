@@ -8,7 +8,7 @@ use mingzhang_ledger::crypto::Hash;
 use mingzhang_ledger::outcome::Refusal;
 use mingzhang_ledger::state::execute::Network as LedgerNetwork;
 use mingzhang_ledger::transaction::Transaction;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::Shared;
 use super::addresses::Addresses;
@@ -23,6 +23,11 @@ use crate::store::disk::{Limits, Space};
 use crate::store::{Store, StoreFault};
 use crate::sync::followed::Followed;
 
+/// Readers of event streams at the same time.
+pub const EVENT_STREAMS: usize = 200;
+/// Reads of the store for events at the same time: a crowd that replays the log leaves threads for everybody else.
+const EVENT_READS: usize = 4;
+
 /// A running node.
 pub struct NodeHandle {
     pub genesis: Arc<Genesis>,
@@ -30,6 +35,11 @@ pub struct NodeHandle {
     pub store: Arc<Store>,
     /// What execution knows of the network, for dry runs.
     pub ledger: LedgerNetwork,
+    /// The places of those who read a stream of events.
+    pub event_streams: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+    /// Turns of reading for them, in the order of asking.
+    pub event_reads: Semaphore,
     clock: Arc<Clock>,
     mempool: Arc<Mempool>,
     network: network::Handle,
@@ -115,11 +125,24 @@ impl NodeHandle {
             config: Arc::new(config),
             store: Arc::clone(&shared.store),
             ledger: shared.ledger.clone(),
+            event_streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
+            stopping: watch::Sender::new(false),
+            event_reads: Semaphore::new(EVENT_READS),
             clock: Arc::clone(&shared.clock),
             mempool: Arc::clone(&shared.mempool),
             network: shared.network.clone(),
             watched,
         }
+    }
+
+    /// Answers that have no end of their own end now.
+    pub(super) fn end_streams(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// True once the node stops.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     /// Admits a transaction: refused, or stored and answered for, or known. Answers as soon as it is stored. Wait for its

@@ -1,5 +1,6 @@
 //! Four nodes in one process: real stores, real peers on loopback, real consensus.
 
+mod events;
 mod joining;
 
 use std::collections::BTreeSet;

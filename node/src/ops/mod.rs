@@ -11,7 +11,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::listener::{self, Limits};
-use crate::node::{NodeHandle, NodeState};
+use crate::node::{EVENT_STREAMS, NodeHandle, NodeState};
 
 /// Connections at the same time: a few watchers, on this machine.
 const MAX_CONNECTIONS: usize = 64;
@@ -81,6 +81,8 @@ pub(crate) fn text(node: &NodeHandle) -> String {
         &count(fill.own_transactions),
     );
     put(&mut text, "mempool_bytes", ("gauge", "bytes of batches and transactions that wait"), &count(fill.bytes));
+    let streams = EVENT_STREAMS.saturating_sub(node.event_streams.available_permits());
+    put(&mut text, "event_streams", ("gauge", "open streams of events"), &count(streams));
     let help = "how far another member's clock is ahead of this node's at least";
     put(&mut text, "clock_ahead_ms", ("gauge", help), &plain(node.clock_ahead_ms()));
     if let Some(space) = node.disk() {

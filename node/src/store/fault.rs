@@ -75,7 +75,7 @@ impl StoreFault {
         })
     }
 
-    pub(super) fn corrupt(what: impl Into<String>, reason: impl ToString) -> Self {
+    pub(crate) fn corrupt(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Corrupt { what: what.into(), reason: reason.to_string() }
     }
 }
