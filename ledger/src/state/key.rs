@@ -233,4 +233,23 @@ mod tests {
             assert_eq!(parse_id(wrong), None, "{wrong}");
         }
     }
+
+    #[test]
+    fn a_name_ends_with_its_last_letter_and_anything_else_is_hex() {
+        let padded = |name: &[u8]| {
+            let mut id = [0; 16];
+            id[..name.len()].copy_from_slice(name);
+            id
+        };
+        for byte in 0..=u8::MAX {
+            let letter = byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            for id in [padded(&[byte]), padded(&[b'A', byte, b'9']), padded(&[byte; 16])] {
+                let end = id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                let name = String::from_utf8_lossy(&id[..end]);
+                let named = letter && end > 0;
+                assert_eq!(id_text(&id), if named { name.into_owned() } else { hex::encode(id) });
+            }
+        }
+        assert_eq!(hex_of::<16, 32>(&[0xa5; 16]), *b"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
+    }
 }
