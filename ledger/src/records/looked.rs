@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
+use super::body::Record;
 use super::object::{Object, RecordLeaf, Ref, Subject};
 use crate::state::key::Key;
 use crate::transaction::RecordId;
@@ -69,16 +70,40 @@ impl LookedAt {
         self.all.iter_mut()
     }
 
-    /// The key of a subject, found or made.
-    pub fn key_of(&self, subject: &Subject) -> Key {
-        let known = subject.record().and_then(|reference| self.all.get(self.find(reference)?));
-        known.map_or_else(|| subject.key(), |looked| looked.key)
+    /// The key of a subject of `record`, found or made.
+    pub fn key_of(&self, subject: &Subject, record: &Record<'_>) -> Key {
+        match subject {
+            Subject::Record(reference) => self
+                .find(reference)
+                .and_then(|at| self.all.get(at))
+                .map_or_else(|| reference.key(), |looked| looked.key),
+            Subject::OfficerKey(id) if *id == record.key_id => record.signer_key(),
+            Subject::OfficerKey(_) | Subject::Recipient { .. } => subject.key(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::body::{Body, Known};
+    use super::super::calendar::Day;
+    use super::super::record_type;
     use super::*;
+    use crate::codec::Value;
+    use crate::crypto::KeyId;
+
+    fn record(key_id: KeyId) -> Record<'static> {
+        Record {
+            kind: record_type("document_anchor").expect("a type"),
+            reference: Ref::new("gov.mof", &[1; 16]),
+            transaction_id: [0; 32],
+            key_id,
+            body: Body::Waited(Arc::new(Value::Null)),
+            recorded: Day(0),
+            effective: Day(0),
+            known: Known::default(),
+        }
+    }
 
     #[test]
     fn few_and_many_are_found_and_no_other() {
@@ -98,11 +123,14 @@ mod tests {
         for number in 0..100 {
             let own = reference(number, "gov.bureau");
             assert_eq!(looked.find(&own), Some(2 * number + 1));
-            assert_eq!(looked.key_of(&Subject::Record(own.clone())), own.key());
+            assert_eq!(looked.key_of(&Subject::Record(own.clone()), &record([3; 16])), own.key());
             assert!(looked.get(2 * number + 1).is_some_and(|looked| looked.reference == own));
         }
         assert_eq!(looked.find(&reference(5, "gov.other")), None);
         assert_eq!(looked.find(&reference(101, "gov.mof")), None);
-        assert_eq!(looked.key_of(&Subject::OfficerKey([3; 16])), Subject::OfficerKey([3; 16]).key());
+        for key_id in [[3; 16], [4; 16]] {
+            let subject = Subject::OfficerKey([3; 16]);
+            assert_eq!(looked.key_of(&subject, &record(key_id)), subject.key());
+        }
     }
 }

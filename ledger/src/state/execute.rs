@@ -344,11 +344,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         }
     }
     joined.push(Subject::OfficerKey(record.key_id));
-    let key_of = |subject: &Subject| match subject {
-        Subject::OfficerKey(id) if *id == record.key_id => record.signer_key(),
-        _ => known.key_of(subject),
-    };
-    let keys = sorted(joined.iter().map(key_of));
+    let keys = sorted(joined.iter().map(|subject| known.key_of(subject, record)));
     let registries = sorted(registries.iter().map(|name| key::registry(name)));
     assert_only_joined_subjects_change(base, &draft, [&keys, &registries])?;
     for key in &keys {
