@@ -68,12 +68,12 @@ struct IdText {
 
 impl IdText {
     fn of(id: &RecordId) -> Self {
-        // Zeros behind a name are none of it; a zero within is no letter, nor is any elsewhere.
+        // Zeros behind a name are none of it; a zero within is no letter.
         let zeros = usize::try_from(u128::from_be_bytes(*id).trailing_zeros().div_euclid(8)).unwrap_or(0);
         let length = id.len().saturating_sub(zeros);
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'.' | b'_' | b'-');
-        let letters = id.iter().filter(|byte| letter(**byte)).count();
-        if length == 0 || letters != length {
+        let (name, _) = id.split_at(length);
+        let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if name.is_empty() || !name.iter().all(letter) {
             return Self { bytes: hex_of(id), length: 32 };
         }
         let mut bytes = [0; 32];
