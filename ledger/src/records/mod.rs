@@ -38,7 +38,6 @@ pub mod fund;
 pub mod governance;
 pub mod import;
 pub mod judge;
-mod looked;
 pub mod object;
 pub mod registry;
 pub mod role;

@@ -1,6 +1,8 @@
 //! The scene of one record: everything that a rule may see, and the only way in which it may change the state. Which
 //! rules run, and in which order, is in `judge`; what becomes of the changes is decided by `state::execute`.
 
+mod looked;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,7 +12,6 @@ use super::body::Record;
 use super::calendar::Day;
 use super::fund::conservation::Conservation;
 use super::fund::sums::Step;
-use super::looked::{Looked, LookedAt};
 use super::object::{Mode, Object, RecordLeaf, Ref, Subject};
 use super::signer::Signer;
 use super::waiting::Waited;
@@ -18,6 +19,7 @@ use crate::outcome::Rejection;
 use crate::state::execute::{BlockContext, Effect, Network};
 use crate::state::key::{self, Key};
 use crate::state::{Overlay, Snapshot, StateFault};
+use looked::{Looked, LookedAt};
 
 /// Why a step stopped: a rule rejected the record, or this machine could not read its state.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::body::Record;
-use super::object::{Object, RecordLeaf, Ref, Subject};
+use super::super::body::Record;
+use super::super::object::{Object, RecordLeaf, Ref, Subject};
 use crate::state::key::Key;
 use crate::transaction::RecordId;
 
@@ -85,12 +85,12 @@ impl LookedAt {
 
 #[cfg(test)]
 mod tests {
-    use super::super::body::{Body, Known};
-    use super::super::calendar::Day;
-    use super::super::record_type;
     use super::*;
     use crate::codec::Value;
     use crate::crypto::KeyId;
+    use crate::records::body::{Body, Known};
+    use crate::records::calendar::Day;
+    use crate::records::record_type;
 
     fn record(key_id: KeyId) -> Record<'static> {
         Record {
