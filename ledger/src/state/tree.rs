@@ -246,17 +246,9 @@ fn lone_siblings(dirty: &[(u64, Hash)]) -> Vec<u64> {
     lone
 }
 
-/// How many nodes of a tree of `size` leaves so many dirty leaves have above them at most, themselves included: each has
-/// its own up to the level that has no more nodes than there are leaves.
-fn most_nodes(size: u64, leaves: usize) -> usize {
-    let levels = |count: u64| count.checked_ilog2().unwrap_or(0);
-    let own = levels(size).saturating_sub(levels(u64::try_from(leaves).unwrap_or(u64::MAX)));
-    leaves.saturating_mul(usize::try_from(own).unwrap_or(0).saturating_add(3))
-}
-
 /// Hashes the dirty nodes level by level, each once, and returns all of them with the dirty leaves.
 fn climb(view: &dyn TreeView, size: u64, leaves: Vec<(u64, Hash)>) -> Result<Vec<PlacedNode>, StateFault> {
-    let mut all: Vec<PlacedNode> = Vec::with_capacity(most_nodes(size, leaves.len()));
+    let mut all: Vec<PlacedNode> = Vec::with_capacity(leaves.len().saturating_mul(4));
     let mut dirty = leaves;
     let mut level = 0u32;
     while !dirty.is_empty() {
