@@ -93,7 +93,7 @@ pub fn proven(place: (&Network, &NodeApi), name: &str, language: Language) -> Re
 
 fn of_programme(leaf: &RecordLeaf) -> Option<String> {
     match &leaf.object {
-        Some(Object::Programme(programme)) => Some(programme.currency.clone()),
+        Some(Object::Programme(programme)) => Some(programme.currency.to_string()),
         _ => None,
     }
 }

@@ -91,8 +91,8 @@ pub(crate) fn inside_block(
     if !is_signed {
         return Ok(Err(Refusal::new(1006, "the signature does not hold")));
     }
-    let payload = transaction.payload();
-    if !mutants::DUPLICATE_RECORD.on() && is_spent(state, payload)? {
+    if !mutants::DUPLICATE_RECORD.on() && is_spent(state, transaction)? {
+        let payload = transaction.payload();
         let taken = Ref::new(&payload.agency, &payload.record_id);
         return Ok(Err(Refusal::new(1015, format!("{taken} is on the log already"))));
     }
@@ -100,11 +100,11 @@ pub(crate) fn inside_block(
 }
 
 /// Every record that was executed, whatever its type, spent its id.
-fn is_spent(state: &Overlay<'_>, payload: &Payload) -> Result<bool, StateFault> {
-    let leaf = key::record(&payload.agency, &payload.record_id);
+fn is_spent(state: &Overlay<'_>, transaction: &Transaction) -> Result<bool, StateFault> {
+    let [leaf, _] = *key::places(transaction);
     if mutants::ID_PER_KIND.on() {
         let recorded: Option<RecordLeaf> = state.get(&leaf)?;
-        return Ok(recorded.is_some_and(|recorded| recorded.record_type == payload.record_type));
+        return Ok(recorded.is_some_and(|recorded| recorded.record_type == transaction.payload().record_type));
     }
     state.exists(&leaf)
 }
@@ -180,7 +180,8 @@ fn registered_key(
     transaction: &Transaction,
     time_ms: u64,
 ) -> Result<Option<Arc<OfficerKey>>, StateFault> {
-    let registered: Option<Arc<OfficerKey>> = state.shared(&key::officer_key(&transaction.key_id()))?;
+    let [_, signer] = key::places(transaction);
+    let registered: Option<Arc<OfficerKey>> = state.shared(signer)?;
     Ok(registered.filter(|key| key.agency == transaction.payload().agency && key.active_from <= time_ms))
 }
 

@@ -1,10 +1,14 @@
 //! Rule parameters: names, defaults and ranges, and the value in force at a block's time. Changing them is a vote, in
 //! `records::governance`.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use minicbor::{Decode, Encode};
 
 use crate::records::calendar::Day;
-use crate::state::{Overlay, StateFault, key};
+use crate::state::key::{self, Key};
+use crate::state::{Overlay, StateFault};
 
 /// One parameter of the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +96,14 @@ impl History {
     }
 }
 
+/// Where the histories of all parameters stand: most records ask for one.
+static KEYS: LazyLock<BTreeMap<&str, Key>> =
+    LazyLock::new(|| PARAMETERS.iter().map(|parameter| (parameter.name, key::rule(parameter.name))).collect());
+
 /// The value of a parameter in force at a time: as agreed, else its default.
 pub fn parameter(state: &Overlay<'_>, name: &'static str, time_ms: u64) -> Result<u64, StateFault> {
     let parameter = find(name).ok_or(StateFault::Invariant("a rule asks for a parameter that does not exist"))?;
-    let history: Option<History> = state.get(&key::rule(name))?;
+    let place = KEYS.get(name).ok_or(StateFault::Invariant("a parameter has no key"))?;
+    let history = state.shared::<History>(place)?;
     Ok(history.and_then(|history| history.at(time_ms)).unwrap_or(parameter.default))
 }

@@ -48,6 +48,8 @@ pub struct Transaction {
     signed: Vec<u8>,
     /// What the door found of the content, which is the same at every place where it is asked.
     form: OnceLock<Result<(), Refusal>>,
+    /// Where the record and its signer's key stand in the state, once somebody has asked.
+    places: OnceLock<[Hash; 2]>,
 }
 
 impl PartialEq for Transaction {
@@ -192,6 +194,7 @@ impl Transaction {
             payload,
             signature,
             form: OnceLock::new(),
+            places: OnceLock::new(),
         })
     }
 
@@ -220,6 +223,11 @@ impl Transaction {
     /// Remembers what `judge` says of the content alone: it is asked at submission, on arrival and in blocks.
     pub(crate) fn form(&self, judge: impl FnOnce(&Payload) -> Result<(), Refusal>) -> Result<(), Refusal> {
         self.form.get_or_init(|| judge(&self.payload)).clone()
+    }
+
+    /// Remembers the keys of the state that `find` gives for the record and its signer's key.
+    pub(crate) fn places(&self, find: impl FnOnce(&Self) -> [Hash; 2]) -> &[Hash; 2] {
+        self.places.get_or_init(|| find(self))
     }
 
     /// What the signature covers, for batch verification.

@@ -13,6 +13,7 @@ use super::schema::{COMMON, Field, FieldKind, RecordType};
 use crate::codec::Value;
 use crate::crypto::{Hash, KeyId};
 use crate::state::StateFault;
+use crate::state::key::{self, Key};
 
 /// A record as the rules see it: its envelope's content, with the dates that execution gives it.
 #[derive(Debug, Clone)]
@@ -26,8 +27,17 @@ pub struct Record<'t> {
     pub recorded: Day,
     /// Its stated date, else `recorded`.
     pub effective: Day,
+    pub(crate) known: Known,
+}
+
+/// What was found out about a record, each once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
     /// What [`Record::mentions`] found.
-    pub(crate) found: OnceCell<Arc<Mentions>>,
+    pub mentions: OnceCell<Arc<Mentions>>,
+    /// Where the record and its signer's key stand in the state.
+    pub key: OnceCell<Key>,
+    pub signer: OnceCell<Key>,
 }
 
 /// A body as its transaction has it, or as it was kept while the record waited.
@@ -61,7 +71,17 @@ impl Record<'_> {
 
     /// What the body names, looked for once: several rules go through it.
     pub fn mentions(&self) -> &Arc<Mentions> {
-        self.found.get_or_init(|| Arc::new(Mentions::of(self.kind, &self.body)))
+        self.known.mentions.get_or_init(|| Arc::new(Mentions::of(self.kind, &self.body)))
+    }
+
+    /// Where its leaf stands in the state.
+    pub(crate) fn key(&self) -> Key {
+        *self.known.key.get_or_init(|| self.reference.key())
+    }
+
+    /// Where the key of its signer stands in the state.
+    pub(crate) fn signer_key(&self) -> Key {
+        *self.known.signer.get_or_init(|| key::officer_key(&self.key_id))
     }
 }
 
@@ -104,6 +124,12 @@ impl FromValue for Value {
     }
 }
 
+impl FromValue for SmolStr {
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Value::Text(text) = value { Some(text.clone()) } else { None }
+    }
+}
+
 impl<const N: usize> FromValue for [u8; N] {
     fn from_value(value: &Value) -> Option<Self> {
         value.as_bytes()?.try_into().ok()
@@ -141,7 +167,9 @@ impl FromValue for Role {
 impl FromValue for Ref {
     fn from_value(value: &Value) -> Option<Self> {
         match value.as_array()? {
-            [agency, id] => Some(Self { agency: agency.as_text()?.into(), id: id.as_bytes()?.try_into().ok()? }),
+            [Value::Text(agency), Value::Bytes(id)] => {
+                Some(Self { agency: agency.clone(), id: id.as_slice().try_into().ok()? })
+            }
             _ => None,
         }
     }
@@ -201,12 +229,40 @@ impl Mentions {
     }
 }
 
-/// Calls `visit` with every scalar of a body that the schema describes.
+/// Calls `visit` with every scalar of a body that the schema describes and that may name something.
 fn visit_body<'v>(kind: &RecordType, body: &'v Value, visit: &mut dyn FnMut(&'static str, FieldKind, &'v Value)) {
     for field in kind.fields.iter().chain(COMMON) {
-        if let Some(value) = body.get(field.name) {
+        if names_something(field.kind)
+            && let Some(value) = body.get(field.name)
+        {
             visit_value(field, field.kind, value, visit);
         }
+    }
+}
+
+/// Whether [`Mentions`] may find anything in a field of this kind; most fields need not be looked for.
+fn names_something(kind: FieldKind) -> bool {
+    match kind {
+        FieldKind::Ref(_) | FieldKind::Waiting | FieldKind::Agency | FieldKind::Recipient | FieldKind::Amount => true,
+        FieldKind::List(item) => names_something(*item),
+        FieldKind::Map(fields) => fields.iter().any(|field| names_something(field.kind)),
+        FieldKind::Id
+        | FieldKind::Hash
+        | FieldKind::Date
+        | FieldKind::Time
+        | FieldKind::Minor
+        | FieldKind::Count
+        | FieldKind::Currency
+        | FieldKind::Code
+        | FieldKind::Declared
+        | FieldKind::OneOf(_)
+        | FieldKind::Text
+        | FieldKind::Person
+        | FieldKind::Role
+        | FieldKind::PublicKey
+        | FieldKind::Possession
+        | FieldKind::Bytes(_)
+        | FieldKind::Bool => false,
     }
 }
 

@@ -1,12 +1,12 @@
 //! The scene of one record: everything that a rule may see, and the only way in which it may change the state. Which
 //! rules run, and in which order, is in `judge`; what becomes of the changes is decided by `state::execute`.
 
-use std::collections::btree_map::Entry;
+mod looked;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
-use smol_str::SmolStr;
 
 use super::body::Record;
 use super::calendar::Day;
@@ -19,7 +19,7 @@ use crate::outcome::Rejection;
 use crate::state::execute::{BlockContext, Effect, Network};
 use crate::state::key::{self, Key};
 use crate::state::{Overlay, Snapshot, StateFault};
-use crate::transaction::RecordId;
+use looked::{Looked, LookedAt};
 
 /// Why a step stopped: a rule rejected the record, or this machine could not read its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,41 +114,13 @@ pub struct Scene<'a> {
     touched: BTreeSet<Subject>,
     registries: BTreeSet<String>,
     totals: BTreeMap<String, Totals>,
-    leaves: BTreeMap<Place, Cached>,
+    leaves: LookedAt,
     created: Option<Object>,
     waited: Option<(Ref, Waited)>,
     /// Whether earlier objects that the record changed are shown, as a dry run wants it.
     pub(crate) shows_effects: bool,
     /// The waiting record that ends if this record is rejected from here on.
     pub(crate) ends_on_failure: Option<Ref>,
-}
-
-/// A record by what differs soonest. Most records look at a handful, the close of a year at thousands: a tree, because
-/// who chooses ids could make them collide in a table of hashes.
-type Place = (RecordId, SmolStr);
-
-fn place(reference: &Ref) -> Place {
-    (reference.id, reference.agency.clone())
-}
-
-/// A record leaf read once, and whether it must be written.
-struct Cached {
-    key: Key,
-    leaf: Option<Arc<RecordLeaf>>,
-    /// The object as it was read, kept once it is replaced, if it is shown.
-    before: Option<Object>,
-    changed: bool,
-}
-
-/// The state keys of the records that a scene looked at.
-pub(crate) struct LookedAt(BTreeMap<Place, Cached>);
-
-impl LookedAt {
-    /// The key of a subject, found or made.
-    pub fn key_of(&self, subject: &Subject) -> Key {
-        let known = subject.record().and_then(|reference| self.0.get(&place(reference)));
-        known.map_or_else(|| subject.key(), |cached| cached.key)
-    }
 }
 
 /// What a scene leaves behind for the frame.
@@ -182,7 +154,7 @@ impl<'a> Scene<'a> {
             touched: BTreeSet::new(),
             registries: BTreeSet::new(),
             totals: BTreeMap::new(),
-            leaves: BTreeMap::new(),
+            leaves: LookedAt::new(),
             created: None,
             waited: None,
             shows_effects: false,
@@ -216,15 +188,16 @@ impl<'a> Scene<'a> {
         Ok(self.slot(reference)?.leaf.as_ref())
     }
 
-    fn slot(&mut self, reference: &Ref) -> Result<&mut Cached, StateFault> {
-        match self.leaves.entry(place(reference)) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(vacant) => {
+    fn slot(&mut self, reference: &Ref) -> Result<&mut Looked, StateFault> {
+        let at = match self.leaves.find(reference) {
+            Some(at) => at,
+            None => {
                 let key = reference.key();
                 let leaf = self.draft.shared(&key)?;
-                Ok(vacant.insert(Cached { key, leaf, before: None, changed: false }))
+                self.leaves.add(reference, key, leaf)
             }
-        }
+        };
+        self.leaves.get(at).ok_or(StateFault::Invariant("a record that was just looked at is missing"))
     }
 
     /// The body of a waiting record, decoded once for all who judge it.
@@ -241,10 +214,15 @@ impl<'a> Scene<'a> {
 
     /// The object that an earlier record made. Within the record that makes it, see [`Scene::created`].
     pub fn object(&mut self, reference: &Ref) -> Result<Option<Object>, StateFault> {
-        if *reference == self.record.reference && self.created.is_some() {
-            return Ok(self.created.clone());
+        self.seen(reference).map(Option::<&Object>::cloned)
+    }
+
+    /// As [`Scene::object`], without a copy.
+    pub fn seen(&mut self, reference: &Ref) -> Result<Option<&Object>, StateFault> {
+        if self.created.is_some() && *reference == self.record.reference {
+            return Ok(self.created.as_ref());
         }
-        Ok(self.leaf(reference)?.and_then(|leaf| leaf.object.clone()))
+        Ok(self.slot(reference)?.leaf.as_ref().and_then(|leaf| leaf.object.as_ref()))
     }
 
     /// Replaces the object of an earlier record. Its subject's trails must be joined: its reference stands in the body,
@@ -256,9 +234,9 @@ impl<'a> Scene<'a> {
         }
         let shows_effects = self.shows_effects;
         match self.slot(reference)? {
-            Cached { leaf: Some(leaf), before, changed, .. } => {
+            Looked { leaf: Some(leaf), before, changed, .. } => {
                 if shows_effects && before.is_none() {
-                    before.clone_from(&leaf.object);
+                    *before = leaf.object.clone().map(Box::new);
                 }
                 match Arc::get_mut(leaf) {
                     Some(own) => own.object = Some(object),
@@ -268,7 +246,7 @@ impl<'a> Scene<'a> {
                 *changed = true;
                 Ok(())
             }
-            Cached { leaf: None, .. } => Err(StateFault::Invariant("an object is put where there is no record")),
+            Looked { leaf: None, .. } => Err(StateFault::Invariant("an object is put where there is no record")),
         }
     }
 
@@ -292,12 +270,12 @@ impl<'a> Scene<'a> {
         change: impl FnOnce(&mut RecordLeaf),
     ) -> Result<(), StateFault> {
         match self.slot(reference)? {
-            Cached { leaf: Some(leaf), changed, .. } => {
+            Looked { leaf: Some(leaf), changed, .. } => {
                 change(Arc::make_mut(leaf));
                 *changed = true;
                 Ok(())
             }
-            Cached { leaf: None, .. } => Err(StateFault::Invariant("a leaf is changed where there is no record")),
+            Looked { leaf: None, .. } => Err(StateFault::Invariant("a leaf is changed where there is no record")),
         }
     }
 
@@ -396,24 +374,23 @@ impl<'a> Scene<'a> {
     /// Writes what the scene cached and hands everything over.
     pub(crate) fn finish(mut self) -> Result<Outcome<'a>, StateFault> {
         let (mut effects, mut conservation) = (Vec::new(), Conservation::default());
-        for ((id, agency), cached) in &mut self.leaves {
-            let Some(leaf) = cached.leaf.take().filter(|_| cached.changed) else { continue };
-            if self.shows_effects && leaf.object != cached.before {
-                let before = cached.before.take();
-                let reference = Ref { agency: agency.clone(), id: *id };
-                let shown = |after| Effect { reference, before, after };
+        for looked in self.leaves.all().filter(|looked| looked.changed) {
+            let Some(leaf) = looked.leaf.take() else { continue };
+            if self.shows_effects && leaf.object.as_ref() != looked.before.as_deref() {
+                let before = looked.before.take().map(|before| *before);
+                let shown = |after| Effect { reference: looked.reference.clone(), before, after };
                 effects.extend(leaf.object.clone().map(shown));
             }
             if let Some(Object::Account(after)) = &leaf.object {
                 // Not written yet, so below the draft it stands as before the record.
-                let before: Option<Arc<RecordLeaf>> = self.draft.shared(&cached.key)?;
+                let before: Option<Arc<RecordLeaf>> = self.draft.shared(&looked.key)?;
                 let before = match before.as_ref().and_then(|leaf| leaf.object.as_ref()) {
                     Some(Object::Account(before)) => Some(&**before),
                     _ => None,
                 };
                 conservation.count(before, after, self.mode)?;
             }
-            self.draft.put_shared(cached.key, leaf)?;
+            self.draft.put_shared(looked.key, leaf)?;
         }
         if let Some(Object::Account(made)) = &self.created {
             conservation.count(None, made, self.mode)?;
@@ -434,7 +411,7 @@ impl<'a> Scene<'a> {
             signer: self.signer,
             mode: self.mode,
             effects,
-            keys: LookedAt(self.leaves),
+            keys: self.leaves,
             shows_effects: self.shows_effects,
         })
     }

@@ -8,7 +8,8 @@ use super::object::{Object, Person, RecordLeaf, Ref};
 use super::registry::{Agency, Grant, Officer, OfficerKey};
 use super::role::Role;
 use crate::crypto::KeyId;
-use crate::state::{Overlay, StateFault, key};
+use crate::state::key::{self, Key};
+use crate::state::{Overlay, StateFault};
 
 /// The submitter of a record. Roles are judged with [`Signer::holds`].
 #[derive(Debug, Clone)]
@@ -36,7 +37,8 @@ impl Signer {
     /// delegation's scope, within it; nothing once that officer has no valid key. Whether the delegation holds is 3006.
     pub fn of(state: &Overlay<'_>, record: &Record<'_>, time_ms: u64) -> Result<Option<Self>, StateFault> {
         let agency = &record.reference.agency;
-        let Some(mut signer) = Self::load(state, record.key_id, agency, time_ms)? else { return Ok(None) };
+        let known = (record.key_id, &record.signer_key());
+        let Some(mut signer) = Self::under(state, known, agency, time_ms)? else { return Ok(None) };
         let Some(reference) = record.find::<Ref>("on_behalf_of") else { return Ok(Some(signer)) };
         let leaf: Option<RecordLeaf> = state.get(&reference.key())?;
         if let Some(Object::Delegation(delegation)) = leaf.and_then(|leaf| leaf.object) {
@@ -54,7 +56,16 @@ impl Signer {
 
     /// Reads who a registered key belongs to. None: no such key for that agency.
     pub fn load(state: &Overlay<'_>, key_id: KeyId, agency: &str, time_ms: u64) -> Result<Option<Self>, StateFault> {
-        let Some(registered) = state.shared::<OfficerKey>(&key::officer_key(&key_id))? else { return Ok(None) };
+        Self::under(state, (key_id, &key::officer_key(&key_id)), agency, time_ms)
+    }
+
+    fn under(
+        state: &Overlay<'_>,
+        (key_id, place): (KeyId, &Key),
+        agency: &str,
+        time_ms: u64,
+    ) -> Result<Option<Self>, StateFault> {
+        let Some(registered) = state.shared::<OfficerKey>(place)? else { return Ok(None) };
         let Some(office) = state.shared::<Agency>(&key::agency(agency))? else { return Ok(None) };
         if registered.agency != agency || registered.active_from > time_ms || office.active_from > time_ms {
             return Ok(None);

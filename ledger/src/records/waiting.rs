@@ -213,7 +213,7 @@ impl Waited {
             body: Body::Waited(self.body),
             recorded: leaf.recorded,
             effective: leaf.effective,
-            found: OnceCell::from(self.mentions),
+            known: body::Known { mentions: OnceCell::from(self.mentions), ..body::Known::default() },
         }
     }
 }

@@ -5,13 +5,32 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
+
+use minicbor::encode::Write;
 
 use super::{StateFault, Typed};
 
 thread_local! {
     /// Values are encoded here first, so that what is kept is allocated once and is as long as it needs to be.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The end of a buffer. Values are written a byte or a few at a time: each write is put in place where it is asked for.
+struct End<'a>(&'a mut Vec<u8>);
+
+impl Write for End<'_> {
+    type Error = Infallible;
+
+    #[inline(always)]
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        match bytes {
+            [byte] => self.0.push(*byte),
+            _ => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
 }
 
 type Untyped = Arc<dyn Any + Send + Sync>;
@@ -58,7 +77,7 @@ fn encode<T: Typed>(value: &Untyped) -> Encoded {
     let value = value.downcast_ref::<T>().ok_or(StateFault::Invariant("a value is of another type than it was"))?;
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
-        match minicbor::encode(value, &mut *scratch) {
+        match minicbor::encode(value, End(scratch)) {
             Ok(()) => Ok(scratch.as_slice().to_vec()),
             Err(error) => Err(StateFault::Value(error.to_string())),
         }

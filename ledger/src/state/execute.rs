@@ -17,7 +17,7 @@ use crate::entry::record_entry;
 use crate::merkle::leaf_hash;
 use crate::mutants;
 use crate::outcome::Refusal;
-use crate::records::body::{Body, Record};
+use crate::records::body::{Body, Known, Record};
 use crate::records::calendar::Day;
 use crate::records::judge;
 use crate::records::object::{Mode, Object, RecordLeaf, Ref, Subject};
@@ -125,8 +125,9 @@ pub fn execute_after(
     candidates: &[Candidate],
     recovered: Option<&AuthoritySet>,
 ) -> Result<Execution, StateFault> {
-    let remembered = Remembered::new(state);
-    let mut draft = Overlay::with_room(&remembered, candidates.len().saturating_mul(CHANGES_PER_RECORD));
+    let room = candidates.len().saturating_mul(CHANGES_PER_RECORD);
+    let remembered = Remembered::with_room(state, room.saturating_mul(2));
+    let mut draft = Overlay::with_room(&remembered, room);
     if let Some(set) = recovered {
         crate::records::governance::recover(&mut draft, set)?;
     }
@@ -205,6 +206,7 @@ fn run(
     let kind = crate::records::record_type(&payload.record_type)
         .ok_or(StateFault::Invariant("a record of unknown type passed the door"))?;
     let recorded = Day::at(block.time_ms, network.utc_offset_minutes);
+    let [own, signer] = *key::places(transaction);
     let mut record = Record {
         kind,
         reference: Ref::new(&payload.agency, &payload.record_id),
@@ -213,7 +215,7 @@ fn run(
         body: Body::Submitted(&payload.body),
         recorded,
         effective: recorded,
-        found: OnceCell::new(),
+        known: Known { key: OnceCell::from(own), signer: OnceCell::from(signer), ..Known::default() },
     };
     record.effective = record.find("effective_date").unwrap_or(recorded);
     let mode = mode_of(base, &record)?;
@@ -332,7 +334,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         waiting,
     };
     let leaf = Arc::new(leaf);
-    draft.put_shared(record.reference.key(), Arc::clone(&leaf))?;
+    draft.put_shared(record.key(), Arc::clone(&leaf))?;
     if let Some(object) = &leaf.object {
         if object.kind().has_trail() {
             joined.push(Subject::Record(record.reference.clone()));
@@ -342,7 +344,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         }
     }
     joined.push(Subject::OfficerKey(record.key_id));
-    let keys = sorted(joined.iter().map(|subject| known.key_of(subject)));
+    let keys = sorted(joined.iter().map(|subject| known.key_of(subject, record)));
     let registries = sorted(registries.iter().map(|name| key::registry(name)));
     assert_only_joined_subjects_change(base, &draft, [&keys, &registries])?;
     for key in &keys {

@@ -1,7 +1,7 @@
 //! Key strings of the state tree and their hashes. One function per kind of key; parts hold no `/`.
 
 use crate::crypto::{Hash, KeyId, PublicKey, sha256};
-use crate::transaction::RecordId;
+use crate::transaction::{RecordId, Transaction};
 
 /// SHA-256 of a key string.
 pub type Key = Hash;
@@ -37,6 +37,11 @@ impl std::hash::Hasher for KeyHasher {
     }
 }
 
+/// The first eight bytes, which order keys as the keys do wherever they differ.
+pub(crate) fn head(key: &Key) -> u64 {
+    key.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
+}
+
 /// SHA-256 of a key string, given in pieces: none is put together for it.
 fn key(pieces: &[&[u8]]) -> Key {
     sha256(pieces)
@@ -45,9 +50,14 @@ fn key(pieces: &[&[u8]]) -> Key {
 /// Hex digits without an allocation.
 fn hex_of<const N: usize, const DIGITS: usize>(bytes: &[u8; N]) -> [u8; DIGITS] {
     let mut digits = [0; DIGITS];
-    let written = hex::encode_to_slice(bytes, &mut digits);
-    debug_assert!(written.is_ok());
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 0x0f)];
+    }
     digits
+}
+
+fn digit(nibble: u8) -> u8 {
+    nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a'.wrapping_sub(10) })
 }
 
 /// A record id as it is written, without an allocation.
@@ -58,19 +68,18 @@ struct IdText {
 
 impl IdText {
     fn of(id: &RecordId) -> Self {
-        let end = id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
-        let (name, _) = id.split_at(end);
+        // Zeros behind a name are none of it; a zero within is no letter.
+        let zeros = usize::try_from(u128::from_be_bytes(*id).trailing_zeros().div_euclid(8)).unwrap_or(0);
+        let length = id.len().saturating_sub(zeros);
+        let (name, _) = id.split_at(length);
         let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let mut text = Self { bytes: [0; 32], length: 0 };
-        if !name.is_empty() && name.iter().all(letter) {
-            text.length = name.len();
-            for (target, byte) in text.bytes.iter_mut().zip(name) {
-                *target = *byte;
-            }
-        } else if hex::encode_to_slice(id, &mut text.bytes).is_ok() {
-            text.length = 32;
+        if name.is_empty() || !name.iter().all(letter) {
+            return Self { bytes: hex_of(id), length: 32 };
         }
-        text
+        let mut bytes = [0; 32];
+        let (name, _) = bytes.split_at_mut(id.len());
+        name.copy_from_slice(id);
+        Self { bytes, length }
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -107,6 +116,14 @@ pub fn write_id(id: &RecordId, target: &mut String) {
 /// The one leaf of a record, and of the object that it made.
 pub fn record(agency: &str, id: &RecordId) -> Key {
     key(&[b"record/", agency.as_bytes(), b"/", IdText::of(id).as_bytes()])
+}
+
+/// Where a transaction's record and its signer's key stand: the door and the rules look there several times.
+pub(crate) fn places(transaction: &Transaction) -> &[Key; 2] {
+    transaction.places(|transaction| {
+        let payload = transaction.payload();
+        [record(&payload.agency, &payload.record_id), officer_key(&transaction.key_id())]
+    })
 }
 
 pub fn agency(id: &str) -> Key {
@@ -215,5 +232,24 @@ mod tests {
         for wrong in ["", "seventeen-letters", "a/b", "名"] {
             assert_eq!(parse_id(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_name_ends_with_its_last_letter_and_anything_else_is_hex() {
+        let padded = |name: &[u8]| {
+            let mut id = [0; 16];
+            id[..name.len()].copy_from_slice(name);
+            id
+        };
+        for byte in 0..=u8::MAX {
+            let letter = byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            for id in [padded(&[byte]), padded(&[b'A', byte, b'9']), padded(&[byte; 16])] {
+                let end = id.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                let name = String::from_utf8_lossy(&id[..end]);
+                let named = letter && end > 0;
+                assert_eq!(id_text(&id), if named { name.into_owned() } else { hex::encode(id) });
+            }
+        }
+        assert_eq!(hex_of::<16, 32>(&[0xa5; 16]), *b"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
     }
 }

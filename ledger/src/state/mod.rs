@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use minicbor::{Decode, Encode};
+use minicbor::encode::write::{Cursor, EndOfArray};
+use minicbor::{Decode, Encode, Encoder};
 use thiserror::Error;
 
 use crate::crypto::{Hash, sha256};
@@ -57,7 +58,8 @@ impl Stored {
             Some(trail) => {
                 bytes.extend_from_slice(&[0xa3, 0x01]);
                 bytes.extend_from_slice(&self.current);
-                bytes.extend_from_slice(&trail_value(trail));
+                let (trail, length) = trail_value(trail);
+                bytes.extend_from_slice(trail.get(..length).unwrap_or_default());
             }
         }
         bytes
@@ -67,19 +69,29 @@ impl Stored {
     pub fn leaf_hash(&self, key: &Key, next: &Key) -> Hash {
         match &self.trail {
             None => sha256(&[&[0], key, next, &[0xa1, 0x01], &self.current]),
-            Some(trail) => sha256(&[&[0], key, next, &[0xa3, 0x01], &self.current, &trail_value(trail)]),
+            Some(trail) => {
+                let (trail, length) = trail_value(trail);
+                let trail = trail.get(..length).unwrap_or_default();
+                sha256(&[&[0], key, next, &[0xa3, 0x01], &self.current, trail])
+            }
         }
     }
 }
 
-/// 2: trail count, 3: trail root.
-fn trail_value(trail: &Frontier) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(48);
-    bytes.push(0x02);
-    bytes.extend_from_slice(&crate::codec::Value::Uint(trail.size()).encode());
-    bytes.extend_from_slice(&[0x03, 0x58, 0x20]);
-    bytes.extend_from_slice(&trail.root());
-    bytes
+/// The most that a trail takes in a leaf: two keys, its count, and its root behind a head of two bytes.
+const TRAIL_BYTES: usize = 45;
+
+/// 2: trail count, 3: trail root; and how many bytes that is. Without an allocation: most leaves that a block changes have
+/// a trail.
+fn trail_value(trail: &Frontier) -> ([u8; TRAIL_BYTES], usize) {
+    let mut encoder = Encoder::new(Cursor::new([0; TRAIL_BYTES]));
+    let written = (|| -> Result<(), minicbor::encode::Error<EndOfArray>> {
+        encoder.u8(2)?.u64(trail.size())?.u8(3)?.bytes(&trail.root())?.ok()
+    })();
+    debug_assert!(written.is_ok());
+    let target = encoder.into_writer();
+    let length = target.position();
+    (target.into_inner(), length)
 }
 
 /// An entry of a trail: entry index u64be ‖ entry hash.
@@ -118,8 +130,9 @@ pub struct Remembered<'a> {
 }
 
 impl<'a> Remembered<'a> {
-    pub fn new(below: &'a dyn Snapshot) -> Self {
-        Self { below, answers: RefCell::default() }
+    /// With room for so many answers.
+    pub fn with_room(below: &'a dyn Snapshot, answers: usize) -> Self {
+        Self { below, answers: RefCell::new(ByKey::with_capacity_and_hasher(answers, KeyHashing)) }
     }
 }
 
@@ -262,7 +275,12 @@ impl Parts {
         for stored in self.changes.values() {
             stored.current.encoded()?;
         }
-        Ok((self.changes.into_iter().collect(), self.appends))
+        let mut changes: Vec<(Key, Stored)> = self.changes.into_iter().collect();
+        // Keys are hashes: nearly all differ in what one comparison of numbers sees.
+        changes.sort_unstable_by(|(one, _), (other, _)| {
+            key::head(one).cmp(&key::head(other)).then_with(|| one.cmp(other))
+        });
+        Ok((changes.into_iter().collect(), self.appends))
     }
 }
 

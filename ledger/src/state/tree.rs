@@ -115,10 +115,11 @@ pub fn update(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -
     let placement = place(view, size, changes)?;
     let Placement { size, touched } = placement;
     let mut dirty: Vec<(u64, Hash)> = Vec::with_capacity(touched.len());
-    let unchanged = touched.iter().map(|touched| &touched.key);
-    let unchanged: Vec<&Key> = unchanged.filter(|key| **key != SENTINEL && !changes.contains_key(*key)).collect();
-    let mut unchanged = view.values(&unchanged)?.into_iter();
     // Both ascend, and every changed key is touched.
+    let mut changed = changes.keys().peekable();
+    let unchanged = touched.iter().map(|touched| &touched.key);
+    let unchanged = unchanged.filter(|key| changed.next_if_eq(key).is_none() && **key != SENTINEL);
+    let mut unchanged = view.values(&unchanged.collect::<Vec<_>>())?.into_iter();
     let mut changed = changes.iter().peekable();
     for Touched { key, link, .. } in &touched {
         let hash = match changed.next_if(|(changed, _)| *changed == key) {

@@ -264,15 +264,17 @@ impl Store {
     /// One record for all that a trail gets in the block, under its last position: a reader who seeks any of them finds it.
     pub(super) fn write_trails(&self, appends: &[TrailAppend], batch: &mut WriteBatch) {
         let column = self.column(Column::Trails);
-        let mut trails: BTreeMap<&Key, (u64, Vec<u8>)> = BTreeMap::new();
-        for append in appends {
-            let (last, indices) = trails.entry(&append.trail).or_default();
-            *last = append.position;
+        let mut appends: Vec<&TrailAppend> = appends.iter().collect();
+        // Those of a trail stay in their order.
+        appends.sort_by_key(|append| &append.trail);
+        let mut indices = Vec::new();
+        for of_trail in appends.chunk_by(|one, next| one.trail == next.trail) {
+            indices.clear();
             // The entry hash is the log's: only the index is kept.
-            indices.extend_from_slice(&append.entry[..8]);
-        }
-        for (trail, (last, indices)) in trails {
-            batch.put_cf(column, schema::trail(trail, last), indices);
+            of_trail.iter().for_each(|append| indices.extend_from_slice(&append.entry[..8]));
+            if let Some(last) = of_trail.last() {
+                batch.put_cf(column, schema::trail(&last.trail, last.position), &indices);
+            }
         }
     }
 

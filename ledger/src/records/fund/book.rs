@@ -16,24 +16,24 @@ use crate::state::{StateFault, key};
 
 /// The account under a reference that the schema or an index has found to be one.
 pub fn account(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Arc<Account>> {
-    match scene.object(reference)? {
-        Some(Object::Account(account)) => Ok(account),
+    match scene.seen(reference)? {
+        Some(Object::Account(account)) => Ok(Arc::clone(account)),
         _ => Err(StateFault::Invariant("a reference to an account leads to none").into()),
     }
 }
 
 /// The programme under a reference that an account or movement stores.
 pub fn programme(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Arc<Programme>> {
-    match scene.object(reference)? {
-        Some(Object::Programme(programme)) => Ok(programme),
+    match scene.seen(reference)? {
+        Some(Object::Programme(programme)) => Ok(Arc::clone(programme)),
         _ => Err(StateFault::Invariant("a reference to a programme leads to none").into()),
     }
 }
 
 /// The movement under a reference that the schema has found to be one.
 pub fn movement(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Arc<Movement>> {
-    match scene.object(reference)? {
-        Some(Object::Movement(movement)) => Ok(movement),
+    match scene.seen(reference)? {
+        Some(Object::Movement(movement)) => Ok(Arc::clone(movement)),
         _ => Err(StateFault::Invariant("a reference to a movement leads to none").into()),
     }
 }
@@ -43,8 +43,8 @@ pub fn subject(scene: &mut Scene<'_>) -> Verdict<(Ref, Arc<Programme>)> {
     let Some(reference) = scene.record.find::<Ref>("subject") else {
         return reject(3002, "the record names no programme as its subject");
     };
-    match scene.object(&reference)? {
-        Some(Object::Programme(programme)) => Ok((reference, programme)),
+    match scene.seen(&reference)? {
+        Some(Object::Programme(programme)) => Ok((reference, Arc::clone(programme))),
         _ => reject(3002, format!("subject {reference} is not a programme")),
     }
 }

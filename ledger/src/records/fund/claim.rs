@@ -156,7 +156,7 @@ fn standing(scene: &mut Scene<'_>, key: &key::Key, claim: &Claim) -> Verdict<Vec
 }
 
 fn stands(scene: &mut Scene<'_>, holder: &Ref) -> Verdict<bool> {
-    let movement = match scene.object(holder)? {
+    let movement = match scene.seen(holder)? {
         Some(Object::Movement(movement)) => movement,
         Some(Object::AwardGrant(grant)) => return Ok(grant.usage.claimed > 0),
         _ => return Err(StateFault::Invariant("a claim is held by a record that is neither payment nor grant").into()),

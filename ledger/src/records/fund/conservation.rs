@@ -83,13 +83,12 @@ impl Conservation {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::OnceCell;
     use std::sync::Arc;
 
     use super::super::account::AccountKind;
     use super::super::tests::funded;
     use super::*;
-    use crate::records::body::{Body, Record};
+    use crate::records::body::{Body, Known, Record};
     use crate::records::calendar::Day;
     use crate::records::object::{Object, Ref};
     use crate::records::record_type;
@@ -194,7 +193,7 @@ mod tests {
                 body: Body::Submitted(&transaction.payload().body),
                 recorded: Day(0),
                 effective: Day(0),
-                found: OnceCell::new(),
+                known: Known::default(),
             };
             let signer = Signer::of(&base, &record, stage.time_ms).expect("the state reads").expect("registered");
             let cast = Cast { index: 999, record, signer, mode: Mode::Live };

@@ -69,9 +69,9 @@ impl Entitlement {
 
 /// The entitlement under a reference that the schema has found to be one.
 pub fn load(scene: &mut Scene<'_>, reference: &Ref) -> Verdict<Entitlement> {
-    match scene.object(reference)? {
-        Some(Object::AwardGrant(grant)) => Ok(Entitlement::Grant(grant)),
-        Some(Object::List(list)) => Ok(Entitlement::List(list)),
+    match scene.seen(reference)? {
+        Some(Object::AwardGrant(grant)) => Ok(Entitlement::Grant(Arc::clone(grant))),
+        Some(Object::List(list)) => Ok(Entitlement::List(list.clone())),
         _ => Err(StateFault::Invariant("a reference to an entitlement leads to none").into()),
     }
 }

@@ -367,7 +367,7 @@ fn confirm(scene: &mut Scene<'_>) -> Verdict {
 fn with_supervisor(scene: &mut Scene<'_>) -> Verdict<Vec<Need>> {
     let (_, list) = named(scene)?;
     let programme = book::programme(scene, &list.programme)?;
-    Ok(vec![Need { agency: Some(programme.supervisor.clone()), role: Role::Supervisor }])
+    Ok(vec![Need::of(&programme.supervisor, Role::Supervisor)])
 }
 
 /// 3217: the list has a line of that index.

@@ -177,8 +177,8 @@ impl Movement {
 /// The movement that the scene's own record has already proposed: present at its approval.
 pub fn own(scene: &mut Scene<'_>) -> Verdict<Option<Arc<Movement>>> {
     let reference = scene.record.reference.clone();
-    match scene.object(&reference)? {
-        Some(Object::Movement(movement)) => Ok(Some(movement)),
+    match scene.seen(&reference)? {
+        Some(Object::Movement(movement)) => Ok(Some(Arc::clone(movement))),
         _ => Ok(None),
     }
 }

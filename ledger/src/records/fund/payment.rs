@@ -256,7 +256,7 @@ pub fn account_is_registered(
             let found: Option<Recipient> = scene.draft.get(&key::recipient(&programme.scope, &person.0))?;
             if let Some(payee) = &found
                 && payee.account_commitment == asked
-                && !payee.banks.contains(&programme.bank)
+                && !payee.banks.iter().any(|bank| *bank == programme.bank)
             {
                 return reject(3211, format!("the payee account is not confirmed by {}", programme.bank));
             }

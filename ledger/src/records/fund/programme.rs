@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
+use smol_str::SmolStr;
 
 use super::book;
 use super::rules::{self, Part};
@@ -33,24 +34,24 @@ pub const DONORS: &str = "donors";
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Programme {
-    #[n(0)]
-    pub currency: String,
-    #[n(1)]
-    pub purpose: String,
+    #[cbor(n(0), with = "crate::codec::name")]
+    pub currency: SmolStr,
+    #[cbor(n(1), with = "crate::codec::name")]
+    pub purpose: SmolStr,
     /// Ascending.
     #[n(2)]
     pub years: Vec<u64>,
-    #[n(3)]
-    pub owner: String,
-    #[n(4)]
-    pub finance: String,
-    #[n(5)]
-    pub bank: String,
-    #[n(6)]
-    pub supervisor: String,
+    #[cbor(n(3), with = "crate::codec::name")]
+    pub owner: SmolStr,
+    #[cbor(n(4), with = "crate::codec::name")]
+    pub finance: SmolStr,
+    #[cbor(n(5), with = "crate::codec::name")]
+    pub bank: SmolStr,
+    #[cbor(n(6), with = "crate::codec::name")]
+    pub supervisor: SmolStr,
     /// Scope of the pseudonyms of its recipients.
-    #[n(7)]
-    pub scope: String,
+    #[cbor(n(7), with = "crate::codec::name")]
+    pub scope: SmolStr,
     #[n(8)]
     pub standard_minor: Option<u64>,
     #[n(9)]

@@ -192,7 +192,7 @@ pub fn programme_of_movement(scene: &mut Scene<'_>, field: &str) -> Verdict<(Arc
 
 /// One approval by finance of the programme.
 pub fn by_finance(programme: &Programme) -> Vec<Need> {
-    vec![Need { agency: Some(programme.finance.clone()), role: Role::Finance }]
+    vec![Need::of(&programme.finance, Role::Finance)]
 }
 
 // ---- dates (3009) ----

@@ -72,7 +72,7 @@ fn bank(scene: &mut Scene<'_>) -> Verdict<String> {
     let Some(programme) = programme else {
         return Err(StateFault::Invariant("a payee passed 3003 without a programme of its scope").into());
     };
-    Ok(book::programme(scene, &programme)?.bank.clone())
+    Ok(book::programme(scene, &programme)?.bank.to_string())
 }
 
 fn place(scene: &Scene<'_>) -> Verdict<(String, Person)> {

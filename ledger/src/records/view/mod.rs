@@ -55,8 +55,8 @@ impl Lens {
 
     fn look_at(&mut self, object: Option<&Object>) {
         if let Some(Object::Programme(programme)) = object {
-            self.currency = Some(programme.currency.clone());
-            self.bank = Some(programme.bank.clone());
+            self.currency = Some(programme.currency.to_string());
+            self.bank = Some(programme.bank.to_string());
         }
     }
 }

@@ -342,7 +342,7 @@ pub fn assert_folds(stage: &Stage, programme: &str) -> Figures {
 
 fn currency_of(stage: &Stage, name: &str) -> String {
     match stage.object(name) {
-        Some(Object::Programme(programme)) => programme.currency.clone(),
+        Some(Object::Programme(programme)) => programme.currency.to_string(),
         other => panic!("{name}: {other:?}"),
     }
 }
