@@ -102,7 +102,9 @@ pub fn found(dir: &Path, plan: &Plan<'_>) -> Result<Devnet, DevnetFault> {
         claims.add(seat)?;
     }
     let bytes = document(&draft, plan).to_bytes().map_err(|error| DevnetFault::Genesis(error.to_string()))?;
-    let genesis = Genesis::parse(&bytes).map_err(|fault| DevnetFault::Genesis(fault.to_string()))?;
+    let asked = !plan.consensus.0.is_empty() || !plan.rules.0.is_empty();
+    let refused = if asked { DevnetFault::Parameters } else { DevnetFault::Genesis };
+    let genesis = Genesis::parse(&bytes).map_err(|fault| refused(fault.to_string()))?;
     let devnet = draft.write(genesis)?;
     Ok(Devnet { claims, ..devnet })
 }
@@ -447,8 +449,11 @@ mod tests {
         let other = Plan { consensus: one("min_block_interval", 60), ..four() };
         assert_eq!(devnet.require(&other).expect_err("another").code().0, 2012);
         let unknown = Plan { rules: one("speed", 1), ..four() };
-        let fault = found(&folder.path().join("other"), &unknown).expect_err("no such parameter");
-        assert_eq!(fault.code().0, 5024, "{fault}");
+        let too_small = Plan { consensus: one("min_block_interval", 9), ..four() };
+        for plan in [unknown, too_small] {
+            let fault = found(&folder.path().join("other"), &plan).expect_err("no such parameter, or out of range");
+            assert_eq!(fault.code().0, 2012, "{fault}");
+        }
     }
 
     #[test]

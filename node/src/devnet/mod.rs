@@ -140,6 +140,9 @@ pub enum DevnetFault {
     NotReady { agency: String, reason: String },
     #[error("the devnet's genesis is not valid: {0}")]
     Genesis(String),
+    /// What was asked for makes no genesis.
+    #[error("--set: {0}. Nothing was made")]
+    Parameters(String),
     #[error(transparent)]
     Key(#[from] KeyFault),
     #[error(transparent)]
@@ -159,6 +162,7 @@ impl DevnetFault {
             | Self::Agencies { .. }
             | Self::PortRange { .. }
             | Self::NoSeat(_)
+            | Self::Parameters(_)
             | Self::SeatTaken(_) => Code(2012),
             Self::NotReady { .. } => Code(5027),
             Self::Genesis(_) => Code(5024),

@@ -66,7 +66,7 @@ impl Told {
         let (last, events) = (&self.last_id, self.events);
         match language {
             Language::Chinese => format!("共 {events} 条;以 --after {last} 由此继续"),
-            Language::English => format!("{events} events; --after {last} goes on from there"),
+            Language::English => format!("events: {events}; --after {last} goes on from there"),
         }
     }
 }
