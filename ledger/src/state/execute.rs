@@ -17,7 +17,7 @@ use crate::entry::record_entry;
 use crate::merkle::leaf_hash;
 use crate::mutants;
 use crate::outcome::Refusal;
-use crate::records::body::{Body, Known, Record};
+use crate::records::body::{Body, Known, Mentions, Record};
 use crate::records::calendar::Day;
 use crate::records::judge;
 use crate::records::object::{Mode, Object, RecordLeaf, Ref, Subject};
@@ -137,14 +137,19 @@ pub fn execute_after(
         records: Vec::with_capacity(candidates.len()),
         ..Execution::default()
     };
+    let mentions: Vec<Option<Arc<Mentions>>> = candidates.iter().map(mentions).collect();
+    remembered.foresee(candidates.iter().zip(&mentions).flat_map(|(candidate, mentions)| {
+        let named = mentions.iter().flat_map(|mentions| mentions.references.iter().map(|found| found.reference.key()));
+        key::places(&candidate.transaction).iter().copied().chain(named)
+    }))?;
     let mut index = block.first_index;
-    for (position, candidate) in candidates.iter().enumerate() {
+    for (position, (candidate, mentions)) in candidates.iter().zip(mentions).enumerate() {
         let transaction = &*candidate.transaction;
         if let Err(refusal) = door::inside_block(&draft, network, block.time_ms, candidate)? {
             execution.left_out.push((position, refusal));
             continue;
         }
-        let run = run(&draft, network, block, (transaction, index, false))?;
+        let run = run(&draft, network, block, Asked { transaction, mentions, index, shows_effects: false })?;
         execution.entries.push(run.entry);
         execution.entry_hashes.push(run.entry_hash);
         execution.records.push(run.record);
@@ -154,6 +159,24 @@ pub fn execute_after(
     crate::records::governance::close_block(&mut draft, block)?;
     (execution.changes, execution.appends) = draft.into_parts().sorted()?;
     Ok(execution)
+}
+
+/// What a candidate's body names; none if no record type is known for it.
+fn mentions(candidate: &Candidate) -> Option<Arc<Mentions>> {
+    let payload = candidate.transaction.payload();
+    let kind = crate::records::record_type(&payload.record_type)?;
+    Some(Arc::new(Mentions::of(kind, &payload.body)))
+}
+
+/// A record to run.
+struct Asked<'t> {
+    transaction: &'t Transaction,
+    /// If it was looked for already.
+    mentions: Option<Arc<Mentions>>,
+    /// In the log.
+    index: u64,
+    /// Whether it is a dry run, which shows objects as they were and would be.
+    shows_effects: bool,
 }
 
 /// One record, run over a state.
@@ -190,18 +213,15 @@ pub fn simulate(
     transaction: &Transaction,
 ) -> Result<Simulated, StateFault> {
     let mut draft = Overlay::new(state);
-    let run = run(&draft, network, block, (transaction, block.first_index, true))?;
+    let asked = Asked { transaction, mentions: None, index: block.first_index, shows_effects: true };
+    let run = run(&draft, network, block, asked)?;
     draft.absorb(run.parts)?;
     let leaf = draft.get(&Ref::new(&run.record.agency, &run.record.record_id).key())?;
     Ok(Simulated { record: run.record, leaf, effects: run.effects })
 }
 
-fn run(
-    base: &Overlay<'_>,
-    network: &Network,
-    block: &BlockContext,
-    (transaction, index, shows_effects): (&Transaction, u64, bool),
-) -> Result<Run, StateFault> {
+fn run(base: &Overlay<'_>, network: &Network, block: &BlockContext, asked: Asked<'_>) -> Result<Run, StateFault> {
+    let Asked { transaction, mentions, index, shows_effects } = asked;
     let payload = transaction.payload();
     let kind = crate::records::record_type(&payload.record_type)
         .ok_or(StateFault::Invariant("a record of unknown type passed the door"))?;
@@ -215,7 +235,11 @@ fn run(
         body: Body::Submitted(&payload.body),
         recorded,
         effective: recorded,
-        known: Known { key: OnceCell::from(own), signer: OnceCell::from(signer), ..Known::default() },
+        known: Known {
+            mentions: mentions.map(OnceCell::from).unwrap_or_default(),
+            key: OnceCell::from(own),
+            signer: OnceCell::from(signer),
+        },
     };
     record.effective = record.find("effective_date").unwrap_or(recorded);
     let mode = mode_of(base, &record)?;

@@ -111,6 +111,11 @@ impl<T: Encode<()> + for<'b> Decode<'b, ()> + Any + Clone + Send + Sync> Typed f
 /// Reads a key of the state. The one trait between rules and stores.
 pub trait Snapshot {
     fn read(&self, key: &Key) -> Result<Option<Stored>, StateFault>;
+
+    /// [`Self::read`] of many keys: a store answers many questions together sooner than one by one.
+    fn read_all(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
+        keys.iter().map(|key| self.read(key)).collect()
+    }
 }
 
 /// The empty state, before genesis.
@@ -133,6 +138,19 @@ impl<'a> Remembered<'a> {
     /// With room for so many answers.
     pub fn with_room(below: &'a dyn Snapshot, answers: usize) -> Self {
         Self { below, answers: RefCell::new(ByKey::with_capacity_and_hasher(answers, KeyHashing)) }
+    }
+
+    /// Reads what will be asked for, in one go. A key that comes twice is read once.
+    pub fn foresee(&self, keys: impl Iterator<Item = Key>) -> Result<(), StateFault> {
+        let mut answers = self.answers.borrow_mut();
+        let mut is_new = |key: &Key| match answers.entry(*key) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => entry.insert(None).is_none(),
+        };
+        let unknown: Vec<Key> = keys.filter(|key| is_new(key)).collect();
+        let found = self.below.read_all(&unknown.iter().collect::<Vec<_>>())?;
+        answers.extend(unknown.into_iter().zip(found));
+        Ok(())
     }
 }
 

@@ -49,11 +49,6 @@ pub trait TreeView: Snapshot {
         keys.iter().map(|key| self.predecessor(key)).collect()
     }
 
-    /// What stands under many keys.
-    fn values(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
-        keys.iter().map(|key| self.read(key)).collect()
-    }
-
     /// [`Self::node`] of many subtrees of one level.
     fn nodes(&self, level: u32, indices: &[u64]) -> Result<Vec<Hash>, StateFault> {
         indices.iter().map(|index| self.node(level, *index)).collect()
@@ -119,7 +114,7 @@ pub fn update(view: &dyn TreeView, size: u64, changes: &BTreeMap<Key, Stored>) -
     let mut changed = changes.keys().peekable();
     let unchanged = touched.iter().map(|touched| &touched.key);
     let unchanged = unchanged.filter(|key| changed.next_if_eq(key).is_none() && **key != SENTINEL);
-    let mut unchanged = view.values(&unchanged.collect::<Vec<_>>())?.into_iter();
+    let mut unchanged = view.read_all(&unchanged.collect::<Vec<_>>())?.into_iter();
     let mut changed = changes.iter().peekable();
     for Touched { key, link, .. } in &touched {
         let hash = match changed.next_if(|(changed, _)| *changed == key) {

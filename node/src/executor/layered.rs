@@ -57,6 +57,16 @@ impl Snapshot for Layered<'_> {
             None => self.base.read(key),
         }
     }
+
+    fn read_all(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
+        let layered = |key| self.layers.iter().find_map(|layer| layer.executed.changes.get(key)).cloned();
+        let mut found: Vec<Option<Stored>> = keys.iter().map(|key| layered(*key)).collect();
+        let below: Vec<&Key> =
+            keys.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(key, _)| *key).collect();
+        let below = self.base.read_all(&below)?;
+        found.iter_mut().filter(|found| found.is_none()).zip(below).for_each(|(found, below)| *found = below);
+        Ok(found)
+    }
 }
 
 impl TreeView for Layered<'_> {
@@ -108,16 +118,6 @@ impl TreeView for Layered<'_> {
                 }
             }
         }
-        Ok(found)
-    }
-
-    fn values(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
-        let layered = |key| self.layers.iter().find_map(|layer| layer.executed.changes.get(key)).cloned();
-        let mut found: Vec<Option<Stored>> = keys.iter().map(|key| layered(*key)).collect();
-        let below: Vec<&Key> =
-            keys.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(key, _)| *key).collect();
-        let below = self.base.values(&below)?;
-        found.iter_mut().filter(|found| found.is_none()).zip(below).for_each(|(found, below)| *found = below);
         Ok(found)
     }
 

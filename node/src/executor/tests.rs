@@ -254,7 +254,7 @@ fn questions_asked_together_have_the_same_answers() {
         assert_eq!(positions.iter().flatten().count(), records);
         let predecessors = keys.iter().map(|key| view.predecessor(key)).collect();
         assert_eq!(view.predecessors(&keys), predecessors);
-        assert_eq!(view.values(&keys), keys.iter().map(|key| view.read(key)).collect());
+        assert_eq!(view.read_all(&keys), keys.iter().map(|key| view.read(key)).collect());
         for level in 0..6 {
             let indices: Vec<u64> = (0..header.state_size >> level).collect();
             let nodes = indices.iter().map(|index| TreeView::node(view, level, *index)).collect();

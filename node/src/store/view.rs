@@ -346,6 +346,21 @@ impl Snapshot for View<'_> {
         let leaf = if *key == SENTINEL { None } else { self.leaf(key)? };
         Ok(leaf.map(|leaf| leaf.stored.clone()))
     }
+
+    fn read_all(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
+        let mut values = vec![None; keys.len()];
+        if self.undo.is_empty() {
+            let mut leaves = self.store.leaves.lock().expect("no holder of this lock panics");
+            leaves.fetch(keys);
+            for (key, value) in keys.iter().zip(&mut values) {
+                *value = leaves.get(key, self.tip.height).map(|leaf| leaf.stored.clone());
+            }
+        }
+        for (key, value) in keys.iter().zip(&mut values).filter(|(_, value)| value.is_none()) {
+            *value = self.read(key)?;
+        }
+        Ok(values)
+    }
 }
 
 impl TreeView for View<'_> {
@@ -378,20 +393,6 @@ impl TreeView for View<'_> {
             Some(Some(predecessors)) => Ok(predecessors),
             Some(None) | None => keys.iter().map(|key| self.predecessor(key)).collect(),
         }
-    }
-
-    fn values(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
-        let mut values = vec![None; keys.len()];
-        if self.undo.is_empty() {
-            let mut leaves = self.store.leaves.lock().expect("no holder of this lock panics");
-            for (key, value) in keys.iter().zip(&mut values) {
-                *value = leaves.get(key, self.tip.height).map(|leaf| leaf.stored.clone());
-            }
-        }
-        for (key, value) in keys.iter().zip(&mut values).filter(|(_, value)| value.is_none()) {
-            *value = self.read(key)?;
-        }
-        Ok(values)
     }
 
     fn nodes(&self, level: u32, indices: &[u64]) -> Result<Vec<Hash>, StateFault> {

@@ -55,3 +55,17 @@ fn a_payment_reads_and_writes_little() {
     let confirmation = stage.sign("bank/1", "payment_confirm", "PC", confirmation("civil/PAY", "B-1"));
     assert_cheap(&mut stage, Limits { reads: 15, writes: 11 }, confirmation);
 }
+
+#[test]
+fn what_several_records_of_a_block_name_is_read_once() {
+    let stage = funded();
+    let requests = ["PAY-1", "PAY-2"].map(|id| stage.sign("civil/1", "payment_request", id, payment("G", 1, 10)));
+    let counted = Counted { below: &stage.state, reads: RefCell::default() };
+    let block = BlockContext { height: 1, epoch: 0, time_ms: stage.time_ms, first_index: stage.next_index };
+    let candidates = requests.map(|request| Candidate { transaction: Arc::new(request), verified_with: None });
+    let execution = execute(&counted, &stage.network, &block, &candidates).expect("the state can be read");
+    let reads = counted.reads.into_inner();
+    assert_eq!(reads.len(), reads.iter().collect::<BTreeSet<&Key>>().len());
+    let outcomes: Vec<u16> = execution.records.iter().map(|record| record.outcome).collect();
+    assert_eq!(outcomes, [0, 0], "both wait for approval");
+}
