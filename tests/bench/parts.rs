@@ -25,9 +25,9 @@ use mingzhang_tests::work::{Officers, Signed};
 const STEPS_PER_BLOCK: u64 = 130;
 /// Blocks between two steps of a payment, as many as pass in a network: what a record needs has left the processor's cache.
 const STEP_BLOCKS: u64 = 15;
-/// Blocks measured, after those in which not all three steps are there yet.
-const BLOCKS: u64 = 60;
-const WARM_BLOCKS: u64 = 3 * STEP_BLOCKS;
+/// Blocks measured, after as many as a store keeps for proofs below the tip: from then on it gives old ones back.
+const BLOCKS: u64 = 100;
+const WARM_BLOCKS: u64 = 70;
 /// Records of the preparation in one block.
 const PREPARED_PER_BLOCK: usize = 250;
 const BLOCK_INTERVAL_MS: u64 = 100;
