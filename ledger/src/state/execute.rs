@@ -138,8 +138,9 @@ pub fn execute_after(
         ..Execution::default()
     };
     let mentions: Vec<Option<Arc<Mentions>>> = candidates.iter().map(mentions).collect();
-    remembered.foresee(candidates.iter().zip(&mentions).flat_map(|(candidate, mentions)| {
-        let named = mentions.iter().flat_map(|mentions| mentions.references.iter().map(|found| found.reference.key()));
+    let foreseen = candidates.iter().zip(&mentions).filter_map(|(candidate, found)| Some((candidate, found.as_ref()?)));
+    remembered.foresee(foreseen.flat_map(|(candidate, mentions)| {
+        let named = mentions.references.iter().map(|found| found.reference.key());
         key::places(&candidate.transaction).iter().copied().chain(named)
     }))?;
     let mut index = block.first_index;
@@ -161,8 +162,10 @@ pub fn execute_after(
     Ok(execution)
 }
 
-/// What a candidate's body names; none if no record type is known for it.
+/// What a candidate's body names; none if no record type is known for it. Nor before its signature holds: what nobody signed
+/// may name thousands of things, which whoever wrote it answers for in nothing.
 fn mentions(candidate: &Candidate) -> Option<Arc<Mentions>> {
+    candidate.verified_with?;
     let payload = candidate.transaction.payload();
     let kind = crate::records::record_type(&payload.record_type)?;
     Some(Arc::new(Mentions::of(kind, &payload.body)))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::records::testing::Memory;
+use crate::records::testing::{Memory, signing_key};
 use crate::state::execute::{BlockContext, Candidate, execute};
 use crate::state::key::Key;
 use crate::state::{Snapshot, StateFault};
@@ -62,10 +62,27 @@ fn what_several_records_of_a_block_name_is_read_once() {
     let requests = ["PAY-1", "PAY-2"].map(|id| stage.sign("civil/1", "payment_request", id, payment("G", 1, 10)));
     let counted = Counted { below: &stage.state, reads: RefCell::default() };
     let block = BlockContext { height: 1, epoch: 0, time_ms: stage.time_ms, first_index: stage.next_index };
-    let candidates = requests.map(|request| Candidate { transaction: Arc::new(request), verified_with: None });
+    let candidates = requests.map(|request| Candidate {
+        transaction: Arc::new(request),
+        verified_with: Some(signing_key("civil/1").public()),
+    });
     let execution = execute(&counted, &stage.network, &block, &candidates).expect("the state can be read");
     let reads = counted.reads.into_inner();
     assert_eq!(reads.len(), reads.iter().collect::<BTreeSet<&Key>>().len());
     let outcomes: Vec<u16> = execution.records.iter().map(|record| record.outcome).collect();
     assert_eq!(outcomes, [0, 0], "both wait for approval");
+}
+
+#[test]
+fn of_what_nobody_is_known_to_have_signed_nothing_is_looked_for() {
+    let stage = funded();
+    let request = Arc::new(stage.sign("civil/1", "payment_request", "PAY", payment("G", 1, 10)));
+    let counted = Counted { below: &stage.state, reads: RefCell::default() };
+    // Long expired: the door refuses it before it reads anything.
+    let block = BlockContext { height: 1, epoch: 0, time_ms: u64::MAX / 2, first_index: stage.next_index };
+    let candidates = [Candidate { transaction: request, verified_with: None }];
+    let execution = execute(&counted, &stage.network, &block, &candidates).expect("the state can be read");
+    assert_eq!(execution.left_out.len(), 1);
+    let named = ["PAY", "G"].map(|id| key::record("civil", &key::parse_id(id).expect("an id")));
+    assert!(!counted.reads.into_inner().iter().any(|read| named.contains(read)));
 }
