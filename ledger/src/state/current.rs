@@ -54,6 +54,11 @@ impl Current {
         Self(Arc::new(Inner { bytes: OnceLock::new(), value: OnceLock::from(value), encode: encode::<T> }))
     }
 
+    /// A value that was made here, of which only the bytes are kept.
+    pub fn encoded_only<T: Typed>(value: &T) -> Result<Self, StateFault> {
+        bytes_of(value).map(Self::from)
+    }
+
     /// The bytes, or why the value has none.
     pub fn encoded(&self) -> Result<&[u8], StateFault> {
         let encode = || self.0.value.get().map_or_else(|| Ok(Vec::new()), self.0.encode);
@@ -74,7 +79,10 @@ impl Current {
 }
 
 fn encode<T: Typed>(value: &Untyped) -> Encoded {
-    let value = value.downcast_ref::<T>().ok_or(StateFault::Invariant("a value is of another type than it was"))?;
+    bytes_of(value.downcast_ref::<T>().ok_or(StateFault::Invariant("a value is of another type than it was"))?)
+}
+
+fn bytes_of<T: Typed>(value: &T) -> Encoded {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         match minicbor::encode(value, End(scratch)) {
@@ -117,5 +125,17 @@ impl Eq for Current {}
 impl std::fmt::Debug for Current {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&hex::encode(&**self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_which_only_the_bytes_are_kept_is_the_same_value() {
+        let (kept, made) = (Current::encoded_only(&7u64), Current::of(Arc::new(7u64)));
+        assert_eq!(kept.as_ref(), Ok(&made));
+        assert_eq!(kept.and_then(|kept| kept.value::<u64>()), Ok(Arc::new(7)));
     }
 }

@@ -361,7 +361,11 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         waiting,
     };
     let leaf = Arc::new(leaf);
-    draft.put_shared(record.key(), Arc::clone(&leaf))?;
+    // Later records look at one that made an object or waits; at others hardly ever.
+    match leaf.object.is_some() || leaf.waiting.is_some() {
+        true => draft.put_shared(record.key(), Arc::clone(&leaf))?,
+        false => draft.put_bytes(record.key(), &*leaf)?,
+    }
     if let Some(object) = &leaf.object {
         if object.kind().has_trail() {
             joined.push(Subject::Record(record.reference.clone()));

@@ -234,7 +234,10 @@ impl<'a> Overlay<'a> {
 
     /// As [`Self::put`], without a copy.
     pub fn put_shared<T: Typed>(&mut self, key: Key, value: Arc<T>) -> Result<(), StateFault> {
-        let current = Current::of(value);
+        self.put_current(key, Current::of(value))
+    }
+
+    fn put_current(&mut self, key: Key, current: Current) -> Result<(), StateFault> {
         match self.changes.get_mut(&key) {
             Some(stored) => stored.current = current,
             None => {
@@ -243,6 +246,12 @@ impl<'a> Overlay<'a> {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::put`], of a value that is hardly read again: only its bytes are kept.
+    pub fn put_bytes<T: Typed>(&mut self, key: Key, value: &T) -> Result<(), StateFault> {
+        let current = Current::encoded_only(value)?;
+        self.put_current(key, current)
     }
 
     /// Sets what stands under a key, as it is.
@@ -270,9 +279,15 @@ impl<'a> Overlay<'a> {
         Parts { changes: self.changes, appends: self.appends, joins: self.joins }
     }
 
-    /// Takes over what an overlay above this one gathered.
+    /// Takes over what an overlay above this one gathered. What was not changed before is encoded now, while it is at hand:
+    /// few values change twice in a block, and at its end most have left the processor's cache.
     pub fn absorb(&mut self, parts: Parts) -> Result<(), StateFault> {
-        self.changes.extend(parts.changes);
+        for (key, stored) in parts.changes {
+            match self.changes.entry(key) {
+                Entry::Occupied(mut entry) => drop(entry.insert(stored)),
+                Entry::Vacant(entry) => drop(entry.insert(stored).current.encoded()?),
+            }
+        }
         self.appends.extend(parts.appends);
         join(&mut self.changes, &mut self.appends, parts.joins)
     }

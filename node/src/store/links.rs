@@ -129,6 +129,20 @@ impl Links {
 pub(super) struct Known<'a>(&'a Sorted);
 
 impl Known<'_> {
+    /// Brings what answers for these keys into the processor's cache: looking at all of it first lets the processor wait
+    /// for several pieces of memory at once.
+    pub fn fetch(&self, keys: &[&Key]) {
+        let buckets = keys.iter().filter_map(|key| self.0.buckets.get(self.0.number(&Words::of(key))));
+        let indices = buckets.filter_map(|bucket| bucket.first_key_value().map(|(_, index)| *index));
+        std::hint::black_box(indices.fold(0u64, |sum, index| sum ^ index));
+    }
+
+    /// Whether there is a leaf with this key.
+    pub fn holds(&self, key: &Key) -> bool {
+        let words = Words::of(key);
+        self.0.buckets.get(self.0.number(&words)).is_some_and(|bucket| bucket.contains_key(&words))
+    }
+
     /// The leaf with this key; none if there is none.
     pub fn position(&self, key: &Key) -> Option<Neighbour> {
         let words = Words::of(key);
@@ -185,8 +199,10 @@ mod tests {
             let known = ours.at(height).expect("small");
             for key in keys.iter().step_by(7) {
                 assert_eq!(known.position(key), state.position(key).expect("memory"));
+                assert!(known.holds(key));
                 assert_eq!(known.below(key), state.predecessor(key).ok());
                 let absent = sha256(&[key]);
+                assert!(!known.holds(&absent));
                 assert_eq!((known.position(&absent), known.below(&absent)), (None, state.predecessor(&absent).ok()));
             }
         }

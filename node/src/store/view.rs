@@ -106,13 +106,13 @@ impl<'a> View<'a> {
         if let Some(before) = self.before(key) {
             return Ok(before.clone());
         }
-        if let Some(leaf) = self.store.cached_leaf(key, self.tip.height) {
-            return Ok(Some(leaf));
-        }
-        if self.links(|known| known.position(key)).is_some_and(|position| position.is_none())
+        if self.links(|known| known.holds(key)).is_some_and(|holds| !holds)
             || self.absent.borrow().contains(key)
         {
             return Ok(None);
+        }
+        if let Some(leaf) = self.store.cached_leaf(key, self.tip.height) {
+            return Ok(Some(leaf));
         }
         match self.snapshot.get_pinned_cf(self.store.column(Column::Leaves), key)? {
             Some(bytes) => self.fill(key, &self.next_of(key)?, &bytes).map(Some),
@@ -349,15 +349,23 @@ impl Snapshot for View<'_> {
 
     fn read_all(&self, keys: &[&Key]) -> Result<Vec<Option<Stored>>, StateFault> {
         let mut values = vec![None; keys.len()];
+        // The links of a small state know what is not there.
+        let there = self.links(|known| {
+            known.fetch(keys);
+            (0..keys.len()).filter(|at| known.holds(keys[*at])).collect()
+        });
+        let there: Vec<usize> = there.unwrap_or_else(|| (0..keys.len()).collect());
         if self.undo.is_empty() {
             let mut leaves = self.store.leaves.lock().expect("no holder of this lock panics");
-            leaves.fetch(keys);
-            for (key, value) in keys.iter().zip(&mut values) {
-                *value = leaves.get(key, self.tip.height).map(|leaf| leaf.stored.clone());
+            leaves.fetch(there.iter().map(|at| keys[*at]));
+            for at in &there {
+                values[*at] = leaves.get(keys[*at], self.tip.height).map(|leaf| leaf.stored.clone());
             }
         }
-        for (key, value) in keys.iter().zip(&mut values).filter(|(_, value)| value.is_none()) {
-            *value = self.read(key)?;
+        for at in there {
+            if values[at].is_none() {
+                values[at] = self.read(keys[at])?;
+            }
         }
         Ok(values)
     }
@@ -382,14 +390,19 @@ impl TreeView for View<'_> {
     // Under one lock, and in one go: while one answer comes from memory the processor asks for the next.
 
     fn positions(&self, keys: &[&Key]) -> Result<Vec<Option<Neighbour>>, StateFault> {
-        match self.links(|known| keys.iter().map(|key| known.position(key)).collect()) {
+        let positions = self.links(|known| {
+            known.fetch(keys);
+            keys.iter().map(|key| known.position(key)).collect()
+        });
+        match positions {
             Some(positions) => Ok(positions),
             None => keys.iter().map(|key| self.position(key)).collect(),
         }
     }
 
     fn predecessors(&self, keys: &[&Key]) -> Result<Vec<Neighbour>, StateFault> {
-        match self.links(|known| keys.iter().map(|key| known.below(key)).collect()) {
+        let predecessors = self.links(|known| keys.iter().map(|key| known.below(key)).collect());
+        match predecessors {
             Some(Some(predecessors)) => Ok(predecessors),
             Some(None) | None => keys.iter().map(|key| self.predecessor(key)).collect(),
         }
