@@ -35,9 +35,9 @@ struct Args {
     /// Eight seconds a point instead of twenty.
     #[arg(long)]
     short: bool,
-    /// Only the parts of one node, without a network.
-    #[arg(long)]
-    parts: bool,
+    /// Only the parts of one node, without a network; so many times, while its state grows.
+    #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    parts: Option<u64>,
     /// Only the state tree with its store.
     #[arg(long)]
     tree: bool,
@@ -58,11 +58,11 @@ impl Args {
 
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
-    let done = match args.join {
-        Some(accounts) => only_join(accounts),
-        None if args.parts => only_parts(),
-        None if args.tree => only_tree(),
-        None => bench(&args),
+    let done = match (args.join, args.parts) {
+        (Some(accounts), _) => only_join(accounts),
+        (None, Some(times)) => only_parts(times),
+        (None, None) if args.tree => only_tree(),
+        (None, None) => bench(&args),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
@@ -91,13 +91,13 @@ fn only_tree() -> Result<(), String> {
 }
 
 /// The parts of one node; the devnet is made for its genesis and officers only.
-fn only_parts() -> Result<(), String> {
+fn only_parts(times: u64) -> Result<(), String> {
     let home = std::env::current_exe().map_err(|error| error.to_string())?;
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     let network = Network::start(&home.with_file_name("mingzhang-node"), &scratch.path().join("devnet"), &[])?;
-    let parts = network.parts(&scratch.path().join("parts"));
+    let parts = network.parts(&scratch.path().join("parts"), times);
     network.stop()?;
-    println!("{}", parts?.json());
+    parts?.iter().for_each(|parts| println!("{}", parts.json()));
     Ok(())
 }
 
@@ -171,7 +171,8 @@ struct Outcome {
 async fn on_network(home: &Path, dir: &Path, bound: f64, args: &Args) -> Result<Outcome, String> {
     let binary = home.with_file_name("mingzhang-node");
     let network = Network::start(&binary, dir, &[])?;
-    let outcome = match network.parts(&dir.with_file_name("parts")) {
+    let parts = network.parts(&dir.with_file_name("parts"), 1);
+    let outcome = match parts.and_then(|parts| parts.first().copied().ok_or_else(|| "nothing was measured".into())) {
         Ok(parts) => tokio::select! {
             outcome = measured(&network, bound, args, parts) => outcome,
             ended = interrupted() => ended,

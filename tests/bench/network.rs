@@ -94,10 +94,10 @@ impl Network {
     }
 
     /// Where the time of one node goes, measured beside this idle network.
-    pub fn parts(&self, folder: &Path) -> Result<Parts, String> {
+    pub fn parts(&self, folder: &Path, times: u64) -> Result<Vec<Parts>, String> {
         let bytes = std::fs::read(self.dir.join("genesis.json")).map_err(|error| error.to_string())?;
         let genesis = Genesis::parse(&bytes).map_err(|error| error.to_string())?;
-        parts::measure(folder, &genesis, &self.officers, now_ms())
+        parts::measure(folder, (&genesis, &self.officers), now_ms(), times)
     }
 
     pub fn stop(&self) -> Result<(), String> {

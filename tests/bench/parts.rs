@@ -25,8 +25,9 @@ use mingzhang_tests::work::{Officers, Signed};
 const STEPS_PER_BLOCK: u64 = 130;
 /// Blocks between two steps of a payment, as many as pass in a network: what a record needs has left the processor's cache.
 const STEP_BLOCKS: u64 = 15;
-/// Blocks measured, after as many as a store keeps for proofs below the tip: from then on it gives old ones back.
-const BLOCKS: u64 = 100;
+/// Blocks of one measurement; the first begins after as many as a store keeps for proofs below the tip: from then on it gives
+/// old ones back.
+pub const BLOCKS: u64 = 100;
 const WARM_BLOCKS: u64 = 70;
 /// Records of the preparation in one block.
 const PREPARED_PER_BLOCK: usize = 250;
@@ -36,6 +37,8 @@ const BLOCK_INTERVAL_MS: u64 = 100;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Parts {
     pub records: usize,
+    /// In the state, at the end.
+    pub state_leaves: u64,
     pub decode_us: f64,
     pub verify_us: f64,
     pub execute_us: f64,
@@ -48,7 +51,7 @@ impl Parts {
     pub fn json(&self) -> Value {
         let tenth = |number: f64| (number * 10.0).round() / 10.0;
         json!({
-            "records": self.records, "decode_us": tenth(self.decode_us), "verify_us": tenth(self.verify_us),
+            "records": self.records, "state_leaves": self.state_leaves, "decode_us": tenth(self.decode_us), "verify_us": tenth(self.verify_us),
             "execute_us": tenth(self.execute_us), "tree_us": tenth(self.tree_us), "commit_us": tenth(self.commit_us),
             "state_leaves_per_record": tenth(self.leaves_per_record),
         })
@@ -64,8 +67,13 @@ struct Lone {
     sum: Parts,
 }
 
-/// Measures over a store of its own in `folder`, founded like the network of `genesis`.
-pub fn measure(folder: &Path, genesis: &Genesis, officers: &Officers, now_ms: u64) -> Result<Parts, String> {
+/// Measures over a store of its own in `folder`, founded like the network of `genesis`: so many times, while the state grows.
+pub fn measure(
+    folder: &Path,
+    (genesis, officers): (&Genesis, &Officers),
+    now_ms: u64,
+    times: u64,
+) -> Result<Vec<Parts>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let foundation = Foundation::of(&genesis.founding).map_err(|error| text(&error))?;
     let store = Arc::new(Store::open(folder, &foundation, &Settings::default()).map_err(|error| text(&error))?);
@@ -77,13 +85,14 @@ pub fn measure(folder: &Path, genesis: &Genesis, officers: &Officers, now_ms: u6
             lone.block(chunk)?;
         }
     }
-    let total = BLOCKS + WARM_BLOCKS;
+    let total = times.saturating_mul(BLOCKS).saturating_add(WARM_BLOCKS);
     let payments: Vec<[Signed; 3]> = (0..total * STEPS_PER_BLOCK).map(|n| officers.payment("X", n)).collect();
     let group = |block: Option<u64>, step: usize| {
         let range = block.map(|block| block * STEPS_PER_BLOCK..(block + 1) * STEPS_PER_BLOCK).unwrap_or(0..0);
         let payments = range.filter_map(|n| payments.get(usize::try_from(n).ok()?));
         payments.map(move |steps| steps[step].clone()).collect::<Vec<_>>()
     };
+    let mut measured = Vec::new();
     for block in 0..total {
         if block == WARM_BLOCKS {
             lone.sum = Parts::default();
@@ -92,9 +101,13 @@ pub fn measure(folder: &Path, genesis: &Genesis, officers: &Officers, now_ms: u6
         let approvals = group(block.checked_sub(STEP_BLOCKS), 1);
         let confirmations = group(block.checked_sub(2 * STEP_BLOCKS), 2);
         lone.block(&[requests, approvals, confirmations].concat())?;
+        if block >= WARM_BLOCKS && (block - WARM_BLOCKS + 1).is_multiple_of(BLOCKS) {
+            measured.push(lone.average());
+            lone.sum = Parts::default();
+        }
     }
     lone.store.close().map_err(|error| text(&error))?;
-    Ok(lone.average())
+    Ok(measured)
 }
 
 impl Lone {
@@ -102,6 +115,7 @@ impl Lone {
         let per_record = |seconds: f64| seconds * 1e6 / self.sum.records.max(1) as f64;
         Parts {
             records: self.sum.records,
+            state_leaves: self.store.tip().state_size,
             decode_us: per_record(self.sum.decode_us),
             verify_us: per_record(self.sum.verify_us),
             execute_us: per_record(self.sum.execute_us),

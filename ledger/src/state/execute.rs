@@ -361,11 +361,7 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         waiting,
     };
     let leaf = Arc::new(leaf);
-    // Later records look at one that made an object or waits; at others hardly ever.
-    match leaf.object.is_some() || leaf.waiting.is_some() {
-        true => draft.put_shared(record.key(), Arc::clone(&leaf))?,
-        false => draft.put_bytes(record.key(), &*leaf)?,
-    }
+    put_leaf(&mut draft, record.key(), &leaf)?;
     if let Some(object) = &leaf.object {
         if object.kind().has_trail() {
             joined.push(Subject::Record(record.reference.clone()));
@@ -389,6 +385,14 @@ fn close(base: &Overlay<'_>, outcome: Outcome<'_>, ending: Ending<'_>, valid_unt
         file_findings(&mut draft, &flags, &finding_subjects(base, &joined, record)?, (index, entry_hash))?;
     }
     Ok((codes, draft.into_parts(), effects))
+}
+
+/// Later records look at a leaf that made an object or waits, at others hardly ever: of those only the bytes are kept.
+fn put_leaf(draft: &mut Overlay<'_>, key: Key, leaf: &Arc<RecordLeaf>) -> Result<(), StateFault> {
+    match leaf.object.is_some() || leaf.waiting.is_some() {
+        true => draft.put_shared(key, Arc::clone(leaf)),
+        false => draft.put_bytes(key, &**leaf),
+    }
 }
 
 /// In their order, each once.
