@@ -34,7 +34,7 @@ impl Write for End<'_> {
 }
 
 type Untyped = Arc<dyn Any + Send + Sync>;
-type Encoded = Result<Arc<[u8]>, StateFault>;
+type Encoded = Result<Vec<u8>, StateFault>;
 
 /// Deterministic CBOR of a value.
 #[derive(Clone)]
@@ -61,17 +61,8 @@ impl Current {
 
     /// The bytes, or why the value has none.
     pub fn encoded(&self) -> Result<&[u8], StateFault> {
-        self.once_encoded().map(|bytes| &**bytes)
-    }
-
-    /// The bytes alone, to be kept without the typed value; none where [`Self::encoded`] has none.
-    pub fn bytes(&self) -> Arc<[u8]> {
-        self.once_encoded().cloned().unwrap_or_default()
-    }
-
-    fn once_encoded(&self) -> Result<&Arc<[u8]>, StateFault> {
-        let encode = || self.0.value.get().map_or_else(|| Ok(Arc::default()), self.0.encode);
-        self.0.bytes.get_or_init(encode).as_ref().map_err(StateFault::clone)
+        let encode = || self.0.value.get().map_or_else(|| Ok(Vec::new()), self.0.encode);
+        self.0.bytes.get_or_init(encode).as_deref().map_err(StateFault::clone)
     }
 
     /// The typed value.
@@ -95,7 +86,7 @@ fn bytes_of<T: Typed>(value: &T) -> Encoded {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         match minicbor::encode(value, End(scratch)) {
-            Ok(()) => Ok(Arc::from(scratch.as_slice())),
+            Ok(()) => Ok(scratch.as_slice().to_vec()),
             Err(error) => Err(StateFault::Value(error.to_string())),
         }
     })
@@ -103,19 +94,13 @@ fn bytes_of<T: Typed>(value: &T) -> Encoded {
 
 impl Default for Current {
     fn default() -> Self {
-        Self::from(Arc::default())
+        Self::from(Vec::new())
     }
 }
 
 impl From<Vec<u8>> for Current {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::from(Arc::from(bytes))
-    }
-}
-
-impl From<Arc<[u8]>> for Current {
-    fn from(bytes: Arc<[u8]>) -> Self {
-        let nothing = |_: &Untyped| Ok(Arc::default());
+        let nothing = |_: &Untyped| Ok(Vec::new());
         Self(Arc::new(Inner { bytes: OnceLock::from(Ok(bytes)), value: OnceLock::new(), encode: nothing }))
     }
 }
@@ -151,7 +136,6 @@ mod tests {
     fn a_value_of_which_only_the_bytes_are_kept_is_the_same_value() {
         let (kept, made) = (Current::encoded_only(&7u64), Current::of(Arc::new(7u64)));
         assert_eq!(kept.as_ref(), Ok(&made));
-        assert_eq!(kept.as_ref().map(Current::bytes), Ok(made.bytes()));
         assert_eq!(kept.and_then(|kept| kept.value::<u64>()), Ok(Arc::new(7)));
     }
 }

@@ -223,7 +223,7 @@ impl Store {
         let dirty: Vec<Dirty<'_>> = dirty_leaves(changes, &tree.links).collect();
         let befores = self.leaves_before(&dirty, size)?;
         let (mut afters, mut bytes) = (Vec::with_capacity(dirty.len()), Vec::new());
-        for (Dirty { key, value, link }, before) in dirty.iter().zip(&befores) {
+        for (Dirty { key, value, link }, before) in dirty.iter().zip(befores) {
             let after = changed_leaf(key, before.as_deref(), *value, *link)?;
             // Of a leaf that only has another one behind it, nothing that lies on disk changes.
             if before.is_none() || value.is_some() {
@@ -232,11 +232,9 @@ impl Store {
                 batch.put_cf(column, key, &bytes);
             }
             afters.push(Arc::new(after));
-            undo.remember(key, before.as_deref());
+            undo.remember(key, before);
         }
         self.leaves.lock().expect("no holder of this lock panics").put(height, afters);
-        // Given back here, not under that lock.
-        drop(befores);
         let column = self.column(Column::LeafHashes);
         if size > self.small_leaves {
             leaf_hashes::write(tree, size, column, batch);

@@ -68,7 +68,7 @@ impl Leaf {
             NO_TRAIL => None,
             peaks => Some(read_frontier(&mut reader, peaks)?),
         };
-        let current: Arc<[u8]> = reader.take(reader.remaining())?.into();
+        let current = reader.take(reader.remaining())?.to_vec();
         let stored = Stored { current: current.into(), trail: trail.map(Arc::new) };
         Ok(Self { key: *key, index, next: *next, stored })
     }

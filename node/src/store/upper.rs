@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mingzhang_ledger::crypto::Hash;
-use mingzhang_ledger::merkle::{Frontier, node_hash};
+use mingzhang_ledger::merkle::node_hash;
+use mingzhang_ledger::state::StateFault;
 use mingzhang_ledger::state::key::Key;
 use mingzhang_ledger::state::tree::{PlacedNode, TreeUpdate};
-use mingzhang_ledger::state::{StateFault, Stored};
 
 use super::leaf::Leaf;
 use super::schema::GROUP_LEVEL;
@@ -29,33 +29,11 @@ pub(super) struct Undo {
     /// The block that overwrote it.
     pub height: u64,
     /// Leaves before the block, in the order of their keys; none for keys that it created.
-    leaves: Vec<(Key, Option<Before>)>,
+    leaves: Vec<(Key, Option<Arc<Leaf>>)>,
     /// Index of each leaf that was there before, and its place in `leaves`; in their order once the block is applied.
     places: Vec<(u64, usize)>,
     /// Nodes at and above [`GROUP_LEVEL`] before the block, in order of (level, index).
     pub nodes: Vec<PlacedNode>,
-}
-
-/// A leaf as it was. Its value is kept as bytes: what rules read of it is given back with the block, while it is still in
-/// the processor's cache, and not when the last proof below the tip was made.
-#[derive(Debug)]
-struct Before {
-    index: u64,
-    next: Key,
-    current: Arc<[u8]>,
-    trail: Option<Arc<Frontier>>,
-}
-
-impl Before {
-    fn of(leaf: &Leaf) -> Self {
-        let Stored { current, trail } = &leaf.stored;
-        Self { index: leaf.index, next: leaf.next, current: current.bytes(), trail: trail.clone() }
-    }
-
-    fn leaf(&self, key: &Key) -> Leaf {
-        let stored = Stored { current: self.current.clone().into(), trail: self.trail.clone() };
-        Leaf { key: *key, index: self.index, next: self.next, stored }
-    }
 }
 
 impl Undo {
@@ -66,30 +44,30 @@ impl Undo {
     }
 
     /// Notes a leaf as it was before the block; none if the block creates it. Leaves come in the order of their keys.
-    pub fn remember(&mut self, key: &Key, before: Option<&Leaf>) {
+    pub fn remember(&mut self, key: &Key, before: Option<Arc<Leaf>>) {
         debug_assert!(self.leaves.last().is_none_or(|(last, _)| last < key), "leaves come in their order");
-        if let Some(leaf) = before {
+        if let Some(leaf) = &before {
             self.places.push((leaf.index, self.leaves.len()));
         }
-        self.leaves.push((*key, before.map(Before::of)));
+        self.leaves.push((*key, before));
     }
 
     /// What stood under a key before the block, if the block changed it.
-    pub fn before(&self, key: &Key) -> Option<Option<Arc<Leaf>>> {
+    pub fn before(&self, key: &Key) -> Option<&Option<Arc<Leaf>>> {
         let at = self.leaves.binary_search_by_key(&key, |(known, _)| known).ok()?;
-        self.leaves.get(at).map(|(key, before)| before.as_ref().map(|before| Arc::new(before.leaf(key))))
+        self.leaves.get(at).map(|(_, before)| before)
     }
 
     /// The hash of a leaf before the block, if the block changed it.
     pub fn leaf_hash(&self, index: u64) -> Option<Hash> {
         let at = self.places.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        let (key, before) = self.leaves.get(self.places.get(at)?.1)?;
-        before.as_ref().map(|before| before.leaf(key).hash())
+        let (_, before) = self.leaves.get(self.places.get(at)?.1)?;
+        before.as_ref().map(|leaf| leaf.hash())
     }
 
     fn bytes(&self) -> usize {
         let values =
-            self.leaves.iter().map(|(_, before)| before.as_ref().map_or(0, |before| before.current.len() + 200));
+            self.leaves.iter().map(|(_, leaf)| leaf.as_ref().map_or(0, |leaf| leaf.stored.current.len() + 200));
         values.sum::<usize>() + self.leaves.len() * 40 + self.places.len() * 16 + self.nodes.len() * 72
     }
 }
@@ -230,6 +208,8 @@ impl Upper {
 
 #[cfg(test)]
 mod tests {
+    use mingzhang_ledger::state::Stored;
+
     use super::*;
 
     fn update(nodes: &[((u32, u64), u8)]) -> TreeUpdate {
@@ -258,7 +238,7 @@ mod tests {
         let leaf = |key: u8, index| Arc::new(Leaf { key: [key; 32], index, next: [9; 32], stored: Stored::default() });
         let mut undo = Undo::of(1, 3);
         for (key, before) in [(1, Some(leaf(1, 7))), (3, None), (5, Some(leaf(5, 2)))] {
-            undo.remember(&[key; 32], before.as_deref());
+            undo.remember(&[key; 32], before);
         }
         let mut upper = Upper::default();
         upper.apply(&update(&[((4, 0), 1)]), undo).expect("applies");

@@ -104,7 +104,7 @@ impl<'a> View<'a> {
     /// The leaf under a key, with its place in the tree.
     pub fn leaf(&self, key: &Key) -> Result<Option<Arc<Leaf>>, StoreFault> {
         if let Some(before) = self.before(key) {
-            return Ok(before);
+            return Ok(before.clone());
         }
         if self.links(|known| known.holds(key)).is_some_and(|holds| !holds) || self.absent.borrow().contains(key) {
             return Ok(None);
@@ -131,7 +131,7 @@ impl<'a> View<'a> {
     }
 
     /// What later blocks than the view's found under the key when they overwrote it first.
-    fn before(&self, key: &Key) -> Option<Option<Arc<Leaf>>> {
+    fn before(&self, key: &Key) -> Option<&Option<Arc<Leaf>>> {
         self.undo.iter().find_map(|undo| undo.before(key))
     }
 
