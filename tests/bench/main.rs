@@ -36,7 +36,7 @@ struct Args {
     #[arg(long)]
     short: bool,
     /// Only the parts of one node, without a network; so many times, while its state grows.
-    #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "1", value_parser = parts::times())]
     parts: Option<u64>,
     /// Only the state tree with its store.
     #[arg(long)]

@@ -27,11 +27,16 @@ const STEPS_PER_BLOCK: u64 = 130;
 const STEP_BLOCKS: u64 = 15;
 /// Blocks of one measurement; the first begins after as many as a store keeps for proofs below the tip: from then on it gives
 /// old ones back.
-pub const BLOCKS: u64 = 100;
+const BLOCKS: u64 = 100;
 const WARM_BLOCKS: u64 = 70;
 /// Records of the preparation in one block.
 const PREPARED_PER_BLOCK: usize = 250;
 const BLOCK_INTERVAL_MS: u64 = 100;
+
+/// How often may be measured: all payments are made before the first block.
+pub fn times() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=50)
+}
 
 /// Microseconds per record.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,7 +56,8 @@ impl Parts {
     pub fn json(&self) -> Value {
         let tenth = |number: f64| (number * 10.0).round() / 10.0;
         json!({
-            "records": self.records, "state_leaves": self.state_leaves, "decode_us": tenth(self.decode_us), "verify_us": tenth(self.verify_us),
+            "records": self.records, "state_leaves": self.state_leaves,
+            "decode_us": tenth(self.decode_us), "verify_us": tenth(self.verify_us),
             "execute_us": tenth(self.execute_us), "tree_us": tenth(self.tree_us), "commit_us": tenth(self.commit_us),
             "state_leaves_per_record": tenth(self.leaves_per_record),
         })
@@ -85,7 +91,7 @@ pub fn measure(
             lone.block(chunk)?;
         }
     }
-    let total = times.saturating_mul(BLOCKS).saturating_add(WARM_BLOCKS);
+    let total = times * BLOCKS + WARM_BLOCKS;
     let payments: Vec<[Signed; 3]> = (0..total * STEPS_PER_BLOCK).map(|n| officers.payment("X", n)).collect();
     let group = |block: Option<u64>, step: usize| {
         let range = block.map(|block| block * STEPS_PER_BLOCK..(block + 1) * STEPS_PER_BLOCK).unwrap_or(0..0);

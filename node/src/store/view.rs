@@ -399,8 +399,7 @@ impl TreeView for View<'_> {
     }
 
     fn predecessors(&self, keys: &[&Key]) -> Result<Vec<Neighbour>, StateFault> {
-        let predecessors = self.links(|known| keys.iter().map(|key| known.below(key)).collect());
-        match predecessors {
+        match self.links(|known| keys.iter().map(|key| known.below(key)).collect()) {
             Some(Some(predecessors)) => Ok(predecessors),
             Some(None) | None => keys.iter().map(|key| self.predecessor(key)).collect(),
         }
