@@ -1,4 +1,4 @@
-.PHONY: demo test data epochs bench simulate mutants model chaos fuzz assurance lint setup
+.PHONY: demo test build data epochs bench simulate mutants model chaos fuzz assurance lint setup
 
 # The whole story on this machine: four agencies, permits and money. ARGS=--once runs it unattended.
 demo:
@@ -6,6 +6,10 @@ demo:
 
 test:
 	scripts/test
+
+# The programs for use, in target/dist, as fast as they get here. ARGS=--plain: sooner, and the same from the same source.
+build:
+	scripts/build $(ARGS)
 
 # The real data sets through real networks, the largest in both modes and twice; `make test` has the shorter form.
 data:

@@ -104,7 +104,11 @@ pub fn curve(runs: &[Run]) -> String {
     svg
 }
 
-/// Processor and cores of this machine, and how the kernel schedules this process and the nodes that inherit it.
+/// Where the kernel says for which memory it gives pages of 64 KB.
+const LARGER_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
+
+/// Processor and cores of this machine, how the kernel schedules this process and the nodes that inherit it, and whether it
+/// gives them larger pages.
 pub fn machine() -> Value {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
@@ -118,7 +122,13 @@ pub fn machine() -> Value {
     json!({
         "processor": model, "cores": cores, "avx512_ifma": avx512, "load_before": load.split(' ').next(),
         "scheduling": scheduling(&std::fs::read_to_string("/proc/self/sched").unwrap_or_default()),
+        "pages_of_64_kb": chosen(&std::fs::read_to_string(LARGER_PAGES).unwrap_or_default()),
     })
+}
+
+/// Which of its settings the kernel has put in brackets.
+fn chosen(told: &str) -> &str {
+    told.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("not told", |(setting, _)| setting)
 }
 
 /// The policy, and how long a thread runs before another takes its turn, as far as the kernel tells.
