@@ -130,6 +130,9 @@ impl Store {
         }
         *self.tip.write().expect("no holder of this lock panics") = Arc::new(next);
         self.final_height.send_replace(header.height);
+        if (tip.state_size..header.state_size).contains(&self.small_leaves) {
+            self.merge_leaves_sooner()?;
+        }
         self.flush_when_due(written)?;
         Ok(Committed::Now(written))
     }

@@ -141,6 +141,11 @@ impl Store {
         Ok(self.db.get_cf(self.column(column), key)?)
     }
 
+    /// From here on the state is large.
+    fn merge_leaves_sooner(&self) -> Result<(), StoreFault> {
+        Ok(self.db.set_options_cf(self.column(Column::Leaves), &[schema::MERGE_SOON])?)
+    }
+
     /// The leaf as the last final block, of this height, left it on disk.
     fn stored_leaf(&self, key: &Key, height: u64) -> Result<Option<Arc<Leaf>>, StoreFault> {
         let Some(bytes) = self.db.get_pinned_cf(self.column(Column::Leaves), key)? else { return Ok(None) };

@@ -216,6 +216,9 @@ impl Store {
         *self.upper.write().expect("no holder of this lock panics") = upper;
         *self.links.write().expect("no holder of this lock panics") = links;
         self.leaves.lock().expect("no holder of this lock panics").advance(tip.height);
+        if tip.state_size > self.small_leaves {
+            self.merge_leaves_sooner()?;
+        }
         let ids = self.admitted()?.into_iter().map(|admission| admission.transaction_id).collect();
         *self.admitted.lock().expect("no holder of this lock panics") = ids;
         self.load_offences()?;

@@ -160,6 +160,11 @@ impl Column {
         !matches!(self, Self::LogHashes | Self::LeafHashes | Self::Transactions | Self::Documents | Self::Counters)
     }
 
+    /// Columns whose new records lie anywhere among the old ones.
+    fn scatters(self) -> bool {
+        matches!(self, Self::Transactions | Self::Documents | Self::Leaves | Self::Trails)
+    }
+
     /// Columns that are asked for keys which may be absent or lie anywhere.
     fn has_filter(self) -> bool {
         matches!(self, Self::Transactions | Self::Leaves | Self::LeafHashes | Self::Batches | Self::Admitted)
@@ -275,6 +280,14 @@ pub(super) fn columns(memory: &Memory) -> Vec<ColumnFamilyDescriptor> {
     all
 }
 
+/// Flushed tables that gather in a column that scatters, before they are merged with those below: a merge writes all of the
+/// column again however little is new, and takes a third of two processors for it, in all nodes of a network at once. The
+/// database's own number, 4, is meant for tables of which a merge changes a part.
+const GATHERED_TABLES: i32 = 12;
+
+/// Leaves of a large state: their predecessors are searched in every table, so few may gather.
+pub(super) const MERGE_SOON: (&str, &str) = ("level0_file_num_compaction_trigger", "4");
+
 /// A block's keys come in their order: each is looked for from where the last one was put, not from the top.
 const INSERT_FROM_LAST: &str = "memtable_insert_with_hint_prefix_extractor=rocksdb.CappedPrefix.0";
 
@@ -304,6 +317,9 @@ fn column_options(column: Column, cache: &Cache, memory: &Memory) -> RocksOption
     options.set_max_write_buffer_number(3);
     options.set_target_file_size_base(32 << 20);
     options.set_level_compaction_dynamic_level_bytes(true);
+    if column.scatters() {
+        options.set_level_zero_file_num_compaction_trigger(GATHERED_TABLES);
+    }
     if column == Column::LeafHashes {
         leaf_hashes::configure(&mut options);
     }

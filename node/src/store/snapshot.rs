@@ -214,8 +214,10 @@ impl Store {
         self.base.store(header.height, std::sync::atomic::Ordering::Release);
         self.joining.store(false, std::sync::atomic::Ordering::Release);
         self.final_height.send_replace(header.height);
-        self.rest_compactions(false)?;
-        Ok(())
+        if header.state_size > self.small_leaves {
+            self.merge_leaves_sooner()?;
+        }
+        self.rest_compactions(false)
     }
 
     /// The edge of the log, and the header as its last leaf.

@@ -27,6 +27,7 @@ use super::*;
 mod crash;
 mod discontinuity;
 mod documents;
+mod growth;
 
 fn member(name: &str, byte: u8) -> Member {
     let key = |offset| PublicKey([byte + offset; 32]);
@@ -314,42 +315,6 @@ fn a_block_that_does_not_continue_the_tip_is_refused_before_anything_is_written(
     other.header.time_ms += 1;
     assert!(matches!(store.commit(&finalised(other)), Err(StoreFault::OtherBlock { height: 3, .. })));
     assert!(store.check().is_ok());
-}
-
-/// A state that outgrows the limit of a small one, or was it when it is opened, leads to the same roots as one that
-/// never was small or always is, and proves the same.
-#[test]
-fn a_state_that_outgrows_its_limit_is_the_same_state() {
-    let of = |small_state_leaves| {
-        let memory = Memory { small_state_leaves, ..Memory::default() };
-        let directory = tempfile::tempdir().expect("temp dir");
-        let store = Store::open(directory.path(), &foundation(), &Settings { memory }).expect("opens");
-        (directory, store, Settings { memory })
-    };
-    let mut roots = Vec::new();
-    for limit in [0, 40, 41, 1 << 20] {
-        let (directory, store, settings) = of(limit);
-        grow(&store, 30);
-        let behind = store.view_at(20).expect("still kept");
-        let size = behind.state_size().expect("known");
-        let past = merkle::subtree_root(&behind, 0, size).expect("every hash is there");
-        assert_eq!(Some(past), store.header(20).expect("read").map(|header| header.state_root), "limit {limit}");
-        drop(behind);
-        store.close().expect("closes");
-        drop(store);
-        let others = [0, 1 << 20].map(|small_state_leaves| Memory { small_state_leaves, ..settings.memory });
-        for memory in [settings.memory, others[0], others[1], settings.memory] {
-            let store = Store::open(directory.path(), &foundation(), &Settings { memory }).expect("opens again");
-            grow(&store, 5);
-            assert!(store.check().is_ok(), "limit {limit}, then {}", memory.small_state_leaves);
-            let stored = store.get(Column::LeafHashes, &[0; 8]).expect("read").is_some();
-            assert_eq!(stored, store.tip().state_size > memory.small_state_leaves, "limit {limit}");
-        }
-        let store = Store::open(directory.path(), &foundation(), &settings).expect("opens again");
-        assert!(store.tip().state_size > 100, "the limits are passed");
-        roots.push(store.tip().state_root);
-    }
-    assert!(roots.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[test]
