@@ -1,11 +1,12 @@
-//! The bench: what this machine can do at best, then a real network of four nodes on it, in one run. Prints a table and
-//! writes JSON and a curve. `--short` takes about a minute, the whole about five.
+//! The bench: what this machine can do at best, then real networks of four nodes on it, in one run. Prints a table and
+//! writes JSON and a curve. `--short` takes about three minutes, the whole about six.
 
 #![allow(clippy::as_conversions, clippy::cast_precision_loss)]
 
 mod join;
 mod limits;
 mod network;
+mod offer;
 mod parts;
 mod report;
 mod tree;
@@ -14,17 +15,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use mingzhang_genesis::Genesis;
 use mingzhang_ledger::verify::{Authorities, Verdict, receipt};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::network::{LATENCY_RATE, Network, Run};
+use crate::offer::Ground;
 use crate::parts::Parts;
-use crate::report::LATENCY_LIMIT_MS;
 
-/// Offered rates of the curve, as shares of the signature bound.
-const SHARES: [f64; 7] = [0.02, 0.05, 0.08, 0.10, 0.12, 0.16, 0.20];
 /// A network that wants short waits votes for more blocks: what such a one would have, in milliseconds between two.
 const BRISK_INTERVAL: &str = "min_block_interval=50";
 
@@ -35,6 +33,9 @@ struct Args {
     /// Eight seconds a point instead of twenty.
     #[arg(long)]
     short: bool,
+    /// So many seconds a point.
+    #[arg(long, conflicts_with = "short", value_parser = clap::value_parser!(u64).range(8..=3_600))]
+    seconds: Option<u64>,
     /// Only the parts of one node, without a network; so many times, while its state grows.
     #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "1", value_parser = parts::times())]
     parts: Option<u64>,
@@ -52,7 +53,7 @@ struct Args {
 impl Args {
     /// How long a point of the curve lasts.
     fn span(&self) -> Duration {
-        Duration::from_secs(if self.short { 8 } else { 20 })
+        Duration::from_secs(self.seconds.unwrap_or(if self.short { 8 } else { 20 }))
     }
 }
 
@@ -75,10 +76,9 @@ fn main() -> std::process::ExitCode {
 
 /// A node that joins, without any load.
 fn only_join(accounts: u64) -> Result<(), String> {
-    let home = std::env::current_exe().map_err(|error| error.to_string())?;
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     eprintln!("machine: {}", report::machine());
-    let join = join::measure(&home.with_file_name("mingzhang-node"), &scratch.path().join("devnet"), accounts)?;
+    let join = join::measure(&node()?, &scratch.path().join("devnet"), accounts)?;
     println!("{}", join.json());
     Ok(())
 }
@@ -90,15 +90,41 @@ fn only_tree() -> Result<(), String> {
     Ok(())
 }
 
-/// The parts of one node; the devnet is made for its genesis and officers only.
 fn only_parts(times: u64) -> Result<(), String> {
-    let home = std::env::current_exe().map_err(|error| error.to_string())?;
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let network = Network::start(&home.with_file_name("mingzhang-node"), &scratch.path().join("devnet"), &[])?;
-    let parts = network.parts(&scratch.path().join("parts"), times);
-    network.stop()?;
-    parts?.iter().for_each(|parts| println!("{}", parts.json()));
+    let ground = Ground::new(node()?, scratch.path().to_owned(), Duration::ZERO);
+    run(ground.parts(times))?.iter().for_each(|parts| println!("{}", parts.json()));
     Ok(())
+}
+
+/// The node that lies beside this program.
+fn node() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    Ok(own.with_file_name("mingzhang-node"))
+}
+
+/// Runs to the end, or until it is interrupted: what is dropped then ends its network, and nobody waits for the rest.
+fn run<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            // Asked first, so that the signals are waited for before the work begins.
+            biased;
+            ended = interrupted() => ended,
+            outcome = work => outcome,
+        }
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn interrupted<T>() -> Result<T, String> {
+    let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+    Err("interrupted; its network has been ended".into())
 }
 
 fn bench(args: &Args) -> Result<(), String> {
@@ -114,11 +140,10 @@ fn bench(args: &Args) -> Result<(), String> {
     eprintln!("limits of one core: {}", limits.json());
     eprintln!("state tree: {leaf_updates:.0} leaf updates/s, store included");
     eprintln!("signature bound of four nodes here, in batches of 256: {bound:.0} records/s");
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let outcome = runtime.block_on(on_network(&home, &scratch.path().join("devnet"), bound, args))?;
-    let brisk = runtime.block_on(brisk(&home, &scratch.path().join("brisk"), args))?;
-    let within = outcome.curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS && run.refused == 0);
-    let sustained = within.max_by(|one, other| one.final_per_second.total_cmp(&other.final_per_second));
+    let ground = Ground::new(node()?, scratch.path().to_owned(), args.span());
+    let outcome = run(on_networks(&ground, bound, &args.rates))?;
+    let sustained = outcome.curve.iter().filter(|run| offer::holds(run));
+    let sustained = sustained.max_by(|one, other| one.final_per_second.total_cmp(&other.final_per_second));
     let best = sustained.map_or(0.0, |run| run.final_per_second);
     // What a signature costs depends on how many are verified together: the bound is that of the batches the nodes had.
     let as_used = sustained.and_then(|run| limits.verifications(&run.signatures)).map(|rate| cores * rate / 4.0);
@@ -132,7 +157,7 @@ fn bench(args: &Args) -> Result<(), String> {
     }
     println!("= {:.3} of the signature bound of {bound:.0}/s in batches of 256", share(bound));
     println!("at 100 records/s: p50 {:.0} ms, p99 {:.0} ms", outcome.calm.p50_ms, outcome.calm.p99_ms);
-    println!("the same with {BRISK_INTERVAL}: p50 {:.0} ms, p99 {:.0} ms", brisk.p50_ms, brisk.p99_ms);
+    println!("the same with {BRISK_INTERVAL}: p50 {:.0} ms, p99 {:.0} ms", outcome.brisk.p50_ms, outcome.brisk.p99_ms);
     println!("five durable writes here and 50 ms: {:.1} ms", 5_000.0 / limits.durable_writes + 50.0);
     println!(
         "at twice the sustained rate ({:.0}/s): {:.0} final/s, {} of {} refused with 429, memory {:.0} MiB a node",
@@ -151,7 +176,7 @@ fn bench(args: &Args) -> Result<(), String> {
         "sustained_per_second": best.round(), "share_of_signature_bound": share(bound),
         "signature_bound_in_batches_as_used_per_second": as_used.map(f64::round),
         "share_of_signature_bound_in_batches_as_used": as_used.map(share),
-        "calm": report::run_json(&outcome.calm), "calm_with_brisk_interval": report::run_json(&brisk), "twice": report::run_json(&outcome.twice),
+        "calm": report::run_json(&outcome.calm), "calm_with_brisk_interval": report::run_json(&outcome.brisk), "twice": report::run_json(&outcome.twice),
         "parts_us_per_record": outcome.parts.json(),
         "receipt_check_ms": (outcome.receipt_ms * 1_000.0).round() / 1_000.0,
     });
@@ -160,88 +185,30 @@ fn bench(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
+/// What the networks showed.
 struct Outcome {
-    curve: Vec<Run>,
+    parts: Parts,
     calm: Run,
+    brisk: Run,
+    curve: Vec<Run>,
     twice: Run,
     receipt_ms: f64,
-    parts: Parts,
 }
 
-async fn on_network(home: &Path, dir: &Path, bound: f64, args: &Args) -> Result<Outcome, String> {
-    let binary = home.with_file_name("mingzhang-node");
-    let network = Network::start(&binary, dir, &[])?;
-    let parts = network.parts(&dir.with_file_name("parts"), 1);
-    let outcome = match parts.and_then(|parts| parts.first().copied().ok_or_else(|| "nothing was measured".into())) {
-        Ok(parts) => tokio::select! {
-            outcome = measured(&network, bound, args, parts) => outcome,
-            ended = interrupted() => ended,
-        },
-        Err(error) => Err(error),
-    };
-    network.stop()?;
-    outcome
-}
-
-/// Whoever ends the bench does not leave its four nodes running.
-async fn interrupted<T>() -> Result<T, String> {
-    let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
-    }
-    Err("interrupted; its network has been ended".into())
-}
-
-/// Latency at a low rate in a network of its own that makes more blocks.
-async fn brisk(home: &Path, dir: &Path, args: &Args) -> Result<Run, String> {
-    let network = Network::start(&home.with_file_name("mingzhang-node"), dir, &[BRISK_INTERVAL])?;
-    let measured = async {
-        let client = client()?;
-        network.prepare(&client).await?;
-        network.run(&client, "Q", LATENCY_RATE, args.span()).await
-    };
-    let run = tokio::select! {
-        run = measured => run,
-        ended = interrupted() => ended,
-    };
-    network.stop()?;
-    run
-}
-
-fn client() -> Result<reqwest::Client, String> {
-    let tls = mingzhang_client::tls::settings(&[]).map_err(|failure| failure.detail)?;
-    reqwest::Client::builder().tls_backend_preconfigured(tls).build().map_err(|error| error.to_string())
-}
-
-async fn measured(network: &Network, bound: f64, args: &Args, parts: Parts) -> Result<Outcome, String> {
-    let (client, span) = (client()?, args.span());
-    let prepared = network.prepare(&client).await?;
-    eprintln!("prepared {prepared} records");
-    let calm = network.run(&client, "Q", LATENCY_RATE, span).await?;
-    let mut curve: Vec<Run> = Vec::new();
-    let shares = SHARES.iter().map(|share| (bound * share).round()).collect();
-    let rates: Vec<f64> = if args.rates.is_empty() { shares } else { args.rates.clone() };
-    for (number, rate) in rates.into_iter().enumerate() {
-        let run = network.run(&client, &format!("R{number}x"), rate, span).await?;
-        eprintln!("{}", report::run_json(&run));
-        let ends = run.p99_ms > LATENCY_LIMIT_MS;
-        curve.push(run);
-        if ends {
-            break;
-        }
-    }
-    let best = curve.iter().filter(|run| run.p99_ms <= LATENCY_LIMIT_MS).map(|run| run.offered).fold(0.0, f64::max);
-    let twice = network.run(&client, "T", (best * 2.0).max(LATENCY_RATE), span).await?;
-    let receipt_ms = receipt_check_ms(network, &client).await?;
-    Ok(Outcome { curve, calm, twice, receipt_ms, parts })
+async fn on_networks(ground: &Ground, bound: f64, given: &[f64]) -> Result<Outcome, String> {
+    let parts = ground.parts(1).await?.first().copied().ok_or("nothing was measured")?;
+    let calm = ground.at(LATENCY_RATE, &[]).await?;
+    let curve = ground.curve(bound, given).await?;
+    let (twice, receipt_ms) = ground.twice(&curve, receipt_check_ms).await?;
+    // One that makes more blocks.
+    let brisk = ground.at(LATENCY_RATE, &[BRISK_INTERVAL]).await?;
+    Ok(Outcome { parts, calm, brisk, curve, twice, receipt_ms })
 }
 
 /// Time of one offline check of a receipt, from its text and the genesis.
 async fn receipt_check_ms(network: &Network, client: &reqwest::Client) -> Result<f64, String> {
     let text = network::any_receipt(client, &network.nodes[0]).await?;
-    let bytes = std::fs::read(network.dir.join("genesis.json")).map_err(|error| error.to_string())?;
-    let genesis = Genesis::parse(&bytes).map_err(|error| error.to_string())?;
+    let genesis = network.genesis()?;
     let authorities = Authorities::new(&genesis.origin, genesis.hash, genesis.set.clone());
     let rounds = 200;
     let start = Instant::now();

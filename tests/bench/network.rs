@@ -2,10 +2,9 @@
 //! the blocks of one node, so that measuring costs the nodes nothing per record.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,15 +15,14 @@ use mingzhang_ledger::entry::record_entry;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::parts::{self, Parts};
 use mingzhang_tests::work::{BENCH, Officers, Signed};
 
 /// Up to this rate latency is measured and not throughput.
 pub const LATENCY_RATE: f64 = 100.0;
 /// How often the generator hands in what is due, per node.
 const BEAT: Duration = Duration::from_millis(25);
-/// Pauses between looking for new blocks: each look costs a node as much as a record or two.
-const LOOK: Duration = Duration::from_millis(10);
+/// Pauses between looking for new blocks: each look costs a node as much as a record or two, and the generator as much again.
+const LOOK: Duration = Duration::from_millis(20);
 /// The same where a wait is measured and not a throughput: looking adds half of it.
 const LOOK_CLOSELY: Duration = Duration::from_millis(2);
 /// Longest wait for the tail of a run.
@@ -32,17 +30,19 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// How long approvals follow requests, and confirmations approvals.
 const STEP_DELAY: Duration = Duration::from_millis(1_500);
 
+/// From here on records of all three steps become final at the rate that is offered: all three are under way from the second
+/// delay on, and what was handed in before is final within the latency that is wanted. It ends with the offer.
+const STEADY_FROM: Duration = STEP_DELAY.saturating_mul(2).saturating_add(Duration::from_secs(1));
+
 /// A devnet of four agencies with its records prepared.
 pub struct Network {
     binary: PathBuf,
-    pub dir: PathBuf,
+    dir: PathBuf,
     pub nodes: Vec<String>,
     /// Where their metrics are.
     ops: Vec<String>,
     pids: Vec<u32>,
-    pub officers: Officers,
-    /// Payments of all runs so far. No two are of one amount: the second of a day to one payee would be a finding (3911).
-    payments: AtomicU64,
+    pub officers: Arc<Officers>,
 }
 
 /// What one offered rate gave.
@@ -88,21 +88,14 @@ impl Network {
         if nodes.is_empty() {
             return Err(format!("devnet up: {answer}"));
         }
-        let officers = Officers::open(dir, origin, now_ms(), BENCH)?;
-        let payments = AtomicU64::new(0);
-        Ok(Self { binary: binary.to_owned(), dir: dir.to_owned(), nodes, ops, pids, officers, payments })
+        let officers = Arc::new(Officers::open(dir, origin, now_ms(), BENCH)?);
+        Ok(Self { binary: binary.to_owned(), dir: dir.to_owned(), nodes, ops, pids, officers })
     }
 
-    /// Where the time of one node goes, measured beside this idle network.
-    pub fn parts(&self, folder: &Path, times: u64) -> Result<Vec<Parts>, String> {
+    /// What the network was founded by.
+    pub fn genesis(&self) -> Result<Genesis, String> {
         let bytes = std::fs::read(self.dir.join("genesis.json")).map_err(|error| error.to_string())?;
-        let genesis = Genesis::parse(&bytes).map_err(|error| error.to_string())?;
-        parts::measure(folder, (&genesis, &self.officers), now_ms(), times)
-    }
-
-    pub fn stop(&self) -> Result<(), String> {
-        let status = Command::new(&self.binary).args(["devnet", "down", "--delete", "--dir"]).arg(&self.dir).output();
-        status.map(drop).map_err(|error| error.to_string())
+        Genesis::parse(&bytes).map_err(|error| error.to_string())
     }
 
     /// Hands in the preparation step by step, each final before the next.
@@ -130,11 +123,11 @@ impl Network {
         Ok(count)
     }
 
-    /// Offers records at a rate for a while and follows them to finality.
-    pub async fn run(&self, client: &reqwest::Client, name: &str, rate: f64, span: Duration) -> Result<Run, String> {
+    /// Offers records at a rate for a while and follows them to finality. Once in a network: payments are numbered, because
+    /// the second of a day to one payee and of one amount would be a finding (3911).
+    pub async fn run(&self, client: &reqwest::Client, rate: f64, span: Duration) -> Result<Run, String> {
         let payments = (rate * span.as_secs_f64() / 3.0).ceil() as u64;
-        let first = self.payments.fetch_add(payments, Ordering::Relaxed);
-        let signed: Vec<[Signed; 3]> = sign_all(&self.officers, name, first..first + payments);
+        let signed: Vec<[Signed; 3]> = sign_all(&self.officers, payments);
         let due = schedule(signed, rate);
         let before = (self.cpu_s(), own_cpu_s(), self.disk_bytes(), self.cpu_by_part());
         let verified = self.signatures(client).await?;
@@ -158,8 +151,7 @@ impl Network {
         }
         let finals = watch.finals.load(Ordering::Relaxed);
         let seen = watch.seen.lock().map(|found| found.clone()).unwrap_or_default();
-        // All three steps of the payments are under way from the second step's delay on, and until the offer ends.
-        let steady = STEP_DELAY * 2..span;
+        let steady = STEADY_FROM..span;
         let in_steady = seen.iter().filter(|(at, _)| steady.contains(&at.duration_since(start))).count();
         let mut latencies: Vec<f64> = seen.iter().map(|(_, latency_ms)| *latency_ms).collect();
         latencies.sort_by(f64::total_cmp);
@@ -277,6 +269,16 @@ impl Network {
     }
 }
 
+/// However the work on a network ends, its nodes do.
+impl Drop for Network {
+    fn drop(&mut self) {
+        let ended = Command::new(&self.binary).args(["devnet", "down", "--delete", "--dir"]).arg(&self.dir).output();
+        if let Err(error) = ended {
+            eprintln!("bench: {}: {error}", self.binary.display());
+        }
+    }
+}
+
 /// How a line of the metrics begins that counts verified signatures.
 const VERIFIED: &str = "mingzhang_signatures_verified{batch_up_to=\"";
 
@@ -318,7 +320,7 @@ fn own_cpu_s() -> f64 {
     cpu_s_of("self")
 }
 
-fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(0))
 }
@@ -331,9 +333,9 @@ fn framed(records: &[Signed]) -> Vec<u8> {
     body
 }
 
-fn sign_all(officers: &Officers, name: &str, payments: Range<u64>) -> Vec<[Signed; 3]> {
+fn sign_all(officers: &Officers, payments: u64) -> Vec<[Signed; 3]> {
     use rayon::prelude::*;
-    payments.into_par_iter().map(|number| officers.payment(name, number)).collect()
+    (0..payments).into_par_iter().map(|number| officers.payment("R", number)).collect()
 }
 
 /// Requests at an even pace, approvals and confirmations following, so that the sum of all is the rate.
