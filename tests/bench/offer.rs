@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::network::{LATENCY_RATE, Network, Run, now_ms};
+use crate::network::{Network, Run, now_ms};
 use crate::parts::{self, Parts};
 use crate::report::{self, LATENCY_LIMIT_MS};
 
@@ -14,6 +14,9 @@ use crate::report::{self, LATENCY_LIMIT_MS};
 const SHARES: [f64; 7] = [0.02, 0.05, 0.08, 0.10, 0.12, 0.16, 0.20];
 /// How often what lies between the last rate that held and the first that did not is halved.
 const HALVED: usize = 3;
+
+/// Share of what is offered that becomes final meanwhile where a network keeps up: blocks begin and end anywhere.
+const KEPT_UP: f64 = 0.95;
 
 /// Where networks are founded for measuring, one after another.
 pub struct Ground {
@@ -24,9 +27,9 @@ pub struct Ground {
     founded: AtomicU64,
 }
 
-/// Final within the wanted latency, and nothing refused.
+/// Final within the wanted latency, nothing refused, and no backlog that only a longer offer would show.
 pub fn holds(run: &Run) -> bool {
-    run.p99_ms <= LATENCY_LIMIT_MS && run.refused == 0
+    run.p99_ms <= LATENCY_LIMIT_MS && run.refused == 0 && run.final_per_second >= run.offered * KEPT_UP
 }
 
 impl Ground {
@@ -84,25 +87,26 @@ impl Ground {
             }
             held = *rate;
         }
-        let Some(mut failed) = failed.filter(|_| given.is_empty()) else { return Ok(curve) };
-        for _ in 0..HALVED {
-            let rate = f64::midpoint(held, failed).round();
-            let run = self.at(rate, &[]).await?;
-            *(if holds(&run) { &mut held } else { &mut failed }) = rate;
-            curve.push(run);
+        if let Some(mut failed) = failed.filter(|_| given.is_empty()) {
+            for _ in 0..HALVED {
+                let rate = f64::midpoint(held, failed).round();
+                let run = self.at(rate, &[]).await?;
+                *(if holds(&run) { &mut held } else { &mut failed }) = rate;
+                curve.push(run);
+            }
         }
         curve.sort_by(|one, other| one.offered.total_cmp(&other.offered));
         Ok(curve)
     }
 
-    /// Twice the best rate of a curve, and what is asked of the network then.
+    /// Twice the best rate of a curve, or the lowest where none held, and what is asked of the network then.
     pub async fn twice<T>(
         &self,
         curve: &[Run],
         then: impl AsyncFnOnce(&Network, &reqwest::Client) -> Result<T, String>,
     ) -> Result<(Run, T), String> {
-        let best = curve.iter().filter(|run| holds(run)).map(|run| run.offered).fold(0.0, f64::max);
-        self.and((best * 2.0).max(LATENCY_RATE), &[], then).await
+        let best = curve.iter().rfind(|run| holds(run)).or(curve.first()).ok_or("no rate was offered")?;
+        self.and(best.offered * 2.0, &[], then).await
     }
 }
 
