@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mingzhang_consensus::evidence::{Evidence, SignedBatch};
-use mingzhang_ledger::batch::{Batch, Reference, transactions};
+use mingzhang_ledger::batch::{Batch, Reference, batch_bytes, transactions};
 use mingzhang_ledger::crypto::{KeyId, PublicKey};
 use mingzhang_ledger::outcome::{Code, peers};
 use mingzhang_ledger::records::registry::OfficerKey;
@@ -117,7 +117,7 @@ impl Mempool {
     fn keep(&self, held: Vec<(usize, bool, Held)>) -> Result<Vec<(usize, Taken)>, StoreFault> {
         let _one_at_a_time = self.storing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // Stored first: what is held may be endorsed, and the vote's sync covers this write.
-        let batches: Vec<Arc<Batch>> = held.iter().map(|(_, _, held)| Arc::clone(&held.batch)).collect();
+        let batches: Vec<_> = held.iter().map(|(_, _, held)| (held.reference, Arc::clone(&held.batch))).collect();
         self.parts.store.put_batches(&batches)?;
         let (mut answers, mut refused) = (Vec::with_capacity(held.len()), Vec::new());
         let mut state = self.lock();
@@ -173,7 +173,9 @@ impl Mempool {
             Holding::Known | Holding::Useless | Holding::LaneFull => return Err(ignored(&holding)),
             Holding::Held | Holding::Second { .. } => {}
         }
-        let author = (!author_verified).then(|| (author_key, batch.signed_bytes(&self.parts.network.chain)));
+        let Reference { author, run, seq, hash, .. } = &reference;
+        let signed = || batch_bytes(&self.parts.network.chain, batch.epoch, *author, (*run, *seq), hash);
+        let author = (!author_verified).then(|| (author_key, signed()));
         Ok(Checked { place, batch: Arc::new(batch), needed, reference, max_records, author })
     }
 

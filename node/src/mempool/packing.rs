@@ -44,8 +44,8 @@ impl Mempool {
             put_counted(&mut payload, candidate.transaction.bytes());
         }
         let batch = Arc::new(seat.sign_batch(run, seq, payload));
-        self.parts.store.put_batches(std::slice::from_ref(&batch))?;
         let reference = batch.reference(max_records);
+        self.parts.store.put_batches(&[(reference, Arc::clone(&batch))])?;
         let mut held = Held::new(Arc::clone(&batch), reference, candidates.into());
         // Dropped it would leave a gap that nobody else can fill.
         held.needed_until = u64::MAX;

@@ -25,18 +25,14 @@ pub struct Admission {
     pub transaction: Vec<u8>,
 }
 
-/// The place of a batch in its lane; sizes play no part in it.
-fn place(batch: &Batch) -> Reference {
-    Reference { author: batch.author, run: batch.run, seq: batch.seq, records: 0, bytes: 0, hash: batch.hash() }
-}
-
 impl Store {
-    /// Stores batches whose authors' signatures were checked. Unsynced: the vote that follows syncs them.
-    pub fn put_batches<B: Borrow<Batch>>(&self, batches: &[B]) -> Result<(), StoreFault> {
+    /// Stores batches whose authors' signatures were checked, each under what names it, so that nothing is hashed again.
+    /// Unsynced: the vote that follows syncs them.
+    pub fn put_batches<B: Borrow<Batch>>(&self, batches: &[(Reference, B)]) -> Result<(), StoreFault> {
         let mut write = WriteBatch::default();
-        for batch in batches {
+        for (reference, batch) in batches {
             let batch = batch.borrow();
-            write.put_cf(self.column(Column::Batches), schema::batch(batch.epoch, &place(batch)), batch.encode());
+            write.put_cf(self.column(Column::Batches), schema::batch(batch.epoch, reference), batch.encode());
         }
         self.write(write).map(drop)
     }

@@ -288,6 +288,10 @@ const GATHERED_TABLES: i32 = 12;
 /// Leaves of a large state: their predecessors are searched in every table, so few may gather.
 pub(super) const MERGE_SOON: (&str, &str) = ("level0_file_num_compaction_trigger", "4");
 
+/// Part of the memory of writes that each column's filter over it takes: twelve bits for a key when leaves fill that memory.
+/// It is cleared whenever the memory is flushed, and every write touches six places of it, so it is better small.
+const FILTER_OF_WRITES: f64 = 0.005;
+
 /// A block's keys come in their order: each is looked for from where the last one was put, not from the top.
 const INSERT_FROM_LAST: &str = "memtable_insert_with_hint_prefix_extractor=rocksdb.CappedPrefix.0";
 
@@ -307,7 +311,7 @@ fn column_options(column: Column, cache: &Cache, memory: &Memory) -> RocksOption
     let mut options = options.expect("a constant that a test reads");
     if column.has_filter() {
         // What is not there is asked for often: in memory too it is answered without a search.
-        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_memtable_prefix_bloom_ratio(FILTER_OF_WRITES);
         options.set_memtable_whole_key_filtering(true);
     }
     options.set_block_based_table_factory(&table);

@@ -40,7 +40,7 @@ fn a_lost_unsynced_tail_is_committed_again() {
     let (_directory, store) = store();
     let epoch = store.epoch().expect("epoch");
     grow(&store, 3);
-    store.put_batches(&[batch(4)]).expect("stored");
+    store.put_batches(&[(reference(4), batch(4))]).expect("stored");
     store.persist(&epoch, vec![confirmed(4, [5; 32])]).expect("persists");
     let synced = log_length(&store);
     let block = finalised(executed(&store, 4));
@@ -62,7 +62,7 @@ fn a_zeroed_page_that_was_synced_forbids_signing_and_keeps_later_votes() {
     let epoch = store.epoch().expect("epoch");
     store.sync().expect("syncs");
     let before = log_length(&store);
-    store.put_batches(&(1..=8).map(batch).collect::<Vec<_>>()).expect("stored");
+    store.put_batches(&(1..=8).map(|height| (reference(height), batch(height))).collect::<Vec<_>>()).expect("stored");
     store.persist(&epoch, vec![skipped(1)]).expect("persists");
     store.persist(&epoch, vec![skipped(2)]).expect("persists");
     let page = before.next_multiple_of(4_096);
@@ -88,7 +88,7 @@ fn a_zeroed_page_that_was_never_synced_only_puts_the_ledger_back() {
     let epoch = store.epoch().expect("epoch");
     store.persist(&epoch, vec![skipped(1)]).expect("persists");
     let before = log_length(&store);
-    store.put_batches(&(1..=8).map(batch).collect::<Vec<_>>()).expect("stored");
+    store.put_batches(&(1..=8).map(|height| (reference(height), batch(height))).collect::<Vec<_>>()).expect("stored");
     grow(&store, 2);
     let page = before.next_multiple_of(4_096);
     let copy = crashed(&store, |log| log[page..page + 4_096].fill(0));
