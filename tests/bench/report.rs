@@ -116,14 +116,27 @@ pub fn machine() -> Value {
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or("")
         .trim_start_matches([' ', '\t', ':']);
-    let avx512 = info.lines().any(|line| line.starts_with("flags") && line.contains("avx512ifma"));
+    let flags = info.lines().find(|line| line.starts_with("flags")).unwrap_or("");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     json!({
-        "processor": model, "cores": cores, "avx512_ifma": avx512, "load_before": load.split(' ').next(),
+        "processor": model, "cores": cores, "avx512_ifma": flags.contains("avx512ifma"), "signatures": arithmetic(flags),
+        "load_before": load.split(' ').next(),
         "scheduling": scheduling(&std::fs::read_to_string("/proc/self/sched").unwrap_or_default()),
         "pages_of_64_kb": chosen(&std::fs::read_to_string(LARGER_PAGES).unwrap_or_default()),
     })
+}
+
+/// With which instructions signatures are verified: the most that the programs were built for and the processor has.
+fn arithmetic(flags: &str) -> &'static str {
+    let avx512 = cfg!(curve25519_dalek_backend = "avx512");
+    if avx512 && flags.contains("avx512ifma") && flags.contains("avx512vl") {
+        "AVX-512"
+    } else if (avx512 || cfg!(curve25519_dalek_backend = "simd")) && flags.contains("avx2") {
+        "AVX2"
+    } else {
+        "plain"
+    }
 }
 
 /// Which of its settings the kernel has put in brackets.
