@@ -267,3 +267,20 @@ fn the_fuzz_targets_lock_what_our_crates_need() {
     assert!(count > 40, "only {count} dependencies were found");
     none("dependencies that fuzz/Cargo.lock lacks", offences);
 }
+
+/// `cargo clean -p` of one of our crates removes by the names of its targets: a library of the same name would go with it,
+/// and all that stands on it would be built again at each step of `make build`.
+#[test]
+fn no_target_is_called_as_a_library_is() {
+    let text = std::fs::read_to_string(root().join("Cargo.lock")).expect("it is in the repository");
+    let libraries: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+    let of_a_target = |source: &Source| {
+        let (folder, file) = source.path.rsplit_once('/')?;
+        let is_target = folder.ends_with("/tests") || folder.ends_with("/examples");
+        is_target.then(|| file.strip_suffix(".rs").map(|name| name.replace('_', "-"))).flatten()
+    };
+    let targets: Vec<String> = sources().iter().filter_map(of_a_target).collect();
+    assert!(targets.len() > 4 && libraries.len() > 100, "{targets:?}");
+    none("targets called as a library", targets.into_iter().filter(|name| libraries.contains(name.as_str())));
+}
